@@ -1,0 +1,3 @@
+import { VERSION } from '../runtime/base/version.ts';
+
+process.stdout.write(`tkadm ${VERSION}\n`);

@@ -1,0 +1,58 @@
+// Bundles every entry point with esbuild. `dist/tkadm.js` is the command line (ESM, split so that a
+// command loads only what it needs); `dist/node/*.js` are the programs of a node, one file each.
+
+import { existsSync } from 'node:fs';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { build } from 'esbuild';
+
+/** Program name → source. The name is the process name, the container command and the file name. */
+const NODE_PROGRAMS = {
+  'tkadm-runtime': 'runtime/cri/main.ts',
+  'tkadm-agent': 'runtime/agent/main.ts',
+  'tkadm-launcher': 'runtime/container/launcher.ts',
+  'tkadm-oci': 'runtime/container/oci-main.ts',
+  'tkadm-cni': 'runtime/network/cni-main.ts',
+  'kube-apiserver': 'runtime/controlplane/apiserver/main.ts',
+  'kube-controller-manager': 'runtime/controlplane/controllers/main.ts',
+  'kube-scheduler': 'runtime/controlplane/scheduler/main.ts',
+  'kube-proxy': 'runtime/network/proxy/main.ts',
+  coredns: 'runtime/network/dns/main.ts',
+};
+
+const { version } = JSON.parse(await readFile('package.json', 'utf8'));
+const shared = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  define: { TKADM_VERSION: JSON.stringify(version) },
+  // Native addons stay outside: their prebuilt binaries ship inside the npm packages.
+  external: ['koffi', 'lmdb', 'cpu-features', '*.node'],
+  logLevel: 'warning',
+};
+const requireShim = "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);";
+
+await rm('dist', { recursive: true, force: true });
+await build({
+  ...shared,
+  entryPoints: { tkadm: 'bootstrap/cli.ts' },
+  outdir: 'dist',
+  format: 'esm',
+  splitting: true,
+  chunkNames: 'chunks/[name]-[hash]',
+  banner: { js: requireShim },
+});
+const cli = await readFile('dist/tkadm.js', 'utf8');
+await writeFile('dist/tkadm.js', cli.startsWith('#!') ? cli : `#!/usr/bin/env node\n${cli}`);
+await chmod('dist/tkadm.js', 0o755);
+
+const programs = Object.entries(NODE_PROGRAMS).filter(([, source]) => existsSync(source));
+await build({
+  ...shared,
+  entryPoints: Object.fromEntries(programs),
+  outdir: 'dist/node',
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+});

@@ -1,0 +1,410 @@
+import { readFile } from 'node:fs/promises';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { TkadmError } from '../base/errors.ts';
+import type { Kind, KubeObject } from './kinds.ts';
+import type { ClientConfig } from './kubeconfig.ts';
+import { formatApiVersion, formatCollectionPath } from './resources.ts';
+
+/** A `metav1.Status` as the API server answers it on failure. */
+export interface Status {
+  readonly kind?: 'Status';
+  readonly apiVersion?: string;
+  readonly status?: 'Success' | 'Failure';
+  readonly message?: string;
+  readonly reason?: string;
+  readonly code?: number;
+  readonly details?: {
+    readonly name?: string;
+    readonly group?: string;
+    readonly kind?: string;
+    readonly uid?: string;
+    readonly retryAfterSeconds?: number;
+    readonly causes?: readonly {
+      readonly reason?: string;
+      readonly message?: string;
+      readonly field?: string;
+    }[];
+  };
+}
+
+/** A request that the API server refused: its Status. `reason` is "NotFound", "Conflict", ... */
+export class ApiError extends TkadmError {
+  readonly httpStatus: number;
+  readonly status: Status;
+
+  constructor(httpStatus: number, status: Status, request: string) {
+    super('API_REQUEST', `Cannot ${request}: ${status.message ?? `HTTP ${httpStatus}`}`);
+    this.httpStatus = httpStatus;
+    this.status = status;
+  }
+
+  get reason(): string | undefined {
+    return this.status.reason;
+  }
+}
+
+/** True for an ApiError with this reason: "NotFound", "AlreadyExists", "Conflict", "Expired", ... */
+export function isApiError(error: unknown, reason?: string): error is ApiError {
+  return error instanceof ApiError && (reason === undefined || error.reason === reason);
+}
+
+export type QueryValue = string | number | boolean | undefined;
+
+export interface RequestOptions {
+  readonly query?: Readonly<Record<string, QueryValue>> | undefined;
+  /** An object is sent as JSON; text and bytes as they are. */
+  readonly body?: unknown;
+  readonly contentType?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ObjectList<T> {
+  readonly metadata: { readonly resourceVersion?: string; readonly continue?: string };
+  readonly items: T[];
+}
+
+export interface ListOptions {
+  readonly namespace?: string | undefined;
+  readonly labelSelector?: string | undefined;
+  readonly fieldSelector?: string | undefined;
+  readonly limit?: number | undefined;
+  readonly continue?: string | undefined;
+  readonly resourceVersion?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface WatchOptions extends ListOptions {
+  readonly allowBookmarks?: boolean;
+  /** WatchList: the present state as ADDED events, then the annotated bookmark. */
+  readonly sendInitialEvents?: boolean;
+  readonly timeoutSeconds?: number;
+}
+
+export type WatchEvent<T> =
+  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK'; readonly object: T }
+  | { readonly type: 'ERROR'; readonly object: Status };
+
+export interface DeleteOptions {
+  readonly propagationPolicy?: 'Foreground' | 'Background' | 'Orphan';
+  readonly gracePeriodSeconds?: number;
+  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+}
+
+export type PatchType = 'json' | 'merge' | 'strategic' | 'apply';
+
+const PATCH_CONTENT_TYPES: Readonly<Record<PatchType, string>> = {
+  json: 'application/json-patch+json',
+  merge: 'application/merge-patch+json',
+  strategic: 'application/strategic-merge-patch+json',
+  apply: 'application/apply-patch+yaml',
+};
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** Names an object within its collection; `namespace` stays undefined for cluster-scoped kinds. */
+export interface ObjectRef {
+  readonly name: string;
+  readonly namespace?: string | undefined;
+  readonly subresource?: string | undefined;
+}
+
+/** A client of one Kubernetes API server (real or ours) over HTTPS with kept-alive connections. */
+export class ApiClient {
+  readonly config: ClientConfig;
+  readonly #agent: HttpsAgent | HttpAgent;
+  readonly #userAgent: string;
+  readonly #base: URL;
+  #token: { readonly value: string; readonly readAtMs: number } | undefined;
+
+  constructor(config: ClientConfig, userAgent = 'tkadm') {
+    this.config = config;
+    this.#userAgent = userAgent;
+    this.#base = new URL(config.server);
+    this.#agent =
+      this.#base.protocol === 'http:'
+        ? new HttpAgent({ keepAlive: true })
+        : new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...tlsOptions(config) });
+  }
+
+  /** Closes idle connections; requests under way end with an error. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  get<T extends KubeObject>(kind: Kind<T>, ref: ObjectRef, options?: RequestOptions): Promise<T> {
+    return this.requestJson<T>('GET', objectPath(kind, ref), options);
+  }
+
+  /** The object, or undefined when the server answers NotFound. */
+  async find<T extends KubeObject>(
+    kind: Kind<T>,
+    ref: ObjectRef,
+    options?: RequestOptions,
+  ): Promise<T | undefined> {
+    try {
+      return await this.get(kind, ref, options);
+    } catch (error) {
+      if (isApiError(error, 'NotFound')) return undefined;
+      throw error;
+    }
+  }
+
+  list<T extends KubeObject>(kind: Kind<T>, options: ListOptions = {}): Promise<ObjectList<T>> {
+    const { namespace, signal, ...query } = options;
+    return this.requestJson('GET', formatCollectionPath(kind, namespace), { query, signal });
+  }
+
+  create<T extends KubeObject>(kind: Kind<T>, object: T, options?: RequestOptions): Promise<T> {
+    const path = formatCollectionPath(kind, object.metadata?.namespace);
+    return this.requestJson('POST', path, { ...options, body: withTypeMeta(kind, object) });
+  }
+
+  update<T extends KubeObject>(kind: Kind<T>, object: T, subresource?: string): Promise<T> {
+    const ref = { name: object.metadata?.name ?? '', namespace: object.metadata?.namespace, subresource };
+    return this.requestJson('PUT', objectPath(kind, ref), { body: withTypeMeta(kind, object) });
+  }
+
+  patch<T extends KubeObject>(
+    kind: Kind<T>,
+    ref: ObjectRef,
+    patch: { readonly type: PatchType; readonly body: unknown; readonly query?: RequestOptions['query'] },
+  ): Promise<T> {
+    return this.requestJson('PATCH', objectPath(kind, ref), {
+      body: patch.body,
+      query: patch.query,
+      contentType: PATCH_CONTENT_TYPES[patch.type],
+    });
+  }
+
+  async delete<T extends KubeObject>(
+    kind: Kind<T>,
+    ref: ObjectRef,
+    options: DeleteOptions = {},
+  ): Promise<void> {
+    await this.requestJson('DELETE', objectPath(kind, ref), {
+      body: { apiVersion: 'v1', kind: 'DeleteOptions', ...options },
+    });
+  }
+
+  /**
+   * One watch request: yields its events until the server or the signal ends it. An ERROR event is
+   * yielded, not thrown; a refused request throws ApiError. Use `Informer` for a list that stays right.
+   */
+  async *watch<T extends KubeObject>(
+    kind: Kind<T>,
+    options: WatchOptions = {},
+  ): AsyncGenerator<WatchEvent<T>> {
+    const { namespace, signal, allowBookmarks, sendInitialEvents, ...rest } = options;
+    const query = {
+      ...rest,
+      watch: true,
+      allowWatchBookmarks: allowBookmarks,
+      sendInitialEvents,
+      resourceVersionMatch: sendInitialEvents ? 'NotOlderThan' : undefined,
+    };
+    const response = await this.requestStream('GET', formatCollectionPath(kind, namespace), {
+      query,
+      signal,
+    });
+    try {
+      for await (const line of readLines(response)) yield JSON.parse(line) as WatchEvent<T>;
+    } catch (error) {
+      if (!signal?.aborted && !isConnectionEnd(error)) throw error;
+    } finally {
+      response.destroy();
+    }
+  }
+
+  /** Performs a request and parses the JSON answer. @throws ApiError, API_UNREACHABLE */
+  async requestJson<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+    const text = await this.requestText(method, path, options);
+    return (text === '' ? undefined : JSON.parse(text)) as T;
+  }
+
+  /** Performs a request and returns the body's text. @throws ApiError, API_UNREACHABLE */
+  async requestText(method: string, path: string, options: RequestOptions = {}): Promise<string> {
+    const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const response = await this.requestStream(method, path, { ...options, timeoutMs });
+    return readText(response);
+  }
+
+  /** Performs a request and returns the response once its headers say success. @throws ApiError, API_UNREACHABLE */
+  async requestStream(method: string, path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
+    const headers = await this.#headers(options);
+    const body = encodeBody(options.body);
+    if (body !== undefined) headers['content-length'] = String(Buffer.byteLength(body));
+    const response = await this.#send(
+      method,
+      formatPath(this.#base, path, options.query),
+      headers,
+      body,
+      options,
+    );
+    const code = response.statusCode ?? 0;
+    if (code < 400) return response;
+    throw new ApiError(code, parseStatus(await readText(response), code), `${method} ${path}`);
+  }
+
+  #send(
+    method: string,
+    path: string,
+    headers: Record<string, string>,
+    body: string | Uint8Array | undefined,
+    options: RequestOptions,
+  ): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const send = this.#base.protocol === 'http:' ? httpRequest : httpsRequest;
+      const request = send({
+        agent: this.#agent,
+        method,
+        path,
+        headers,
+        host: this.#base.hostname.replace(/^\[|\]$/g, ''),
+        port: this.#base.port || (this.#base.protocol === 'http:' ? 80 : 443),
+        ...(options.signal ? { signal: options.signal } : {}),
+      });
+      let isAnswered = false;
+      request.on('response', (response) => {
+        isAnswered = true;
+        resolve(response);
+      });
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        if (options.signal?.aborted) return reject(options.signal.reason);
+        // A kept-alive connection that the server closed while it was idle: nothing was processed.
+        if (!isAnswered && request.reusedSocket && error.code === 'ECONNRESET') {
+          return resolve(this.#send(method, path, headers, body, options));
+        }
+        reject(unreachable(this.config.server, error));
+      });
+      if (options.timeoutMs) {
+        const timer = setTimeout(
+          () => request.destroy(new Error(`no answer within ${options.timeoutMs} ms`)),
+          options.timeoutMs,
+        );
+        request.on('close', () => clearTimeout(timer));
+      }
+      request.end(body);
+    });
+  }
+
+  async #headers(options: RequestOptions): Promise<Record<string, string>> {
+    const headers: Record<string, string> = {
+      accept: 'application/json',
+      'user-agent': this.#userAgent,
+      ...options.headers,
+    };
+    const token = await this.#bearerToken();
+    if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
+    if (options.body !== undefined) headers['content-type'] = options.contentType ?? 'application/json';
+    return headers;
+  }
+
+  async #bearerToken(): Promise<string | undefined> {
+    if (this.config.token !== undefined) return this.config.token;
+    if (this.config.tokenFile === undefined) return undefined;
+    const now = performance.now();
+    if (!this.#token || now - this.#token.readAtMs > 60_000) {
+      this.#token = { value: (await readFile(this.config.tokenFile, 'utf8')).trim(), readAtMs: now };
+    }
+    return this.#token.value;
+  }
+
+  /** A raw TLS connection to the server, for upgraded protocols. */
+  connect(): TLSSocket {
+    return tlsConnect({
+      host: this.#base.hostname.replace(/^\[|\]$/g, ''),
+      port: Number(this.#base.port || 443),
+      ...tlsOptions(this.config),
+    });
+  }
+}
+
+/** "/api/v1/namespaces/NS/pods/NAME/status" */
+export function objectPath(kind: Kind<KubeObject>, ref: ObjectRef): string {
+  const path = `${formatCollectionPath(kind, ref.namespace)}/${encodeURIComponent(ref.name)}`;
+  return ref.subresource === undefined ? path : `${path}/${ref.subresource}`;
+}
+
+/** Splits a stream of bytes at newlines; empty lines are left out. */
+export async function* readLines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  let parts: Uint8Array[] = [];
+  for await (const chunk of stream) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      parts.push(chunk.subarray(start, end));
+      const line = Buffer.concat(parts).toString('utf8');
+      parts = [];
+      start = end + 1;
+      if (line !== '') yield line;
+    }
+    if (start < chunk.length) parts.push(chunk.subarray(start));
+  }
+  const last = Buffer.concat(parts).toString('utf8');
+  if (last !== '') yield last;
+}
+
+function tlsOptions(config: ClientConfig) {
+  const host = new URL(config.server).hostname.replace(/^\[|\]$/g, '');
+  const isAddress = /^[\d.]+$/.test(host) || host.includes(':');
+  return {
+    ...(config.caPem ? { ca: config.caPem } : {}),
+    ...(config.certPem ? { cert: config.certPem } : {}),
+    ...(config.keyPem ? { key: config.keyPem } : {}),
+    ...(config.isInsecure ? { rejectUnauthorized: false } : {}),
+    ...(config.tlsServerName ? { servername: config.tlsServerName } : isAddress ? {} : { servername: host }),
+  };
+}
+
+function formatPath(base: URL, path: string, query: RequestOptions['query']): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== undefined) parameters.append(name, String(value));
+  }
+  const text = parameters.toString();
+  const root = base.pathname === '/' ? '' : base.pathname;
+  return text === '' ? `${root}${path}` : `${root}${path}${path.includes('?') ? '&' : '?'}${text}`;
+}
+
+function encodeBody(body: unknown): string | Uint8Array | undefined {
+  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return body;
+  return JSON.stringify(body);
+}
+
+function withTypeMeta<T extends KubeObject>(kind: Kind<T>, object: T): T {
+  return { ...object, apiVersion: formatApiVersion(kind), kind: kind.kind };
+}
+
+function parseStatus(text: string, code: number): Status {
+  try {
+    const status = JSON.parse(text) as Status;
+    if (status.kind === 'Status') return status;
+  } catch {
+    // Not JSON: the text itself is the message.
+  }
+  return { status: 'Failure', message: text.trim().slice(0, 500) || `HTTP ${code}`, code };
+}
+
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function unreachable(server: string, error: NodeJS.ErrnoException): TkadmError {
+  return new TkadmError(
+    'API_UNREACHABLE',
+    `Cannot reach API server "${server}": ${error.message || error.code}`,
+    {
+      cause: error,
+    },
+  );
+}
+
+function isConnectionEnd(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ECONNRESET' || code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'EPIPE';
+}

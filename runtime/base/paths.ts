@@ -1,0 +1,23 @@
+/** The directories and sockets of a node, as in kubeadm's layout, and tkadm's own beside them. */
+export const PATHS = {
+  kubernetes: '/etc/kubernetes',
+  pki: '/etc/kubernetes/pki',
+  manifests: '/etc/kubernetes/manifests',
+  kubelet: '/var/lib/kubelet',
+  podLogs: '/var/log/pods',
+  containerLogs: '/var/log/containers',
+  cniConfig: '/etc/cni/net.d',
+  cniBin: '/opt/cni/bin',
+  state: '/var/lib/tkadm',
+  images: '/var/lib/tkadm/images',
+  containers: '/var/lib/tkadm/containers',
+  store: '/var/lib/tkadm/store',
+  journal: '/var/lib/tkadm/journal',
+  bundle: '/var/lib/tkadm/bundle',
+  logs: '/var/log/tkadm',
+  run: '/run/tkadm',
+  runtimeSocket: '/run/tkadm/runtime.sock',
+} as const;
+
+/** Image names of the embedded components are this repository + component + ":" + Kubernetes version. */
+export const EMBEDDED_IMAGE_REPOSITORY = 'tkadm.local';

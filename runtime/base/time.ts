@@ -1,0 +1,44 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { TkadmError } from './errors.ts';
+
+export interface WaitOptions {
+  /** What is waited for, as in `Cannot see ${subject}: ...`. */
+  readonly subject: string;
+  readonly timeoutMs: number;
+  readonly intervalMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Sleeps; rejects with the signal's reason when it is aborted. */
+export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  await delay(ms, undefined, signal ? { signal } : undefined);
+}
+
+/**
+ * Calls `probe` until it returns something other than undefined, and returns that.
+ * @throws WAIT_TIMEOUT with the last error thrown by `probe` as cause.
+ */
+export async function waitFor<T>(probe: () => Promise<T | undefined>, options: WaitOptions): Promise<T> {
+  const deadline = performance.now() + options.timeoutMs;
+  let lastError: unknown;
+  for (;;) {
+    options.signal?.throwIfAborted();
+    try {
+      const value = await probe();
+      if (value !== undefined) return value;
+    } catch (error) {
+      lastError = error;
+    }
+    if (performance.now() >= deadline) {
+      const last = lastError instanceof Error ? `: ${lastError.message}` : '';
+      throw new TkadmError(
+        'WAIT_TIMEOUT',
+        `Cannot see ${options.subject} after ${options.timeoutMs} ms${last}`,
+        {
+          cause: lastError,
+        },
+      );
+    }
+    await sleep(options.intervalMs ?? 100, options.signal);
+  }
+}

@@ -1,0 +1,67 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import t from 'tap';
+
+const ROOT = join(import.meta.dirname ?? '.', '..');
+
+/** Folder → the folders that it may import besides itself and runtime/base. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  'runtime/base': [],
+  'runtime/api': [],
+  'runtime/host': [],
+  'runtime/container': [],
+  'runtime/image': ['runtime/container'],
+  'runtime/network': ['runtime/api'],
+  'runtime/cri': ['runtime/container', 'runtime/image', 'runtime/network'],
+  'runtime/agent': ['runtime/api', 'runtime/cri', 'runtime/network'],
+  'runtime/controlplane': ['runtime/api', 'pki'],
+  pki: [],
+  templates: ['runtime/api', 'pki'],
+  preflight: ['runtime/api', 'runtime/host', 'pki'],
+  bootstrap: ['runtime/api', 'runtime/host', 'runtime/image', 'runtime/cri', 'pki', 'templates', 'preflight'],
+};
+
+/** Only these may touch `process`: the command line and each program's entry point. */
+const MAY_TOUCH_PROCESS = /(^bootstrap\/cli\.ts|main\.ts|launcher\.ts)$/;
+
+for (const [folder, allowed] of Object.entries(MAY_IMPORT)) {
+  t.test(`${folder} imports only what it may`, (t) => {
+    for (const file of sourceFiles(folder)) {
+      for (const target of importedFolders(file)) {
+        const isAllowed = target === folder || target === 'runtime/base' || allowed.includes(target);
+        t.ok(isAllowed, `${relative(ROOT, file)} → ${target}`);
+      }
+    }
+    t.end();
+  });
+}
+
+t.test('process is touched by entry points alone', (t) => {
+  for (const folder of Object.keys(MAY_IMPORT)) {
+    for (const file of sourceFiles(folder)) {
+      const name = relative(ROOT, file);
+      if (MAY_TOUCH_PROCESS.test(name)) continue;
+      const use = /\bprocess\.(env|argv|exit|exitCode|stdout|stderr|stdin|on|cwd)\b/.exec(
+        readFileSync(file, 'utf8'),
+      );
+      t.notOk(use, `${name}${use ? ` uses ${use[0]}` : ''}`);
+    }
+  }
+  t.end();
+});
+
+function sourceFiles(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+function importedFolders(file: string): string[] {
+  const specifiers = [...readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)];
+  return specifiers.map((match) => folderOf(relative(ROOT, join(dirname(file), match[1]!))));
+}
+
+function folderOf(path: string): string {
+  const [first = '', second = ''] = path.split('/');
+  return first === 'runtime' ? `runtime/${second}` : first;
+}

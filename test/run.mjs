@@ -1,0 +1,67 @@
+// Runs the test suite with tap and ends with the line "N passed, N failed[, N skipped]", counted in assertions.
+import { spawn } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const dir = await mkdtemp(join(tmpdir(), 'tkadm-test-'));
+const tapFile = join(dir, 'results.tap');
+const args = ['tap', 'run', '--reporter=tap', ...process.argv.slice(2)];
+const child = spawn('npx', args, { stdio: ['inherit', 'pipe', 'inherit'] });
+const file = createWriteStream(tapFile);
+let rest = '';
+child.stdout.on('data', (chunk) => {
+  file.write(chunk);
+  rest += chunk;
+  const lines = rest.split('\n');
+  rest = lines.pop() ?? '';
+  for (const line of lines) if (isWorthShowing(line)) process.stdout.write(`${line}\n`);
+});
+const code = await new Promise((resolve) => child.on('close', resolve));
+await new Promise((resolve) => file.end(resolve));
+
+const { passed, failed, skipped } = countAssertions(await readFile(tapFile, 'utf8'));
+if (failed > 0 || code !== 0) process.stdout.write(await failures(tapFile));
+process.stdout.write(
+  `${passed} passed, ${failed}${failed === 0 && code !== 0 ? ' (but the run broke)' : ''} failed`,
+);
+process.stdout.write(skipped > 0 ? `, ${skipped} skipped\n` : '\n');
+await rm(dir, { recursive: true, force: true });
+process.exitCode = failed > 0 || passed === 0 ? 1 : (code ?? 1);
+
+/** Test files and failing or skipped assertions are shown live; the rest is in the count. */
+function isWorthShowing(line) {
+  return /^(ok|not ok) /.test(line) || /^\s+not ok /.test(line) || /# SKIP/i.test(line);
+}
+
+/** Leaf assertions only: a subtest's own line is followed by no deeper plan of its own. */
+function countAssertions(tap) {
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  const depths = [];
+  for (const line of tap.split('\n')) {
+    const match = /^(\s*)(ok|not ok) (?:\d+)(.*)$/.exec(line);
+    if (!match) continue;
+    const depth = match[1].length;
+    const isSubtest = depths.length > 0 && depths[depths.length - 1] > depth;
+    while (depths.length > 0 && depths[depths.length - 1] >= depth) depths.pop();
+    depths.push(depth);
+    if (isSubtest && match[2] === 'ok') continue;
+    if (/# SKIP/i.test(match[3])) count.skipped += 1;
+    else if (/# TODO/i.test(match[3])) count.skipped += 1;
+    else if (match[2] === 'ok') count.passed += 1;
+    else if (!isSubtest) count.failed += 1;
+  }
+  return count;
+}
+
+/** The failing assertions with their diagnostics. */
+async function failures(path) {
+  const lines = (await readFile(path, 'utf8')).split('\n');
+  const out = [];
+  for (let i = 0; i < lines.length; i += 1) {
+    if (/^\s*not ok /.test(lines[i])) out.push(...lines.slice(i, i + 40), '---');
+    if (out.length > 800) break;
+  }
+  return `\n${out.join('\n')}\n`;
+}
