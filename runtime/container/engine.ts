@@ -1,0 +1,103 @@
+import type { Readable, Writable } from 'node:stream';
+import type { OciProcess, OciSpec } from './oci-spec.ts';
+
+/** Where the root file system comes from; overlay directories are topmost first (overlayfs `lowerdir` order). */
+export type RootfsSource =
+  | {
+      readonly kind: 'overlay';
+      readonly lowerDirs: readonly string[];
+      readonly upperDir: string;
+      readonly workDir: string;
+    }
+  | { readonly kind: 'path'; readonly path: string };
+
+export interface CreateContainerOptions {
+  readonly id: string;
+  /** OCI runtime-spec config; `spec.process.terminal` asks for a pseudo-terminal. */
+  readonly spec: OciSpec;
+  readonly rootfs: RootfsSource;
+  /** File for the output in CRI log format ("TIME stdout F text"); undefined drops the output. */
+  readonly logPath?: string | undefined;
+  /** Keep standard input open for attach; otherwise it is /dev/null. */
+  readonly stdin?: boolean;
+  /** Close standard input when the first attached client ends. */
+  readonly stdinOnce?: boolean;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+export interface ContainerStatus {
+  readonly id: string;
+  readonly state: 'created' | 'running' | 'exited';
+  /** Host pid of the container's first process. */
+  readonly pid?: number | undefined;
+  readonly createdAt: Date;
+  readonly startedAt?: Date | undefined;
+  readonly finishedAt?: Date | undefined;
+  /** 0-255; 128 + signal number for a death by signal. */
+  readonly exitCode?: number | undefined;
+  readonly isOomKilled?: boolean | undefined;
+}
+
+/** A process's streams: with a terminal, stdout carries both and stderr is undefined. */
+export interface ProcessStreams {
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable;
+  readonly stderr: Readable | undefined;
+  resize(columns: number, rows: number): void;
+}
+
+export interface ExecOptions {
+  readonly process: OciProcess;
+  readonly stdin?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ExecSession extends ProcessStreams {
+  readonly pid: number;
+  /** The exit code, 128 + signal number for a death by signal. */
+  readonly exited: Promise<number>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+export interface ContainerStats {
+  readonly cpuUsageNanos: bigint;
+  readonly memoryUsageBytes: number;
+  readonly memoryWorkingSetBytes: number;
+  readonly memoryRssBytes: number;
+  readonly pids: number;
+}
+
+/** Linux resources that can change while the container runs; the units of the OCI runtime-spec. */
+export type ResourceUpdate = NonNullable<NonNullable<OciSpec['linux']>['resources']>;
+
+/**
+ * Creates and runs containers. State lives in files, so that a new engine over the same directory finds
+ * every container again: running ones go on meanwhile, their output and exit code are not lost.
+ */
+export interface ContainerEngine {
+  create(options: CreateContainerOptions): Promise<ContainerStatus>;
+  start(id: string): Promise<ContainerStatus>;
+  /** Sends a signal to the first process; `all` to every process of the container. */
+  kill(id: string, signal: NodeJS.Signals, options?: { readonly all?: boolean }): Promise<void>;
+  /** SIGTERM (or `signal`), after the grace period SIGKILL; resolves when it has exited. */
+  stop(
+    id: string,
+    options: { readonly graceMs: number; readonly signal?: NodeJS.Signals },
+  ): Promise<ContainerStatus>;
+  /** Removes an exited or created container with its cgroup and state; its upperDir is the caller's. */
+  delete(id: string, options?: { readonly force?: boolean }): Promise<void>;
+  status(id: string): ContainerStatus | undefined;
+  list(): readonly ContainerStatus[];
+  wait(id: string): Promise<ContainerStatus>;
+  /** Every exit from now on. */
+  exits(signal: AbortSignal): AsyncIterable<ContainerStatus>;
+  exec(id: string, options: ExecOptions): Promise<ExecSession>;
+  /** The live streams of the first process; output from now on. */
+  attach(id: string): ProcessStreams & { close(): void };
+  stats(id: string): Promise<ContainerStats | undefined>;
+  update(id: string, resources: ResourceUpdate): Promise<void>;
+  /** Ends log writing to the present file and opens `logPath` anew (after rotation). */
+  reopenLog(id: string): Promise<void>;
+  /** Ends the pool of launchers; containers go on. */
+  close(): Promise<void>;
+}

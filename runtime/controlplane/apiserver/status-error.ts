@@ -1,0 +1,32 @@
+import type { Status } from '../../api/client.ts';
+
+export interface StatusErrorOptions {
+  readonly reason: string;
+  readonly message: string;
+  readonly details?: Status['details'];
+  /** Extra headers of the answer, for example Retry-After. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A failure that the API server answers as a `metav1.Status` with this HTTP code. */
+export class StatusError extends Error {
+  readonly code: number;
+  readonly status: Status;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: number, options: StatusErrorOptions) {
+    super(options.message);
+    this.name = 'StatusError';
+    this.code = code;
+    this.headers = options.headers ?? {};
+    this.status = {
+      kind: 'Status',
+      apiVersion: 'v1',
+      status: 'Failure',
+      message: options.message,
+      reason: options.reason,
+      ...(options.details ? { details: options.details } : {}),
+      code,
+    };
+  }
+}
