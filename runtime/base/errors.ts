@@ -37,7 +37,16 @@ export const ERRORS = {
   // agent
   // controlplane
   // host
+  BUNDLE_BUILD: 'host',
+  SERVICE_FAILED: 'host',
   // bootstrap
+  PHASE_UNKNOWN: 'usage',
+  SSH_CONNECT: 'host',
+  SSH_AUTHENTICATION: 'host',
+  SSH_HOST_KEY: 'host',
+  JOIN_FAILED: 'host',
+  USAGE: 'usage',
+  NODE_EXISTS: 'cluster',
 } as const satisfies Record<string, ErrorArea>;
 
 export type ErrorCode = keyof typeof ERRORS;
