@@ -34,6 +34,11 @@ export const ERRORS = {
   // image
   // cri
   // network
+  NETWORK_CONFIG: 'usage',
+  NETWORK_FULL: 'host',
+  NETWORK_COMMAND: 'host',
+  PROXY_CONFIG: 'usage',
+  COREFILE_INVALID: 'usage',
   // agent
   // controlplane
   // host
