@@ -32,6 +32,8 @@ export const ERRORS = {
   // preflight
   // container
   // image
+  DOCKERFILE_INVALID: 'usage',
+  REGISTRY: 'host',
   // cri
   // network
   NETWORK_CONFIG: 'usage',
