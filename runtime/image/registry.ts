@@ -139,7 +139,7 @@ export class RegistryClient {
     return fetch(path instanceof URL ? path : this.#url(path), {
       method,
       headers: { ...options.headers, ...(this.#authorization ? { authorization: this.#authorization } : {}) },
-      ...(options.body ? { body: options.body as BodyInit, duplex: 'half' } : {}),
+      ...(options.body ? { body: options.body as never, duplex: 'half' } : {}),
       ...(this.#options.signal ? { signal: this.#options.signal } : {}),
     } as RequestInit);
   }
