@@ -34,7 +34,20 @@ export const ERRORS = {
   // image
   DOCKERFILE_INVALID: 'usage',
   REGISTRY: 'host',
+  IMAGE_REFERENCE_INVALID: 'usage',
+  IMAGE_PATH_INVALID: 'host',
+  IMAGE_UNPACK: 'host',
+  IMAGE_NOT_FOUND: 'host',
+  IMAGE_INVALID: 'host',
+  IMAGE_PULLER_MISSING: 'usage',
   // cri
+  CRI_CALL: 'host',
+  CRI_NOT_FOUND: 'host',
+  CRI_INVALID: 'usage',
+  CRI_STATE: 'host',
+  CRI_TIMEOUT: 'timeout',
+  CNI_CONFIG: 'host',
+  CNI_PLUGIN: 'host',
   // network
   NETWORK_CONFIG: 'usage',
   NETWORK_FULL: 'host',
