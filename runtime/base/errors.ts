@@ -28,6 +28,11 @@ export const ERRORS = {
   API_UNREACHABLE: 'cluster',
   KUBECONFIG_INVALID: 'usage',
   // pki
+  PKI_KEY_INVALID: 'host',
+  PKI_KEY_MISSING: 'host',
+  PKI_CERTIFICATE_INVALID: 'host',
+  PKI_CERTIFICATE_STALE: 'host',
+  PKI_CSR_INVALID: 'usage',
   // templates
   // preflight
   // container
