@@ -47,6 +47,7 @@ export const ERRORS = {
   // image
   DOCKERFILE_INVALID: 'usage',
   REGISTRY: 'host',
+  IMAGE_REGISTRIES_INVALID: 'usage',
   IMAGE_REFERENCE_INVALID: 'usage',
   IMAGE_PATH_INVALID: 'host',
   IMAGE_UNPACK: 'host',

@@ -1,22 +1,5 @@
 import { TkadmError } from '../base/errors.ts';
-
-/** Media types of manifests that can be handled, OCI image-spec and Docker schema 2. */
-export const MEDIA_TYPES = {
-  ociIndex: 'application/vnd.oci.image.index.v1+json',
-  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
-  ociConfig: 'application/vnd.oci.image.config.v1+json',
-  ociLayer: 'application/vnd.oci.image.layer.v1.tar',
-  ociLayerGzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
-  dockerIndex: 'application/vnd.docker.distribution.manifest.list.v2+json',
-  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
-} as const;
-
-export interface Descriptor {
-  readonly mediaType: string;
-  readonly digest: string;
-  readonly size: number;
-  readonly platform?: { readonly architecture: string; readonly os: string; readonly variant?: string };
-}
+import { MEDIA_TYPES } from './oci-image.ts';
 
 export interface RegistryCredentials {
   readonly username: string;
@@ -52,9 +35,9 @@ export class RegistryClient {
 
   /** GET /v2/NAME/manifests/REFERENCE. @throws REGISTRY */
   async fetchManifest(reference: string): Promise<FetchedManifest> {
-    const { ociIndex, ociManifest, dockerIndex, dockerManifest } = MEDIA_TYPES;
+    const { index, manifest, dockerIndex, dockerManifest } = MEDIA_TYPES;
     const response = await this.#request('GET', `manifests/${reference}`, {
-      headers: { accept: [ociIndex, ociManifest, dockerIndex, dockerManifest].join(', ') },
+      headers: { accept: [index, manifest, dockerIndex, dockerManifest].join(', ') },
     });
     return {
       mediaType: response.headers.get('content-type')?.split(';')[0] ?? '',
