@@ -49,7 +49,7 @@ const INSTRUCTIONS = new Set([
 ]);
 
 /**
- * Parses a Dockerfile (Dockerfile reference: format, parser directives `escape`, continuation lines,
+ * Parses a Dockerfile (Dockerfile reference: format, parser directive `escape`, continuation lines,
  * comments, JSON forms, here-documents).
  * @throws DOCKERFILE_INVALID with the line.
  */
@@ -76,7 +76,7 @@ export function parseDockerfile(text: string): Dockerfile {
 }
 
 function splitInstructions(lines: readonly string[]): Instruction[] {
-  const escape = /^#\s*escape\s*=\s*(.)/i.exec(lines[0] ?? '')?.[1] ?? '\\';
+  const escapeChar = /^#\s*escape\s*=\s*(.)/i.exec(lines[0] ?? '')?.[1] ?? '\\';
   const result: Instruction[] = [];
   for (let i = 0; i < lines.length; i += 1) {
     if (isBlank(lines[i]!)) continue;
@@ -85,7 +85,7 @@ function splitInstructions(lines: readonly string[]): Instruction[] {
     for (;;) {
       const line = lines[i] ?? '';
       const trimmed = line.trimEnd();
-      const continues = trimmed.endsWith(escape);
+      const continues = trimmed.endsWith(escapeChar);
       text += continues ? trimmed.slice(0, -1) : line;
       if (!continues) break;
       i += 1;
