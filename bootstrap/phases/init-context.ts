@@ -1,7 +1,7 @@
-import type { ApiClient } from '../../runtime/api/client.ts';
-import type { Host } from '../../runtime/base/host.ts';
 import type { PkiContext } from '../../pki/plan.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
 import { parseDuration } from '../../runtime/base/flags.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import type { InitConfig } from '../config/types.ts';
 
 /** What the phases of init look at. */
@@ -20,7 +20,7 @@ export interface InitContext {
 
 /** The certificates' view of the configuration. */
 export function pkiContext({ config, host, now }: InitContext): PkiContext {
-  const { cluster, localAPIEndpoint, nodeRegistration } = config;
+  const { cluster } = config;
   return {
     host,
     certificatesDir: cluster.certificatesDir,
@@ -28,13 +28,6 @@ export function pkiContext({ config, host, now }: InitContext): PkiContext {
     certificateValidityMs: parseDuration(cluster.certificateValidityPeriod),
     caCertificateValidityMs: parseDuration(cluster.caCertificateValidityPeriod),
     now: now(),
-    input: {
-      nodeName: nodeRegistration.name,
-      advertiseAddress: localAPIEndpoint.advertiseAddress,
-      dnsDomain: cluster.networking.dnsDomain,
-      serviceSubnet: cluster.networking.serviceSubnet,
-      controlPlaneEndpoint: cluster.controlPlaneEndpoint,
-      certSANs: cluster.apiServer.certSANs,
-    } as PkiContext['input'],
+    input: config,
   };
 }

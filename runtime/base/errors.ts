@@ -48,6 +48,7 @@ export const ERRORS = {
   DOCKERFILE_INVALID: 'usage',
   REGISTRY: 'host',
   IMAGE_REGISTRIES_INVALID: 'usage',
+  IMAGE_BUILD_STEP: 'host',
   IMAGE_REFERENCE_INVALID: 'usage',
   IMAGE_PATH_INVALID: 'host',
   IMAGE_UNPACK: 'host',

@@ -41,7 +41,8 @@ export class MergedTree {
         const child: MergedEntry | undefined = await this.#child(current, name);
         if (child?.stats.isSymbolicLink() && (behind.length > 0 || followsFinal)) {
           links += 1;
-          if (links > MAX_LINKS) throw new TkadmError('IMAGE_PATH_INVALID', `Cannot resolve "${path}": too many links`);
+          if (links > MAX_LINKS)
+            throw new TkadmError('IMAGE_PATH_INVALID', `Cannot resolve "${path}": too many links`);
           const target = await readlink(child.hostPaths[0]!);
           if (target.startsWith('/')) current = await this.#root();
           rest = [...target.split('/').filter(Boolean), ...behind];

@@ -3,7 +3,7 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type Headers, type Pack, pack } from 'tar-stream';
+import { type Header, type Pack, pack } from 'tar-stream';
 import type { Inodes } from './inodes.ts';
 import { isOpaque, isWhiteout } from './overlay-files.ts';
 
@@ -26,7 +26,7 @@ export function packFiles(files: AsyncIterable<LayerFile>): Readable {
     for await (const file of files) await addFile(tar, file);
     tar.finalize();
   })().catch((error) => tar.destroy(error as Error));
-  return tar;
+  return tar as unknown as Readable;
 }
 
 /**
@@ -43,12 +43,13 @@ export async function* readUpperDir(root: string, inodes: Inodes): AsyncGenerato
       const stats = await lstat(path);
       const empty = { kind: 'bytes', bytes: new Uint8Array() } as const;
       if (isWhiteout(stats)) {
-        yield { name: name.slice(0, name.length - base.length) + `.wh.${base}`, stats, content: empty };
+        yield { name: `${name.slice(0, name.length - base.length)}.wh.${base}`, stats, content: empty };
       } else if (stats.isDirectory()) {
         yield { name, stats, content: { kind: 'directory' } };
         if (isOpaque(path, inodes)) yield { name: `${name}/.wh..wh..opq`, stats, content: empty };
         yield* walk(name);
-      } else if (stats.isSymbolicLink()) yield { name, stats, content: { kind: 'symlink', target: await readlink(path) } };
+      } else if (stats.isSymbolicLink())
+        yield { name, stats, content: { kind: 'symlink', target: await readlink(path) } };
       else if (stats.isFile()) {
         const first = stats.nlink > 1 ? firstNames.get(stats.ino) : undefined;
         firstNames.set(stats.ino, first ?? name);
@@ -62,18 +63,31 @@ export async function* readUpperDir(root: string, inodes: Inodes): AsyncGenerato
 }
 
 async function addFile(tar: Pack, { name, stats, content }: LayerFile): Promise<void> {
-  const header: Headers = { name, mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtime: stats.mtime };
+  const header: Partial<Header> & { name: string } = {
+    name,
+    mode: stats.mode & 0o7777,
+    uid: stats.uid,
+    gid: stats.gid,
+    mtime: stats.mtime,
+  };
   if (content.kind === 'file') {
     const entry = tar.entry({ ...header, type: 'file', size: content.sizeBytes });
     // A file that grows meanwhile must not break the archive.
-    if (content.sizeBytes > 0) await pipeline(createReadStream(content.hostPath, { end: content.sizeBytes - 1 }), entry);
-    else entry.end();
+    if (content.sizeBytes > 0)
+      await pipeline(createReadStream(content.hostPath, { end: content.sizeBytes - 1 }), entry);
+    else entry.end(undefined);
     return;
   }
   await new Promise<void>((resolve, reject) => {
     const done = (error?: Error | null) => (error ? reject(error) : resolve());
-    if (content.kind === 'bytes') tar.entry({ ...header, type: 'file', size: content.bytes.byteLength }, Buffer.from(content.bytes), done);
-    else if (content.kind === 'directory') tar.entry({ ...header, name: `${name}/`, type: 'directory' }, done);
+    if (content.kind === 'bytes')
+      tar.entry(
+        { ...header, type: 'file', size: content.bytes.byteLength },
+        Buffer.from(content.bytes),
+        done,
+      );
+    else if (content.kind === 'directory')
+      tar.entry({ ...header, name: `${name}/`, type: 'directory' }, done);
     else tar.entry({ ...header, type: content.kind, linkname: content.target }, done);
   });
 }
