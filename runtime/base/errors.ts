@@ -31,6 +31,14 @@ export const ERRORS = {
   // templates
   // preflight
   // container
+  CONTAINER_EXISTS: 'usage',
+  CONTAINER_NOT_FOUND: 'usage',
+  CONTAINER_STATE: 'usage',
+  CONTAINER_LAUNCH: 'host',
+  CONTAINER_EXEC: 'host',
+  CGROUP_UNSUPPORTED: 'host',
+  CGROUP_WRITE: 'host',
+  CGROUP_BUSY: 'host',
   // image
   IMAGE_REFERENCE_INVALID: 'usage',
   IMAGE_PATH_INVALID: 'host',
