@@ -53,9 +53,7 @@ export interface CniAttachment {
   readonly result: CniResult | undefined;
 }
 
-export interface CniAddOptions {
-  readonly containerId: string;
-  readonly netns: string;
+export interface CniPrepareOptions {
   /** CNI_ARGS, "K8S_POD_NAME=a;..." */
   readonly args: string;
   /** Capability name → value, handed to the plugins that declare the capability. */
@@ -76,11 +74,13 @@ const PLUGIN_TIMEOUT_MS = 60_000;
 export interface Cni {
   /** The configuration in use: the first of the directory by name. @throws CNI_CONFIG when it is invalid. */
   config(): Promise<CniConfigList | undefined>;
+  /** What ADD and DEL of a sandbox are run with, to be stored before ADD. @throws CNI_CONFIG */
+  prepare(options: CniPrepareOptions): Promise<CniAttachment>;
   /**
    * Runs ADD along the chain; what was set up is torn down again on failure.
-   * @throws CNI_CONFIG, CNI_PLUGIN
+   * Returns the attachment with the result. @throws CNI_PLUGIN
    */
-  add(options: CniAddOptions): Promise<CniAttachment>;
+  add(attachment: CniAttachment, containerId: string, netns: string): Promise<CniAttachment>;
   /** Runs DEL backwards through the chain. @throws CNI_PLUGIN */
   del(attachment: CniAttachment, containerId: string, netns: string): Promise<void>;
 }
@@ -89,17 +89,17 @@ export function createCni(options: CniOptions): Cni {
   const run = (request: CniRequest, type: string) => runPlugin(options, type, request);
   const cni: Cni = {
     config: () => loadConfig(options.confDir),
-    async add({ containerId, netns, args, runtimeConfig }) {
+    async prepare({ args, runtimeConfig }) {
       const list = await cni.config();
-      if (list === undefined) {
-        throw new TkadmError(
-          'CNI_CONFIG',
-          `Cannot set up the pod network: no CNI configuration in "${options.confDir}"`,
-          {
-            hint: 'Install a pod network add-on',
-          },
-        );
-      }
+      if (list !== undefined) return { list, args, runtimeConfig, result: undefined };
+      throw new TkadmError(
+        'CNI_CONFIG',
+        `Cannot set up the pod network: no CNI configuration in "${options.confDir}"`,
+        { hint: 'Install a pod network add-on' },
+      );
+    },
+    async add(attachment, containerId, netns) {
+      const { list, args, runtimeConfig } = attachment;
       let result: CniResult | undefined;
       try {
         for (const plugin of list.plugins) {
@@ -115,12 +115,12 @@ export function createCni(options: CniOptions): Cni {
           result = (await run(request, plugin.type)) ?? result;
         }
       } catch (error) {
-        await cni.del({ list, args, runtimeConfig, result }, containerId, netns).catch((cleanup: unknown) => {
+        await cni.del({ ...attachment, result }, containerId, netns).catch((cleanup: unknown) => {
           options.log.warn('CNI DEL after a failed ADD failed', { error: formatError(cleanup) });
         });
         throw error;
       }
-      return { list, args, runtimeConfig, result };
+      return { ...attachment, result };
     },
     async del({ list, args, runtimeConfig, result }, containerId, netns) {
       for (const plugin of list.plugins.toReversed()) {
