@@ -22,6 +22,7 @@ interface Entry extends AsyncIterable<Uint8Array> {
 
 const WHITEOUT_PREFIX = '.wh.';
 const OPAQUE_MARKER = '.wh..wh..opq';
+const OPAQUE_ATTRIBUTE = 'trusted.overlay.opaque';
 const XATTR_PREFIX = 'SCHILY.xattr.';
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
@@ -108,7 +109,7 @@ class Unpacker {
     const parent = await this.#makeParent(dirname(name));
     const base = basename(name);
     if (base === OPAQUE_MARKER) {
-      this.#inodes.setxattr(parent, 'trusted.overlay.opaque', Buffer.from('y'));
+      this.#hideLower(parent);
     } else if (base.startsWith(WHITEOUT_PREFIX)) {
       await this.#whiteout(join(parent, checkName(base.slice(WHITEOUT_PREFIX.length))));
     } else await this.#put(entry, join(parent, base));
@@ -122,7 +123,14 @@ class Unpacker {
 
   /** An entry of the same layer wins over a whiteout of its name, whatever their order. */
   async #whiteout(path: string): Promise<void> {
-    if ((await statIfExists(path)) === undefined) this.#inodes.mknod(path, S_IFCHR, 0, 0);
+    const old = await statIfExists(path);
+    if (old === undefined) this.#inodes.mknod(path, S_IFCHR, 0, 0);
+    else if (old.isDirectory()) this.#hideLower(path);
+  }
+
+  /** A directory that replaces one of a lower layer shows nothing of it. */
+  #hideLower(path: string): void {
+    this.#inodes.setxattr(path, OPAQUE_ATTRIBUTE, Buffer.from('y'));
   }
 
   async #put(entry: Entry, path: string): Promise<void> {
@@ -131,6 +139,7 @@ class Unpacker {
     const keepsDirectory = header.type === 'directory' && old?.isDirectory();
     if (old !== undefined && !keepsDirectory) await rm(path, { recursive: true, force: true });
     if (!keepsDirectory) await this.#make(entry, path);
+    if (header.type === 'directory' && old !== undefined && isWhiteout(old)) this.#hideLower(path);
     if (header.type === 'link') return;
     this.inodes += 1;
     await this.#setOwner(path, header);
@@ -219,6 +228,10 @@ function checkName(name: string): string {
     throw new TkadmError('IMAGE_UNPACK', `Cannot unpack "${name}": the path leads out of the layer`);
   }
   return components.join('/');
+}
+
+function isWhiteout(stats: Stats): boolean {
+  return stats.isCharacterDevice() && stats.rdev === 0;
 }
 
 async function statIfExists(path: string): Promise<Stats | undefined> {
