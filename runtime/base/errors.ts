@@ -33,6 +33,7 @@ export const ERRORS = {
   // container
   // image
   // cri
+  CRI_CALL: 'host',
   // network
   // agent
   AGENT_CONFIG_INVALID: 'usage',
