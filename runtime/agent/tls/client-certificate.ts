@@ -59,7 +59,7 @@ async function isUsable(options: BootstrapOptions): Promise<boolean> {
   try {
     const { certPem, token, tokenFile } = await loadClientConfig(options.kubeconfig);
     if (!certPem) return token !== undefined || tokenFile !== undefined;
-    return new X509Certificate(certPem).validToDate > options.now();
+    return new Date(new X509Certificate(certPem).validTo) > options.now();
   } catch (error) {
     options.log.warn(`Bootstrapping anew: ${(error as Error).message}`);
     return false;
@@ -188,8 +188,8 @@ async function rotationTime(path: string, share: number): Promise<Date | undefin
   const pem = await readFileIfExists(path);
   if (pem === undefined) return undefined;
   const certificate = new X509Certificate(pem);
-  const from = certificate.validFromDate.getTime();
-  return new Date(from + (certificate.validToDate.getTime() - from) * share);
+  const from = Date.parse(certificate.validFrom);
+  return new Date(from + (Date.parse(certificate.validTo) - from) * share);
 }
 
 /** True when the PEM file holds a certificate and the key that belongs to it. */

@@ -25,7 +25,7 @@ export async function loadServingCertificate(
   const certPath = join(options.certDir, 'kubelet.crt');
   const keyPath = join(options.certDir, 'kubelet.key');
   const [cert, key] = [await readFileIfExists(certPath), await readFileIfExists(keyPath)];
-  if (cert && key && new X509Certificate(cert).validToDate > options.now) return { cert, key };
+  if (cert && key && new Date(new X509Certificate(cert).validTo) > options.now) return { cert, key };
   const newKey = generateKeyPem();
   const newCert = buildSelfSignedCertificate(
     {
