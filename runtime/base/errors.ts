@@ -70,6 +70,20 @@ export const ERRORS = {
   PROXY_CONFIG: 'usage',
   COREFILE_INVALID: 'usage',
   // agent
+  AGENT_CONFIG_INVALID: 'usage',
+  AGENT_POD_INVALID: 'usage',
+  AGENT_MANIFEST_INVALID: 'usage',
+  AGENT_VOLUME: 'host',
+  AGENT_VOLUME_UNSUPPORTED: 'usage',
+  AGENT_OBJECT_MISSING: 'cluster',
+  AGENT_IMAGE: 'host',
+  AGENT_CONTAINER_CONFIG: 'usage',
+  AGENT_PROBE: 'host',
+  AGENT_HOOK: 'host',
+  AGENT_BOOTSTRAP: 'cluster',
+  AGENT_DISCONNECTED: 'cluster',
+  AGENT_REQUEST: 'usage',
+  AGENT_LOG: 'host',
   // controlplane
   // host
   BUNDLE_BUILD: 'host',
