@@ -42,3 +42,50 @@ export interface Decision {
 export interface Authorizer {
   authorize(attributes: AccessAttributes): Promise<Decision> | Decision;
 }
+
+/** An authorizer that can also list what a user may do, and that keeps an index up to date until `close`. */
+export interface RuleAuthorizer extends Authorizer {
+  /** The rules that hold for the user in this namespace, as SelfSubjectRulesReview answers them. */
+  rulesFor(user: UserInfo, namespace: string): SubjectRules;
+  /** The RBAC rules alone, unmerged: what escalation checks compare with. */
+  policyRulesFor(user: UserInfo, namespace: string): readonly PolicyRule[];
+  /** Ends the subscriptions of the index. */
+  close(): void;
+}
+
+/** One rule of a Role (`rbac.authorization.k8s.io/v1` PolicyRule). */
+export interface PolicyRule {
+  readonly verbs: readonly string[];
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly nonResourceURLs?: readonly string[];
+}
+
+export interface SubjectRules {
+  readonly resourceRules: readonly PolicyRule[];
+  readonly nonResourceRules: readonly PolicyRule[];
+  readonly isIncomplete: boolean;
+  readonly evaluationError?: string | undefined;
+}
+
+/** Signing keys and names of service-account tokens. */
+export interface ServiceAccountTokenOptions {
+  /** `--service-account-issuer`; the first one signs, all are accepted. */
+  readonly issuer: string | readonly string[];
+  /** PEM public keys of `--service-account-key-file`; private keys are taken too. */
+  readonly publicKeys: readonly string[];
+  /** `--api-audiences`; [] means the issuers. */
+  readonly audiences: readonly string[];
+}
+
+/** `--requestheader-*`: who may speak for others (front proxy). */
+export interface RequestHeaderOptions {
+  readonly clientCaPem: string;
+  /** Allowed common names; [] allows every certificate of that CA. */
+  readonly allowedNames: readonly string[];
+  readonly usernameHeaders: readonly string[];
+  readonly uidHeaders?: readonly string[];
+  readonly groupHeaders: readonly string[];
+  readonly extraHeaderPrefixes: readonly string[];
+}
