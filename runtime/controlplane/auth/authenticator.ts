@@ -101,7 +101,10 @@ function frontProxyMethod(options: RequestHeaderOptions, now: () => Date): Metho
       name,
       uid: first(options.uidHeaders ?? []),
       groups: options.groupHeaders.flatMap((header) => headerValues(input, header)),
-      extra: Object.assign({}, ...options.extraHeaderPrefixes.map((prefix) => headersWithPrefix(input, prefix))),
+      extra: Object.assign(
+        {},
+        ...options.extraHeaderPrefixes.map((prefix) => headersWithPrefix(input, prefix)),
+      ),
     };
   };
 }
@@ -116,7 +119,8 @@ function tokenMethod(
   const issuers = [serviceAccounts?.issuer ?? []].flat();
   const ownAudiences = serviceAccounts?.audiences.length ? serviceAccounts.audiences : issuers;
   return (token, audiences = ownAudiences) => {
-    if (verifier?.isOurs(token)) return verifier.verify(token, audiences.length > 0 ? audiences : ownAudiences);
+    if (verifier?.isOurs(token))
+      return verifier.verify(token, audiences.length > 0 ? audiences : ownAudiences);
     if ((options.isBootstrapTokenAllowed ?? true) && isBootstrapToken(token)) {
       return { user: authenticateBootstrapToken(token, reader, now()) };
     }

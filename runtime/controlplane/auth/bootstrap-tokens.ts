@@ -22,7 +22,8 @@ export function authenticateBootstrapToken(token: string, reader: ObjectReader, 
   if (!secret || secret.metadata?.deletionTimestamp) throw new Error(`no bootstrap token "${id}"`);
   const field = (key: string) => Buffer.from(secret.data?.[key] ?? '', 'base64').toString('utf8');
   if (secret.type !== 'bootstrap.kubernetes.io/token') throw new Error(`"${id}" is no bootstrap token`);
-  if (!isSameText(field('token-secret'), secretText)) throw new Error(`bootstrap token "${id}": wrong secret`);
+  if (!isSameText(field('token-secret'), secretText))
+    throw new Error(`bootstrap token "${id}": wrong secret`);
   if (field('token-id') !== id) throw new Error(`bootstrap token "${id}": token-id differs`);
   if (isExpired(field('expiration'), now)) throw new Error(`bootstrap token "${id}" has expired`);
   if (field('usage-bootstrap-authentication') !== 'true') {

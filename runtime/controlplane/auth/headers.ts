@@ -4,7 +4,10 @@ import type { AuthenticationInput } from './types.ts';
  * Every value of a header, in order. Without `rawHeaders` a repeated header has been joined by Node.js and comes
  * back as one value: nothing that a client put into a value can then be taken for a second one.
  */
-export function headerValues(input: Pick<AuthenticationInput, 'headers' | 'rawHeaders'>, name: string): string[] {
+export function headerValues(
+  input: Pick<AuthenticationInput, 'headers' | 'rawHeaders'>,
+  name: string,
+): string[] {
   const wanted = name.toLowerCase();
   if (input.rawHeaders) {
     const values: string[] = [];
@@ -19,7 +22,10 @@ export function headerValues(input: Pick<AuthenticationInput, 'headers' | 'rawHe
 }
 
 /** The first value of a header, or "". */
-export function headerValue(input: Pick<AuthenticationInput, 'headers' | 'rawHeaders'>, name: string): string {
+export function headerValue(
+  input: Pick<AuthenticationInput, 'headers' | 'rawHeaders'>,
+  name: string,
+): string {
   return headerValues(input, name)[0] ?? '';
 }
 

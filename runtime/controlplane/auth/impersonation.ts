@@ -43,7 +43,13 @@ export async function applyImpersonation(input: ImpersonationInput): Promise<Use
     });
   }
   for (const target of impersonationTargets({ name, uid, groups, extra })) {
-    const attributes = { user: input.user, kind: 'resource', verb: 'impersonate', version: 'v1', ...target } as const;
+    const attributes = {
+      user: input.user,
+      kind: 'resource',
+      verb: 'impersonate',
+      version: 'v1',
+      ...target,
+    } as const;
     const decision = await input.authorizer.authorize(attributes);
     if (!decision.isAllowed) throw forbidden(attributes, decision.reason);
   }

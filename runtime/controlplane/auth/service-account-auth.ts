@@ -1,11 +1,4 @@
-import {
-  type KubeObject,
-  type Kind,
-  NODES,
-  PODS,
-  SECRETS,
-  SERVICE_ACCOUNTS,
-} from '../../api/kinds.ts';
+import { type Kind, type KubeObject, NODES, PODS, SECRETS, SERVICE_ACCOUNTS } from '../../api/kinds.ts';
 import type { ObjectReader } from '../store/reader.ts';
 import { decodeJwt, loadTokenKey, verifyJwt } from './jwt.ts';
 import {
@@ -79,7 +72,9 @@ export function createServiceAccountTokenVerifier(
       if (claims['iss'] === LEGACY_ISSUER) return { user: legacyUser(token, claims, reader, now()) };
       const accepted = stringsOf(claims['aud']).filter((audience) => audiences.includes(audience));
       if (accepted.length === 0) {
-        throw new Error(`token audiences ${JSON.stringify(claims['aud'])} is invalid for the target audiences`);
+        throw new Error(
+          `token audiences ${JSON.stringify(claims['aud'])} is invalid for the target audiences`,
+        );
       }
       checkTimes(claims, now());
       return { user: boundUser(claims, reader, now()), audiences: accepted };
@@ -103,7 +98,8 @@ function boundUser(claims: Claims, reader: ObjectReader, now: Date): UserInfo {
   const claim = (claims['kubernetes.io'] ?? {}) as KubernetesClaim;
   const namespace = claim.namespace ?? '';
   const name = claim.serviceaccount?.name ?? '';
-  if (claims['sub'] !== formatServiceAccountUser(namespace, name)) throw new Error('token has a wrong subject');
+  if (claims['sub'] !== formatServiceAccountUser(namespace, name))
+    throw new Error('token has a wrong subject');
   checkBound(SERVICE_ACCOUNTS, claim.serviceaccount ?? {}, namespace, { reader, now });
   if (claim.secret) checkBound(SECRETS, claim.secret, namespace, { reader, now });
   if (claim.pod) checkBound(PODS, claim.pod, namespace, { reader, now });
@@ -125,7 +121,8 @@ function checkBound<T extends KubeObject>(
 ): void {
   const object = reader.get(kind, claim.name ?? '', namespace);
   const what = `${kind.kind.toLowerCase()} "${claim.name}"`;
-  if (!object || object.metadata?.uid !== claim.uid) throw new Error(`${what} of the token has been invalidated`);
+  if (!object || object.metadata?.uid !== claim.uid)
+    throw new Error(`${what} of the token has been invalidated`);
   const deletion = object.metadata?.deletionTimestamp;
   if (deletion && now.getTime() - new Date(deletion).getTime() > DELETION_GRACE_MS) {
     throw new Error(`${what} of the token has been deleted`);
@@ -148,7 +145,8 @@ function legacyUser(token: string, claims: Claims, reader: ObjectReader, now: Da
   const claim = (key: string) => String(claims[`kubernetes.io/serviceaccount/${key}`] ?? '');
   const namespace = claim('namespace');
   const name = claim('service-account.name');
-  if (claims['sub'] !== formatServiceAccountUser(namespace, name)) throw new Error('token has a wrong subject');
+  if (claims['sub'] !== formatServiceAccountUser(namespace, name))
+    throw new Error('token has a wrong subject');
   const secret = reader.get(SECRETS, claim('secret.name'), namespace);
   if (!secret || Buffer.from(secret.data?.['token'] ?? '', 'base64').toString() !== token) {
     throw new Error('the Secret of the token has been changed or deleted');

@@ -65,7 +65,8 @@ function verifyChain(
 ): VerifiedCertificate {
   const certificate = new X509Certificate(der);
   const issuer = authorities.find(
-    (authority) => authority.ca && certificate.checkIssued(authority) && certificate.verify(authority.publicKey),
+    (authority) =>
+      authority.ca && certificate.checkIssued(authority) && certificate.verify(authority.publicKey),
   );
   if (!issuer) throw new Error('x509: certificate signed by unknown authority');
   const usages: readonly string[] | undefined = certificate.keyUsage;
