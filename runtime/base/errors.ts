@@ -36,6 +36,13 @@ export const ERRORS = {
   // network
   // agent
   // controlplane
+  STORE_LOCKED: 'host',
+  STORE_CORRUPT: 'host',
+  STORE_FAILED: 'host',
+  STORE_FULL: 'host',
+  STORE_COMPACTED: 'cluster',
+  STORE_FUTURE_REVISION: 'cluster',
+  SERVER_CONFIG: 'usage',
   // host
   // bootstrap
 } as const satisfies Record<string, ErrorArea>;
