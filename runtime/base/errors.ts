@@ -85,6 +85,13 @@ export const ERRORS = {
   AGENT_REQUEST: 'usage',
   AGENT_LOG: 'host',
   // controlplane
+  STORE_LOCKED: 'host',
+  STORE_CORRUPT: 'host',
+  STORE_FAILED: 'host',
+  STORE_FULL: 'host',
+  STORE_COMPACTED: 'cluster',
+  STORE_FUTURE_REVISION: 'cluster',
+  SERVER_CONFIG: 'usage',
   // host
   BUNDLE_BUILD: 'host',
   SERVICE_FAILED: 'host',
