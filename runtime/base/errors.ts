@@ -36,6 +36,8 @@ export const ERRORS = {
   // network
   // agent
   // controlplane
+  COMPONENT_LISTEN: 'host',
+  CSR_INVALID: 'cluster',
   // host
   // bootstrap
 } as const satisfies Record<string, ErrorArea>;
