@@ -144,7 +144,31 @@ export function compareVersions(left: string, right: string): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-/** Drops what no controller reads: managedFields and kubectl's copy of the object. */
+/** Drops what no controller reads: managedFields, and the data of ConfigMaps and Secrets but a few. */
 export function stripObject(object: KubeObject): void {
-  if (object.metadata) delete object.metadata.managedFields;
+  const { metadata } = object;
+  if (!metadata) return;
+  delete metadata.managedFields;
+  const content = object as KubeObject & { data?: unknown; binaryData?: unknown; type?: string };
+  if (object.kind === 'ConfigMap' && !KEPT_CONFIG_MAPS.has(metadata.name ?? '')) {
+    delete content.data;
+    delete content.binaryData;
+  } else if (object.kind === 'Secret' && !KEPT_SECRET_TYPES.has(content.type ?? '')) delete content.data;
 }
+
+/** Leaves the metadata alone, for kinds of which only owners and finalizers matter. */
+export function stripToMetadata(object: KubeObject): void {
+  stripObject(object);
+  for (const field of Object.keys(object)) {
+    if (field !== 'metadata' && field !== 'kind' && field !== 'apiVersion') {
+      delete (object as Record<string, unknown>)[field];
+    }
+  }
+  if (object.metadata) delete object.metadata.annotations;
+}
+
+const KEPT_CONFIG_MAPS: ReadonlySet<string> = new Set(['kube-root-ca.crt', 'cluster-info']);
+const KEPT_SECRET_TYPES: ReadonlySet<string> = new Set([
+  'bootstrap.kubernetes.io/token',
+  'kubernetes.io/service-account-token',
+]);

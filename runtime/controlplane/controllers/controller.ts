@@ -9,6 +9,8 @@ import type { View } from '../component/view.ts';
 export interface WatchRow {
   readonly kind: Kind<KubeObject>;
   readonly keys: (change: Change<KubeObject>, view: View) => Iterable<string>;
+  /** Metadata is enough, unless another controller reads more of this kind. */
+  readonly metadataOnly?: boolean;
 }
 
 /** What a reconcile is given besides its key. */
