@@ -92,6 +92,8 @@ export const ERRORS = {
   STORE_COMPACTED: 'cluster',
   STORE_FUTURE_REVISION: 'cluster',
   SERVER_CONFIG: 'usage',
+  COMPONENT_LISTEN: 'host',
+  CSR_INVALID: 'cluster',
   // host
   BUNDLE_BUILD: 'host',
   SERVICE_FAILED: 'host',
