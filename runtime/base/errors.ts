@@ -98,6 +98,7 @@ export const ERRORS = {
   BUNDLE_BUILD: 'host',
   SERVICE_FAILED: 'host',
   // bootstrap
+  NOT_ROOT: 'preflight',
   PHASE_UNKNOWN: 'usage',
   SSH_CONNECT: 'host',
   SSH_AUTHENTICATION: 'host',
