@@ -118,7 +118,9 @@ type Namespaces = NonNullable<NonNullable<OciSpec['linux']>['namespaces']>;
 function buildNamespaces(plan: ContainerPlan, options: NamespaceOption | undefined): Namespaces {
   const path = (pid: number, name: string) => `/proc/${pid}/ns/${name}`;
   const isHostNetwork = options?.network === 'NODE';
+  const isPrivileged = plan.config.linux?.securityContext?.privileged ?? false;
   const namespaces: Namespaces[number][] = [{ type: 'mount' }];
+  if (!isPrivileged) namespaces.push({ type: 'cgroup' });
   if (!isHostNetwork) {
     namespaces.push({ type: 'network', path: path(plan.sandboxPid, 'net') });
     namespaces.push({ type: 'uts', path: path(plan.sandboxPid, 'uts') });
