@@ -31,9 +31,29 @@ export const ERRORS = {
   // templates
   // preflight
   // container
+  CONTAINER_EXISTS: 'usage',
+  CONTAINER_NOT_FOUND: 'usage',
+  CONTAINER_STATE: 'usage',
+  CONTAINER_LAUNCH: 'host',
+  CONTAINER_EXEC: 'host',
+  CGROUP_UNSUPPORTED: 'host',
+  CGROUP_WRITE: 'host',
+  CGROUP_BUSY: 'host',
   // image
+  IMAGE_REFERENCE_INVALID: 'usage',
+  IMAGE_PATH_INVALID: 'host',
+  IMAGE_UNPACK: 'host',
+  IMAGE_NOT_FOUND: 'host',
+  IMAGE_INVALID: 'host',
+  IMAGE_PULLER_MISSING: 'usage',
   // cri
   CRI_CALL: 'host',
+  CRI_NOT_FOUND: 'host',
+  CRI_INVALID: 'usage',
+  CRI_STATE: 'host',
+  CRI_TIMEOUT: 'timeout',
+  CNI_CONFIG: 'host',
+  CNI_PLUGIN: 'host',
   // network
   // agent
   AGENT_CONFIG_INVALID: 'usage',
