@@ -45,6 +45,7 @@ export function createAuthorizer({ reader, modes }: AuthorizerOptions): RuleAuth
       if (user.groups.includes(MASTERS_GROUP) || modes.includes('AlwaysAllow')) return EVERYTHING;
       return rbacRulesFor(index, user, namespace).rules;
     },
+    roleRules: (roleRef, namespace) => index.rulesOf({ roleRef, namespace }),
     rulesFor(user, namespace) {
       const isAll = user.groups.includes(MASTERS_GROUP) || modes.includes('AlwaysAllow');
       const found = rbacRulesFor(index, user, namespace);

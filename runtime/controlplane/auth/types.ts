@@ -71,6 +71,11 @@ export interface RuleAuthorizer extends Authorizer {
   rulesFor(user: UserInfo, namespace: string): SubjectRules;
   /** The RBAC rules alone, unmerged: what escalation checks compare with. */
   policyRulesFor(user: UserInfo, namespace: string): readonly PolicyRule[];
+  /** The rules of a role, aggregated ones with all that they take in; undefined when there is no such role. */
+  roleRules(
+    roleRef: { readonly kind: string; readonly name: string },
+    namespace: string,
+  ): readonly PolicyRule[] | undefined;
   /** Ends the subscriptions of the index. */
   close(): void;
 }

@@ -16,7 +16,7 @@ import type { PolicyRule, UserInfo } from '../types.ts';
 export interface BoundRole {
   /** `ClusterRoleBinding "x"` or `RoleBinding "x/namespace"`. */
   readonly binding: string;
-  readonly roleRef: rbac.RoleRef;
+  readonly roleRef: { readonly kind: string; readonly name: string };
   /** "" for a ClusterRoleBinding. */
   readonly namespace: string;
   /** `User "x"`, `Group "x"` or `ServiceAccount "x/namespace"`. */
