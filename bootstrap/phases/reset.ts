@@ -30,7 +30,7 @@ const CONFIG_FILES = [
 const TABLES = ['kube-proxy', 'tkadm-bridge'];
 const BRIDGE = 'tkadm0';
 /** The mark on routes to other nodes' pods: ip-route(8) `proto`. */
-const ROUTE_PROTOCOL = '196';
+const ROUTE_PROTOCOL = '116';
 
 /** Directories that only tkadm fills, in the order in which they are removed; the bundle last. */
 const STATE_DIRS = [
