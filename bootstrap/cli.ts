@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { ERRORS, EXIT_CODES, formatError, isTkadmError } from '../runtime/base/errors.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
@@ -19,7 +20,7 @@ function buildContext(): CliContext {
     isTerminal: process.stdout.isTTY === true,
     isInputTerminal: process.stdin.isTTY === true,
     stdin: process.stdin,
-    entryPath: process.argv[1] ?? '',
+    entryPath: fileURLToPath(import.meta.url),
     nodePath: process.execPath,
     uid: process.getuid?.() ?? 0,
     now: () => new Date(),

@@ -24,11 +24,15 @@ export type Action =
   | { readonly kind: 'install-bundle' }
   | { readonly kind: 'start-service'; readonly name: ServiceName }
   | { readonly kind: 'stop-service'; readonly name: ServiceName }
+  | { readonly kind: 'remove-sandboxes' }
+  | { readonly kind: 'delete-node'; readonly nodeName: string; readonly kubeconfig: string }
   | {
       readonly kind: 'apply-object';
       readonly object: KubeObject;
       /** What to do with an object that is there: leave it, or make it like this one. */
       readonly existing: 'keep' | 'replace';
+      /** With super-admin.conf, which no RBAC rule binds. */
+      readonly asSuperAdmin?: boolean;
     }
   | { readonly kind: 'patch-object'; readonly object: KubeObject; readonly patch: unknown }
   | {
@@ -55,6 +59,10 @@ export function formatAction(action: Action): string {
       return `start ${action.name}`;
     case 'stop-service':
       return `stop ${action.name}`;
+    case 'remove-sandboxes':
+      return 'stop and remove every pod';
+    case 'delete-node':
+      return `delete Node ${action.nodeName}`;
     case 'apply-object':
       return `apply ${formatObject(action.object)}`;
     case 'patch-object':

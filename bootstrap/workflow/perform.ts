@@ -15,6 +15,7 @@ import {
   startService,
   stopService,
 } from '../../runtime/host/services.ts';
+import { stopAllSandboxes } from '../phases/sandboxes.ts';
 import type { Action, WaitTarget } from './action.ts';
 
 export interface PerformContext {
@@ -24,6 +25,8 @@ export interface PerformContext {
   readonly signal: AbortSignal;
   /** The administrator's client; made when it is first needed, since the kubeconfig is one of the results. */
   readonly api: () => Promise<ApiClient>;
+  /** The same with super-admin.conf. */
+  readonly superApi?: () => Promise<ApiClient>;
 }
 
 /** Carries out one action on the host or in the cluster. */
@@ -49,8 +52,17 @@ export async function performAction(action: Action, context: PerformContext): Pr
     }
     case 'stop-service':
       return stopService(host, action.name, initSystem);
+    case 'remove-sandboxes':
+      await stopAllSandboxes({ remove: true });
+      return;
+    case 'delete-node':
+      return deleteNode(action.nodeName, action.kubeconfig);
     case 'apply-object':
-      return applyObject(await context.api(), action, context.signal);
+      return applyObject(
+        await (action.asSuperAdmin && context.superApi ? context.superApi() : context.api()),
+        action,
+        context.signal,
+      );
     case 'patch-object':
       return patchObject(await context.api(), action);
     case 'wait':
@@ -65,6 +77,13 @@ async function runCommand(argv: readonly string[], { host, signal }: PerformCont
     'COMMAND_FAILED',
     `Cannot run "${argv.join(' ')}": ${result.stderr.trim() || result.exitCode}`,
   );
+}
+
+/** Best effort: reset must work with the cluster gone. */
+async function deleteNode(nodeName: string, kubeconfig: string): Promise<void> {
+  const client = new ApiClient(await loadClientConfig(kubeconfig));
+  const request = client.requestJson('DELETE', `/api/v1/nodes/${nodeName}`, { timeoutMs: 3_000 });
+  await request.catch(() => {}).finally(() => client.close());
 }
 
 type ApplyAction = Extract<Action, { kind: 'apply-object' }>;

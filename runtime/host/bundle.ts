@@ -49,6 +49,8 @@ export interface BundleSources {
   readonly distDir: string;
   /** Folder that holds the native packages. */
   readonly nodeModulesDir: string;
+  /** Set when the command itself runs from a bundle: that one is used. */
+  readonly installedDirectory?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -65,6 +67,10 @@ export interface Bundle {
  * @throws BUNDLE_BUILD when a part is missing.
  */
 export async function installBundle(host: Host, sources: BundleSources): Promise<Bundle> {
+  if (sources.installedDirectory !== undefined) {
+    await pointCurrent(sources.installedDirectory);
+    return { id: basename(sources.installedDirectory), directory: sources.installedDirectory };
+  }
   const commands = await findCommands(host);
   const id = await identify(sources, commands);
   const directory = join(PATHS.bundle, id);

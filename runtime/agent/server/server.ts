@@ -1,0 +1,5 @@
+import type { Server } from 'node:https';
+export interface KubeletServerOptions { readonly [key: string]: unknown }
+export async function startKubeletServer(_options: KubeletServerOptions): Promise<Server | undefined> {
+  return undefined;
+}
