@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -12,7 +12,7 @@ import { ExitFeed } from './exit-feed.ts';
 import { type ContainerBundle, SLOT_FILES } from './launch-bundle.ts';
 import { type ContainerLauncher, LauncherPool } from './launcher-pool.ts';
 import { loadLibc } from './libc.ts';
-import { readStartTime } from './monitor.ts';
+import { isOwnerAlive, readStartTime } from './monitor.ts';
 import { checkSpec } from './spec-check.ts';
 
 export interface ContainerEngineOptions {
@@ -52,7 +52,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     cgroups: { host, log },
     onExit: (container) => feed.publish(container.status()),
   };
-  removeLeftovers(slotsDir);
+  for (const name of listDirectory(slotsDir)) removeUnfinished(join(slotsDir, name));
   for (const id of listDirectory(containersDir)) {
     const container = loadContainer(context, join(containersDir, id), launcherPath);
     if (container === undefined) removeUnfinished(join(containersDir, id));
@@ -254,17 +254,9 @@ function claimDirectory(launcher: ContainerLauncher, directory: string, id: stri
   }
 }
 
-/** Slots whose engine has gone; those of another living process stay. */
-function removeLeftovers(slotsDir: string): void {
-  for (const name of listDirectory(slotsDir)) {
-    const directory = join(slotsDir, name);
-    const isYoung = Date.now() - statSync(directory).mtimeMs < 10_000;
-    if (findMonitor(directory) === undefined && !isYoung) rmSync(directory, { recursive: true, force: true });
-  }
-}
-
-/** A container whose creator died before it was recorded: ends its processes and removes its files. */
+/** What engines that have gone left behind before a container was recorded: processes and files. */
 function removeUnfinished(directory: string): void {
+  if (isOwnerAlive(directory)) return;
   const monitor = findMonitor(directory);
   if (monitor !== undefined) for (const pid of listTree(monitor).reverse()) tryKill(pid);
   rmSync(directory, { recursive: true, force: true });

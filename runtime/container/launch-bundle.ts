@@ -60,6 +60,8 @@ export const SLOT_FILES = {
   ack: 'ack',
   exit: 'exit',
   monitor: 'monitor',
+  /** Pid and start time of the engine that made the slot. */
+  owner: 'owner',
   config: 'config.json',
   state: 'state.json',
   staging: 'rootfs',

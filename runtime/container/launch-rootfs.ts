@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { RootfsSource } from './engine.ts';
-import type { ContainerBundle } from './launch-bundle.ts';
+import type { CgroupMounts, ContainerBundle } from './launch-bundle.ts';
 import { type Libc, MNT_DETACH, MS } from './libc.ts';
 import { parseMountOptions, parsePropagation } from './mount-options.ts';
 import type { OciLinux, OciMount } from './oci-spec.ts';
@@ -54,18 +54,33 @@ export function buildRootfs(libc: Libc, bundle: ContainerBundle): number {
   libc.mount(null, '/', null, isShared ? MS.SLAVE | MS.REC : propagation, null);
   mountRootSource(libc, bundle.rootfs, bundle.stagingDir);
   const root = openSync(bundle.stagingDir, O_PATH | fs.O_DIRECTORY);
-  for (const mount of spec.mounts ?? []) {
+  mountAll(libc, root, {
+    mounts: spec.mounts ?? [],
+    devices: spec.linux?.devices ?? [],
+    cgroupMounts: bundle.cgroupMounts,
+  });
+  return root;
+}
+
+interface MountPlan {
+  readonly mounts: readonly OciMount[];
+  readonly devices?: NonNullable<OciLinux['devices']>;
+  readonly cgroupMounts: CgroupMounts;
+}
+
+/** Makes the spec's mounts and devices below the directory `root`. */
+export function mountAll(libc: Libc, root: number, plan: MountPlan): void {
+  for (const mount of plan.mounts) {
     try {
-      mountEntry(libc, root, mount, bundle);
+      mountEntry(libc, root, mount, plan.cgroupMounts);
     } catch (error) {
       throw new Error(`mount "${mount.source ?? mount.type}" at "${mount.destination}": ${text(error)}`);
     }
   }
-  if ((spec.mounts ?? []).some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs')) {
-    createDevices(libc, root, spec.linux?.devices ?? []);
-  } else if ((spec.linux?.devices ?? []).length > 0)
-    createExtraDevices(libc, root, spec.linux?.devices ?? []);
-  return root;
+  const devices = plan.devices ?? [];
+  const hasOwnDev = plan.mounts.some((mount) => mount.destination === '/dev' && mount.type === 'tmpfs');
+  if (hasOwnDev) createDevices(libc, root, devices);
+  else createExtraDevices(libc, root, devices);
 }
 
 /** Makes `root` "/" and forgets the host's file system (pivot_root(2), "pivot_root(".", ".")"). */
@@ -100,10 +115,10 @@ export function protectRootfs(libc: Libc, linux: OciLinux | undefined, isReadonl
   if (isReadonly) libc.mount(null, '/', null, MS.BIND | MS.REMOUNT | MS.RDONLY | lockedFlags('/'), null);
 }
 
-/** Binds a terminal's slave to /dev/console. */
-export function bindConsole(libc: Libc, root: number, slaveFd: number): void {
+/** Binds a terminal's slave, "/dev/pts/N" of the host, to /dev/console. */
+export function bindConsole(libc: Libc, root: number, slavePath: string): void {
   const target = ensureTarget(libc, root, '/dev/console', false);
-  libc.mount(`/proc/self/fd/${slaveFd}`, `/proc/self/fd/${target}`, null, MS.BIND, null);
+  libc.mount(slavePath, `/proc/self/fd/${target}`, null, MS.BIND, null);
   closeSync(target);
 }
 
@@ -151,14 +166,14 @@ function commonDirectory(paths: readonly string[]): string {
   return base === '/' ? '' : base;
 }
 
-function mountEntry(libc: Libc, root: number, mount: OciMount, bundle: ContainerBundle): void {
+function mountEntry(libc: Libc, root: number, mount: OciMount, cgroups: CgroupMounts): void {
   const options = parseMountOptions(mount.options ?? []);
   if (options.isBind || mount.type === 'bind') {
     mountBind(libc, root, mount, options);
     return;
   }
   if (mount.type === 'cgroup' || mount.type === 'cgroup2') {
-    mountCgroup(libc, root, mount.destination, bundle);
+    mountCgroup(libc, root, mount, cgroups);
     return;
   }
   const type = mount.type ?? 'none';
@@ -213,13 +228,12 @@ function lockedFlags(path: string): number {
   return found;
 }
 
-function mountCgroup(libc: Libc, root: number, destination: string, bundle: ContainerBundle): void {
+function mountCgroup(libc: Libc, root: number, mount: OciMount, cgroups: CgroupMounts): void {
+  const { destination } = mount;
   const flags = MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME;
-  const isReadonly = (bundle.spec.mounts ?? []).some(
-    (mount) => mount.destination === destination && (mount.options ?? []).includes('ro'),
-  );
+  const isReadonly = (mount.options ?? []).includes('ro');
   const readonly = isReadonly ? MS.RDONLY : 0;
-  if (bundle.cgroupMounts.version === 2) {
+  if (cgroups.version === 2) {
     withTarget(libc, root, destination, true, (target) => {
       libc.mount('cgroup2', target, 'cgroup2', flags | readonly, null);
     });
@@ -228,7 +242,7 @@ function mountCgroup(libc: Libc, root: number, destination: string, bundle: Cont
   withTarget(libc, root, destination, true, (target) => {
     libc.mount('tmpfs', target, 'tmpfs', flags & ~MS.RELATIME, 'mode=755');
   });
-  for (const { name, options } of bundle.cgroupMounts.hierarchies) {
+  for (const { name, options } of cgroups.hierarchies) {
     withTarget(libc, root, `${destination}/${name}`, true, (target) => {
       libc.mount('cgroup', target, 'cgroup', flags | readonly, options);
     });

@@ -9,7 +9,7 @@ import { LineChannel } from './line-channel.ts';
 import { type SlotOptions, startSlot } from './monitor.ts';
 
 /** How long the machine is left to the new container before the next launcher starts. */
-const REFILL_DELAY_MS = 5;
+const REFILL_DELAY_MS = 25;
 
 export interface ContainerLauncher {
   readonly directory: string;
@@ -96,7 +96,7 @@ export class LauncherPool {
     const [stdinRead, stdinWrite] = libc.pipe();
     const [stdoutRead, stdoutWrite] = libc.pipe();
     const [stderrRead, stderrWrite] = libc.pipe();
-    const child = spawn(nodePath, [launcherPath, 'exec'], {
+    const child = spawn(nodePath, ['--v8-pool-size=0', '--single-threaded', launcherPath, 'exec'], {
       cwd: '/',
       detached: true,
       stdio: [stdinRead, stdoutWrite, stderrWrite, 'pipe'],
@@ -119,12 +119,13 @@ export class LauncherPool {
   }
 
   #scheduleFill(): void {
-    if (this.#isClosed) return;
-    clearTimeout(this.#refill);
+    if (this.#isClosed || this.#refill !== undefined) return;
     this.#refill = setTimeout(() => this.#fill(), REFILL_DELAY_MS);
+    this.#refill.unref();
   }
 
   #fill(): void {
+    this.#refill = undefined;
     if (this.#isClosed) return;
     const { size, execSize } = this.#options;
     while (this.#containers.length < size) {

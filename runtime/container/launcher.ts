@@ -14,6 +14,7 @@ import {
 import type { ContainerBundle, LaunchBundle, LaunchReport } from './launch-bundle.ts';
 import { runExec } from './launch-exec.ts';
 import { applyLimits, applyPrivileges, completeEnv, findProgram, prepareStreams } from './launch-process.ts';
+import { rehearse } from './launch-rehearsal.ts';
 import { bindConsole, buildRootfs, enterRootfs, protectRootfs, writeSysctls } from './launch-rootfs.ts';
 import { CLONE, type Libc, loadLibc } from './libc.ts';
 import type { OciNamespaceType } from './oci-spec.ts';
@@ -23,7 +24,7 @@ const PR_SET_DUMPABLE = 4;
 const TIOCSCTTY = 0x540e;
 const TIOCSPTLCK = 0x40045431;
 const TIOCSWINSZ = 0x5414;
-const TIOCGPTPEER = 0x5441;
+const TIOCGPTN = 0x80045430;
 const MASTER_FD = 9;
 
 const CLONE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
@@ -48,6 +49,7 @@ function main(): void {
   const result = isContainer ? openWriteEnd('result') : -1;
   // The host's /proc is still mounted: it shows the pid in the host's namespace.
   const hostPid = Number(readlinkSync('/proc/self'));
+  if (isContainer) rehearse(libc, process.argv[3] ?? '');
   const line = readLine(CONTROL_FD);
   // End of file: the engine has gone and nobody needs this launcher.
   if (line === '') process.exit(0);
@@ -87,11 +89,11 @@ function prepareContainer(libc: Libc, bundle: ContainerBundle): readonly string[
   const warnings = applyLimits(libc, process_);
   writeSysctls(spec.linux?.sysctl ?? {});
   const root = buildRootfs(libc, bundle);
-  if (terminal !== undefined) bindConsole(libc, root, terminal);
+  if (terminal !== undefined) bindConsole(libc, root, terminal.path);
   libc.setsid();
   if (terminal !== undefined) {
-    for (const fd of [0, 1, 2]) libc.dup2(terminal, fd);
-    closeSync(terminal);
+    for (const fd of [0, 1, 2]) libc.dup2(terminal.fd, fd);
+    closeSync(terminal.fd);
     libc.ioctlNumber(0, TIOCSCTTY, 0, 'set the controlling terminal');
   }
   prepareStreams(
@@ -157,16 +159,19 @@ function become(libc: Libc, bundle: ContainerBundle): never {
 function openTerminal(
   libc: Libc,
   size: { readonly height: number; readonly width: number } | undefined,
-): number {
+): { readonly fd: number; readonly path: string } {
   libc.ioctl(MASTER_FD, TIOCSPTLCK, Buffer.alloc(4), 'unlock terminal');
-  const slave = libc.ioctlNumber(MASTER_FD, TIOCGPTPEER, fs.O_RDWR | fs.O_NOCTTY, 'open terminal');
+  const number = Buffer.alloc(4);
+  libc.ioctl(MASTER_FD, TIOCGPTN, number, 'number terminal');
+  const path = `/dev/pts/${number.readInt32LE(0)}`;
+  const fd = openSync(path, fs.O_RDWR | fs.O_NOCTTY);
   if (size !== undefined) {
     const window = Buffer.alloc(8);
     window.writeUInt16LE(size.height, 0);
     window.writeUInt16LE(size.width, 2);
-    libc.ioctl(slave, TIOCSWINSZ, window, 'size terminal');
+    libc.ioctl(fd, TIOCSWINSZ, window, 'size terminal');
   }
-  return slave;
+  return { fd, path };
 }
 
 function openWriteEnd(path: string): number {

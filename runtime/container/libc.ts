@@ -83,7 +83,8 @@ export function loadLibc() {
   const library = openLibrary();
   const numbers = SYSCALLS[arch() as keyof typeof SYSCALLS];
   if (numbers === undefined) throw new Error(`Cannot use this machine: architecture "${arch()}"`);
-  const declare = lazily(library);
+  const declared: (() => NativeFunction)[] = [];
+  const declare = lazily(library, declared);
   const syscall = declare('syscall', 'long', ['long', 'long', 'long', 'long', 'long', 'long']);
   const syscallBuffer = declare('syscall', 'long', ['long', 'long', 'void *', 'long', 'long', 'long']);
   const syscallTwoBuffers = declare('syscall', 'long', ['long', 'void *', 'void *', 'long']);
@@ -131,6 +132,10 @@ export function loadLibc() {
   };
 
   return {
+    /** Declares every function now, so that the first use is as fast as the others. */
+    warmUp() {
+      for (const get of declared) get();
+    },
     mount(source: string | null, target: string, type: string | null, flags: number, data: string | null) {
       check(mount()(source, target, type, flags, data), `mount "${target}"`);
     },
@@ -319,12 +324,14 @@ function openLibrary(): LibraryHandle {
 type NativeFunction = (...values: readonly unknown[]) => number;
 
 /** Declares functions on first use, since each declaration costs start-up time. */
-function lazily(library: LibraryHandle) {
+function lazily(library: LibraryHandle, declared: (() => NativeFunction)[]) {
   return (name: string, result: string, parameters: readonly string[]) => {
     let native: NativeFunction | undefined;
-    return (): NativeFunction => {
+    const get = (): NativeFunction => {
       native ??= library.func(name, result, [...parameters]) as NativeFunction;
       return native;
     };
+    declared.push(get);
+    return get;
   };
 }

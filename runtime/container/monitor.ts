@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, constants as fs, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants as fs,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { SLOT_FIFOS, SLOT_FILES } from './launch-bundle.ts';
@@ -29,6 +38,9 @@ printf '%s\\n' $code > exit
 read -r done < ack
 `;
 
+/** A launcher runs for milliseconds: it needs no threads for compiling and collecting. */
+const LAUNCHER_FLAGS = ['--v8-pool-size=0', '--single-threaded'] as const;
+
 export interface SlotOptions {
   readonly directory: string;
   readonly nodePath: string;
@@ -51,7 +63,9 @@ export function startSlot(libc: Libc, options: SlotOptions): Slot {
   mkdirSync(options.directory, { recursive: true, mode: 0o700 });
   for (const name of SLOT_FIFOS) libc.mkfifo(join(options.directory, name), 0o600);
   mkdirSync(join(options.directory, SLOT_FILES.staging));
-  const monitor = spawn('/bin/sh', ['-c', MONITOR_SCRIPT, 'tkadm-monitor', ...buildCommand(options)], {
+  writeFileSync(join(options.directory, SLOT_FILES.owner), `${process.pid} ${readStartTime(process.pid)}`);
+  const [command = '', ...args] = buildCommand(options);
+  const monitor = spawn(command, args, {
     cwd: options.directory,
     detached: true,
     stdio: options.inheritStreams
@@ -111,9 +125,25 @@ export function readStartTime(pid: number): string | undefined {
   }
 }
 
+/**
+ * The monitor stays in the host's pid namespace; its one child is born in the container's. (With
+ * "unshare --fork" a process of util-linux would stand between them, which up to 2.38 turns SIGKILL into exit code 1.)
+ */
 function buildCommand(options: SlotOptions): readonly string[] {
-  const launcher = [options.nodePath, options.launcherPath, 'container'];
-  if (options.pidNamespace === 'new') return ['unshare', '--fork', '--pid', ...launcher];
-  if (options.pidNamespace === 'host') return launcher;
-  return ['nsenter', `--pid=${options.pidNamespace.path}`, ...launcher];
+  const staging = join(options.directory, SLOT_FILES.staging);
+  const launcher = [options.nodePath, ...LAUNCHER_FLAGS, options.launcherPath, 'container', staging];
+  const monitor = ['/bin/sh', '-c', MONITOR_SCRIPT, 'tkadm-monitor', ...launcher];
+  if (options.pidNamespace === 'new') return ['unshare', '--pid', ...monitor];
+  if (options.pidNamespace === 'host') return monitor;
+  return ['nsenter', `--pid=${options.pidNamespace.path}`, '--no-fork', ...monitor];
+}
+
+/** True while the engine that made the slot lives; its unfinished work must be left alone. */
+export function isOwnerAlive(directory: string): boolean {
+  try {
+    const [pid, start] = readFileSync(join(directory, SLOT_FILES.owner), 'utf8').split(' ');
+    return readStartTime(Number(pid)) === start;
+  } catch {
+    return false;
+  }
 }
