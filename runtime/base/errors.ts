@@ -28,6 +28,11 @@ export const ERRORS = {
   API_UNREACHABLE: 'cluster',
   KUBECONFIG_INVALID: 'usage',
   // pki
+  PKI_KEY_INVALID: 'host',
+  PKI_KEY_MISSING: 'host',
+  PKI_CERTIFICATE_INVALID: 'host',
+  PKI_CERTIFICATE_STALE: 'host',
+  PKI_CSR_INVALID: 'usage',
   // templates
   // preflight
   // container
@@ -40,6 +45,10 @@ export const ERRORS = {
   CGROUP_WRITE: 'host',
   CGROUP_BUSY: 'host',
   // image
+  DOCKERFILE_INVALID: 'usage',
+  REGISTRY: 'host',
+  IMAGE_REGISTRIES_INVALID: 'usage',
+  IMAGE_BUILD_STEP: 'host',
   IMAGE_REFERENCE_INVALID: 'usage',
   IMAGE_PATH_INVALID: 'host',
   IMAGE_UNPACK: 'host',
@@ -55,6 +64,11 @@ export const ERRORS = {
   CNI_CONFIG: 'host',
   CNI_PLUGIN: 'host',
   // network
+  NETWORK_CONFIG: 'usage',
+  NETWORK_FULL: 'host',
+  NETWORK_COMMAND: 'host',
+  PROXY_CONFIG: 'usage',
+  COREFILE_INVALID: 'usage',
   // agent
   AGENT_CONFIG_INVALID: 'usage',
   AGENT_POD_INVALID: 'usage',
@@ -71,8 +85,36 @@ export const ERRORS = {
   AGENT_REQUEST: 'usage',
   AGENT_LOG: 'host',
   // controlplane
+  STORE_LOCKED: 'host',
+  STORE_CORRUPT: 'host',
+  STORE_FAILED: 'host',
+  STORE_FULL: 'host',
+  STORE_COMPACTED: 'cluster',
+  STORE_FUTURE_REVISION: 'cluster',
+  SERVER_CONFIG: 'usage',
+  COMPONENT_LISTEN: 'host',
+  CSR_INVALID: 'cluster',
   // host
+  BUNDLE_BUILD: 'host',
+  SERVICE_FAILED: 'host',
   // bootstrap
+  TOKEN_INVALID: 'usage',
+  CA_PIN_INVALID: 'usage',
+  DISCOVERY_UNREACHABLE: 'discovery',
+  DISCOVERY_NO_API_SERVER: 'discovery',
+  DISCOVERY_TOKEN_UNKNOWN: 'discovery',
+  DISCOVERY_TOKEN_SECRET: 'discovery',
+  DISCOVERY_CA_MISMATCH: 'discovery',
+  DISCOVERY_CLOCK: 'discovery',
+  PREFLIGHT_FAILED: 'preflight',
+  NOT_ROOT: 'preflight',
+  PHASE_UNKNOWN: 'usage',
+  SSH_CONNECT: 'host',
+  SSH_AUTHENTICATION: 'host',
+  SSH_HOST_KEY: 'host',
+  JOIN_FAILED: 'host',
+  USAGE: 'usage',
+  NODE_EXISTS: 'cluster',
 } as const satisfies Record<string, ErrorArea>;
 
 export type ErrorCode = keyof typeof ERRORS;
