@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { isTkadmError, TkadmError } from '../../base/errors.ts';
@@ -86,7 +87,16 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
         now,
       })
     : undefined;
-  const admissionOptions = buildAdmissionOptions(flags, { reader: state, authorizer, now });
+  const admissionOptions = {
+    reader: state,
+    authorizer,
+    enabled: flags['enable-admission-plugins'],
+    disabled: flags['disable-admission-plugins'],
+    serviceCidrs: flags['service-cluster-ip-range'],
+    nodePortRange: parsePortRange(flags['service-node-port-range']),
+    now,
+    randomBytes,
+  };
   const advertiseAddress = flags['advertise-address'] ?? firstAddress(flags['bind-address']);
   const server = new ApiServer({
     state,
@@ -192,6 +202,15 @@ function systemObjectOptions(
         }
       : undefined,
   };
+}
+
+/** "30000-32767" */
+function parsePortRange(text: string): { readonly from: number; readonly to: number } {
+  const match = /^(\d+)-(\d+)$/.exec(text);
+  if (!match) {
+    throw new TkadmError('FLAG_INVALID', `Cannot use flag "--service-node-port-range=${text}": write it like "30000-32767"`);
+  }
+  return { from: Number(match[1]), to: Number(match[2]) };
 }
 
 /** "10.96.0.0/12" → "10.96.0.1"; "fd00::/108" → "fd00::1". */

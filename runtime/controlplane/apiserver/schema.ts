@@ -4,7 +4,7 @@ import type { KubeObject } from '../../api/kinds.ts';
 import { RequestError } from '../../api/request-error.ts';
 import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
 import { typeOfKind } from '../../api/schema/registry.ts';
-import { matchFields, matchLabels, parseFieldSelector, parseLabelSelector } from '../../api/selectors.ts';
+import { matchFields, matchLabels, parseFieldSelector, parseLabelSelector, requirementsOfSelector } from '../../api/selectors.ts';
 import { formatInvalid, validateObject } from '../../api/validation/validate.ts';
 import type { Codec, Decoded } from './body.ts';
 import type { Call } from './call.ts';
@@ -69,6 +69,11 @@ export const parseSelectors: SelectorParser = (call: Call) => {
       (fieldRequirements.length === 0 || matchFields(fieldRequirements, object as Json));
   });
 };
+
+/** True when a LabelSelector selects these labels; an absent selector selects nothing. */
+export function matchesSelector(selector: object | undefined, labels: Readonly<Record<string, string>>): boolean {
+  return selector !== undefined && matchLabels(requirementsOfSelector(selector), labels);
+}
 
 /** Loads the patch formats. */
 export async function loadPatches(): Promise<PatchFunctions> {

@@ -1,4 +1,4 @@
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -87,11 +87,11 @@ function join(client: UpgradeSocket, backend: UpgradeSocket, head: string): void
     [backend.socket, client.socket],
   ] as const) {
     one.on('error', () => other.destroy());
-    one.once('close', () => other.destroySoon?.());
+    one.once('close', () => other.end());
   }
 }
 
-function startRequest(request: IncomingMessage, target: ProxyTarget, headers: RequestOptions['headers']) {
+function startRequest(request: IncomingMessage, target: ProxyTarget, headers: OutgoingHttpHeaders) {
   const send = target.isTls ? httpsRequest : httpRequest;
   const host = target.host.includes(':') ? `[${target.host}]` : target.host;
   return send({
@@ -112,7 +112,7 @@ function answerOf(backend: ReturnType<typeof startRequest>, target: ProxyTarget)
   });
 }
 
-function forwardedHeaders(request: IncomingMessage): Record<string, string | readonly string[] | undefined> {
+function forwardedHeaders(request: IncomingMessage): OutgoingHttpHeaders {
   const kept = Object.entries(request.headers).filter(
     ([name]) => !DROPPED_HEADERS.has(name) && !/^(impersonate-|x-remote-)/.test(name),
   );
