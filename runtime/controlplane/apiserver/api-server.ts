@@ -19,7 +19,14 @@ import { type KubeletOptions, PodStreams } from './pod-streams.ts';
 import { Registry } from './registry.ts';
 import { ResourceHandler } from './resource-handler.ts';
 import { RouteTable } from './routes.ts';
-import { loadPatches, loadTableBuilder, matchesSelector, parseSelectors, SCHEMA_CODEC, SCHEMA_RULES } from './schema.ts';
+import {
+  loadPatches,
+  loadTableBuilder,
+  matchesSelector,
+  parseSelectors,
+  SCHEMA_CODEC,
+  SCHEMA_RULES,
+} from './schema.ts';
 import { RequestPipeline } from './server.ts';
 import { methodNotAllowed } from './status-errors.ts';
 import { type ReviewHandler, SubresourceHandlers } from './subresources.ts';
@@ -145,7 +152,10 @@ export class ApiServer {
       issueToken: (call, request) => {
         if (!this.#options.tokenIssuer) throw methodNotAllowed();
         type Parts = Parameters<TokenIssuer['issueToken']>;
-        return this.#options.tokenIssuer.issueToken(getObject(state, call).object as Parts[0], request as Parts[1]);
+        return this.#options.tokenIssuer.issueToken(
+          getObject(state, call).object as Parts[0],
+          request as Parts[1],
+        );
       },
       matchesSelector,
     });
