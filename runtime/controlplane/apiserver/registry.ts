@@ -96,7 +96,11 @@ export class Registry {
   }
 
   /** Writes an object over `current` without strategy and admission; undefined after a conflict. */
-  async store(target: WriteTarget, object: AnyObject, current: StateObject): Promise<StateObject | undefined> {
+  async store(
+    target: WriteTarget,
+    object: AnyObject,
+    current: StateObject,
+  ): Promise<StateObject | undefined> {
     if (isSame(object, current)) return current;
     if (target.isDryRun) return draft(target, object, current.revision);
     const result = await this.state.put(target, object, current.revision);
@@ -228,7 +232,9 @@ export class Registry {
       () => {
         const strategy = strategyOf(target.row);
         if (strategy.hasGeneration) countGeneration(object, old);
-        return isFinished(object, old) ? this.#finish(target, object, current) : this.store(target, object, current);
+        return isFinished(object, old)
+          ? this.#finish(target, object, current)
+          : this.store(target, object, current);
       },
       check,
     );
@@ -249,7 +255,11 @@ export class Registry {
   }
 
   // The last finalizer of an object under deletion was taken away: it goes, and the answer is what was sent.
-  async #finish(target: WriteTarget, object: AnyObject, current: StateObject): Promise<StateObject | undefined> {
+  async #finish(
+    target: WriteTarget,
+    object: AnyObject,
+    current: StateObject,
+  ): Promise<StateObject | undefined> {
     const removed = await this.remove(target, current);
     return removed && draft(target, object, current.revision);
   }
@@ -273,7 +283,11 @@ export function draft(target: WriteTarget, object: AnyObject, revision: number):
 }
 
 function isAlreadyExists(error: unknown): boolean {
-  return error instanceof Error && 'status' in error && (error.status as { reason?: string }).reason === 'AlreadyExists';
+  return (
+    error instanceof Error &&
+    'status' in error &&
+    (error.status as { reason?: string }).reason === 'AlreadyExists'
+  );
 }
 
 // Clients write keys in another order than the store: only then is a closer look needed.

@@ -39,11 +39,12 @@ export function watchKeyPair(files: TlsFiles, onChange: (pair: KeyPair) => void,
     }
   };
   const directories = new Set([dirname(files.certFile), dirname(files.keyFile)]);
-  const watchers = [...directories].map((directory): FSWatcher =>
-    watch(directory, { persistent: false }, () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => void reload(), SETTLE_MS);
-    }),
+  const watchers = [...directories].map(
+    (directory): FSWatcher =>
+      watch(directory, { persistent: false }, () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => void reload(), SETTLE_MS);
+      }),
   );
   return () => {
     clearTimeout(timer);
