@@ -37,6 +37,7 @@ export const ERRORS = {
   // agent
   // controlplane
   COMPONENT_LISTEN: 'host',
+  LEASE_LOST: 'cluster',
   CSR_INVALID: 'cluster',
   // host
   // bootstrap
