@@ -93,6 +93,7 @@ export const ERRORS = {
   STORE_FUTURE_REVISION: 'cluster',
   SERVER_CONFIG: 'usage',
   COMPONENT_LISTEN: 'host',
+  LEASE_LOST: 'cluster',
   CSR_INVALID: 'cluster',
   // host
   BUNDLE_BUILD: 'host',
