@@ -47,7 +47,8 @@ export async function decodeBody(
 ): Promise<Decoded<KubeObject>> {
   const { apiVersion, kind } = expected;
   try {
-    if (mediaType === 'application/json') return await codec.decodeJson(body.toString('utf8'), apiVersion, kind);
+    if (mediaType === 'application/json')
+      return await codec.decodeJson(body.toString('utf8'), apiVersion, kind);
     if (mediaType === 'application/yaml') {
       const value = await codec.decodeYaml(body.toString('utf8'));
       return await codec.decodeJson(JSON.stringify(value), apiVersion, kind);
@@ -61,11 +62,7 @@ export async function decodeBody(
       `${kind} in version "${expected.apiVersion.split('/').at(-1)}" cannot be handled as a ${kind}: ${(error as Error).message}`,
     );
   }
-  throw unsupportedMediaType([
-    'application/json',
-    'application/yaml',
-    'application/vnd.kubernetes.protobuf',
-  ]);
+  throw unsupportedMediaType(['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']);
 }
 
 /**

@@ -1,18 +1,23 @@
 import type { Authorizer } from '../auth/types.ts';
 import { formatId } from '../store/cluster-state.ts';
+import type { StateObject } from '../store/resource-state.ts';
 import { sendJson, sendText } from './answers.ts';
 import type { Call } from './call.ts';
 import { convertOut, storedRowOf } from './conversions.ts';
-import { deleteCollection, deleteObject, formatDeletionStatus, readDeleteOptions } from './delete-handlers.ts';
+import {
+  deleteCollection,
+  deleteObject,
+  formatDeletionStatus,
+  readDeleteOptions,
+} from './delete-handlers.ts';
 import { answerList, formatSelectionKey, getObject } from './list-handler.ts';
 import { createPresenter, type Presenter, type TableBuilder } from './presenter.ts';
 import type { UpgradeSocket } from './server.ts';
 import { methodNotAllowed } from './status-errors.ts';
-import type { StateObject } from '../store/resource-state.ts';
 import { strategyOf } from './strategies.ts';
 import type { SubresourceHandlers } from './subresources.ts';
-import type { Selection } from './watch-hub.ts';
 import type { WatchServer } from './watch-handler.ts';
+import type { Selection } from './watch-hub.ts';
 import { createObject, patchObject, updateObject, type WriteDependencies } from './write-handlers.ts';
 
 /** Parses the selectors of a query. @throws StatusError 400 */

@@ -1,10 +1,21 @@
+import {
+  decodeJson,
+  decodeValue,
+  formatFieldWarnings,
+  type Decoded as SchemaDecoded,
+} from '../../api/decode.ts';
 import { applyDefaults } from '../../api/defaults.ts';
-import { type Decoded as SchemaDecoded, decodeJson, decodeValue, formatFieldWarnings } from '../../api/decode.ts';
 import type { KubeObject } from '../../api/kinds.ts';
 import { RequestError } from '../../api/request-error.ts';
 import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
 import { typeOfKind } from '../../api/schema/registry.ts';
-import { matchFields, matchLabels, parseFieldSelector, parseLabelSelector } from '../../api/selectors.ts';
+import {
+  matchFields,
+  matchLabels,
+  parseFieldSelector,
+  parseLabelSelector,
+  requirementsOfSelector,
+} from '../../api/selectors.ts';
 import { formatInvalid, validateObject } from '../../api/validation/validate.ts';
 import type { Codec, Decoded } from './body.ts';
 import type { Call } from './call.ts';
@@ -70,6 +81,14 @@ export const parseSelectors: SelectorParser = (call: Call) => {
   });
 };
 
+/** True when a LabelSelector selects these labels; an absent selector selects nothing. */
+export function matchesSelector(
+  selector: object | undefined,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  return selector !== undefined && matchLabels(requirementsOfSelector(selector), labels);
+}
+
 /** Loads the patch formats. */
 export async function loadPatches(): Promise<PatchFunctions> {
   const { applyJsonPatch, applyMergePatch } = await import('../../api/patch.ts');
@@ -79,7 +98,9 @@ export async function loadPatches(): Promise<PatchFunctions> {
     merge: (object, patch) => withStatus(() => applyMergePatch(object as Json, patch)) as KubeObject,
     strategic: (object, patch, row) => {
       const typeName = strategicType(row);
-      return withStatus(() => applyStrategicMergePatch(object as Json, patch as Json, typeName)) as KubeObject;
+      return withStatus(() =>
+        applyStrategicMergePatch(object as Json, patch as Json, typeName),
+      ) as KubeObject;
     },
   };
 }

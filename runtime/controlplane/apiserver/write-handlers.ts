@@ -94,7 +94,10 @@ export async function readObject(
   const apiVersion = formatApiVersion(expected);
   const type = { apiVersion, kind: expected.kind };
   const { object, issues } = await decodeBody(codec, body, mediaTypeOf(call.request), type);
-  if ((object.kind && object.kind !== expected.kind) || (object.apiVersion && object.apiVersion !== apiVersion)) {
+  if (
+    (object.kind && object.kind !== expected.kind) ||
+    (object.apiVersion && object.apiVersion !== apiVersion)
+  ) {
     throw badRequest(
       `the object provided is unrecognized (must be of type ${expected.kind}): found ${object.apiVersion}, Kind=${object.kind}`,
     );
@@ -150,6 +153,10 @@ function checkPatched(call: Call, object: AnyObject, before: AnyObject): void {
     throw conflict(call.row, name, MODIFIED);
   }
   if (given.uid && given.uid !== before.metadata?.uid) {
-    throw conflict(call.row, name, `Precondition failed: UID in precondition: ${given.uid}, UID in object meta: ${before.metadata?.uid}`);
+    throw conflict(
+      call.row,
+      name,
+      `Precondition failed: UID in precondition: ${given.uid}, UID in object meta: ${before.metadata?.uid}`,
+    );
   }
 }
