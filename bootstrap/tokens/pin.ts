@@ -7,15 +7,21 @@ import { TkadmError } from '../../runtime/base/errors.ts';
  */
 export function parseCaPins(pins: readonly string[]): readonly string[] {
   return pins.map((pin) => {
-    if (/^sha256:[0-9a-f]{64}$/i.test(pin)) return pin.toLowerCase();
-    throw new TkadmError(
-      'CA_PIN_INVALID',
-      `Cannot use CA pin "${pin}": it is not "sha256:" and 64 hexadecimal digits`,
-      {
-        hint: 'tkadm token create --print-join-command',
-      },
-    );
+    const state = describeBadPin(pin);
+    if (state === undefined) return pin.toLowerCase();
+    throw new TkadmError('CA_PIN_INVALID', `Cannot use CA pin "${pin}": ${state}`, {
+      hint: 'tkadm token create --print-join-command',
+    });
   });
+}
+
+/** What is wrong with a pin's form; undefined when nothing is. */
+export function describeBadPin(pin: string): string | undefined {
+  const [format = '', value, ...rest] = pin.split(':');
+  if (value === undefined || rest.length > 0) return 'it is not "sha256:" and 64 hexadecimal digits';
+  if (format.toLowerCase() !== 'sha256') return `its hash is "${format}"; only "sha256" is known`;
+  if (!/^[0-9a-fA-F]*$/.test(value)) return 'it is not hexadecimal';
+  return value.length === 64 ? undefined : `it has ${value.length} hexadecimal digits instead of 64`;
 }
 
 /** Splits a PEM bundle into its certificates. */

@@ -8,9 +8,12 @@ export interface BootstrapToken {
 }
 
 const TOKEN = /^([a-z0-9]{6})\.([a-z0-9]{16})$/;
-const GROUP = /^system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]$/;
+/** Groups that a bootstrap token's user may be in. */
+export const TOKEN_GROUP_PATTERN = /^system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]$/;
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
-const USAGES = ['signing', 'authentication'];
+
+/** What a bootstrap token may be used for. */
+export const TOKEN_USAGES: readonly string[] = ['signing', 'authentication'];
 
 /** The group whose members may join as nodes. */
 export const DEFAULT_TOKEN_GROUP = 'system:bootstrappers:kubeadm:default-node-token';
@@ -28,6 +31,16 @@ export function parseToken(text: string): BootstrapToken {
     );
   }
   return { id: match[1]!, secret: match[2]! };
+}
+
+/** True for the form "abcdef.0123456789abcdef". */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text);
+}
+
+/** The id of a token given in full or by its id. @throws TOKEN_INVALID */
+export function parseTokenId(text: string): string {
+  return /^[a-z0-9]{6}$/.test(text) ? text : parseToken(text).id;
 }
 
 /** A new token; `randomBytes(n)` gives n random bytes. */
@@ -57,13 +70,13 @@ export interface TokenSettings {
  */
 export function buildTokenSecret(settings: TokenSettings): Secret {
   const { id, secret } = parseToken(settings.token);
-  const wrongUsage = settings.usages.find((usage) => !USAGES.includes(usage));
+  const wrongUsage = settings.usages.find((usage) => !TOKEN_USAGES.includes(usage));
   if (wrongUsage)
     throw new TkadmError(
       'TOKEN_INVALID',
-      `Cannot use token usage "${wrongUsage}": it is neither ${USAGES.join(' nor ')}`,
+      `Cannot use token usage "${wrongUsage}": it is neither ${TOKEN_USAGES.join(' nor ')}`,
     );
-  const wrongGroup = settings.groups.find((group) => !GROUP.test(group));
+  const wrongGroup = settings.groups.find((group) => !TOKEN_GROUP_PATTERN.test(group));
   if (wrongGroup)
     throw new TkadmError(
       'TOKEN_INVALID',
@@ -111,7 +124,7 @@ export function readTokenSecret(secret: Secret): TokenInfo | undefined {
   return {
     token: `${id}.${tokenSecret}`,
     expires: value('expiration'),
-    usages: USAGES.filter((usage) => value(`usage-bootstrap-${usage}`) === 'true'),
+    usages: TOKEN_USAGES.filter((usage) => value(`usage-bootstrap-${usage}`) === 'true'),
     description: value('description') ?? '',
     groups: value('auth-extra-groups')?.split(',') ?? [],
   };

@@ -34,6 +34,8 @@ export const ERRORS = {
   PKI_CERTIFICATE_STALE: 'host',
   PKI_CSR_INVALID: 'usage',
   // templates
+  TEMPLATE_INVALID: 'usage',
+  PATCH_INVALID: 'usage',
   // preflight
   // container
   CONTAINER_EXISTS: 'usage',
@@ -93,6 +95,7 @@ export const ERRORS = {
   STORE_FUTURE_REVISION: 'cluster',
   SERVER_CONFIG: 'usage',
   COMPONENT_LISTEN: 'host',
+  LEASE_LOST: 'cluster',
   CSR_INVALID: 'cluster',
   // host
   BUNDLE_BUILD: 'host',
@@ -108,6 +111,14 @@ export const ERRORS = {
   DISCOVERY_CLOCK: 'discovery',
   PREFLIGHT_FAILED: 'preflight',
   NOT_ROOT: 'preflight',
+  CONFIG_INVALID: 'usage',
+  CONFIG_FLAGS_MIXED: 'usage',
+  TOKEN_NOT_FOUND: 'cluster',
+  DISCOVERY_PIN_INVALID: 'usage',
+  DISCOVERY_NOT_API_SERVER: 'discovery',
+  DISCOVERY_TOKEN_WRONG: 'discovery',
+  DISCOVERY_CHANGED: 'discovery',
+  DISCOVERY_FILE_INVALID: 'usage',
   PHASE_UNKNOWN: 'usage',
   SSH_CONNECT: 'host',
   SSH_AUTHENTICATION: 'host',
