@@ -1,7 +1,19 @@
-import t, { type Test } from 'tap';
-import { type ApiClient, ApiError, isApiError, type WatchEvent } from '../../../../runtime/api/client.ts';
-import { CONFIG_MAPS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES } from '../../../../runtime/api/kinds.ts';
-import { startTestServer } from './test-server.ts';
+import t from 'tap';
+import {
+  type ApiClient,
+  type ApiError,
+  isApiError,
+  type WatchEvent,
+} from '../../../../runtime/api/client.ts';
+import {
+  CONFIG_MAPS,
+  NAMESPACES,
+  NODES,
+  PODS,
+  SERVICE_ACCOUNTS,
+  SERVICES,
+} from '../../../../runtime/api/kinds.ts';
+import { refused, startTestServer } from './test-server.ts';
 
 const CONFIG_MAP_PATH = '/api/v1/namespaces/default/configmaps';
 
@@ -24,11 +36,15 @@ t.test('API server', async (t) => {
     const created = await configMap('twice', { a: 'b' });
     t.match(created.metadata, { name: 'twice', uid: /^[0-9a-f-]{36}$/, resourceVersion: /^\d+$/ });
     const error = await refused(t, configMap('twice'));
-    t.match(error, { httpStatus: 409, status: { reason: 'AlreadyExists', message: 'configmaps "twice" already exists' } });
+    t.match(error, {
+      httpStatus: 409,
+      status: { reason: 'AlreadyExists', message: 'configmaps "twice" already exists' },
+    });
   });
 
   t.test('generateName makes names of its own', async (t) => {
-    const make = () => client.create(CONFIG_MAPS, { metadata: { generateName: 'gen-', namespace: 'default' } });
+    const make = () =>
+      client.create(CONFIG_MAPS, { metadata: { generateName: 'gen-', namespace: 'default' } });
     const [one, two] = await Promise.all([make(), make()]);
     t.match(one.metadata?.name, /^gen-[a-z0-9]{5}$/);
     t.not(one.metadata?.name, two.metadata?.name);
@@ -41,7 +57,9 @@ t.test('API server', async (t) => {
     const error = await refused(t, client.update(CONFIG_MAPS, { ...first, data: { n: '3' } }));
     t.match(error, {
       httpStatus: 409,
-      status: { message: /^Operation cannot be fulfilled on configmaps "locked": the object has been modified/ },
+      status: {
+        message: /^Operation cannot be fulfilled on configmaps "locked": the object has been modified/,
+      },
     });
     const { resourceVersion: _, ...metadata } = first.metadata ?? {};
     const third = await client.update(CONFIG_MAPS, { ...first, metadata, data: { n: '4' } });
@@ -50,7 +68,10 @@ t.test('API server', async (t) => {
 
   t.test('a write that changes nothing makes no revision', async (t) => {
     const first = await configMap('same', { a: '1', b: '2' });
-    const second = await client.update(CONFIG_MAPS, { data: { b: '2', a: '1' }, metadata: first.metadata ?? {} });
+    const second = await client.update(CONFIG_MAPS, {
+      data: { b: '2', a: '1' },
+      metadata: first.metadata ?? {},
+    });
     t.equal(second.metadata?.resourceVersion, first.metadata?.resourceVersion);
   });
 
@@ -100,29 +121,45 @@ t.test('API server', async (t) => {
     const { metadata } = await client.list(CONFIG_MAPS, { namespace: 'default' });
     const events = watchEvents(client, { resourceVersion: metadata.resourceVersion });
     await configMap('watched', { n: '1' });
-    await client.patch(CONFIG_MAPS, { name: 'watched', namespace: 'default' }, { type: 'merge', body: { data: { n: '2' } } });
+    await client.patch(
+      CONFIG_MAPS,
+      { name: 'watched', namespace: 'default' },
+      { type: 'merge', body: { data: { n: '2' } } },
+    );
     await client.delete(CONFIG_MAPS, { name: 'watched', namespace: 'default' });
     const seen = await events(3);
     t.same(
       seen.map((event) => event.type),
       ['ADDED', 'MODIFIED', 'DELETED'],
     );
-    const revisions = seen.map((event) => Number((event.object as { metadata: { resourceVersion: string } }).metadata.resourceVersion));
-    t.same(revisions, [...revisions].sort((a, b) => a - b));
+    const revisions = seen.map((event) =>
+      Number((event.object as { metadata: { resourceVersion: string } }).metadata.resourceVersion),
+    );
+    t.same(
+      revisions,
+      [...revisions].sort((a, b) => a - b),
+    );
     t.equal(new Set(revisions).size, 3, 'DELETED has the revision of the deletion');
   });
 
   t.test('an object that leaves the selector is DELETED, one that enters ADDED', async (t) => {
     const { metadata } = await client.list(CONFIG_MAPS, { namespace: 'default' });
-    const events = watchEvents(client, { resourceVersion: metadata.resourceVersion, labelSelector: 'on=yes' });
+    const events = watchEvents(client, {
+      resourceVersion: metadata.resourceVersion,
+      labelSelector: 'on=yes',
+    });
     const ref = { name: 'selected', namespace: 'default' };
-    const label = (on: string) => client.patch(CONFIG_MAPS, ref, { type: 'merge', body: { metadata: { labels: { on } } } });
+    const label = (on: string) =>
+      client.patch(CONFIG_MAPS, ref, { type: 'merge', body: { metadata: { labels: { on } } } });
     await configMap('selected', {}, { on: 'no' });
     await label('yes');
     await label('no');
     const seen = await events(2);
     t.same(
-      seen.map((event) => [event.type, (event.object as { metadata: { labels: { on: string } } }).metadata.labels.on]),
+      seen.map((event) => [
+        event.type,
+        (event.object as { metadata: { labels: { on: string } } }).metadata.labels.on,
+      ]),
       [
         ['ADDED', 'yes'],
         ['DELETED', 'yes'],
@@ -137,7 +174,9 @@ t.test('API server', async (t) => {
     t.ok(seen.slice(0, -1).every((event) => event.type === 'ADDED'));
     t.match(seen.at(-1), {
       type: 'BOOKMARK',
-      object: { metadata: { annotations: { 'k8s.io/initial-events-end': 'true' }, resourceVersion: /^\d+$/ } },
+      object: {
+        metadata: { annotations: { 'k8s.io/initial-events-end': 'true' }, resourceVersion: /^\d+$/ },
+      },
     });
   });
 
@@ -145,7 +184,10 @@ t.test('API server', async (t) => {
     const ref = { name: 'held', namespace: 'default' };
     await client.create(CONFIG_MAPS, { metadata: { ...ref, finalizers: ['example.org/hold'] } });
     await client.delete(CONFIG_MAPS, ref);
-    t.match((await client.get(CONFIG_MAPS, ref)).metadata, { deletionTimestamp: /Z$/, finalizers: ['example.org/hold'] });
+    t.match((await client.get(CONFIG_MAPS, ref)).metadata, {
+      deletionTimestamp: /Z$/,
+      finalizers: ['example.org/hold'],
+    });
     await client.patch(CONFIG_MAPS, ref, { type: 'merge', body: { metadata: { finalizers: null } } });
     t.equal(await client.find(CONFIG_MAPS, ref), undefined);
   });
@@ -154,7 +196,10 @@ t.test('API server', async (t) => {
     await configMap('kept');
     const ref = { name: 'kept', namespace: 'default' };
     const error = await refused(t, client.delete(CONFIG_MAPS, ref, { preconditions: { uid: 'another' } }));
-    t.match(error, { httpStatus: 409, status: { message: /Precondition failed: UID in precondition: another/ } });
+    t.match(error, {
+      httpStatus: 409,
+      status: { message: /Precondition failed: UID in precondition: another/ },
+    });
   });
 
   t.test('dryRun stores nothing', async (t) => {
@@ -173,23 +218,38 @@ t.test('API server', async (t) => {
     });
     t.match(pod, { status: { phase: 'Pending', qosClass: 'BestEffort' }, metadata: { generation: 1 } });
     await client.requestJson('POST', '/api/v1/namespaces/default/pods/p/binding', {
-      body: { apiVersion: 'v1', kind: 'Binding', metadata: { name: 'p' }, target: { kind: 'Node', name: 'node-a' } },
+      body: {
+        apiVersion: 'v1',
+        kind: 'Binding',
+        metadata: { name: 'p' },
+        target: { kind: 'Node', name: 'node-a' },
+      },
     });
     const running = await client.patch(
       PODS,
       { ...ref, subresource: 'status' },
       { type: 'merge', body: { status: { phase: 'Running' }, spec: { nodeName: 'other' } } },
     );
-    t.match(running, { spec: { nodeName: 'node-a' }, status: { phase: 'Running', conditions: [{ type: 'PodScheduled' }] } });
+    t.match(running, {
+      spec: { nodeName: 'node-a' },
+      status: { phase: 'Running', conditions: [{ type: 'PodScheduled' }] },
+    });
     await client.delete(PODS, ref);
-    t.match((await client.get(PODS, ref)).metadata, { deletionGracePeriodSeconds: 30, deletionTimestamp: /Z$/ });
+    t.match((await client.get(PODS, ref)).metadata, {
+      deletionGracePeriodSeconds: 30,
+      deletionTimestamp: /Z$/,
+    });
     await client.delete(PODS, ref, { gracePeriodSeconds: 0 });
     t.equal(await client.find(PODS, ref), undefined);
   });
 
   t.test('views: Table, PartialObjectMetadata, YAML, 406, 415', async (t) => {
-    const get = (accept: string, path = CONFIG_MAP_PATH) => client.requestText('GET', path, { headers: { accept } });
-    t.match(JSON.parse(await get('application/json;as=Table;g=meta.k8s.io;v=v1')), { kind: 'Table', rows: [{ cells: [/./] }] });
+    const get = (accept: string, path = CONFIG_MAP_PATH) =>
+      client.requestText('GET', path, { headers: { accept } });
+    t.match(JSON.parse(await get('application/json;as=Table;g=meta.k8s.io;v=v1')), {
+      kind: 'Table',
+      rows: [{ cells: [/./] }],
+    });
     t.match(JSON.parse(await get('application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1')), {
       kind: 'PartialObjectMetadataList',
     });
@@ -205,7 +265,8 @@ t.test('API server', async (t) => {
     t.match(error, {
       httpStatus: 403,
       status: {
-        message: 'pods is forbidden: User "jane" cannot list resource "pods" in API group "" in the namespace "default"',
+        message:
+          'pods is forbidden: User "jane" cannot list resource "pods" in API group "" in the namespace "default"',
       },
     });
     const anonymous = await server.client('anonymous');
@@ -241,17 +302,6 @@ t.test('API server', async (t) => {
     t.match(event, { type: 'ERROR', object: { code: 410, reason: 'Expired' } });
   });
 });
-
-async function refused(t: Test, request: Promise<unknown>): Promise<ApiError> {
-  try {
-    await request;
-  } catch (error) {
-    if (isApiError(error)) return error;
-    throw error;
-  }
-  t.fail('the request was accepted');
-  throw new Error('accepted');
-}
 
 /** Starts a watch of the ConfigMaps in "default"; the result takes so many events. */
 function watchEvents(

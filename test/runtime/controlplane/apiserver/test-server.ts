@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
-import { ApiClient } from '../../../../runtime/api/client.ts';
+import { ApiClient, type ApiError, isApiError } from '../../../../runtime/api/client.ts';
 import { waitFor } from '../../../../runtime/base/time.ts';
 
 const run = promisify(execFile);
@@ -87,6 +87,18 @@ export async function startTestServer(t: Test): Promise<TestServer> {
   };
 }
 
+/** The refusal of a request; the test fails when it succeeds. */
+export async function refused(t: Test, request: Promise<unknown>): Promise<ApiError> {
+  try {
+    await request;
+  } catch (error) {
+    if (isApiError(error)) return error;
+    throw error;
+  }
+  t.fail('the request was accepted');
+  throw new Error('accepted');
+}
+
 function flagsOf(directory: string, port: number): readonly string[] {
   const file = (name: string) => join(directory, name);
   return [
@@ -111,13 +123,37 @@ function flagsOf(directory: string, port: number): readonly string[] {
 async function makePki(directory: string): Promise<void> {
   const openssl = (...args: string[]) => run('openssl', args, { cwd: directory });
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  await openssl('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.crt', '-days', '2', '-subj', '/CN=ca');
+  await openssl(
+    'req',
+    '-x509',
+    ...newKey,
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.crt',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=ca',
+  );
   for (const [name, subject, usage, alternative] of CERTIFICATES) {
     await openssl('req', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', subject);
     const names = alternative ? `subjectAltName=${alternative}\n` : '';
     await writeFile(join(directory, `${name}.ext`), `${names}extendedKeyUsage=${usage}\n`);
     const ca = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial'];
-    await openssl('x509', '-req', '-in', `${name}.csr`, ...ca, '-out', `${name}.crt`, '-days', '2', '-extfile', `${name}.ext`);
+    await openssl(
+      'x509',
+      '-req',
+      '-in',
+      `${name}.csr`,
+      ...ca,
+      '-out',
+      `${name}.crt`,
+      '-days',
+      '2',
+      '-extfile',
+      `${name}.ext`,
+    );
   }
   await openssl('genrsa', '-out', 'sa.key', '2048');
   await openssl('rsa', '-in', 'sa.key', '-pubout', '-out', 'sa.pub');
@@ -133,7 +169,12 @@ function formatKubeconfig(directory: string, port: number): string {
     apiVersion: 'v1',
     kind: 'Config',
     'current-context': 'admin',
-    clusters: [{ name: 'c', cluster: { server: `https://127.0.0.1:${port}`, 'certificate-authority': file('ca.crt') } }],
+    clusters: [
+      {
+        name: 'c',
+        cluster: { server: `https://127.0.0.1:${port}`, 'certificate-authority': file('ca.crt') },
+      },
+    ],
     users: [entry('admin'), entry('jane')],
     contexts: ['admin', 'jane'].map((name) => ({ name, context: { cluster: 'c', user: name } })),
   });
