@@ -17,6 +17,8 @@ export interface InformerOptions {
   readonly fieldSelector?: string;
   readonly signal: AbortSignal;
   readonly log?: Logger;
+  /** Applied to each object before it is kept, to drop what nobody reads. */
+  readonly transform?: (object: KubeObject) => void;
 }
 
 const RETRY_FIRST_MS = 100;
@@ -145,6 +147,7 @@ export class Informer<T extends KubeObject> {
       } else if (event.type === 'DELETED') this.#remove(key, event.object);
       else {
         if (isListing) seen.add(key);
+        this.#options.transform?.(event.object);
         this.#store(key, event.object);
       }
       if (!isListing) this.#resourceVersion = event.object.metadata?.resourceVersion;

@@ -172,7 +172,10 @@ export function takeDescriptor(libc: Libc, pid: number, fd: number): number | un
 
 /** Reads a FIFO through the event loop, without a thread for each. */
 export function openFifoReader(path: string): Socket {
-  return new Socket({ fd: openSync(path, fs.O_RDONLY | fs.O_NONBLOCK), readable: true, writable: false });
+  const fd = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
+  // A reader that opens after the last writer has gone is never told of the end: let one more come and go.
+  closeSync(openSync(path, fs.O_WRONLY | fs.O_NONBLOCK));
+  return new Socket({ fd, readable: true, writable: false });
 }
 
 function openFifoWriter(path: string): Writable | undefined {

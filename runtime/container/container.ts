@@ -196,7 +196,7 @@ export class Container {
     this.release();
     await this.#logWriter?.close();
     this.#update({
-      finishedAt: finishedAt.toISOString(),
+      finishedAt: latest(finishedAt.toISOString(), this.#state.startedAt),
       exitCode: code,
       isOomKilled: this.cgroup?.isOomKilled() ?? false,
     });
@@ -237,4 +237,9 @@ function isLauncher(state: StoredContainer, launcherPath: string): boolean {
   } catch {
     return true;
   }
+}
+
+/** File times are some milliseconds coarse: an exit is not before its start. */
+function latest(time: string, other: string | undefined): string {
+  return other !== undefined && other > time ? other : time;
 }

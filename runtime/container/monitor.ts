@@ -38,8 +38,11 @@ printf '%s\\n' $code > exit
 read -r done < ack
 `;
 
-/** A launcher runs for milliseconds: it needs no threads for compiling and collecting. */
-const LAUNCHER_FLAGS = ['--v8-pool-size=0', '--single-threaded'] as const;
+/**
+ * A launcher runs for milliseconds: it needs no threads for compiling and collecting. (A pool of none at all
+ * can hang at the exit, when Node.js waits for its tasks.)
+ */
+export const LAUNCHER_FLAGS = ['--v8-pool-size=1', '--single-threaded'] as const;
 
 export interface SlotOptions {
   readonly directory: string;
@@ -145,5 +148,23 @@ export function isOwnerAlive(directory: string): boolean {
     return readStartTime(Number(pid)) === start;
   } catch {
     return false;
+  }
+}
+
+/** Ends a monitor and all its descendants with SIGKILL. */
+export function killTree(pid: number): void {
+  for (const member of listTree(pid).toReversed()) {
+    try {
+      process.kill(member, 'SIGKILL');
+    } catch {}
+  }
+}
+
+function listTree(pid: number): readonly number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+    return [pid, ...children.flatMap((child) => listTree(Number(child)))];
+  } catch {
+    return [pid];
   }
 }

@@ -67,6 +67,8 @@ export interface ImageStore {
   config(image: ImageRecord): OciImageConfig;
   /** The layers' directories, topmost first: overlayfs' order. */
   lowerDirs(image: ImageRecord): readonly string[];
+  /** The directories of layers given bottom first, topmost first. */
+  lowerDirsOf(diffIds: readonly string[]): readonly string[];
   /** Removes the image with all its names, and layers that nothing else needs. No error when absent. */
   remove(reference: string): Promise<void>;
   importLayer(stream: Readable, options?: ImportLayerOptions): Promise<LayerRecord>;
@@ -150,6 +152,13 @@ class FileImageStore implements ImageStore {
 
   lowerDirs(image: ImageRecord): readonly string[] {
     return image.layers.map((layer) => layer.directory ?? this.#layers.diffPath(layer.diffId)).reverse();
+  }
+
+  lowerDirsOf(diffIds: readonly string[]): readonly string[] {
+    const external = new Map(
+      this.list().flatMap((image) => image.layers.map((layer) => [layer.diffId, layer.directory])),
+    );
+    return diffIds.map((diffId) => external.get(diffId) ?? this.#layers.diffPath(diffId)).reverse();
   }
 
   resolve(text: string): ImageRecord | undefined {
