@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { parseDuration } from '../../runtime/base/flags.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../../runtime/base/paths.ts';
 import { KUBERNETES_VERSION } from '../../runtime/base/version.ts';
+import { DEFAULT_TOKEN_GROUP, generateToken } from '../tokens/token.ts';
 import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
 import type { RawObject } from './documents.ts';
 import type { DocumentKindName } from './kinds.ts';
@@ -31,8 +32,6 @@ export type DocumentFields = Readonly<Partial<Record<DocumentKindName, RawObject
 
 /** The API server's port. */
 export const DEFAULT_BIND_PORT = 6443;
-/** Groups of a bootstrap token's user. */
-export const DEFAULT_TOKEN_GROUP = 'system:bootstrappers:kubeadm:default-node-token';
 /** Pods' addresses with the embedded engine, which has a pod network of its own (kubeadm has no default). */
 export const DEFAULT_POD_SUBNETS = { 4: '10.244.0.0/16', 6: 'fd00:10:244::/56' } as const;
 /** What keeps other pods off control-plane nodes. */
@@ -50,20 +49,6 @@ const DEFAULT_TIMEOUTS = {
   discovery: '5m',
   upgradeManifests: '5m',
 } as const;
-
-/** Random text for a new bootstrap token, "abcdef.0123456789abcdef". */
-export function generateToken(random: (size: number) => Uint8Array = randomBytes): string {
-  const letters = '0123456789abcdefghijklmnopqrstuvwxyz';
-  const text = (length: number): string => {
-    let result = '';
-    // Bytes from 252 on would favour the first letters.
-    while (result.length < length) {
-      for (const byte of random(length)) if (byte < 252) result += letters[byte % 36];
-    }
-    return result.slice(0, length);
-  };
-  return `${text(6)}.${text(16)}`;
-}
 
 /** The whole configuration of a kind: what the documents say, and defaults for the rest. */
 export function completeConfig<K extends ConfigKind>(
@@ -287,7 +272,7 @@ function completeEndpoint(
 
 function completeToken(raw: Partial<BootstrapTokenConfig>): BootstrapTokenConfig {
   return {
-    token: raw.token ?? generateToken(),
+    token: raw.token ?? generateToken(randomBytes),
     ...pick(raw, 'description'),
     ...(raw.expires === undefined ? { ttl: raw.ttl ?? '24h0m0s' } : pick(raw, 'ttl')),
     ...pick(raw, 'expires'),

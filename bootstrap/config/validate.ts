@@ -2,7 +2,7 @@ import { KEY_ALGORITHMS } from '../../pki/keys.ts';
 import { parseIp } from '../../runtime/base/cidr.ts';
 import { parseDuration } from '../../runtime/base/flags.ts';
 import { KUBERNETES_VERSION } from '../../runtime/base/version.ts';
-import { describeBadPin } from '../tokens/ca-pin.ts';
+import { describeBadPin } from '../tokens/pin.ts';
 import { isToken, TOKEN_GROUP_PATTERN, TOKEN_USAGES } from '../tokens/token.ts';
 import type { Checker } from './problems.ts';
 import {

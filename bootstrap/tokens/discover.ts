@@ -3,9 +3,8 @@ import { ApiClient, ApiError } from '../../runtime/api/client.ts';
 import { type Kubeconfig, parseKubeconfig, resolveClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
-import { pinsOf } from './ca-bundle.ts';
-import { parseCaPin } from './ca-pin.ts';
 import { signatureKey, verifyDetached } from './jws.ts';
+import { parseCaPins, pinsOf } from './pin.ts';
 import { type BootstrapToken, parseToken } from './token.ts';
 
 export interface DiscoverOptions {
@@ -38,16 +37,16 @@ interface ClusterInfo {
 /**
  * Token discovery (kubeadm's): fetches kube-public/cluster-info without trust, verifies it by the token and
  * its CA by the pins, then fetches it again over TLS verified with that CA.
- * @throws TOKEN_INVALID, DISCOVERY_PIN_INVALID before any request; DISCOVERY_UNREACHABLE, DISCOVERY_NO_API_SERVER,
+ * @throws TOKEN_INVALID, CA_PIN_INVALID before any request; DISCOVERY_UNREACHABLE, DISCOVERY_NO_API_SERVER,
  *   DISCOVERY_TOKEN_UNKNOWN, DISCOVERY_TOKEN_SECRET, DISCOVERY_CA_MISMATCH, DISCOVERY_CLOCK.
  */
 export async function discoverCluster(options: DiscoverOptions): Promise<DiscoveredCluster> {
   const token = parseToken(options.token);
-  const pins = options.pins.map(parseCaPin);
+  const pins = parseCaPins(options.pins);
   const server = `https://${options.endpoint}`;
   if (pins.length === 0 && !options.unsafeSkipCaVerification) {
     throw new TkadmError(
-      'DISCOVERY_PIN_INVALID',
+      'CA_PIN_INVALID',
       'Cannot trust the cluster: no --discovery-token-ca-cert-hash is given',
       {
         hint: 'tkadm token create --print-join-command, on the control plane',

@@ -34,6 +34,8 @@ export const ERRORS = {
   PKI_CERTIFICATE_STALE: 'host',
   PKI_CSR_INVALID: 'usage',
   // templates
+  TEMPLATE_INVALID: 'usage',
+  PATCH_INVALID: 'usage',
   // preflight
   // container
   CONTAINER_EXISTS: 'usage',
@@ -100,6 +102,7 @@ export const ERRORS = {
   SERVICE_FAILED: 'host',
   // bootstrap
   TOKEN_INVALID: 'usage',
+  CA_PIN_INVALID: 'usage',
   DISCOVERY_UNREACHABLE: 'discovery',
   DISCOVERY_NO_API_SERVER: 'discovery',
   DISCOVERY_TOKEN_UNKNOWN: 'discovery',
