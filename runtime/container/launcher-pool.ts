@@ -110,6 +110,7 @@ export class LauncherPool {
       env: {},
     });
     child.unref();
+    child.on('error', () => {});
     for (const fd of [stdinRead, stdoutWrite, stderrWrite]) libc.close(fd);
     return {
       pid: child.pid ?? 0,

@@ -42,7 +42,12 @@ read -r done < ack
  * A launcher runs for milliseconds: it needs no threads for compiling and collecting. (A pool of none at all
  * can hang at the exit, when Node.js waits for its tasks.)
  */
-export const LAUNCHER_FLAGS = ['--v8-pool-size=1', '--single-threaded'] as const;
+export const LAUNCHER_FLAGS = [
+  '--v8-pool-size=1',
+  '--single-threaded',
+  '--no-opt',
+  '--max-semi-space-size=1',
+] as const;
 
 export interface SlotOptions {
   readonly directory: string;
@@ -81,6 +86,8 @@ export function startSlot(libc: Libc, options: SlotOptions): Slot {
     },
   });
   monitor.unref();
+  // A command that is missing shows as the end of the control socket.
+  monitor.on('error', () => {});
   const control = monitor.stdio[3] as unknown as Socket;
   return { directory: options.directory, control, monitor };
 }
