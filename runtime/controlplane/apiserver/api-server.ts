@@ -19,8 +19,7 @@ import { type KubeletOptions, PodStreams } from './pod-streams.ts';
 import { Registry } from './registry.ts';
 import { ResourceHandler } from './resource-handler.ts';
 import { RouteTable } from './routes.ts';
-import {
-  loadPatches,
+import { loadApply, loadPatches,
   loadTableBuilder,
   matchesSelector,
   parseSelectors,
@@ -166,6 +165,7 @@ export class ApiServer {
       parseSelectors,
       loadTableBuilder,
       subresources,
+      loadApply,
       formatYaml: async (value) => (await import('js-yaml')).dump(value),
       now,
     });

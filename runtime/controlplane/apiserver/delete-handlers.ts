@@ -59,6 +59,15 @@ export async function deleteObject(
 ): Promise<Deletion> {
   const base = targetOf(call, place);
   const target = { ...base, isDryRun: base.isDryRun || isDryRun(call.info.query, options.dryRun ?? []) };
+  return registry.exclusively(target, () => deleteTarget(registry, call, target, options));
+}
+
+async function deleteTarget(
+  registry: Registry,
+  call: Call,
+  target: WriteTarget,
+  options: DeleteOptions,
+): Promise<Deletion> {
   for (let attempt = 0; attempt < RETRIES; attempt += 1) {
     const current = registry.find(target);
     if (!current) throw notFound(call.row, target.name);

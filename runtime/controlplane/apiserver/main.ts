@@ -126,7 +126,12 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
   await ensureSystemObjects(server.registry, system, buildBootstrapPolicy());
   server.markReady();
   logger.info('ready', { address: flags['bind-address'], port, afterMs: Math.round(performance.now()) });
-  const stopWatching = watchKeyPair(servingFiles(flags), (pair) => server.setCertificate(pair), logger);
+  const stopWatching = watchKeyPair(
+    servingFiles(flags),
+    files.serving,
+    (pair) => server.setCertificate(pair),
+    logger,
+  );
   return async () => {
     stopWatching();
     await server.close();

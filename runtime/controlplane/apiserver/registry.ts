@@ -6,6 +6,7 @@ import type { UserInfo } from '../auth/types.ts';
 import { type ClusterState, formatId } from '../store/cluster-state.ts';
 import { formatStoredObject, insertRevision } from '../store/object-bytes.ts';
 import { StateObject } from '../store/resource-state.ts';
+import { KeyLock } from './key-lock.ts';
 import { alreadyExists, conflict, invalid, MODIFIED, notFound } from './status-errors.ts';
 import { type AnyObject, type StrategyContext, strategyOf } from './strategies.ts';
 import { scopeUpdate } from './update-scopes.ts';
@@ -59,6 +60,8 @@ export class Registry {
   readonly now: () => Date;
   readonly #admission: readonly AdmissionPlugin[];
   readonly #rules: ObjectRules;
+  /** Writers of one object queue up here instead of overtaking and repeating each other. */
+  readonly #locks = new KeyLock();
 
   constructor(options: RegistryOptions) {
     this.state = options.state;
@@ -80,7 +83,17 @@ export class Registry {
   }
 
   /** @throws StatusError 404, 409, 422, 403 */
-  async update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
+  update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
+    return this.exclusively(target, () => this.#update(target, options));
+  }
+
+  /** Runs a task while no other writer of this server is at work on the object. */
+  exclusively<T>(target: WriteTarget, task: () => Promise<T>): Promise<T> {
+    const { group, plural } = target.row;
+    return this.#locks.run(`${plural}.${group}/${target.namespace}/${target.name}`, task);
+  }
+
+  async #update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
     const { row, name } = target;
     for (let attempt = 0; ; attempt += 1) {
       const current = this.find(target);

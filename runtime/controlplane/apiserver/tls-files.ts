@@ -22,9 +22,14 @@ export async function readKeyPair(files: TlsFiles): Promise<KeyPair> {
 }
 
 /** Calls back with the new pair when the files have changed; returns what ends that. */
-export function watchKeyPair(files: TlsFiles, onChange: (pair: KeyPair) => void, logger: Logger): () => void {
+export function watchKeyPair(
+  files: TlsFiles,
+  current: KeyPair,
+  onChange: (pair: KeyPair) => void,
+  logger: Logger,
+): () => void {
   let timer: NodeJS.Timeout | undefined;
-  let last = '';
+  let last = current.cert + current.key;
   const reload = async () => {
     try {
       const pair = await readKeyPair(files);
