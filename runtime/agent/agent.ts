@@ -45,6 +45,8 @@ export interface AgentOptions {
   readonly log: Logger;
   readonly now: () => number;
   readonly random: () => number;
+  /** Resident memory of this process. */
+  readonly rssBytes: () => number;
   readonly signal: AbortSignal;
   /** "/etc/cni/net.d" and "/var/log/containers"; other roots in tests. */
   readonly cniDirectory?: string;
@@ -242,20 +244,23 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     cri,
     link,
     manager,
-    node,
     config,
     machine,
     nodeName,
     addresses,
     certDir: flags['cert-dir'],
+    rootDir,
+    rssBytes: options.rssBytes,
     now,
     log: log.child('server'),
+    signal,
   });
   log.info('The agent runs', { node: nodeName, runtime: runtimeName });
   await aborted(signal);
   manager.stop();
   healthz?.close();
-  server?.close();
+  server.close();
+  server.closeAllConnections();
   cri.close();
 }
 

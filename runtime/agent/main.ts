@@ -17,7 +17,14 @@ async function main(): Promise<void> {
     now: () => new Date(),
   });
   process.on('unhandledRejection', (error) => log.error(`Unhandled: ${formatError(error)}`));
-  await runAgent({ flags, log, now: () => Date.now(), random: () => Math.random(), signal: controller.signal });
+  await runAgent({
+    flags,
+    log,
+    now: () => Date.now(),
+    random: () => Math.random(),
+    rssBytes: () => process.memoryUsage.rss(),
+    signal: controller.signal,
+  });
 }
 
 main().then(

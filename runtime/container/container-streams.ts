@@ -23,6 +23,8 @@ export interface StreamsOptions {
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
   readonly log: LogWriter | undefined;
+  /** The log could not be written (full disk): the container goes on without those lines. */
+  readonly onLogError: (error: Error) => void;
 }
 
 interface Session {
@@ -85,10 +87,10 @@ export class ContainerStreams {
   }
 
   async #pump(name: StreamName, source: Readable): Promise<void> {
-    const { log } = this.#options;
+    const { log, onLogError } = this.#options;
     try {
       for await (const chunk of source as AsyncIterable<Buffer>) {
-        await log?.write(name, chunk);
+        await log?.write(name, chunk).catch(onLogError);
         for (const session of this.#sessions) this.#forward(session, name, chunk);
       }
     } catch (error) {
@@ -96,7 +98,7 @@ export class ContainerStreams {
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'EIO' && code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
     } finally {
-      await log?.flush(name);
+      await log?.flush(name).catch(onLogError);
       for (const session of this.#sessions) session[name]?.end();
     }
   }
@@ -172,7 +174,10 @@ export function takeDescriptor(libc: Libc, pid: number, fd: number): number | un
 
 /** Reads a FIFO through the event loop, without a thread for each. */
 export function openFifoReader(path: string): Socket {
-  return new Socket({ fd: openSync(path, fs.O_RDONLY | fs.O_NONBLOCK), readable: true, writable: false });
+  const fd = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
+  // A reader that opens after the last writer has gone is never told of the end: let one more come and go.
+  closeSync(openSync(path, fs.O_WRONLY | fs.O_NONBLOCK));
+  return new Socket({ fd, readable: true, writable: false });
 }
 
 function openFifoWriter(path: string): Writable | undefined {

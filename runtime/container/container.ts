@@ -76,6 +76,8 @@ export class Container {
         stdin,
         stdinOnce,
         log: this.#logWriter,
+        onLogError: (error) =>
+          this.#context.log.warn('log not written', { id: this.#state.id, error: error.message }),
       });
     }
     this.#watcher = watch(this.directory, (_event, name) => {
@@ -194,9 +196,9 @@ export class Container {
     }
     timeout.abort();
     this.release();
-    await this.#logWriter?.close();
+    await this.#logWriter?.close().catch(() => {});
     this.#update({
-      finishedAt: finishedAt.toISOString(),
+      finishedAt: latest(finishedAt.toISOString(), this.#state.startedAt),
       exitCode: code,
       isOomKilled: this.cgroup?.isOomKilled() ?? false,
     });
@@ -237,4 +239,9 @@ function isLauncher(state: StoredContainer, launcherPath: string): boolean {
   } catch {
     return true;
   }
+}
+
+/** File times are some milliseconds coarse: an exit is not before its start. */
+function latest(time: string, other: string | undefined): string {
+  return other !== undefined && other > time ? other : time;
 }

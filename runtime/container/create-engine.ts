@@ -10,9 +10,9 @@ import type { ContainerEngine, CreateContainerOptions } from './engine.ts';
 import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
 import { type ContainerBundle, SLOT_FILES } from './launch-bundle.ts';
-import { type ContainerLauncher, LauncherPool } from './launcher-pool.ts';
+import { type ContainerLauncher, discardLauncher, LauncherPool } from './launcher-pool.ts';
 import { loadLibc } from './libc.ts';
-import { isOwnerAlive, readStartTime } from './monitor.ts';
+import { isOwnerAlive, killTree, readStartTime } from './monitor.ts';
 import { checkSpec } from './spec-check.ts';
 
 export interface ContainerEngineOptions {
@@ -82,17 +82,12 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       checkSpec(request);
       const directory = join(containersDir, id);
       const launcher = takeLauncher(pool, request);
-      try {
-        claimDirectory(launcher, directory, id);
-        const state = await launch(request, launcher, directory);
-        const container = new Container(context, directory, state);
-        containers.set(id, container);
-        container.follow();
-        return container.status();
-      } catch (error) {
-        launcher.channel.close();
-        throw error;
-      }
+      claimDirectory(launcher, directory, id);
+      const state = await launch(request, launcher, directory);
+      const container = new Container(context, directory, state);
+      containers.set(id, container);
+      container.follow();
+      return container.status();
     },
     async start(id) {
       await find(id).start();
@@ -218,9 +213,8 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       launcher.channel.close();
       return state;
     } catch (error) {
-      launcher.channel.close();
+      discardLauncher(launcher, directory);
       await cgroup?.remove().catch(() => {});
-      rmSync(directory, { recursive: true, force: true });
       throw error;
     }
   }
@@ -236,21 +230,18 @@ function takeLauncher(pool: LauncherPool, request: CreateContainerOptions): Cont
   const pid = (request.spec.linux?.namespaces ?? []).find(({ type }) => type === 'pid');
   if (pid !== undefined && !pid.path && !terminal && !inheritStreams) return pool.takeContainer();
   const pidNamespace = pid === undefined ? 'host' : pid.path ? { path: pid.path } : 'new';
-  return pool.startContainer({ pidNamespace, terminal, inheritStreams });
+  return pool.startContainer({ pidNamespace, terminal, inheritStreams, isPooled: false });
 }
 
 /** Moves the slot to the container's place; its name decides who of two creators wins. */
 function claimDirectory(launcher: ContainerLauncher, directory: string, id: string): void {
-  const fail = () => {
-    rmSync(launcher.directory, { recursive: true, force: true });
-    return new TkadmError('CONTAINER_EXISTS', `Cannot create container "${id}": it exists`);
-  };
   try {
     renameSync(launcher.directory, directory);
   } catch (error) {
+    discardLauncher(launcher, launcher.directory);
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOTEMPTY' || code === 'EEXIST') throw fail();
-    throw error;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+    throw new TkadmError('CONTAINER_EXISTS', `Cannot create container "${id}": it exists`);
   }
 }
 
@@ -258,7 +249,7 @@ function claimDirectory(launcher: ContainerLauncher, directory: string, id: stri
 function removeUnfinished(directory: string): void {
   if (isOwnerAlive(directory)) return;
   const monitor = findMonitor(directory);
-  if (monitor !== undefined) for (const pid of listTree(monitor).reverse()) tryKill(pid);
+  if (monitor !== undefined) killTree(monitor);
   rmSync(directory, { recursive: true, force: true });
 }
 
@@ -270,19 +261,4 @@ function findMonitor(directory: string): number | undefined {
   } catch {
     return undefined;
   }
-}
-
-function listTree(pid: number): number[] {
-  try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
-    return [pid, ...children.flatMap((child) => listTree(Number(child)))];
-  } catch {
-    return [pid];
-  }
-}
-
-function tryKill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {}
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { LaunchReport } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import { LineChannel } from './line-channel.ts';
-import { type SlotOptions, startSlot } from './monitor.ts';
+import { killTree, LAUNCHER_FLAGS, type SlotOptions, startSlot } from './monitor.ts';
 
 /** How long the machine is left to the new container before the next launcher starts. */
 const REFILL_DELAY_MS = 25;
@@ -15,6 +15,14 @@ export interface ContainerLauncher {
   readonly directory: string;
   readonly monitor: ChildProcess;
   readonly channel: LineChannel<LaunchReport>;
+}
+
+/** Ends a launcher that became nothing. (Node.js hangs when its directory goes while it starts: kill first.) */
+export function discardLauncher(launcher: ContainerLauncher, directory: string): void {
+  launcher.channel.close();
+  if (launcher.monitor.pid !== undefined && launcher.monitor.exitCode === null)
+    killTree(launcher.monitor.pid);
+  rmSync(directory, { recursive: true, force: true });
 }
 
 export interface ExecLauncher {
@@ -58,12 +66,15 @@ export class LauncherPool {
       launcher = this.#containers.shift();
     }
     this.#scheduleFill();
-    return launcher ?? this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false });
+    return (
+      launcher ??
+      this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false, isPooled: false })
+    );
   }
 
   /** Starts a launcher for one special container. */
   startContainer(
-    options: Pick<SlotOptions, 'pidNamespace' | 'terminal' | 'inheritStreams'>,
+    options: Pick<SlotOptions, 'pidNamespace' | 'terminal' | 'inheritStreams' | 'isPooled'>,
   ): ContainerLauncher {
     const { libc, slotsDir, nodePath, launcherPath } = this.#options;
     const directory = join(slotsDir, randomBytes(8).toString('hex'));
@@ -82,8 +93,7 @@ export class LauncherPool {
     this.#isClosed = true;
     clearTimeout(this.#refill);
     for (const launcher of this.#containers.splice(0)) {
-      launcher.channel.close();
-      rmSync(launcher.directory, { recursive: true, force: true });
+      discardLauncher(launcher, launcher.directory);
     }
     for (const launcher of this.#execs.splice(0)) {
       launcher.channel.close();
@@ -96,13 +106,14 @@ export class LauncherPool {
     const [stdinRead, stdinWrite] = libc.pipe();
     const [stdoutRead, stdoutWrite] = libc.pipe();
     const [stderrRead, stderrWrite] = libc.pipe();
-    const child = spawn(nodePath, ['--v8-pool-size=0', '--single-threaded', launcherPath, 'exec'], {
+    const child = spawn(nodePath, [...LAUNCHER_FLAGS, launcherPath, 'exec'], {
       cwd: '/',
       detached: true,
       stdio: [stdinRead, stdoutWrite, stderrWrite, 'pipe'],
       env: {},
     });
     child.unref();
+    child.on('error', () => {});
     for (const fd of [stdinRead, stdoutWrite, stderrWrite]) libc.close(fd);
     return {
       pid: child.pid ?? 0,
@@ -130,7 +141,7 @@ export class LauncherPool {
     const { size, execSize } = this.#options;
     while (this.#containers.length < size) {
       this.#containers.push(
-        this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false }),
+        this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false, isPooled: true }),
       );
     }
     while (this.#execs.length < execSize) this.#execs.push(this.#startExec());

@@ -1,5 +1,6 @@
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import type { Status } from '../../api/client.ts';
 import { StatusError } from './status-error.ts';
@@ -41,12 +42,13 @@ export async function sendParts(
     ...(isGzip ? { 'Content-Encoding': 'gzip' } : {}),
     Vary: 'Accept-Encoding',
   });
-  for (let start = 0; start < payload.length && !response.destroyed; start += CHUNK_BYTES) {
-    if (!response.write(payload.subarray(start, start + CHUNK_BYTES))) {
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
-    }
-  }
-  response.end();
+  // In pieces, so that a slow client does not hold the encrypted whole in memory.
+  await pipeline(Readable.from(chunksOf(payload)), response).catch(() => response.destroy());
+}
+
+function* chunksOf(bytes: Buffer): Generator<Buffer> {
+  for (let start = 0; start < bytes.length; start += CHUNK_BYTES)
+    yield bytes.subarray(start, start + CHUNK_BYTES);
 }
 
 /** Answers a failure as `metav1.Status`; anything that is no StatusError is a 500. */

@@ -19,9 +19,17 @@ import { type KubeletOptions, PodStreams } from './pod-streams.ts';
 import { Registry } from './registry.ts';
 import { ResourceHandler } from './resource-handler.ts';
 import { RouteTable } from './routes.ts';
-import { loadPatches, loadTableBuilder, parseSelectors, SCHEMA_CODEC, SCHEMA_RULES } from './schema.ts';
+import {
+  loadApply,
+  loadPatches,
+  loadTableBuilder,
+  matchesSelector,
+  parseSelectors,
+  SCHEMA_CODEC,
+  SCHEMA_RULES,
+} from './schema.ts';
 import { RequestPipeline } from './server.ts';
-import { methodNotAllowed, notFound } from './status-errors.ts';
+import { methodNotAllowed } from './status-errors.ts';
 import { type ReviewHandler, SubresourceHandlers } from './subresources.ts';
 import { WatchServer } from './watch-handler.ts';
 
@@ -144,9 +152,11 @@ export class ApiServer {
       reviews: this.#createReviews(),
       issueToken: (call, request) => {
         if (!this.#options.tokenIssuer) throw methodNotAllowed();
-        const account = getObject(state, call).object;
-        if (!account) throw notFound(call.row, call.info.name);
-        return this.#options.tokenIssuer.issueToken(account, request as Parameters<TokenIssuer['issueToken']>[1]);
+        type Parts = Parameters<TokenIssuer['issueToken']>;
+        return this.#options.tokenIssuer.issueToken(
+          getObject(state, call).object as Parts[0],
+          request as Parts[1],
+        );
       },
       matchesSelector,
     });
@@ -157,6 +167,7 @@ export class ApiServer {
       parseSelectors,
       loadTableBuilder,
       subresources,
+      loadApply,
       formatYaml: async (value) => (await import('js-yaml')).dump(value),
       now,
     });

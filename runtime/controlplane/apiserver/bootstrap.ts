@@ -1,13 +1,21 @@
-import { findResourceByKind } from '../../api/resources.ts';
 import type { KubeObject } from '../../api/kinds.ts';
+import { findResourceByKind } from '../../api/resources.ts';
 import type { UserInfo } from '../auth/types.ts';
 import type { Registry, WriteTarget } from './registry.ts';
 import { StatusError } from './status-error.ts';
 import type { AnyObject } from './strategies.ts';
-import { buildSystemNamespaces, buildSystemObjects, type SystemObject, type SystemObjectOptions } from './system-objects.ts';
+import {
+  buildSystemNamespaces,
+  buildSystemObjects,
+  type SystemObject,
+  type SystemObjectOptions,
+} from './system-objects.ts';
 
 /** Who writes the server's own objects. */
-export const SERVER_USER: UserInfo = { name: 'system:apiserver', groups: ['system:masters', 'system:authenticated'] };
+export const SERVER_USER: UserInfo = {
+  name: 'system:apiserver',
+  groups: ['system:masters', 'system:authenticated'],
+};
 
 /** Creates what is missing of the server's own objects and of the RBAC policy, and repairs what must be right. */
 export async function ensureSystemObjects(
@@ -34,5 +42,9 @@ async function ensure(registry: Registry, { object, keepsRight }: SystemObject):
     return;
   }
   if (!keepsRight) return;
-  await registry.update(target, { isConditional: false, change: (old): AnyObject => ({ ...object, metadata: { ...old.metadata, ...object.metadata } }) as AnyObject });
+  await registry.update(target, {
+    isConditional: false,
+    change: (old): AnyObject =>
+      ({ ...object, metadata: { ...old.metadata, ...object.metadata } }) as AnyObject,
+  });
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ResourceRow } from '../../api/resources.ts';
 import type { UserInfo } from '../auth/types.ts';
-import type { Route, ResourceRequest } from './routes.ts';
+import type { ResourceRequest, Route } from './routes.ts';
 import { badRequest } from './status-errors.ts';
 
 /** An authorized request for objects, on its way through a handler. */

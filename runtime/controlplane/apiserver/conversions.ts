@@ -1,5 +1,5 @@
 import type { KubeObject } from '../../api/kinds.ts';
-import { type ResourceRow, RESOURCES } from '../../api/resources.ts';
+import { RESOURCES, type ResourceRow } from '../../api/resources.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -79,7 +79,9 @@ export function convertIn(row: ResourceRow): ((object: KubeObject) => KubeObject
 function findConversion(row: ResourceRow): ConversionRow | undefined {
   return CONVERSIONS.find(
     (conversion) =>
-      conversion.plural === row.plural && conversion.group === row.group && conversion.version === row.version,
+      conversion.plural === row.plural &&
+      conversion.group === row.group &&
+      conversion.version === row.version,
   );
 }
 
@@ -116,7 +118,10 @@ function scalerToV2(served: Fields): Fields {
   const { targetCPUUtilizationPercentage: target, ...spec } = (served['spec'] ?? {}) as Fields;
   const { currentCPUUtilizationPercentage: current, ...status } = (served['status'] ?? {}) as Fields;
   const metric = (value: unknown, field: string) => [
-    { type: 'Resource', resource: { name: 'cpu', [field]: { type: 'Utilization', averageUtilization: value } } },
+    {
+      type: 'Resource',
+      resource: { name: 'cpu', [field]: { type: 'Utilization', averageUtilization: value } },
+    },
   ];
   return {
     ...served,

@@ -1,4 +1,3 @@
-import { formatApiVersion } from '../../api/resources.ts';
 import type { StateObject } from '../store/resource-state.ts';
 import { type Codec, decodeBody, mediaTypeOf, readBody } from './body.ts';
 import { type Call, isDryRun } from './call.ts';
@@ -6,8 +5,8 @@ import { storedRowOf } from './conversions.ts';
 import { formatTime, type Registry, type WriteTarget } from './registry.ts';
 import { badRequest, conflict, MODIFIED, notFound } from './status-errors.ts';
 import { type AnyObject, strategyOf } from './strategies.ts';
-import { targetOf } from './write-handlers.ts';
 import { isSelected, type Selection } from './watch-hub.ts';
+import { targetOf } from './write-handlers.ts';
 
 /** `metav1.DeleteOptions`, from the body or the query. */
 export interface DeleteOptions {
@@ -43,7 +42,9 @@ export async function readDeleteOptions(codec: Codec, call: Call): Promise<Delet
     ...(orphan !== null ? { orphanDependents: orphan === 'true' } : {}),
   };
   if (options.propagationPolicy && !POLICIES.includes(options.propagationPolicy)) {
-    throw badRequest(`propagationPolicy: Unsupported value: "${options.propagationPolicy}": supported values: "Foreground", "Background", "Orphan"`);
+    throw badRequest(
+      `propagationPolicy: Unsupported value: "${options.propagationPolicy}": supported values: "Foreground", "Background", "Orphan"`,
+    );
   }
   return options;
 }
@@ -57,12 +58,23 @@ export async function deleteObject(
 ): Promise<Deletion> {
   const base = targetOf(call, place);
   const target = { ...base, isDryRun: base.isDryRun || isDryRun(call.info.query, options.dryRun ?? []) };
+  return registry.exclusively(target, () => deleteTarget(registry, call, target, options));
+}
+
+async function deleteTarget(
+  registry: Registry,
+  call: Call,
+  target: WriteTarget,
+  options: DeleteOptions,
+): Promise<Deletion> {
   for (let attempt = 0; attempt < RETRIES; attempt += 1) {
     const current = registry.find(target);
     if (!current) throw notFound(call.row, target.name);
     checkPreconditions(target, current, options);
     const change = { operation: 'DELETE', object: undefined, oldObject: current.object } as const;
-    const deletion = await registry.admit(target, change, () => deleteOnce(registry, target, current, options));
+    const deletion = await registry.admit(target, change, () =>
+      deleteOnce(registry, target, current, options),
+    );
     if (deletion) return deletion;
   }
   throw conflict(call.row, target.name, MODIFIED);
@@ -144,7 +156,8 @@ function graceOf(pod: AnyObject, options: DeleteOptions): number {
   const phase = pod.status?.['phase'];
   const isBound = Boolean(pod.spec?.['nodeName']);
   if (!isBound || phase === 'Succeeded' || phase === 'Failed') return 0;
-  const asked = options.gracePeriodSeconds ?? (pod.spec?.['terminationGracePeriodSeconds'] as number | undefined);
+  const asked =
+    options.gracePeriodSeconds ?? (pod.spec?.['terminationGracePeriodSeconds'] as number | undefined);
   const seconds = Math.max(0, asked ?? DEFAULT_GRACE_SECONDS);
   const running = pod.metadata?.deletionTimestamp ? pod.metadata.deletionGracePeriodSeconds : undefined;
   return running === undefined ? seconds : Math.min(seconds, running);
@@ -152,7 +165,8 @@ function graceOf(pod: AnyObject, options: DeleteOptions): number {
 
 function finalizersAfter(target: WriteTarget, object: AnyObject, options: DeleteOptions): readonly string[] {
   const strategy = strategyOf(target.row);
-  const isOrphaning = options.orphanDependents ?? (options.propagationPolicy === undefined && strategy.orphansByDefault);
+  const isOrphaning =
+    options.orphanDependents ?? (options.propagationPolicy === undefined && strategy.orphansByDefault);
   const policy = isOrphaning ? 'Orphan' : (options.propagationPolicy ?? 'Background');
   const before = object.metadata?.finalizers ?? [];
   const hasOwn = options.propagationPolicy === undefined && options.orphanDependents === undefined;
@@ -178,10 +192,18 @@ function checkPreconditions(target: WriteTarget, current: StateObject, options: 
   }
 }
 
+// The options belong to no group; each client writes another one's version.
 async function decodeOptions(codec: Codec, call: Call, body: Buffer): Promise<DeleteOptions> {
-  const apiVersion = formatApiVersion(call.row);
   const mediaType = mediaTypeOf(call.request);
-  const expected = { apiVersion: mediaType.endsWith('json') ? 'v1' : apiVersion, kind: 'DeleteOptions' };
-  const { object } = await decodeBody(codec, body, mediaType, expected);
-  return object as DeleteOptions;
+  if (mediaType === 'application/json') return parseOptions(body);
+  const expected = { apiVersion: 'v1', kind: 'DeleteOptions', reportDuplicates: false };
+  return (await decodeBody(codec, body, mediaType, expected)).object as DeleteOptions;
+}
+
+function parseOptions(body: Buffer): DeleteOptions {
+  try {
+    return JSON.parse(body.toString('utf8')) as DeleteOptions;
+  } catch (error) {
+    throw badRequest((error as Error).message);
+  }
 }

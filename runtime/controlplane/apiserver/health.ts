@@ -40,6 +40,9 @@ export class HealthChecks {
       if (isExcluded) return `[+]${name} excluded: ok`;
       return problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${problem}`;
     });
-    return { isHealthy, details: `${lines.join('\n')}\n${endpoint} check ${isHealthy ? 'passed' : 'failed'}\n` };
+    return {
+      isHealthy,
+      details: `${lines.join('\n')}\n${endpoint} check ${isHealthy ? 'passed' : 'failed'}\n`,
+    };
   }
 }

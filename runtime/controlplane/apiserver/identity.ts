@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import type { Authenticator, Authorizer, UserInfo } from '../auth/types.ts';
+import type { Authorizer, RequestAuthenticator, UserInfo } from '../auth/types.ts';
 
 /** Lets a user act as another one. */
 export type Impersonate = (input: {
@@ -19,14 +19,14 @@ const DECIDING = /^(authorization|impersonate-|x-remote-|sec-websocket-protocol)
  * that only the first request on it pays for the verification.
  */
 export class Identity {
-  readonly #authenticator: Authenticator;
+  readonly #authenticator: RequestAuthenticator;
   readonly #authorizer: Authorizer;
   readonly #impersonate: Impersonate;
   readonly #certificates = new WeakMap<Duplex, { readonly der: Buffer | undefined }>();
   readonly #users = new WeakMap<Duplex, UserInfo>();
 
   constructor(options: {
-    readonly authenticator: Authenticator;
+    readonly authenticator: RequestAuthenticator;
     readonly authorizer: Authorizer;
     readonly impersonate: Impersonate;
   }) {

@@ -1,6 +1,6 @@
-import { formatResource } from '../store/keys.ts';
 import type { ClusterState } from '../store/cluster-state.ts';
 import { formatId } from '../store/cluster-state.ts';
+import { formatResource } from '../store/keys.ts';
 import type { ResourceState, StateObject } from '../store/resource-state.ts';
 import { sendParts } from './answers.ts';
 import type { Call } from './call.ts';
@@ -54,7 +54,9 @@ export async function waitForRevision(state: ClusterState, revision: number): Pr
 export function parseRevision(text: string | null): number {
   if (text === null || text === '' || text === '0') return 0;
   if (!/^[1-9]\d*$/.test(text)) {
-    throw badRequest(`resourceVersion: Invalid value: "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`);
+    throw badRequest(
+      `resourceVersion: Invalid value: "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`,
+    );
   }
   return Number(text);
 }

@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
+import { RESOURCES } from '../../api/resources.ts';
 import { isTkadmError, TkadmError } from '../../base/errors.ts';
 import { type FlagValues, parseFlags } from '../../base/flags.ts';
 import { createLogger, type Logger } from '../../base/log.ts';
-import { RESOURCES } from '../../api/resources.ts';
 import { createAdmissionPlugins } from '../admission/plugins.ts';
 import { createStrategies } from '../admission/strategies.ts';
 import { createAuthenticator } from '../auth/authenticator.ts';
@@ -86,7 +87,16 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
         now,
       })
     : undefined;
-  const admissionOptions = buildAdmissionOptions(flags, { reader: state, authorizer, now });
+  const admissionOptions = {
+    reader: state,
+    authorizer,
+    enabled: flags['enable-admission-plugins'],
+    disabled: flags['disable-admission-plugins'],
+    serviceCidrs: flags['service-cluster-ip-range'],
+    nodePortRange: parsePortRange(flags['service-node-port-range']),
+    now,
+    randomBytes,
+  };
   const advertiseAddress = flags['advertise-address'] ?? firstAddress(flags['bind-address']);
   const server = new ApiServer({
     state,
@@ -116,7 +126,12 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
   await ensureSystemObjects(server.registry, system, buildBootstrapPolicy());
   server.markReady();
   logger.info('ready', { address: flags['bind-address'], port, afterMs: Math.round(performance.now()) });
-  const stopWatching = watchKeyPair(servingFiles(flags), (pair) => server.setCertificate(pair), logger);
+  const stopWatching = watchKeyPair(
+    servingFiles(flags),
+    files.serving,
+    (pair) => server.setCertificate(pair),
+    logger,
+  );
   return async () => {
     stopWatching();
     await server.close();
@@ -130,17 +145,25 @@ const BUILD_DATE = '2026-01-01T00:00:00Z';
 
 async function readFiles(flags: Flags) {
   const optional = async (path: string | undefined) => (path ? await readFile(path, 'utf8') : undefined);
-  const [clientCa, requestHeaderCa, signingKey, kubeletCert, kubeletKey, kubeletCa, serving, ...serviceAccountKeys] =
-    await Promise.all([
-      optional(flags['client-ca-file']),
-      optional(flags['requestheader-client-ca-file']),
-      optional(flags['service-account-signing-key-file']),
-      optional(flags['kubelet-client-certificate']),
-      optional(flags['kubelet-client-key']),
-      optional(flags['kubelet-certificate-authority']),
-      readKeyPair(servingFiles(flags)),
-      ...flags['service-account-key-file'].map((path) => readFile(path, 'utf8')),
-    ]);
+  const [
+    clientCa,
+    requestHeaderCa,
+    signingKey,
+    kubeletCert,
+    kubeletKey,
+    kubeletCa,
+    serving,
+    ...serviceAccountKeys
+  ] = await Promise.all([
+    optional(flags['client-ca-file']),
+    optional(flags['requestheader-client-ca-file']),
+    optional(flags['service-account-signing-key-file']),
+    optional(flags['kubelet-client-certificate']),
+    optional(flags['kubelet-client-key']),
+    optional(flags['kubelet-certificate-authority']),
+    readKeyPair(servingFiles(flags)),
+    ...flags['service-account-key-file'].map((path) => readFile(path, 'utf8')),
+  ]);
   return {
     clientCa,
     requestHeaderCa,
@@ -157,7 +180,10 @@ function servingFiles(flags: Flags) {
   const certFile = flags['tls-cert-file'];
   const keyFile = flags['tls-private-key-file'];
   if (certFile && keyFile) return { certFile, keyFile };
-  throw new TkadmError('SERVER_CONFIG', 'Cannot serve: "--tls-cert-file" or "--tls-private-key-file" is missing');
+  throw new TkadmError(
+    'SERVER_CONFIG',
+    'Cannot serve: "--tls-cert-file" or "--tls-private-key-file" is missing',
+  );
 }
 
 function authorizationModes(flags: Flags) {
@@ -192,6 +218,18 @@ function systemObjectOptions(
         }
       : undefined,
   };
+}
+
+/** "30000-32767" */
+function parsePortRange(text: string): { readonly from: number; readonly to: number } {
+  const match = /^(\d+)-(\d+)$/.exec(text);
+  if (!match) {
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot use flag "--service-node-port-range=${text}": write it like "30000-32767"`,
+    );
+  }
+  return { from: Number(match[1]), to: Number(match[2]) };
 }
 
 /** "10.96.0.0/12" → "10.96.0.1"; "fd00::/108" → "fd00::1". */

@@ -47,8 +47,14 @@ export class Metrics {
     for (const resource of this.#state.resources()) {
       lines.push(`apiserver_storage_objects{resource="${formatResource(resource.row)}"} ${resource.size}`);
     }
-    lines.push('# TYPE apiserver_storage_size_bytes gauge', `apiserver_storage_size_bytes ${stats.sizeBytes}`);
-    lines.push('# TYPE apiserver_storage_quota_bytes gauge', `apiserver_storage_quota_bytes ${stats.maxSizeBytes}`);
+    lines.push(
+      '# TYPE apiserver_storage_size_bytes gauge',
+      `apiserver_storage_size_bytes ${stats.sizeBytes}`,
+    );
+    lines.push(
+      '# TYPE apiserver_storage_quota_bytes gauge',
+      `apiserver_storage_quota_bytes ${stats.maxSizeBytes}`,
+    );
     return `${lines.join('\n')}\n`;
   }
 }

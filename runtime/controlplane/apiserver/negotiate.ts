@@ -15,7 +15,8 @@ const PLAIN: Accepted = { format: 'json', as: 'object' };
  * ask for them also take JSON.
  */
 export function parseAccept(header: string | undefined): readonly Accepted[] {
-  if (header === undefined || header === '' || header === '*/*' || header === 'application/json') return [PLAIN];
+  if (header === undefined || header === '' || header === '*/*' || header === 'application/json')
+    return [PLAIN];
   return header
     .split(',')
     .map(parseClause)
@@ -28,7 +29,10 @@ export function parseAccept(header: string | undefined): readonly Accepted[] {
  * The first form that fits.
  * @throws StatusError 406
  */
-export function chooseAccepted(header: string | undefined, isPossible: (form: Accepted) => boolean): Accepted {
+export function chooseAccepted(
+  header: string | undefined,
+  isPossible: (form: Accepted) => boolean,
+): Accepted {
   const chosen = parseAccept(header).find(isPossible);
   if (!chosen) throw notAcceptable(['application/json', 'application/yaml']);
   return chosen;
@@ -63,13 +67,18 @@ const FORMATS: Readonly<Record<string, Accepted['format']>> = {
   '*/*': 'json',
 };
 
-function parseView(format: Accepted['format'], parameters: ReadonlyMap<string, string>): Accepted | undefined {
+function parseView(
+  format: Accepted['format'],
+  parameters: ReadonlyMap<string, string>,
+): Accepted | undefined {
   const as = parameters.get('as');
   const group = parameters.get('g');
   const version = parameters.get('v');
   if (as === undefined) return { format, as: 'object' };
   if (as === 'APIGroupDiscoveryList' && group === 'apidiscovery.k8s.io') {
-    return version === 'v2' || version === 'v2beta1' ? { format, as: 'object', discovery: version } : undefined;
+    return version === 'v2' || version === 'v2beta1'
+      ? { format, as: 'object', discovery: version }
+      : undefined;
   }
   if (group !== 'meta.k8s.io' || (version !== 'v1' && version !== 'v1beta1')) return undefined;
   if (as === 'Table') return { format, as: 'Table' };

@@ -33,7 +33,9 @@ export function parsePatch(functions: PatchFunctions, mediaType: string, body: B
   if (!format) throw unsupportedMediaType([...Object.keys(FORMATS), APPLY_TYPE]);
   const patch = parseJson(body.toString('utf8'));
   if (format === 'json' && !Array.isArray(patch)) {
-    throw badRequest('error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch');
+    throw badRequest(
+      'error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch',
+    );
   }
   return { apply: (object, row) => functions[format](object, patch, row) };
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { KUBERNETES_VERSION } from '../../base/version.ts';
 import type { ResourceRow } from '../../api/resources.ts';
+import { KUBERNETES_VERSION } from '../../base/version.ts';
 import { sendJson, sendText } from './answers.ts';
 import type { HealthChecks } from './health.ts';
 import { chooseAccepted } from './negotiate.ts';
@@ -37,7 +37,11 @@ export interface PathHandlerOptions {
   readonly buildDate: string;
 }
 
-type PathHandler = (request: IncomingMessage, response: ServerResponse, info: PathRequest) => Promise<void> | void;
+type PathHandler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  info: PathRequest,
+) => Promise<void> | void;
 
 const HEALTH_PATH = /^\/(livez|readyz|healthz)(?:\/(.+))?$/;
 const OPENAPI_V3_PATH = /^\/openapi\/v3\/(api\/(v1)|apis\/([^/]+)\/([^/]+))$/;
@@ -54,12 +58,18 @@ export class PathHandlers {
     this.#exact = new Map<string, PathHandler>([
       ['/', (_request, response) => sendJson(response, 200, { paths: this.#paths() })],
       ['/version', (_request, response) => sendJson(response, 200, formatVersion(options.buildDate))],
-      ['/metrics', (_request, response) => sendText(response, 200, options.formatMetrics(), 'text/plain; version=0.0.4')],
+      [
+        '/metrics',
+        (_request, response) => sendText(response, 200, options.formatMetrics(), 'text/plain; version=0.0.4'),
+      ],
       ['/api', (request, response) => this.#roots(request, response, 'core')],
       ['/apis', (request, response) => this.#roots(request, response, 'groups')],
       ['/openapi/v2', (request, response) => this.#openApiV2(request, response)],
       ['/openapi/v3', (_request, response) => this.#openApiV3Root(response)],
-      ['/.well-known/openid-configuration', (_request, response) => sendRaw(response, options.openIdConfiguration)],
+      [
+        '/.well-known/openid-configuration',
+        (_request, response) => sendRaw(response, options.openIdConfiguration),
+      ],
       ['/openid/v1/jwks', (_request, response) => sendRaw(response, options.jwks)],
     ]);
   }
@@ -82,7 +92,8 @@ export class PathHandlers {
     const accepted = chooseAccepted(request.headers.accept, (form) => form.as === 'object');
     response.setHeader('Vary', 'Accept');
     if (!accepted.discovery) {
-      const body = root === 'core' ? documents.apiVersions(this.#options.serverAddress) : documents.groupList(rows);
+      const body =
+        root === 'core' ? documents.apiVersions(this.#options.serverAddress) : documents.groupList(rows);
       return sendJson(response, 200, body);
     }
     const body = {
@@ -103,7 +114,8 @@ export class PathHandlers {
     const rows = this.#options.rows();
     const [, root = '', first = '', second, ...more] = path.split('/');
     const isCore = root === 'api';
-    if ((!isCore && root !== 'apis') || more.length > 0 || (isCore && second !== undefined)) throw pathNotFound();
+    if ((!isCore && root !== 'apis') || more.length > 0 || (isCore && second !== undefined))
+      throw pathNotFound();
     const found = isCore
       ? documents.resourceList(rows, '', first)
       : second === undefined
@@ -118,7 +130,12 @@ export class PathHandlers {
     const report = this.#options.health.report(endpoint, { check, excluded });
     if (!report) throw pathNotFound();
     const isVerbose = info.query.has('verbose') || !report.isHealthy;
-    sendText(response, report.isHealthy ? 200 : 500, isVerbose ? report.details : 'ok', 'text/plain; charset=utf-8');
+    sendText(
+      response,
+      report.isHealthy ? 200 : 500,
+      isVerbose ? report.details : 'ok',
+      'text/plain; charset=utf-8',
+    );
   }
 
   async #openApiV2(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -137,10 +154,15 @@ export class PathHandlers {
     sendJson(response, 200, documents.openApiV3Root(hashes));
   }
 
-  async #openApiV3(request: IncomingMessage, response: ServerResponse, match: RegExpExecArray): Promise<void> {
+  async #openApiV3(
+    request: IncomingMessage,
+    response: ServerResponse,
+    match: RegExpExecArray,
+  ): Promise<void> {
     const group = match[3] ?? '';
     const version = match[2] ?? match[4] ?? '';
-    if (!this.#options.rows().some((row) => row.group === group && row.version === version)) throw pathNotFound();
+    if (!this.#options.rows().some((row) => row.group === group && row.version === version))
+      throw pathNotFound();
     const documents = await this.#options.loadDocuments();
     if (request.url?.includes('hash=')) response.setHeader('Cache-Control', 'public, immutable');
     this.#sendCached(request, response, match[0], () => documents.openApiV3(group, version));
@@ -170,9 +192,13 @@ export class PathHandlers {
 
   #paths(): readonly string[] {
     const versions = new Set(
-      this.#options.rows().map(({ group, version }) => (group === '' ? `/api/${version}` : `/apis/${group}/${version}`)),
+      this.#options
+        .rows()
+        .map(({ group, version }) => (group === '' ? `/api/${version}` : `/apis/${group}/${version}`)),
     );
-    return [...this.#exact.keys(), ...versions, '/healthz', '/livez', '/readyz'].filter((path) => path !== '/').sort();
+    return [...this.#exact.keys(), ...versions, '/healthz', '/livez', '/readyz']
+      .filter((path) => path !== '/')
+      .sort();
   }
 }
 

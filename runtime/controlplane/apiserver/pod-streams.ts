@@ -1,8 +1,8 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { ENDPOINT_SLICES, NODES, PODS, SERVICES } from '../../api/kinds.ts';
 import type { ObjectReader } from '../store/reader.ts';
-import type { Call } from './call.ts';
 import { sendText } from './answers.ts';
+import type { Call } from './call.ts';
 import type { UpgradeSocket } from './server.ts';
 import { StatusError } from './status-error.ts';
 import { badRequest, notFound } from './status-errors.ts';
@@ -112,7 +112,9 @@ export class PodStreams {
 
   #endpointOf(service: core.Service, port: string) {
     const ports = service.spec?.ports ?? [];
-    const wanted = ports.find((item) => item.name === port || String(item.port) === port) ?? (port === '' ? ports[0] : undefined);
+    const wanted =
+      ports.find((item) => item.name === port || String(item.port) === port) ??
+      (port === '' ? ports[0] : undefined);
     if (!wanted) return undefined;
     const { name, namespace } = service.metadata ?? {};
     const slices = this.#reader
@@ -174,7 +176,11 @@ function plainTarget(call: Call, scheme: string, host: string, port: number): Pr
 }
 
 /** "[scheme:]name[:port]" */
-function parseProxyName(text: string): { readonly scheme: string; readonly name: string; readonly port: string } {
+function parseProxyName(text: string): {
+  readonly scheme: string;
+  readonly name: string;
+  readonly port: string;
+} {
   const parts = text.split(':');
   if (parts.length === 1) return { scheme: 'http', name: text, port: '' };
   if (parts.length === 2) return { scheme: 'http', name: parts[0]!, port: parts[1]! };

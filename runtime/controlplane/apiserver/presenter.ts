@@ -40,7 +40,8 @@ export interface PresenterOptions {
 /** @throws StatusError 406 */
 export async function createPresenter(options: PresenterOptions): Promise<Presenter> {
   const accepted = chooseAccepted(options.accept, (form) => form.discovery === undefined);
-  if (accepted.as === 'Table') return createTablePresenter(options, accepted, await options.loadTableBuilder());
+  if (accepted.as === 'Table')
+    return createTablePresenter(options, accepted, await options.loadTableBuilder());
   if (accepted.as === 'PartialObjectMetadata') return createMetadataPresenter(accepted);
   return createPlainPresenter(options.row, accepted);
 }
@@ -63,7 +64,8 @@ function createPlainPresenter(row: ResourceRow, accepted: Accepted): Presenter {
     accepted,
     key: `object/${apiVersion}`,
     present,
-    presentList: (objects, metadata) => joinList(`${row.kind}List`, apiVersion, metadata, objects.map(present)),
+    presentList: (objects, metadata) =>
+      joinList(`${row.kind}List`, apiVersion, metadata, objects.map(present)),
   };
 }
 
@@ -103,7 +105,12 @@ function createTablePresenter(options: PresenterOptions, accepted: Accepted, bui
   };
 }
 
-function joinList(kind: string, apiVersion: string, metadata: object, items: readonly Buffer[]): readonly Buffer[] {
+function joinList(
+  kind: string,
+  apiVersion: string,
+  metadata: object,
+  items: readonly Buffer[],
+): readonly Buffer[] {
   const parts: Buffer[] = [
     Buffer.from(
       `{"kind":"${kind}","apiVersion":"${apiVersion}","metadata":${JSON.stringify(metadata)},"items":[`,

@@ -6,6 +6,7 @@ import type { UserInfo } from '../auth/types.ts';
 import { type ClusterState, formatId } from '../store/cluster-state.ts';
 import { formatStoredObject, insertRevision } from '../store/object-bytes.ts';
 import { StateObject } from '../store/resource-state.ts';
+import { KeyLock } from './key-lock.ts';
 import { alreadyExists, conflict, invalid, MODIFIED, notFound } from './status-errors.ts';
 import { type AnyObject, type StrategyContext, strategyOf } from './strategies.ts';
 import { scopeUpdate } from './update-scopes.ts';
@@ -59,6 +60,8 @@ export class Registry {
   readonly now: () => Date;
   readonly #admission: readonly AdmissionPlugin[];
   readonly #rules: ObjectRules;
+  /** Writers of one object queue up here instead of overtaking and repeating each other. */
+  readonly #locks = new KeyLock();
 
   constructor(options: RegistryOptions) {
     this.state = options.state;
@@ -80,7 +83,17 @@ export class Registry {
   }
 
   /** @throws StatusError 404, 409, 422, 403 */
-  async update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
+  update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
+    return this.exclusively(target, () => this.#update(target, options));
+  }
+
+  /** Runs a task while no other writer of this server is at work on the object. */
+  exclusively<T>(target: WriteTarget, task: () => Promise<T>): Promise<T> {
+    const { group, plural } = target.row;
+    return this.#locks.run(`${plural}.${group}/${target.namespace}/${target.name}`, task);
+  }
+
+  async #update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
     const { row, name } = target;
     for (let attempt = 0; ; attempt += 1) {
       const current = this.find(target);
@@ -96,7 +109,11 @@ export class Registry {
   }
 
   /** Writes an object over `current` without strategy and admission; undefined after a conflict. */
-  async store(target: WriteTarget, object: AnyObject, current: StateObject): Promise<StateObject | undefined> {
+  async store(
+    target: WriteTarget,
+    object: AnyObject,
+    current: StateObject,
+  ): Promise<StateObject | undefined> {
     if (isSame(object, current)) return current;
     if (target.isDryRun) return draft(target, object, current.revision);
     const result = await this.state.put(target, object, current.revision);
@@ -228,7 +245,9 @@ export class Registry {
       () => {
         const strategy = strategyOf(target.row);
         if (strategy.hasGeneration) countGeneration(object, old);
-        return isFinished(object, old) ? this.#finish(target, object, current) : this.store(target, object, current);
+        return isFinished(object, old)
+          ? this.#finish(target, object, current)
+          : this.store(target, object, current);
       },
       check,
     );
@@ -249,7 +268,11 @@ export class Registry {
   }
 
   // The last finalizer of an object under deletion was taken away: it goes, and the answer is what was sent.
-  async #finish(target: WriteTarget, object: AnyObject, current: StateObject): Promise<StateObject | undefined> {
+  async #finish(
+    target: WriteTarget,
+    object: AnyObject,
+    current: StateObject,
+  ): Promise<StateObject | undefined> {
     const removed = await this.remove(target, current);
     return removed && draft(target, object, current.revision);
   }
@@ -273,7 +296,11 @@ export function draft(target: WriteTarget, object: AnyObject, revision: number):
 }
 
 function isAlreadyExists(error: unknown): boolean {
-  return error instanceof Error && 'status' in error && (error.status as { reason?: string }).reason === 'AlreadyExists';
+  return (
+    error instanceof Error &&
+    'status' in error &&
+    (error.status as { reason?: string }).reason === 'AlreadyExists'
+  );
 }
 
 // Clients write keys in another order than the store: only then is a closer look needed.

@@ -1,18 +1,26 @@
 import type { Authorizer } from '../auth/types.ts';
 import { formatId } from '../store/cluster-state.ts';
+import type { StateObject } from '../store/resource-state.ts';
 import { sendJson, sendText } from './answers.ts';
+import { type ApplyFunction, applyObject } from './apply-handler.ts';
+import { mediaTypeOf } from './body.ts';
 import type { Call } from './call.ts';
 import { convertOut, storedRowOf } from './conversions.ts';
-import { deleteCollection, deleteObject, formatDeletionStatus, readDeleteOptions } from './delete-handlers.ts';
+import {
+  deleteCollection,
+  deleteObject,
+  formatDeletionStatus,
+  readDeleteOptions,
+} from './delete-handlers.ts';
 import { answerList, formatSelectionKey, getObject } from './list-handler.ts';
+import { APPLY_TYPE } from './patcher.ts';
 import { createPresenter, type Presenter, type TableBuilder } from './presenter.ts';
 import type { UpgradeSocket } from './server.ts';
 import { methodNotAllowed } from './status-errors.ts';
-import type { StateObject } from '../store/resource-state.ts';
 import { strategyOf } from './strategies.ts';
 import type { SubresourceHandlers } from './subresources.ts';
-import type { Selection } from './watch-hub.ts';
 import type { WatchServer } from './watch-handler.ts';
+import type { Selection } from './watch-hub.ts';
 import { createObject, patchObject, updateObject, type WriteDependencies } from './write-handlers.ts';
 
 /** Parses the selectors of a query. @throws StatusError 400 */
@@ -25,6 +33,7 @@ export interface ResourceHandlerOptions extends WriteDependencies {
   readonly loadTableBuilder: () => Promise<TableBuilder>;
   readonly subresources: SubresourceHandlers;
   readonly formatYaml: (value: unknown) => Promise<string>;
+  readonly loadApply: () => Promise<ApplyFunction>;
   readonly now: () => Date;
 }
 
@@ -46,7 +55,7 @@ export class ResourceHandler {
     const presenter = await this.#presenter(call);
     if (verb === 'get') return this.#answer(call, presenter, 200, this.#get(call));
     if (verb === 'create') return this.#answer(call, presenter, 201, await createObject(this.#options, call));
-    if (verb === 'patch') return this.#answer(call, presenter, 200, await patchObject(this.#options, call));
+    if (verb === 'patch') return this.#patch(call, presenter);
     if (verb === 'delete') return this.#delete(call, presenter);
     if (verb !== 'update') throw methodNotAllowed();
     const { object, isCreated } = await updateObject(this.#options, call);
@@ -78,6 +87,14 @@ export class ResourceHandler {
   async #watch(call: Call): Promise<void> {
     const presenter = await this.#presenter(call);
     await this.#options.watches.serve(call, this.#selection(call), presenter);
+  }
+
+  async #patch(call: Call, presenter: Presenter): Promise<void> {
+    if (mediaTypeOf(call.request) !== APPLY_TYPE) {
+      return this.#answer(call, presenter, 200, await patchObject(this.#options, call));
+    }
+    const { object, isCreated } = await applyObject(this.#options, call);
+    return this.#answer(call, presenter, isCreated ? 201 : 200, object);
   }
 
   async #delete(call: Call, presenter: Presenter): Promise<void> {

@@ -1,4 +1,4 @@
-import { type ResourceRow, RESOURCES, type SubresourceRow, type Verb } from '../../api/resources.ts';
+import { RESOURCES, type ResourceRow, type SubresourceRow, type Verb } from '../../api/resources.ts';
 
 /** A resource of the table with what routing needs at hand. */
 export interface Route {
@@ -99,7 +99,9 @@ interface Target {
 
 function parseTarget(parts: readonly string[]): Target {
   const hasNamespace =
-    parts[0] === 'namespaces' && parts.length > 2 && !(parts.length === 3 && NAMESPACE_SUBRESOURCES.has(parts[2]!));
+    parts[0] === 'namespaces' &&
+    parts.length > 2 &&
+    !(parts.length === 3 && NAMESPACE_SUBRESOURCES.has(parts[2]!));
   const rest = hasNamespace ? parts.slice(2) : parts;
   const [plural = '', name = '', subresource = ''] = rest;
   const isNamespaceItself = plural === 'namespaces' && !hasNamespace;

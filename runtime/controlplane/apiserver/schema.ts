@@ -1,11 +1,24 @@
+import {
+  decodeJson,
+  decodeValue,
+  decodeYaml,
+  formatFieldWarnings,
+  type Decoded as SchemaDecoded,
+} from '../../api/decode.ts';
 import { applyDefaults } from '../../api/defaults.ts';
-import { type Decoded as SchemaDecoded, decodeJson, decodeValue, formatFieldWarnings } from '../../api/decode.ts';
 import type { KubeObject } from '../../api/kinds.ts';
 import { RequestError } from '../../api/request-error.ts';
 import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
 import { typeOfKind } from '../../api/schema/registry.ts';
-import { matchFields, matchLabels, parseFieldSelector, parseLabelSelector } from '../../api/selectors.ts';
+import {
+  matchFields,
+  matchLabels,
+  parseFieldSelector,
+  parseLabelSelector,
+  requirementsOfSelector,
+} from '../../api/selectors.ts';
 import { formatInvalid, validateObject } from '../../api/validation/validate.ts';
+import type { ApplyFunction } from './apply-handler.ts';
 import type { Codec, Decoded } from './body.ts';
 import type { Call } from './call.ts';
 import type { PatchFunctions } from './patcher.ts';
@@ -19,12 +32,12 @@ type Json = { [key: string]: unknown };
 
 /** Reads bodies by the schema of their kind. */
 export const SCHEMA_CODEC: Codec = {
-  decodeJson: async (text, apiVersion, kind) =>
-    withStatus(() => {
-      const typeName = typeOfKind(apiVersion, kind);
-      if (typeName === undefined || kind === 'DeleteOptions') return { object: JSON.parse(text), issues: [] };
-      return toDecoded(decodeJson(text, apiVersion, kind));
-    }),
+  decodeJson: (text, { apiVersion, kind, reportDuplicates }) =>
+    withStatus(() => toDecoded(decodeJson(text, apiVersion, kind, { reportDuplicates }))),
+  decodeYaml: (text, { apiVersion, kind, reportDuplicates }) =>
+    withStatus(() => toDecoded(decodeYaml(text, apiVersion, kind, { reportDuplicates }))),
+  decodeValue: (object, apiVersion, kind) =>
+    withStatus(() => toDecoded(decodeValue(object, apiVersion, kind))),
   decodeProtobuf: async (bytes) => {
     const { decodeProtobuf } = await import('../../api/protobuf.ts');
     return withStatus(() => {
@@ -32,18 +45,7 @@ export const SCHEMA_CODEC: Codec = {
       return { apiVersion, kind, ...object };
     });
   },
-  decodeYaml: async (text) => {
-    const { load } = await import('js-yaml');
-    return load(text);
-  },
 };
-
-/** Decodes an object that a patch led to. */
-export function decodePatched(object: KubeObject, apiVersion: string, kind: string): Decoded<KubeObject> {
-  const typeName = typeOfKind(apiVersion, kind);
-  if (typeName === undefined) return { object, issues: [] };
-  return withStatus(() => toDecoded(decodeValue(object, typeName)));
-}
 
 /** Defaults and validation of built-in kinds. */
 export const SCHEMA_RULES: ObjectRules = {
@@ -70,6 +72,14 @@ export const parseSelectors: SelectorParser = (call: Call) => {
   });
 };
 
+/** True when a LabelSelector selects these labels; an absent selector selects nothing. */
+export function matchesSelector(
+  selector: object | undefined,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  return selector !== undefined && matchLabels(requirementsOfSelector(selector), labels);
+}
+
 /** Loads the patch formats. */
 export async function loadPatches(): Promise<PatchFunctions> {
   const { applyJsonPatch, applyMergePatch } = await import('../../api/patch.ts');
@@ -79,9 +89,26 @@ export async function loadPatches(): Promise<PatchFunctions> {
     merge: (object, patch) => withStatus(() => applyMergePatch(object as Json, patch)) as KubeObject,
     strategic: (object, patch, row) => {
       const typeName = strategicType(row);
-      return withStatus(() => applyStrategicMergePatch(object as Json, patch as Json, typeName)) as KubeObject;
+      return withStatus(() =>
+        applyStrategicMergePatch(object as Json, patch as Json, typeName),
+      ) as KubeObject;
     },
   };
+}
+
+/** Loads server-side apply. */
+export async function loadApply(): Promise<ApplyFunction> {
+  const { applyServerSide } = await import('../../api/server-side-apply.ts');
+  return (live, applied, options) =>
+    withStatus(() =>
+      applyServerSide(live as Json | undefined, applied as Json, {
+        fieldManager: options.fieldManager,
+        force: options.isForced,
+        typeName: typeOfApplied(options.apiVersion, options.kind),
+        now: options.now,
+        ...(options.subresource ? { subresource: options.subresource } : {}),
+      }),
+    ) as KubeObject;
 }
 
 /** Loads what prints Tables. */
@@ -108,6 +135,12 @@ function toStatusError(error: unknown): unknown {
 
 function strategicType(row: ResourceRow): string {
   const typeName = typeOfKind(formatApiVersion(row), row.kind);
+  if (typeName !== undefined) return typeName;
+  throw unsupportedMediaType(['application/json-patch+json', 'application/merge-patch+json']);
+}
+
+function typeOfApplied(apiVersion: string, kind: string): string {
+  const typeName = typeOfKind(apiVersion, kind);
   if (typeName !== undefined) return typeName;
   throw unsupportedMediaType(['application/json-patch+json', 'application/merge-patch+json']);
 }

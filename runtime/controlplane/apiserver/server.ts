@@ -15,7 +15,11 @@ export interface RequestPipelineOptions {
   readonly authorizer: Authorizer;
   readonly forbidden: (attributes: AccessAttributes, reason?: string) => StatusError;
   readonly serveResource: (call: Call, socket: UpgradeSocket | undefined) => Promise<void>;
-  readonly servePath: (request: IncomingMessage, response: ServerResponse, info: PathRequest) => Promise<void>;
+  readonly servePath: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    info: PathRequest,
+  ) => Promise<void>;
   readonly logger: Logger;
   readonly onDone: (info: ResourceRequest | PathRequest, code: number, durationMs: number) => void;
 }

@@ -109,7 +109,10 @@ const STRATEGIES: Readonly<Record<string, Strategy>> = {
   'csinodes.storage.k8s.io': { needsRevision: true },
   'flowschemas.flowcontrol.apiserver.k8s.io': GENERATION,
   'prioritylevelconfigurations.flowcontrol.apiserver.k8s.io': GENERATION,
-  'validatingwebhookconfigurations.admissionregistration.k8s.io': { hasGeneration: true, needsRevision: true },
+  'validatingwebhookconfigurations.admissionregistration.k8s.io': {
+    hasGeneration: true,
+    needsRevision: true,
+  },
   'mutatingwebhookconfigurations.admissionregistration.k8s.io': { hasGeneration: true, needsRevision: true },
   'validatingadmissionpolicies.admissionregistration.k8s.io': GENERATION,
   'validatingadmissionpolicybindings.admissionregistration.k8s.io': GENERATION,

@@ -1,4 +1,9 @@
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import {
+  request as httpRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type RequestOptions,
+} from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -62,13 +67,15 @@ async function proxyUpgrade(call: Call, target: ProxyTarget, client: UpgradeSock
   const backend = startRequest(request, target, headers);
   client.socket.once('close', () => backend.destroy());
   backend.end();
-  const answer = await new Promise<{ readonly response: IncomingMessage; readonly socket?: Duplex; readonly head?: Buffer }>(
-    (resolve, reject) => {
-      backend.once('upgrade', (upgraded, socket, head) => resolve({ response: upgraded, socket, head }));
-      backend.once('response', (refused) => resolve({ response: refused }));
-      backend.once('error', (error) => reject(unreachable(target, error)));
-    },
-  );
+  const answer = await new Promise<{
+    readonly response: IncomingMessage;
+    readonly socket?: Duplex;
+    readonly head?: Buffer;
+  }>((resolve, reject) => {
+    backend.once('upgrade', (upgraded, socket, head) => resolve({ response: upgraded, socket, head }));
+    backend.once('response', (refused) => resolve({ response: refused }));
+    backend.once('error', (error) => reject(unreachable(target, error)));
+  });
   if (!answer.socket) throw await backendRefused(answer.response);
   response.detachSocket(client.socket as Parameters<typeof response.detachSocket>[0]);
   response.statusCode = 101;
@@ -87,11 +94,11 @@ function join(client: UpgradeSocket, backend: UpgradeSocket, head: string): void
     [backend.socket, client.socket],
   ] as const) {
     one.on('error', () => other.destroy());
-    one.once('close', () => other.destroySoon?.());
+    one.once('close', () => other.end());
   }
 }
 
-function startRequest(request: IncomingMessage, target: ProxyTarget, headers: RequestOptions['headers']) {
+function startRequest(request: IncomingMessage, target: ProxyTarget, headers: OutgoingHttpHeaders) {
   const send = target.isTls ? httpsRequest : httpRequest;
   const host = target.host.includes(':') ? `[${target.host}]` : target.host;
   return send({
@@ -112,7 +119,7 @@ function answerOf(backend: ReturnType<typeof startRequest>, target: ProxyTarget)
   });
 }
 
-function forwardedHeaders(request: IncomingMessage): Record<string, string | readonly string[] | undefined> {
+function forwardedHeaders(request: IncomingMessage): OutgoingHttpHeaders {
   const kept = Object.entries(request.headers).filter(
     ([name]) => !DROPPED_HEADERS.has(name) && !/^(impersonate-|x-remote-)/.test(name),
   );

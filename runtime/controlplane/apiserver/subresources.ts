@@ -4,13 +4,13 @@ import { type KubeObject, POD_DISRUPTION_BUDGETS } from '../../api/kinds.ts';
 import type { ResourceRow } from '../../api/resources.ts';
 import { formatResource } from '../store/keys.ts';
 import { sendJson } from './answers.ts';
+import { mediaTypeOf, readBody } from './body.ts';
 import type { Call } from './call.ts';
 import { isDryRun } from './call.ts';
+import { type DeleteOptions, deleteObject } from './delete-handlers.ts';
+import { getObject } from './list-handler.ts';
 import { chooseAccepted, isPlain } from './negotiate.ts';
 import { parsePatch } from './patcher.ts';
-import { mediaTypeOf, readBody } from './body.ts';
-import { deleteObject, type DeleteOptions } from './delete-handlers.ts';
-import { getObject } from './list-handler.ts';
 import type { PodStreams } from './pod-streams.ts';
 import type { UpgradeSocket } from './server.ts';
 import { StatusError } from './status-error.ts';
@@ -28,7 +28,10 @@ export interface SubresourceOptions extends WriteDependencies {
   readonly reviews: Readonly<Record<string, ReviewHandler>>;
   /** POST serviceaccounts/NAME/token */
   readonly issueToken: (call: Call, request: KubeObject) => Promise<KubeObject> | KubeObject;
-  readonly matchesSelector: (selector: policy.PodDisruptionBudgetSpec['selector'], labels: Readonly<Record<string, string>>) => boolean;
+  readonly matchesSelector: (
+    selector: policy.PodDisruptionBudgetSpec['selector'],
+    labels: Readonly<Record<string, string>>,
+  ) => boolean;
 }
 
 /** The handlers of paths that are more than reading and writing an object. */
@@ -85,32 +88,56 @@ async function issueToken(options: SubresourceOptions, call: Call): Promise<void
 }
 
 async function bindPod(options: SubresourceOptions, call: Call): Promise<void> {
-  const binding = (await readObject(options.codec, call, { group: '', version: 'v1', kind: 'Binding' })) as core.Binding;
+  const binding = (await readObject(options.codec, call, {
+    group: '',
+    version: 'v1',
+    kind: 'Binding',
+  })) as core.Binding;
   const name = call.info.name || (binding.metadata?.name ?? '');
   const node = binding.target?.name;
   if (!node) throw badRequest('target.name: Required value');
   const pods = podsRow(options);
-  const target = { ...targetOf(call, { namespace: call.info.namespace, name }), row: pods, subresource: 'binding' };
+  const target = {
+    ...targetOf(call, { namespace: call.info.namespace, name }),
+    row: pods,
+    subresource: 'binding',
+  };
   await options.registry.update(target, {
     isConditional: false,
     change: (pod) => bound(pods, pod, binding),
   });
-  sendJson(call.response, 201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 });
+  sendJson(call.response, 201, {
+    kind: 'Status',
+    apiVersion: 'v1',
+    metadata: {},
+    status: 'Success',
+    code: 201,
+  });
 }
 
 function bound(pods: ResourceRow, pod: AnyObject, binding: core.Binding): AnyObject {
   const { name = '', uid, deletionTimestamp } = pod.metadata ?? {};
   const wanted = binding.metadata?.uid;
   if (wanted && wanted !== uid) {
-    throw conflict(pods, name, `Precondition failed: UID in precondition: ${wanted}, UID in object meta: ${uid}`);
+    throw conflict(
+      pods,
+      name,
+      `Precondition failed: UID in precondition: ${wanted}, UID in object meta: ${uid}`,
+    );
   }
-  if (deletionTimestamp) throw conflict(pods, name, `pod ${name} is being deleted, cannot be assigned to a host`);
+  if (deletionTimestamp)
+    throw conflict(pods, name, `pod ${name} is being deleted, cannot be assigned to a host`);
   const node = pod.spec?.['nodeName'];
   if (node) throw conflict(pods, name, `pod ${name} is already assigned to node "${node}"`);
   const conditions = ((pod.status?.['conditions'] ?? []) as core.PodCondition[]).filter(
     (condition) => condition.type !== 'PodScheduled',
   );
-  const scheduled = { type: 'PodScheduled', status: 'True', lastProbeTime: null, lastTransitionTime: nowText() };
+  const scheduled = {
+    type: 'PodScheduled',
+    status: 'True',
+    lastProbeTime: null,
+    lastTransitionTime: nowText(),
+  };
   return {
     ...pod,
     metadata: {
@@ -130,7 +157,9 @@ function nowText(): string {
 
 async function evictPod(options: SubresourceOptions, call: Call): Promise<void> {
   const row = { group: 'policy', version: 'v1', kind: 'Eviction' };
-  const eviction = (await readObject(options.codec, call, row)) as KubeObject & { deleteOptions?: DeleteOptions };
+  const eviction = (await readObject(options.codec, call, row)) as KubeObject & {
+    deleteOptions?: DeleteOptions;
+  };
   const { name, namespace } = call.info;
   const pods = podsRow(options);
   const current = options.registry.find({ row: pods, namespace, name });
@@ -138,10 +167,17 @@ async function evictPod(options: SubresourceOptions, call: Call): Promise<void> 
   const pod = current.object as core.Pod;
   const phase = pod.status?.phase;
   const dryRun = isDryRun(call.info.query, eviction.deleteOptions?.dryRun ?? []);
-  const isFree = phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending' || pod.metadata?.deletionTimestamp;
+  const isFree =
+    phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending' || pod.metadata?.deletionTimestamp;
   if (!isFree) await spendDisruption(options, call, pod, dryRun);
   await deleteObject(options.registry, call, eviction.deleteOptions ?? {});
-  sendJson(call.response, 201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 });
+  sendJson(call.response, 201, {
+    kind: 'Status',
+    apiVersion: 'v1',
+    metadata: {},
+    status: 'Success',
+    code: 201,
+  });
 }
 
 async function spendDisruption(
@@ -157,13 +193,19 @@ async function spendDisruption(
   if (budgets.length > 1) {
     throw new StatusError(500, {
       reason: 'InternalError',
-      message: 'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.',
+      message:
+        'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.',
     });
   }
   const name = budgets[0]?.metadata?.name;
   if (name === undefined) return;
   const base = targetOf(call, { namespace: call.info.namespace, name });
-  const target = { ...base, row: POD_DISRUPTION_BUDGETS, subresource: 'status', isDryRun: base.isDryRun || dryRun };
+  const target = {
+    ...base,
+    row: POD_DISRUPTION_BUDGETS,
+    subresource: 'status',
+    isDryRun: base.isDryRun || dryRun,
+  };
   const podName = pod.metadata?.name ?? '';
   await registry.update(target, { isConditional: false, change: (budget) => spent(budget, podName) });
 }
@@ -204,14 +246,21 @@ function tooMany(cause: string, retryAfterSeconds?: number): StatusError {
 
 async function answerScale(options: SubresourceOptions, call: Call): Promise<void> {
   if (call.info.verb === 'get') {
-    return sendJson(call.response, 200, formatScale(getObject(options.registry.state, call).object as AnyObject));
+    return sendJson(
+      call.response,
+      200,
+      formatScale(getObject(options.registry.state, call).object as AnyObject),
+    );
   }
   const change = await readScaleChange(options, call);
   const { object } = await options.registry.update(targetOf(call), { isConditional: false, change });
   sendJson(call.response, 200, formatScale(object.object as AnyObject));
 }
 
-async function readScaleChange(options: SubresourceOptions, call: Call): Promise<(object: AnyObject) => AnyObject> {
+async function readScaleChange(
+  options: SubresourceOptions,
+  call: Call,
+): Promise<(object: AnyObject) => AnyObject> {
   const row = { group: 'autoscaling', version: 'v1', kind: 'Scale' };
   if (call.info.verb === 'patch') {
     const body = await readBody(call.request);
@@ -226,10 +275,15 @@ async function readScaleChange(options: SubresourceOptions, call: Call): Promise
 function withReplicas(call: Call, object: AnyObject, scale: AnyObject): AnyObject {
   const { resourceVersion } = scale.metadata ?? {};
   if (resourceVersion && resourceVersion !== object.metadata?.resourceVersion) {
-    throw conflict(call.row, call.info.name, 'the object has been modified; please apply your changes to the latest version and try again');
+    throw conflict(
+      call.row,
+      call.info.name,
+      'the object has been modified; please apply your changes to the latest version and try again',
+    );
   }
   const replicas = scale.spec?.['replicas'] ?? 0;
-  if (typeof replicas !== 'number' || replicas < 0) throw badRequest(`spec.replicas: Invalid value: ${replicas}: must be greater than or equal to 0`);
+  if (typeof replicas !== 'number' || replicas < 0)
+    throw badRequest(`spec.replicas: Invalid value: ${replicas}: must be greater than or equal to 0`);
   return { ...object, spec: { ...object.spec, replicas } };
 }
 
@@ -239,7 +293,9 @@ function formatScale(object: AnyObject): AnyObject {
   return {
     kind: 'Scale',
     apiVersion: 'autoscaling/v1',
-    metadata: { name, namespace, uid, resourceVersion, creationTimestamp } as NonNullable<AnyObject['metadata']>,
+    metadata: { name, namespace, uid, resourceVersion, creationTimestamp } as NonNullable<
+      AnyObject['metadata']
+    >,
     spec: { replicas: object.spec?.['replicas'] ?? 0 },
     status: { replicas: object.status?.['replicas'] ?? 0, ...(selector ? { selector } : {}) },
   };
@@ -272,7 +328,12 @@ async function answerComponentStatuses(call: Call): Promise<void> {
   // Only the store is this server's to judge; the other two have health endpoints of their own.
   const items = [item('etcd-0', 'ok')];
   if (call.info.verb === 'list') {
-    return sendJson(call.response, 200, { kind: 'ComponentStatusList', apiVersion: 'v1', metadata: {}, items });
+    return sendJson(call.response, 200, {
+      kind: 'ComponentStatusList',
+      apiVersion: 'v1',
+      metadata: {},
+      items,
+    });
   }
   const found = items.find((candidate) => candidate.metadata.name === call.info.name);
   if (!found) throw notFound(call.row, call.info.name);

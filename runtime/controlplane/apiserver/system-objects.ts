@@ -26,8 +26,16 @@ export interface SystemObject {
 
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 const PRIORITIES = [
-  ['system-cluster-critical', 2_000_000_000, 'Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.'],
-  ['system-node-critical', 2_000_001_000, 'Used for system critical pods that must not be moved from their current node.'],
+  [
+    'system-cluster-critical',
+    2_000_000_000,
+    'Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.',
+  ],
+  [
+    'system-node-critical',
+    2_000_001_000,
+    'Used for system critical pods that must not be moved from their current node.',
+  ],
 ] as const;
 
 /** The namespaces that always exist. */
@@ -45,7 +53,13 @@ export function buildSystemObjects(options: SystemObjectOptions): readonly Syste
   const metadata = { name: 'kubernetes', namespace: 'default' };
   return [
     ...PRIORITIES.map(([name, value, description]) => ({
-      object: { apiVersion: 'scheduling.k8s.io/v1', kind: 'PriorityClass', metadata: { name }, value, description },
+      object: {
+        apiVersion: 'scheduling.k8s.io/v1',
+        kind: 'PriorityClass',
+        metadata: { name },
+        value,
+        description,
+      },
       keepsRight: false,
     })),
     {
@@ -80,7 +94,10 @@ export function buildSystemObjects(options: SystemObjectOptions): readonly Syste
         kind: 'Endpoints',
         metadata: { ...metadata, labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } },
         subsets: [
-          { addresses: [{ ip: advertiseAddress }], ports: [{ name: 'https', port: securePort, protocol: 'TCP' }] },
+          {
+            addresses: [{ ip: advertiseAddress }],
+            ports: [{ name: 'https', port: securePort, protocol: 'TCP' }],
+          },
         ],
       },
       keepsRight: true,

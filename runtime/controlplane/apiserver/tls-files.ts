@@ -22,9 +22,14 @@ export async function readKeyPair(files: TlsFiles): Promise<KeyPair> {
 }
 
 /** Calls back with the new pair when the files have changed; returns what ends that. */
-export function watchKeyPair(files: TlsFiles, onChange: (pair: KeyPair) => void, logger: Logger): () => void {
+export function watchKeyPair(
+  files: TlsFiles,
+  current: KeyPair,
+  onChange: (pair: KeyPair) => void,
+  logger: Logger,
+): () => void {
   let timer: NodeJS.Timeout | undefined;
-  let last = '';
+  let last = current.cert + current.key;
   const reload = async () => {
     try {
       const pair = await readKeyPair(files);
@@ -39,11 +44,12 @@ export function watchKeyPair(files: TlsFiles, onChange: (pair: KeyPair) => void,
     }
   };
   const directories = new Set([dirname(files.certFile), dirname(files.keyFile)]);
-  const watchers = [...directories].map((directory): FSWatcher =>
-    watch(directory, { persistent: false }, () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => void reload(), SETTLE_MS);
-    }),
+  const watchers = [...directories].map(
+    (directory): FSWatcher =>
+      watch(directory, { persistent: false }, () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => void reload(), SETTLE_MS);
+      }),
   );
   return () => {
     clearTimeout(timer);

@@ -65,7 +65,9 @@ function keepApprovals(object: AnyObject, old: AnyObject): Record<string, unknow
 }
 
 function resized(given: unknown, old: unknown): readonly Container[] {
-  const wanted = new Map(((given ?? []) as readonly Container[]).map((container) => [container.name, container]));
+  const wanted = new Map(
+    ((given ?? []) as readonly Container[]).map((container) => [container.name, container]),
+  );
   return ((old ?? []) as readonly Container[]).map((container) => {
     const { resources, resizePolicy } = wanted.get(container.name) ?? container;
     return { ...container, ...(resources ? { resources } : {}), ...(resizePolicy ? { resizePolicy } : {}) };

@@ -46,7 +46,9 @@ export class WatchServer {
     response.writeHead(200, { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache, private' });
     const resource = this.#state.resource(storedRowOf(call.row));
     if (!options.sendsState && options.revision < resource.oldestRevision && options.revision > 0) {
-      const { status } = expired(`too old resource version: ${options.revision} (${resource.oldestRevision})`);
+      const { status } = expired(
+        `too old resource version: ${options.revision} (${resource.oldestRevision})`,
+      );
       response.end(formatWatchLine('ERROR', Buffer.from(JSON.stringify(formatStatus(status)))));
       return;
     }
@@ -54,12 +56,18 @@ export class WatchServer {
       formatWatchLine('BOOKMARK', formatBookmark(call, presenter, this.#state.revision, annotations));
     if (options.sendsState) {
       const objects = resource.list(selection.namespace).filter((object) => isSelected(object, selection));
-      writeLines(response, objects.map((object) => formatWatchLine('ADDED', presenter.present(object))));
+      writeLines(
+        response,
+        objects.map((object) => formatWatchLine('ADDED', presenter.present(object))),
+      );
       if (options.marksEnd) response.write(bookmark(INITIAL_EVENTS_END));
     } else if (options.revision > 0) {
       const shown = resource.eventsAfter(options.revision).map((event) => selectEvent(event, selection));
       const lines = shown.filter((event) => event !== undefined);
-      writeLines(response, lines.map(({ type, object }) => formatWatchLine(type, presenter.present(object))));
+      writeLines(
+        response,
+        lines.map(({ type, object }) => formatWatchLine(type, presenter.present(object))),
+      );
     }
     response.flushHeaders();
     const leave = this.#hub(resource).join(selection, presenter, (lines) => {
@@ -111,10 +119,16 @@ function parseWatchOptions(query: URLSearchParams): WatchOptions {
   const match = query.get('resourceVersionMatch') || '';
   const isWatchList = isTrue(initial);
   if (initial !== null && match !== 'NotOlderThan') {
-    throw refuse('resourceVersionMatch', 'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
+    throw refuse(
+      'resourceVersionMatch',
+      'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
+    );
   }
   if (initial === null && match !== '') {
-    throw refuse('resourceVersionMatch', 'Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+    throw refuse(
+      'resourceVersionMatch',
+      'Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
+    );
   }
   const revision = parseRevision(query.get('resourceVersion'));
   const hasBookmarks = isTrue(query.get('allowWatchBookmarks'));
@@ -144,7 +158,9 @@ function formatBookmark(call: Call, presenter: Presenter, revision: number, anno
     return Buffer.from(JSON.stringify(table));
   }
   if (presenter.accepted.as === 'PartialObjectMetadata') {
-    return Buffer.from(JSON.stringify({ kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata }));
+    return Buffer.from(
+      JSON.stringify({ kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata }),
+    );
   }
   const apiVersion = row.group === '' ? row.version : `${row.group}/${row.version}`;
   return Buffer.from(JSON.stringify({ kind: row.kind, apiVersion, metadata }));

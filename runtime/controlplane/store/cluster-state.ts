@@ -1,6 +1,6 @@
-import { sleep } from '../../base/time.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
 import type { ResourceRow } from '../../api/resources.ts';
+import { sleep } from '../../base/time.ts';
 import { formatKeyPrefix, formatResource, KEY_PREFIX } from './keys.ts';
 import { formatStoredObject } from './object-bytes.ts';
 import type { ObjectReader } from './reader.ts';
@@ -8,10 +8,11 @@ import { type ChangeType, ResourceState, type StateEvent } from './resource-stat
 import type { Store, StoreEvent, WriteResult } from './types.ts';
 
 /** How many changes are remembered; those that only tell that somebody is alive need little history. */
-const EVENT_LIMITS: Readonly<Record<string, { readonly maxEvents: number; readonly maxEventBytes: number }>> = {
-  'leases.coordination.k8s.io': { maxEvents: 200, maxEventBytes: 256 * 1024 },
-  events: { maxEvents: 1000, maxEventBytes: 1024 * 1024 },
-};
+const EVENT_LIMITS: Readonly<Record<string, { readonly maxEvents: number; readonly maxEventBytes: number }>> =
+  {
+    'leases.coordination.k8s.io': { maxEvents: 200, maxEventBytes: 256 * 1024 },
+    events: { maxEvents: 1000, maxEventBytes: 1024 * 1024 },
+  };
 const DEFAULT_LIMIT = { maxEvents: 4000, maxEventBytes: 6 * 1024 * 1024 };
 const LOAD_PAGE = 2000;
 
@@ -99,7 +100,10 @@ export class ClusterState implements ObjectReader {
       .map((object) => object.object as T);
   }
 
-  subscribe<T extends KubeObject>(kind: Kind<T>, onChange: (object: T, type: ChangeType) => void): () => void {
+  subscribe<T extends KubeObject>(
+    kind: Kind<T>,
+    onChange: (object: T, type: ChangeType) => void,
+  ): () => void {
     return this.resource(kind).listen((events) => {
       for (const event of events) onChange(event.object.object as T, event.type);
     });
@@ -127,7 +131,11 @@ export class ClusterState implements ObjectReader {
     let after = '';
     let revision: number | undefined;
     for (;;) {
-      const page = await this.#store.range(KEY_PREFIX, { limit: LOAD_PAGE, after, ...(revision ? { revision } : {}) });
+      const page = await this.#store.range(KEY_PREFIX, {
+        limit: LOAD_PAGE,
+        after,
+        ...(revision ? { revision } : {}),
+      });
       revision = page.revision;
       for (const stored of page.values) {
         const found = this.#find(stored.key);

@@ -63,7 +63,10 @@ export class EmbeddedStore implements Store {
   /** The overlay that is being folded into the database. */
   #folding = new Map<string, StoredValue | undefined>();
   /** Given a revision but not yet on disk. */
-  readonly #unsynced = new Map<string, { readonly revision: number; readonly stored: StoredValue | undefined }>();
+  readonly #unsynced = new Map<
+    string,
+    { readonly revision: number; readonly stored: StoredValue | undefined }
+  >();
   #queue: PendingWrite[] = [];
   #isWriting = false;
   #idle: (() => void)[] = [];
@@ -116,12 +119,18 @@ export class EmbeddedStore implements Store {
     const lock = await lockDirectory(options.directory);
     const directory = await openFile(options.directory, 'r');
     const database = await openDatabase(join(options.directory, 'state.mdb'));
-    const recovered = await recover(options.directory, database);
-    const name = `log-${formatRevision(recovered.revision + 1)}-${randomUUID().slice(0, 8)}`;
-    const log = await LogWriter.create(join(options.directory, name), directory);
-    const store = new EmbeddedStore({ options, database, directory, lock, log, recovered });
-    if (recovered.logs.length > 0) void store.#startFold();
-    return store;
+    try {
+      const recovered = await recover(options.directory, database);
+      const log = await LogWriter.create(logPath(options.directory, recovered.revision + 1), directory);
+      const store = new EmbeddedStore({ options, database, directory, lock, log, recovered });
+      if (recovered.logs.length > 0) void store.#startFold();
+      return store;
+    } catch (error) {
+      await database.close();
+      await directory.close();
+      lock.close();
+      throw error;
+    }
   }
 
   async get(key: string): Promise<StoredValue | undefined> {
@@ -147,7 +156,10 @@ export class EmbeddedStore implements Store {
   async range(prefix: string, options: RangeOptions = {}): Promise<RangeResult> {
     const revision = options.revision ?? this.#revision;
     if (revision > this.#revision) {
-      throw new TkadmError('STORE_FUTURE_REVISION', `Cannot read revision ${revision}: newest is ${this.#revision}`);
+      throw new TkadmError(
+        'STORE_FUTURE_REVISION',
+        `Cannot read revision ${revision}: newest is ${this.#revision}`,
+      );
     }
     this.#requireKnown(revision);
     const found = this.#collect(prefix, options.after ?? '');
@@ -263,7 +275,9 @@ export class EmbeddedStore implements Store {
     }
     for (const watcher of this.#watchers) {
       const matching =
-        watcher.prefix === '/registry/' ? events : events.filter((event) => event.key.startsWith(watcher.prefix));
+        watcher.prefix === '/registry/'
+          ? events
+          : events.filter((event) => event.key.startsWith(watcher.prefix));
       if (matching.length > 0) watcher.onEvents(matching);
     }
     for (const { record, resolve } of batch) resolve({ isCommitted: true, revision: record.revision });
@@ -282,8 +296,7 @@ export class EmbeddedStore implements Store {
   /** Starts a new log and folds what the old ones hold into the database beside further writes. */
   async #rotate(): Promise<void> {
     const full = this.#log;
-    const name = `log-${formatRevision(this.#revision + 1)}-${randomUUID().slice(0, 8)}`;
-    this.#log = await LogWriter.create(join(this.#options.directory, name), this.#directory);
+    this.#log = await LogWriter.create(logPath(this.#options.directory, this.#revision + 1), this.#directory);
     await full.close();
     this.#oldLogs = [...this.#oldLogs, full.path];
     void this.#startFold();
@@ -460,8 +473,9 @@ async function lockDirectory(directory: string): Promise<Server> {
   return server;
 }
 
-function formatRevision(revision: number): string {
-  return String(revision).padStart(16, '0');
+// In order of their first revision; an empty log of an earlier start may have the same one.
+function logPath(directory: string, firstRevision: number): string {
+  return join(directory, `log-${String(firstRevision).padStart(16, '0')}-${randomUUID().slice(0, 8)}`);
 }
 
 function formatStored(stored: StoredValue): Buffer {

@@ -1,5 +1,5 @@
 import { fdatasync, write } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const writeAsync = promisify(write);

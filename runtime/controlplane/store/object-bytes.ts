@@ -36,7 +36,7 @@ function metadataOffset(bytes: Buffer): number {
 function splice(bytes: Buffer, start: number, end: number, text: string): Buffer {
   const result = Buffer.allocUnsafeSlow(bytes.length - (end - start) + text.length);
   bytes.copy(result, 0, 0, start);
-  result.write(text, start, "latin1");
+  result.write(text, start, 'latin1');
   bytes.copy(result, start + text.length, end);
   return result;
 }

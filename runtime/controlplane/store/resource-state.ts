@@ -129,7 +129,10 @@ export class ResourceState {
 
   /** Takes in what the store holds at start. */
   load(id: string, stored: StoredValue): void {
-    this.#objects.set(id, new StateObject(id, insertRevision(stored.value, stored.modRevision), stored.modRevision));
+    this.#objects.set(
+      id,
+      new StateObject(id, insertRevision(stored.value, stored.modRevision), stored.modRevision),
+    );
   }
 
   /** Declares everything up to this revision forgotten. */
@@ -141,7 +144,9 @@ export class ResourceState {
   apply(id: string, value: Buffer | undefined, revision: number, atMs: number): StateEvent | undefined {
     const previous = this.#objects.get(id);
     if (!value && !previous) return undefined;
-    const object = value ? new StateObject(id, insertRevision(value, revision), revision) : previous!.at(revision);
+    const object = value
+      ? new StateObject(id, insertRevision(value, revision), revision)
+      : previous!.at(revision);
     this.#replace(id, value ? object : undefined);
     const type = !value ? 'DELETED' : previous ? 'MODIFIED' : 'ADDED';
     const event: StateEvent = { type, object, previous, revision, atMs };
