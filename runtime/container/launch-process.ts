@@ -116,10 +116,9 @@ export function findProgram(args: readonly string[], env: readonly string[]): st
 }
 
 /** The environment with HOME added from /etc/passwd where the spec does not set it. */
-export function completeEnv(process: OciProcess): readonly string[] {
-  const env = process.env ?? [];
+export function completeEnv({ env = [], user }: OciProcess): readonly string[] {
   if (env.some((entry) => entry.startsWith('HOME='))) return env;
-  return [...env, `HOME=${findHome(process.user?.uid ?? 0)}`];
+  return [...env, `HOME=${findHome(user?.uid ?? 0)}`];
 }
 
 function findHome(uid: number): string {

@@ -153,7 +153,7 @@ export function isOwnerAlive(directory: string): boolean {
 
 /** Ends a monitor and all its descendants with SIGKILL. */
 export function killTree(pid: number): void {
-  for (const member of listTree(pid).reverse()) {
+  for (const member of listTree(pid).toReversed()) {
     try {
       process.kill(member, 'SIGKILL');
     } catch {}

@@ -27,6 +27,7 @@ export interface AgentFixture {
 export interface AgentFixtureOptions {
   /** More flags, for example --kubeconfig. */
   readonly flags?: (directory: string) => readonly string[];
+  readonly nodeName?: string;
   /** More lines of the KubeletConfiguration. */
   readonly config?: string;
 }
@@ -38,7 +39,7 @@ export async function openAgentFixture(options: AgentFixtureOptions = {}): Promi
   const manifests = join(directory, 'manifests');
   mkdirSync(manifests);
   const [kubeletPort, healthzPort] = await Promise.all([freePort(), freePort()]);
-  const nodeName = `node-${directory.slice(-6).toLowerCase()}`;
+  const nodeName = options.nodeName ?? `node-${directory.slice(-6).toLowerCase()}`;
   writeFileSync(
     join(directory, 'config.yaml'),
     `apiVersion: kubelet.config.k8s.io/v1beta1

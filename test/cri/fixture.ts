@@ -82,8 +82,7 @@ async function open(
     cniBinDirs: [join(directory, 'cni-bin')],
     streamingAddress: '127.0.0.1:0',
     bundlePath: join(directory, 'bundle'),
-    pauseProgram: tinyPause,
-    architecture: 'amd64',
+    architecture: process.arch === 'arm64' ? 'arm64' : 'x64',
     now: () => new Date(),
     log: process.env['TKADM_TEST_LOG']
       ? createLogger({
@@ -140,29 +139,6 @@ async function addBusybox(runtime: Runtime, directory: string): Promise<void> {
     names: ['busybox'],
     config: { Cmd: ['sh'], Env: ['FROM_IMAGE=yes', 'PATH=/bin'], User: 'web', WorkingDir: '/tmp' },
   });
-}
-
-/** x86-64 ELF: for (;;) pause(); */
-function tinyPause(): Uint8Array {
-  const code = Buffer.from('b8220000000f05ebf7', 'hex');
-  const elf = Buffer.alloc(120);
-  elf.write('\x7fELF\x02\x01\x01', 'latin1');
-  elf.writeUInt16LE(2, 16);
-  elf.writeUInt16LE(62, 18);
-  elf.writeUInt32LE(1, 20);
-  elf.writeBigUInt64LE(0x400078n, 24);
-  elf.writeBigUInt64LE(64n, 32);
-  elf.writeUInt16LE(64, 52);
-  elf.writeUInt16LE(56, 54);
-  elf.writeUInt16LE(1, 56);
-  elf.writeUInt32LE(1, 64);
-  elf.writeUInt32LE(5, 68);
-  elf.writeBigUInt64LE(0x400000n, 80);
-  elf.writeBigUInt64LE(0x400000n, 88);
-  elf.writeBigUInt64LE(129n, 96);
-  elf.writeBigUInt64LE(129n, 104);
-  elf.writeBigUInt64LE(4096n, 112);
-  return Buffer.concat([elf, code]);
 }
 
 function removeCgroups(parent: string): void {
