@@ -11,6 +11,7 @@ import {
   isSameJson,
   timeMs,
 } from '../component/objects.ts';
+import { isEmptySelector } from '../component/selectors.ts';
 import { claimObjects } from './adoption.ts';
 import {
   type Controller,
@@ -38,6 +39,26 @@ export function createJobController(): Controller {
   };
 }
 
+/**
+ * The Job with the selector and labels that its API server should have made (`generateSelector`): without
+ * them no pod would ever count.
+ */
+function withSelector(job: Job): Job {
+  const { uid = '', name = '' } = job.metadata ?? {};
+  const { spec } = job;
+  if (!spec || (spec.selector && !isEmptySelector(spec.selector))) return job;
+  const selector = { matchLabels: { 'batch.kubernetes.io/controller-uid': uid } };
+  const labels = {
+    ...spec.template.metadata?.labels,
+    ...selector.matchLabels,
+    'batch.kubernetes.io/job-name': name,
+    'controller-uid': uid,
+    'job-name': name,
+  };
+  const template = { ...spec.template, metadata: { ...spec.template.metadata, labels } };
+  return { ...job, spec: { ...spec, selector, template } };
+}
+
 /** What a Job's pods amount to. */
 interface State {
   readonly job: Job;
@@ -53,15 +74,16 @@ interface State {
 }
 
 export function reconcileJob(key: string, { view, now }: ReconcileContext): ReconcileResult {
-  const job = view.get(JOBS, key);
-  if (!job?.spec) return SETTLED;
-  const managedBy = (job.spec as { managedBy?: string }).managedBy;
+  const stored = view.get(JOBS, key);
+  if (!stored?.spec) return SETTLED;
+  const job = withSelector(stored);
+  const managedBy = (stored.spec as { managedBy?: string }).managedBy;
   if (managedBy && managedBy !== 'kubernetes.io/job-controller') return SETTLED;
-  const claim = claimObjects(view, { ownerKind: JOBS, owner: job, kind: PODS, selector: job.spec.selector });
+  const claim = claimObjects(view, { ownerKind: JOBS, owner: job, kind: PODS, selector: job.spec?.selector });
   if (hasCondition(job, 'Complete') || hasCondition(job, 'Failed') || job.metadata?.deletionTimestamp) {
     return { actions: parallel(claim.owned.flatMap(dropFinalizer)) };
   }
-  const refused = UNSUPPORTED_FIELDS.find((field) => field in job.spec!);
+  const refused = UNSUPPORTED_FIELDS.find((field) => field in stored.spec!);
   if (refused) {
     const message = `spec.${refused} is not supported by this controller manager`;
     return { actions: [event(JOBS, job, 'Warning', 'Unsupported', message)] };
@@ -77,7 +99,7 @@ export function reconcileJob(key: string, { view, now }: ReconcileContext): Reco
     actions: [
       ...claim.actions,
       // The tally is written before the pods may go.
-      ...(isSame ? [] : [updateStatus(JOBS, { ...job, status })]),
+      ...(isSame ? [] : [updateStatus(JOBS, { ...stored, status })]),
       ...parallel(releases),
       ...plan.actions,
       ...announceEnd(state, end),
