@@ -5,13 +5,13 @@ import { SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { createCni } from '../../runtime/cri/cni.ts';
 import { openCriFixture, skipReason } from './fixture.ts';
 
-/** A CNI plugin that gives the pod a dummy interface and writes down how it was called. */
+/** A CNI plugin that gives the pod an interface and writes down how it was called. */
 const PLUGIN = `#!/bin/sh
 input=$(cat)
 printf '%s %s %s %s\\n' "$CNI_COMMAND" "$CNI_IFNAME" "$CNI_ARGS" "$input" >> "$(dirname "$0")/calls"
 case $CNI_COMMAND in
 ADD)
-  nsenter --net="$CNI_NETNS" ip link add eth0 type dummy || exit 1
+  nsenter --net="$CNI_NETNS" ip link add eth0 type veth peer name peer0 || exit 1
   nsenter --net="$CNI_NETNS" ip addr add 10.99.0.7/24 dev eth0
   nsenter --net="$CNI_NETNS" ip link set eth0 up
   echo '{"cniVersion":"1.0.0","ips":[{"address":"10.99.0.7/24"},{"address":"fd99::7/64"}]}' ;;
