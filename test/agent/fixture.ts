@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { runAgent } from '../../runtime/agent/agent.ts';
 import { AGENT_FLAGS } from '../../runtime/agent/options.ts';
+import { listMounts, unmount } from '../../runtime/agent/volumes/mounts.ts';
 import { parseFlags } from '../../runtime/base/flags.ts';
 import { createLogger, SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { sleep } from '../../runtime/base/time.ts';
@@ -92,6 +93,7 @@ ${options.config ?? ''}
     async close() {
       await fixture.stopAgent();
       await cri.close();
+      for (const path of await listMounts(directory)) await unmount(path);
       removeEmptyCgroups();
       rmSync(directory, { recursive: true, force: true });
     },
