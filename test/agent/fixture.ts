@@ -87,7 +87,6 @@ ${options.config ?? ''}
         containerLogsDir: join(directory, 'containers'),
         hasRoutes: false,
       });
-      running.catch((error: unknown) => console.error(error));
       await sleep(0);
     },
     async close() {
