@@ -15,7 +15,8 @@ export function checkSpec({ id, spec, inheritStreams }: CreateContainerOptions):
     new TkadmError('UNSUPPORTED', `Cannot create container "${id}": "${field}" is not supported`);
   if (!ID_PATTERN.test(id)) throw invalid('the id is no file name');
   if (spec.process === undefined || spec.process.args.length === 0) throw invalid('process.args is empty');
-  if (!spec.process.cwd.startsWith('/')) throw invalid(`process.cwd "${spec.process.cwd}" is not absolute`);
+  const { cwd } = spec.process;
+  if (!cwd.startsWith('/')) throw invalid(`the working directory "${cwd}" is not absolute`);
   if (spec.process.terminal && inheritStreams) throw unsupported('process.terminal with inherited streams');
   const namespaces = spec.linux?.namespaces ?? [];
   for (const { type } of namespaces) {

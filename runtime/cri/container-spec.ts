@@ -1,11 +1,12 @@
 import { TkadmError } from '../base/errors.ts';
+import { DEFAULT_MASKED_PATHS, DEFAULT_MOUNTS, DEFAULT_READONLY_PATHS } from '../container/defaults.ts';
 import type { OciMount, OciProcess, OciSpec } from '../container/oci-spec.ts';
 import type { OciExecutionConfig } from '../image/oci-image.ts';
 import type { OciDevice, OciDeviceRule } from './devices.ts';
 import type { ContainerConfig } from './messages/container.ts';
 import type { NamespaceOption } from './messages/linux.ts';
 import { buildResources } from './resources.ts';
-import { buildCapabilities, MASKED_PATHS, READONLY_PATHS } from './security.ts';
+import { buildCapabilities } from './security.ts';
 import type { ProcessUser } from './user.ts';
 
 export const OCI_VERSION = '1.2.0';
@@ -55,8 +56,8 @@ export function buildContainerSpec(plan: ContainerPlan): OciSpec {
       },
       devices: plan.devices,
       ...(!isPrivileged && {
-        maskedPaths: security === undefined ? MASKED_PATHS : security.maskedPaths,
-        readonlyPaths: security === undefined ? READONLY_PATHS : security.readonlyPaths,
+        maskedPaths: security === undefined ? DEFAULT_MASKED_PATHS : security.maskedPaths,
+        readonlyPaths: security === undefined ? DEFAULT_READONLY_PATHS : security.readonlyPaths,
       }),
       rootfsPropagation: rootPropagation(mounts),
     },
@@ -134,40 +135,10 @@ function buildNamespaces(plan: ContainerPlan, options: NamespaceOption | undefin
 }
 
 function buildMounts(plan: ContainerPlan, isPrivileged: boolean): readonly OciMount[] {
-  const readWrite = isPrivileged ? 'rw' : 'ro';
-  const system: readonly OciMount[] = [
-    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-    {
-      destination: '/dev',
-      type: 'tmpfs',
-      source: 'tmpfs',
-      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
-    },
-    {
-      destination: '/dev/pts',
-      type: 'devpts',
-      source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-    },
-    {
-      destination: '/dev/mqueue',
-      type: 'mqueue',
-      source: 'mqueue',
-      options: ['nosuid', 'noexec', 'nodev'],
-    },
-    {
-      destination: '/sys',
-      type: 'sysfs',
-      source: 'sysfs',
-      options: ['nosuid', 'noexec', 'nodev', readWrite],
-    },
-    {
-      destination: '/sys/fs/cgroup',
-      type: 'cgroup',
-      source: 'cgroup',
-      options: ['nosuid', 'noexec', 'nodev', 'relatime', readWrite],
-    },
-  ];
+  // /dev/shm is the sandbox's, and comes with its files.
+  const system = DEFAULT_MOUNTS.filter((mount) => mount.destination !== '/dev/shm').map((mount: OciMount) =>
+    isPrivileged ? { ...mount, options: writable(mount.options ?? []) } : mount,
+  );
   const taken = new Set(plan.volumes.map((mount) => mount.destination));
   const own = [...system, ...plan.sandboxFiles].filter((mount) => !taken.has(mount.destination));
   const depth = (mount: OciMount) => mount.destination.split('/').length;
@@ -179,4 +150,8 @@ function rootPropagation(mounts: readonly OciMount[]): string {
   const has = (name: string) => mounts.some((mount) => mount.options?.includes(name));
   if (has('rshared')) return 'rshared';
   return has('rslave') ? 'rslave' : 'rprivate';
+}
+
+function writable(options: readonly string[]): readonly string[] {
+  return options.map((option) => (option === 'ro' ? 'rw' : option));
 }

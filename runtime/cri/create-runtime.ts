@@ -6,6 +6,7 @@ import type { Logger } from '../base/log.ts';
 import { CAPABILITIES } from '../container/capabilities.ts';
 import { createContainerEngine } from '../container/create-engine.ts';
 import { loadLibc, MNT_DETACH } from '../container/libc.ts';
+import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
 import type { ImagePuller } from '../image/puller.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
@@ -13,14 +14,18 @@ import { createCni, type InProcessCniPlugin } from './cni.ts';
 import { followExits, recoverContainers } from './container-lifecycle.ts';
 import { createContainerHandlers } from './container-service.ts';
 import { EventHub } from './events.ts';
+import type { CriHandlers } from './handlers.ts';
 import { createImageHandlers } from './image-service.ts';
 import { createInfoHandlers } from './info-service.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { type ContainerRecord, RecordStore, type SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
 import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
-import { type CriServer, serveCri } from './server.ts';
+import { serveCri } from './server.ts';
 import { createStatsHandlers } from './stats-service.ts';
+import { createStreamHandlers } from './stream-service.ts';
+import { createNetnsDialer } from './streaming/netns-socket.ts';
+import { StreamServer } from './streaming/stream-server.ts';
 
 export interface RuntimeOptions {
   readonly socketPath: string;
@@ -38,14 +43,18 @@ export interface RuntimeOptions {
   readonly streamingAddress: string;
   /** The node bundle's directory; its images are registered when it is there. */
   readonly bundlePath: string;
-  /** The program of the sandbox image. */
-  readonly pauseProgram: () => Uint8Array;
-  /** GOARCH's name, "amd64". */
-  readonly architecture: string;
+  /** Node.js' name. */
+  readonly architecture: PauseArchitecture;
   readonly createPuller?: (store: ImageStore) => ImagePuller;
   readonly now: () => Date;
   readonly log: Logger;
 }
+
+/** GOARCH's names, as images use them. */
+const IMAGE_ARCHITECTURES = { x64: 'amd64', arm64: 'arm64' } as const satisfies Record<
+  PauseArchitecture,
+  string
+>;
 
 export interface Runtime {
   readonly images: ImageStore;
@@ -100,35 +109,42 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   await recoverContainers(context);
   await recoverSandboxes(context);
   await images.sweep();
-  const server = await serveCri(options.socketPath, createHandlers(context), log.child('cri'));
-  return { images, close: () => closeRuntime(abort, server, context) };
+  const streams = new StreamServer({
+    address: options.streamingAddress,
+    newToken: () => randomBytes(24).toString('base64url'),
+    now,
+    log: log.child('streams'),
+  });
+  await streams.listen();
+  const server = await serveCri(options.socketPath, createHandlers(context, streams), log.child('cri'));
+  return {
+    images,
+    async close() {
+      await server.close();
+      await streams.close();
+      abort.abort();
+      await engine.close();
+    },
+  };
 }
 
-function createHandlers(context: RuntimeContext) {
+function createHandlers(context: RuntimeContext, streams: StreamServer): CriHandlers {
   return {
     ...createInfoHandlers(context),
     ...createSandboxHandlers(context),
     ...createContainerHandlers(context),
     ...createImageHandlers(context),
     ...createStatsHandlers(context),
+    ...createStreamHandlers(context, streams, createNetnsDialer()),
   };
 }
 
-async function closeRuntime(
-  abort: AbortController,
-  server: CriServer,
-  context: RuntimeContext,
-): Promise<void> {
-  await server.close();
-  abort.abort();
-  await context.engine.close();
-}
-
 async function addBuiltinImages(images: ImageStore, options: RuntimeOptions): Promise<void> {
+  const architecture = IMAGE_ARCHITECTURES[options.architecture];
   if (images.resolve(PAUSE_IMAGE) === undefined) {
-    await addPauseImage(images, options.pauseProgram(), options.architecture);
+    await addPauseImage(images, buildPauseBinary(options.architecture), architecture);
   }
-  const bundle = await registerBundle(images, options.bundlePath, options.architecture);
+  const bundle = await registerBundle(images, options.bundlePath, architecture);
   if (bundle === undefined) options.log.info('no node bundle', { path: options.bundlePath });
 }
 

@@ -2,40 +2,52 @@
 export class EventHub<T> {
   readonly #listeners = new Set<(event: T) => void>();
 
-  get hasListeners(): boolean {
-    return this.#listeners.size > 0;
-  }
-
   publish(event: T): void {
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** Events from now on, until the signal is aborted. */
-  async *subscribe(signal: AbortSignal): AsyncGenerator<T> {
+  /** Events from this call on, until the signal is aborted. */
+  subscribe(signal: AbortSignal): AsyncGenerator<T> {
     const queue: T[] = [];
-    let wake: (() => void) | undefined;
+    let wake = () => {};
     const listener = (event: T) => {
       queue.push(event);
-      wake?.();
+      wake();
     };
-    const onAbort = () => wake?.();
-    this.#listeners.add(listener);
-    signal.addEventListener('abort', onAbort);
-    try {
-      while (!signal.aborted) {
-        const event = queue.shift();
-        if (event !== undefined) {
-          yield event;
-          continue;
-        }
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        wake = undefined;
-      }
-    } finally {
+    const end = () => {
       this.#listeners.delete(listener);
-      signal.removeEventListener('abort', onAbort);
+      wake();
+    };
+    if (!signal.aborted) this.#listeners.add(listener);
+    signal.addEventListener('abort', end, { once: true });
+    return readQueue(queue, signal, {
+      wait: () =>
+        new Promise((resolve) => {
+          wake = resolve;
+        }),
+      end: () => {
+        signal.removeEventListener('abort', end);
+        end();
+      },
+    });
+  }
+}
+
+interface Waiter {
+  /** Resolves when the queue has grown or the signal was aborted. */
+  wait(): Promise<void>;
+  end(): void;
+}
+
+async function* readQueue<T>(queue: T[], signal: AbortSignal, waiter: Waiter): AsyncGenerator<T> {
+  try {
+    for (;;) {
+      const event = queue.shift();
+      if (event !== undefined) yield event;
+      else if (signal.aborted) return;
+      else await waiter.wait();
     }
+  } finally {
+    waiter.end();
   }
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { arch } from 'node:os';
 import { TkadmError } from '../base/errors.ts';
 import { type FlagRow, parseFlags } from '../base/flags.ts';
@@ -23,14 +22,18 @@ export const RUNTIME_FLAGS = [
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
-/** GOARCH's names, as images use them. */
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
-
 async function main(): Promise<void> {
   const flags = parseFlags(RUNTIME_FLAGS, process.argv.slice(2));
   const level = LOG_LEVELS.find((name) => name === flags['log-level']);
   if (level === undefined) {
-    throw new TkadmError('FLAG_INVALID', `Cannot use flag "--log-level=${flags['log-level']}": no such level`);
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot use flag "--log-level=${flags['log-level']}": no such level`,
+    );
+  }
+  const architecture = arch();
+  if (architecture !== 'x64' && architecture !== 'arm64') {
+    throw new TkadmError('UNSUPPORTED', `Cannot run on this machine: architecture "${architecture}"`);
   }
   const now = () => new Date();
   const log = createLogger({ name: 'runtime', level, write: (line) => process.stderr.write(line), now });
@@ -45,7 +48,7 @@ async function main(): Promise<void> {
     cniBinDirs: flags['cni-bin-dir'],
     streamingAddress: flags['streaming-address'],
     bundlePath: flags.bundle,
-    architecture: ARCHITECTURES[arch()] ?? arch(),
+    architecture,
     now,
     log,
   });

@@ -1,48 +1,6 @@
+import { DEFAULT_CAPABILITIES } from '../container/defaults.ts';
 import type { OciProcess } from '../container/oci-spec.ts';
 import type { Capability } from './messages/linux.ts';
-
-/** Capabilities of a container that asks for none: the set that Docker and containerd give. */
-export const DEFAULT_CAPABILITIES = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FSETID',
-  'CAP_FOWNER',
-  'CAP_MKNOD',
-  'CAP_NET_RAW',
-  'CAP_SETGID',
-  'CAP_SETUID',
-  'CAP_SETFCAP',
-  'CAP_SETPCAP',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_SYS_CHROOT',
-  'CAP_KILL',
-  'CAP_AUDIT_WRITE',
-] as const;
-
-/** Paths that a container must not read, Kubernetes' defaults for procMount "Default". */
-export const MASKED_PATHS = [
-  '/proc/asound',
-  '/proc/acpi',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-] as const;
-
-/** Paths that a container must not write. */
-export const READONLY_PATHS = [
-  '/proc/bus',
-  '/proc/fs',
-  '/proc/irq',
-  '/proc/sys',
-  '/proc/sysrq-trigger',
-] as const;
 
 type OciCapabilities = NonNullable<OciProcess['capabilities']>;
 

@@ -33,11 +33,7 @@ export interface CriServer {
 }
 
 /** Serves CRI v1 on a unix socket (0660, root alone); an old socket file is replaced. */
-export async function serveCri(
-  socketPath: string,
-  handlers: Partial<CriHandlers>,
-  log: Logger,
-): Promise<CriServer> {
+export async function serveCri(socketPath: string, handlers: CriHandlers, log: Logger): Promise<CriServer> {
   const server = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
@@ -84,7 +80,7 @@ function definition(row: RpcRow) {
 type UnaryFunction = (request: object, call: CallContext) => Promise<object>;
 type StreamFunction = (request: object, call: CallContext) => AsyncIterable<object>;
 
-function unaryHandler(row: RpcRow, handlers: Partial<CriHandlers>, log: Logger) {
+function unaryHandler(row: RpcRow, handlers: CriHandlers, log: Logger) {
   const handle = handlers[methodOf(row)] as unknown as UnaryFunction;
   return (call: ServerUnaryCall<object, object>, done: sendUnaryData<object>): void => {
     const abort = new AbortController();
@@ -96,7 +92,7 @@ function unaryHandler(row: RpcRow, handlers: Partial<CriHandlers>, log: Logger) 
   };
 }
 
-function streamHandler(row: RpcRow, handlers: Partial<CriHandlers>, log: Logger) {
+function streamHandler(row: RpcRow, handlers: CriHandlers, log: Logger) {
   const handle = handlers[methodOf(row)] as unknown as StreamFunction;
   return async (call: ServerWritableStream<object, object>): Promise<void> => {
     const abort = new AbortController();

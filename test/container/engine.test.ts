@@ -68,9 +68,7 @@ t.test('container engine', { skip: skipReason }, async (t) => {
   });
 
   await t.test('the process is PID 1 with its own hostname and loopback', async (t) => {
-    const { output } = await shell(
-      'echo $$; hostname; ip -o link; ls -l /proc/self/fd | grep -c " [0-9]* -> /"',
-    );
+    const { output } = await shell('echo $$; hostname; ip -o link');
     t.match(output, /^1\nbox\n1: lo: <LOOPBACK,UP,LOWER_UP>/);
   });
 
@@ -127,11 +125,12 @@ t.test('container engine', { skip: skipReason }, async (t) => {
   });
 
   await t.test('no descriptor of the launcher reaches the program', async (t) => {
-    const { output } = await shell('for fd in /proc/$$/fd/*; do [ -e $fd ] && echo ${fd##*/}; done; true');
+    const { output } = await shell('for fd in /proc/$$/fd/*; do [ -e $fd ] && echo $fd; done; true');
     t.same(
       output
         .trim()
         .split('\n')
+        .map((path) => path.split('/').at(-1))
         .filter((fd) => Number(fd) < 10),
       ['0', '1', '2'],
     );

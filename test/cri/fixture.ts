@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { createLogger, SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { type CriClient, createCriClient } from '../../runtime/cri/client.ts';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../../runtime/cri/create-runtime.ts';
+import type { CriRequestInit } from '../../runtime/cri/rpcs.ts';
 import { addSingleLayerImage } from '../../runtime/image/builtin-images.ts';
 import { buildProgram } from '../container/fixture.ts';
 
@@ -82,8 +83,7 @@ async function open(
     cniBinDirs: [join(directory, 'cni-bin')],
     streamingAddress: '127.0.0.1:0',
     bundlePath: join(directory, 'bundle'),
-    pauseProgram: tinyPause,
-    architecture: 'amd64',
+    architecture: process.arch === 'arm64' ? 'arm64' : 'x64',
     now: () => new Date(),
     log: process.env['TKADM_TEST_LOG']
       ? createLogger({
@@ -142,32 +142,49 @@ async function addBusybox(runtime: Runtime, directory: string): Promise<void> {
   });
 }
 
-/** x86-64 ELF: for (;;) pause(); */
-function tinyPause(): Uint8Array {
-  const code = Buffer.from('b8220000000f05ebf7', 'hex');
-  const elf = Buffer.alloc(120);
-  elf.write('\x7fELF\x02\x01\x01', 'latin1');
-  elf.writeUInt16LE(2, 16);
-  elf.writeUInt16LE(62, 18);
-  elf.writeUInt32LE(1, 20);
-  elf.writeBigUInt64LE(0x400078n, 24);
-  elf.writeBigUInt64LE(64n, 32);
-  elf.writeUInt16LE(64, 52);
-  elf.writeUInt16LE(56, 54);
-  elf.writeUInt16LE(1, 56);
-  elf.writeUInt32LE(1, 64);
-  elf.writeUInt32LE(5, 68);
-  elf.writeBigUInt64LE(0x400000n, 80);
-  elf.writeBigUInt64LE(0x400000n, 88);
-  elf.writeBigUInt64LE(129n, 96);
-  elf.writeBigUInt64LE(129n, 104);
-  elf.writeBigUInt64LE(4096n, 112);
-  return Buffer.concat([elf, code]);
-}
-
 function removeCgroups(parent: string): void {
   execFileSync('sh', [
     '-c',
     `for d in /sys/fs/cgroup${parent} /sys/fs/cgroup/*${parent}; do [ -d "$d" ] && find "$d" -depth -type d -exec rmdir {} + ; done; true`,
   ]);
+}
+
+/** Runs a sandbox with the host's network: its id. */
+export async function runHostPod(fixture: CriFixture, name = 'pod'): Promise<string> {
+  const { podSandboxId } = await fixture.client.runPodSandbox({ config: hostPodConfig(fixture, name) });
+  return podSandboxId;
+}
+
+export function hostPodConfig(fixture: CriFixture, name = 'pod') {
+  return {
+    metadata: { name, uid: `uid-${name}`, namespace: 'default', attempt: 0 },
+    logDirectory: join(fixture.directory, 'logs', name),
+    labels: { app: name },
+    annotations: { note: 'kept' },
+    linux: {
+      cgroupParent: fixture.cgroupParent,
+      securityContext: { namespaceOptions: { network: 'NODE', pid: 'CONTAINER' } },
+    },
+  } as const satisfies CriRequestInit<'runPodSandbox'>['config'];
+}
+
+/** Creates and starts a container of the image busybox: its id. */
+export async function runContainer(
+  fixture: CriFixture,
+  podSandboxId: string,
+  config: CriRequestInit<'createContainer'>['config'],
+): Promise<string> {
+  const { containerId } = await fixture.client.createContainer({
+    podSandboxId,
+    config: {
+      metadata: { name: 'c' },
+      image: { image: 'busybox' },
+      logPath: 'c/0.log',
+      linux: { securityContext: { namespaceOptions: { network: 'NODE', pid: 'CONTAINER' } } },
+      ...config,
+    },
+    sandboxConfig: hostPodConfig(fixture),
+  });
+  await fixture.client.startContainer({ containerId });
+  return containerId;
 }

@@ -19,7 +19,9 @@ import { type KubeletOptions, PodStreams } from './pod-streams.ts';
 import { Registry } from './registry.ts';
 import { ResourceHandler } from './resource-handler.ts';
 import { RouteTable } from './routes.ts';
-import { loadApply, loadPatches,
+import {
+  loadApply,
+  loadPatches,
   loadTableBuilder,
   matchesSelector,
   parseSelectors,

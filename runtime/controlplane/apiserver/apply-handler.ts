@@ -32,7 +32,11 @@ export async function applyObject(
   const fieldManager = query.get('fieldManager') ?? '';
   if (fieldManager === '') {
     throw invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [
-      { reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' },
+      {
+        reason: 'FieldValueRequired',
+        message: 'Required value: is required for apply patch',
+        field: 'fieldManager',
+      },
     ]);
   }
   const applied = await readApplied(dependencies, call);
@@ -62,7 +66,7 @@ export async function applyObject(
 
 async function readApplied(dependencies: WriteDependencies, call: Call): Promise<AnyObject> {
   const body = await readBody(call.request);
-  const expected = { apiVersion: formatApiVersion(call.row), kind: call.row.kind };
+  const expected = { apiVersion: formatApiVersion(call.row), kind: call.row.kind, reportDuplicates: true };
   const { object, issues } = await decodeBody(dependencies.codec, body, 'application/yaml', expected);
   if (object.kind !== expected.kind || object.apiVersion !== expected.apiVersion) {
     throw badRequest(`invalid object type: ${object.apiVersion}, Kind=${object.kind}`);

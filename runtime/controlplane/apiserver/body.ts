@@ -11,13 +11,20 @@ export interface Decoded<T> {
   readonly issues: readonly string[];
 }
 
-/** Reads wire formats by the schema of a kind. */
+/** What a body is expected to be, and whether fields given twice are looked for. */
+export interface Expected {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly reportDuplicates: boolean;
+}
+
+/** Reads wire formats by the schema of a kind. All throw StatusError 400 for what is not of this kind. */
 export interface Codec {
-  /** @throws Error when the text is no JSON */
-  decodeJson(text: string, apiVersion: string, kind: string): Promise<Decoded<KubeObject>>;
-  /** @throws Error when the bytes are not of this kind */
+  decodeJson(text: string, expected: Expected): Decoded<KubeObject>;
+  decodeYaml(text: string, expected: Expected): Decoded<KubeObject>;
   decodeProtobuf(bytes: Buffer): Promise<KubeObject>;
-  decodeYaml(text: string): Promise<unknown>;
+  /** An object that is parsed already: the outcome of a patch. */
+  decodeValue(object: KubeObject, apiVersion: string, kind: string): Decoded<KubeObject>;
 }
 
 /** Reads a request's body. @throws StatusError 413 */
@@ -43,26 +50,20 @@ export async function decodeBody(
   codec: Codec,
   body: Buffer,
   mediaType: string,
-  expected: { readonly apiVersion: string; readonly kind: string },
+  expected: Expected,
 ): Promise<Decoded<KubeObject>> {
-  const { apiVersion, kind } = expected;
-  try {
-    if (mediaType === 'application/json')
-      return await codec.decodeJson(body.toString('utf8'), apiVersion, kind);
-    if (mediaType === 'application/yaml') {
-      const value = await codec.decodeYaml(body.toString('utf8'));
-      return await codec.decodeJson(JSON.stringify(value), apiVersion, kind);
-    }
-    if (mediaType === 'application/vnd.kubernetes.protobuf') {
-      return { object: await codec.decodeProtobuf(body), issues: [] };
-    }
-  } catch (error) {
-    if (error instanceof StatusError) throw error;
-    throw badRequest(
-      `${kind} in version "${expected.apiVersion.split('/').at(-1)}" cannot be handled as a ${kind}: ${(error as Error).message}`,
-    );
+  if (mediaType === 'application/json') return codec.decodeJson(body.toString('utf8'), expected);
+  if (mediaType === 'application/yaml') return codec.decodeYaml(body.toString('utf8'), expected);
+  if (mediaType === 'application/vnd.kubernetes.protobuf') {
+    return { object: await codec.decodeProtobuf(body), issues: [] };
   }
   throw unsupportedMediaType(['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']);
+}
+
+/** True when the client asked for a check of fields given twice. */
+export function wantsDuplicates(query: URLSearchParams): boolean {
+  const mode = query.get('fieldValidation') ?? '';
+  return mode === 'Strict' || mode === 'Warn';
 }
 
 /**

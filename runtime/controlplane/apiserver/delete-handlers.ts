@@ -1,4 +1,3 @@
-import { formatApiVersion } from '../../api/resources.ts';
 import type { StateObject } from '../store/resource-state.ts';
 import { type Codec, decodeBody, mediaTypeOf, readBody } from './body.ts';
 import { type Call, isDryRun } from './call.ts';
@@ -193,10 +192,18 @@ function checkPreconditions(target: WriteTarget, current: StateObject, options: 
   }
 }
 
+// The options belong to no group; each client writes another one's version.
 async function decodeOptions(codec: Codec, call: Call, body: Buffer): Promise<DeleteOptions> {
-  const apiVersion = formatApiVersion(call.row);
   const mediaType = mediaTypeOf(call.request);
-  const expected = { apiVersion: mediaType.endsWith('json') ? 'v1' : apiVersion, kind: 'DeleteOptions' };
-  const { object } = await decodeBody(codec, body, mediaType, expected);
-  return object as DeleteOptions;
+  if (mediaType === 'application/json') return parseOptions(body);
+  const expected = { apiVersion: 'v1', kind: 'DeleteOptions', reportDuplicates: false };
+  return (await decodeBody(codec, body, mediaType, expected)).object as DeleteOptions;
+}
+
+function parseOptions(body: Buffer): DeleteOptions {
+  try {
+    return JSON.parse(body.toString('utf8')) as DeleteOptions;
+  } catch (error) {
+    throw badRequest((error as Error).message);
+  }
 }

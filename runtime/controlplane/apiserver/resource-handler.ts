@@ -2,6 +2,8 @@ import type { Authorizer } from '../auth/types.ts';
 import { formatId } from '../store/cluster-state.ts';
 import type { StateObject } from '../store/resource-state.ts';
 import { sendJson, sendText } from './answers.ts';
+import { type ApplyFunction, applyObject } from './apply-handler.ts';
+import { mediaTypeOf } from './body.ts';
 import type { Call } from './call.ts';
 import { convertOut, storedRowOf } from './conversions.ts';
 import {
@@ -11,8 +13,6 @@ import {
   readDeleteOptions,
 } from './delete-handlers.ts';
 import { answerList, formatSelectionKey, getObject } from './list-handler.ts';
-import { type ApplyFunction, applyObject } from './apply-handler.ts';
-import { mediaTypeOf } from './body.ts';
 import { APPLY_TYPE } from './patcher.ts';
 import { createPresenter, type Presenter, type TableBuilder } from './presenter.ts';
 import type { UpgradeSocket } from './server.ts';

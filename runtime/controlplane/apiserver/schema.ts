@@ -1,6 +1,7 @@
 import {
   decodeJson,
   decodeValue,
+  decodeYaml,
   formatFieldWarnings,
   type Decoded as SchemaDecoded,
 } from '../../api/decode.ts';
@@ -31,12 +32,12 @@ type Json = { [key: string]: unknown };
 
 /** Reads bodies by the schema of their kind. */
 export const SCHEMA_CODEC: Codec = {
-  decodeJson: async (text, apiVersion, kind) =>
-    withStatus(() => {
-      const typeName = typeOfKind(apiVersion, kind);
-      if (typeName === undefined || kind === 'DeleteOptions') return { object: JSON.parse(text), issues: [] };
-      return toDecoded(decodeJson(text, apiVersion, kind));
-    }),
+  decodeJson: (text, { apiVersion, kind, reportDuplicates }) =>
+    withStatus(() => toDecoded(decodeJson(text, apiVersion, kind, { reportDuplicates }))),
+  decodeYaml: (text, { apiVersion, kind, reportDuplicates }) =>
+    withStatus(() => toDecoded(decodeYaml(text, apiVersion, kind, { reportDuplicates }))),
+  decodeValue: (object, apiVersion, kind) =>
+    withStatus(() => toDecoded(decodeValue(object, apiVersion, kind))),
   decodeProtobuf: async (bytes) => {
     const { decodeProtobuf } = await import('../../api/protobuf.ts');
     return withStatus(() => {
@@ -44,18 +45,7 @@ export const SCHEMA_CODEC: Codec = {
       return { apiVersion, kind, ...object };
     });
   },
-  decodeYaml: async (text) => {
-    const { load } = await import('js-yaml');
-    return load(text);
-  },
 };
-
-/** Decodes an object that a patch led to. */
-export function decodePatched(object: KubeObject, apiVersion: string, kind: string): Decoded<KubeObject> {
-  const typeName = typeOfKind(apiVersion, kind);
-  if (typeName === undefined) return { object, issues: [] };
-  return withStatus(() => toDecoded(decodeValue(object, typeName)));
-}
 
 /** Defaults and validation of built-in kinds. */
 export const SCHEMA_RULES: ObjectRules = {

@@ -1,6 +1,6 @@
 import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
 import type { StateObject } from '../store/resource-state.ts';
-import { type Codec, checkIssues, decodeBody, mediaTypeOf, readBody } from './body.ts';
+import { type Codec, checkIssues, decodeBody, mediaTypeOf, readBody, wantsDuplicates } from './body.ts';
 import { addWarnings, type Call, isDryRun } from './call.ts';
 import { convertIn, convertOut, storedRowOf } from './conversions.ts';
 import { type PatchFunctions, parsePatch } from './patcher.ts';
@@ -55,11 +55,11 @@ export async function patchObject(dependencies: WriteDependencies, call: Call): 
   const patch = parsePatch(await dependencies.loadPatches(), mediaTypeOf(call.request), body);
   const written = await dependencies.registry.update(targetOf(call), {
     isConditional: false,
-    change: async (current) => {
+    change: (current) => {
       const shown = (convertOut(call.row)?.(current) ?? current) as AnyObject;
       const before = { metadata: { ...shown.metadata } };
       const patched = patch.apply(shown, call.row) as AnyObject;
-      const object = await redecode(dependencies.codec, call, patched);
+      const object = redecode(dependencies.codec, call, patched);
       checkPatched(call, object, before);
       return (convertIn(call.row)?.(object) ?? object) as AnyObject;
     },
@@ -92,7 +92,7 @@ export async function readObject(
   const body = await readBody(call.request);
   if (body.length === 0) throw badRequest('EOF');
   const apiVersion = formatApiVersion(expected);
-  const type = { apiVersion, kind: expected.kind };
+  const type = { apiVersion, kind: expected.kind, reportDuplicates: wantsDuplicates(call.info.query) };
   const { object, issues } = await decodeBody(codec, body, mediaTypeOf(call.request), type);
   if (
     (object.kind && object.kind !== expected.kind) ||
@@ -136,9 +136,9 @@ function checkPreconditions(row: ResourceRow, object: AnyObject, current: AnyObj
   }
 }
 
-async function redecode(codec: Codec, call: Call, patched: AnyObject): Promise<AnyObject> {
+function redecode(codec: Codec, call: Call, patched: AnyObject): AnyObject {
   const { row } = call;
-  const { object, issues } = await codec.decodeJson(JSON.stringify(patched), formatApiVersion(row), row.kind);
+  const { object, issues } = codec.decodeValue(patched, formatApiVersion(row), row.kind);
   addWarnings(call.response, checkIssues(issues, call.info.query));
   return object as AnyObject;
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type Logger, SILENT_LOGGER } from '../../base/log.ts';
 import type { ApiClient } from '../../api/client.ts';
 import { type Change, Informer } from '../../api/informer.ts';
@@ -35,6 +36,8 @@ export class ClusterCache {
     this.#client = client;
     this.#signal = options.signal;
     this.#log = options.log ?? SILENT_LOGGER;
+    // One listener for each collection and request.
+    setMaxListeners(0, options.signal);
     this.view = new StoreView(this.#stores);
   }
 

@@ -1,7 +1,19 @@
 import { TkadmError } from '../../base/errors.ts';
 import { createBootstrapSigner, createTokenCleaner } from './bootstrap-token.ts';
 import { createCsrApprover, createCsrCleaner, createCsrSigner } from './certificate-signing.ts';
+import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
+import { createCronJobController } from './cron-job.ts';
+import { createDisruptionController } from './disruption.ts';
+import { createJobController } from './job.ts';
+import { createPodGarbageCollector } from './pod-gc.ts';
+import { createReplicationController } from './replication-controller.ts';
+import { createResourceQuotaController } from './resource-quota.ts';
+import { createServiceAccountTokenController } from './service-account-token.ts';
+import { createStatefulSetController } from './stateful-set.ts';
+import { createTtlAfterFinished } from './ttl-after-finished.ts';
+import { createVolumeBinder } from './volume-binder.ts';
+import { createClaimProtection, createVolumeProtection } from './volume-protection.ts';
 import { createDaemonSetController } from './daemon-set.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
@@ -88,6 +100,67 @@ export const CONTROLLERS: readonly ControllerRow[] = [
     isDefault: true,
     create: createEndpointSliceController,
   },
+  { name: 'job-controller', aliases: ['job'], isDefault: true, create: createJobController },
+  { name: 'cronjob-controller', aliases: ['cronjob'], isDefault: true, create: createCronJobController },
+  { name: 'statefulset-controller', aliases: ['statefulset'], isDefault: true, create: createStatefulSetController },
+  {
+    name: 'replicationcontroller-controller',
+    aliases: ['replicationcontroller'],
+    isDefault: true,
+    create: createReplicationController,
+  },
+  { name: 'disruption-controller', aliases: ['disruption'], isDefault: true, create: createDisruptionController },
+  {
+    name: 'resourcequota-controller',
+    aliases: ['resourcequota'],
+    isDefault: true,
+    create: createResourceQuotaController,
+  },
+  {
+    name: 'pod-garbage-collector-controller',
+    aliases: ['podgc'],
+    isDefault: true,
+    create: ({ terminatedPodThreshold }) => createPodGarbageCollector(terminatedPodThreshold),
+  },
+  {
+    name: 'serviceaccount-token-controller',
+    aliases: ['serviceaccount-token'],
+    isDefault: true,
+    create: ({ serviceAccountKeyPem, rootCaPem }) =>
+      serviceAccountKeyPem
+        ? createServiceAccountTokenController({ keyPem: serviceAccountKeyPem, rootCaPem })
+        : undefined,
+  },
+  {
+    name: 'clusterrole-aggregation-controller',
+    aliases: ['clusterrole-aggregation'],
+    isDefault: true,
+    create: createClusterRoleAggregation,
+  },
+  {
+    name: 'ttl-after-finished-controller',
+    aliases: ['ttl-after-finished'],
+    isDefault: true,
+    create: createTtlAfterFinished,
+  },
+  {
+    name: 'persistentvolumeclaim-protection-controller',
+    aliases: ['pvc-protection'],
+    isDefault: true,
+    create: createClaimProtection,
+  },
+  {
+    name: 'persistentvolume-protection-controller',
+    aliases: ['pv-protection'],
+    isDefault: true,
+    create: createVolumeProtection,
+  },
+  {
+    name: 'persistentvolume-binder-controller',
+    aliases: ['persistentvolume-binder'],
+    isDefault: true,
+    create: createVolumeBinder,
+  },
   { name: 'namespace-controller', aliases: ['namespace'], isDefault: true, create: createNamespaceController },
   {
     name: 'garbage-collector-controller',
@@ -101,6 +174,12 @@ export const CONTROLLERS: readonly ControllerRow[] = [
 export const UNSUPPORTED_CONTROLLERS: readonly string[] = [
   'horizontal-pod-autoscaler-controller',
   'horizontalpodautoscaling',
+  'endpointslice-mirroring-controller',
+  'endpointslicemirroring',
+  'ttl-controller',
+  'ttl',
+  'service-cidr-controller',
+  'validatingadmissionpolicy-status-controller',
   'persistentvolume-attach-detach-controller',
   'attachdetach',
   'persistentvolume-expander-controller',

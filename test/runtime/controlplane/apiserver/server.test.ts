@@ -1,10 +1,5 @@
 import t from 'tap';
-import {
-  type ApiClient,
-  type ApiError,
-  isApiError,
-  type WatchEvent,
-} from '../../../../runtime/api/client.ts';
+import type { ApiClient, WatchEvent } from '../../../../runtime/api/client.ts';
 import {
   CONFIG_MAPS,
   NAMESPACES,

@@ -18,7 +18,8 @@ import type { Authorizer, UserInfo } from '../../../../runtime/controlplane/auth
 import { MemoryReader } from '../memory-reader.ts';
 
 const ISSUER = 'https://kubernetes.default.svc.cluster.local';
-const NOW = new Date();
+/** A little ahead: certificates that openssl makes during the run are valid by then. */
+const NOW = new Date(Date.now() + 60_000);
 const UNAUTHORIZED = { code: 401, message: 'Unauthorized' };
 
 function options(more: Partial<AuthenticatorOptions> = {}): AuthenticatorOptions {
