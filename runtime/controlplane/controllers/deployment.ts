@@ -119,7 +119,9 @@ function planStep(state: State): Step {
     return { actions: [...actions, ...cleanup], notice: pauseNotice };
   }
   if (deployment.spec?.strategy?.type === 'Recreate') {
-    const running = new Map(old.filter((entry) => (entry.spec?.replicas ?? 1) > 0).map((entry) => [entry, 0]));
+    const running = new Map(
+      old.filter((entry) => (entry.spec?.replicas ?? 1) > 0).map((entry) => [entry, 0]),
+    );
     if (running.size > 0) return { actions: formatPlan(state, running), notice: pauseNotice };
     if (hasOldPods(state)) return { notice: pauseNotice };
   }
@@ -190,7 +192,9 @@ function planRevision({ deployment, old }: State, newReplicaSet: ReplicaSet): St
 
 function planRevisionAnnotation(deployment: Deployment, revision: number): Action[] {
   if (deployment.metadata?.annotations?.[REVISION] === String(revision)) return [];
-  return [mergePatch(DEPLOYMENTS, deployment, { metadata: { annotations: { [REVISION]: String(revision) } } })];
+  return [
+    mergePatch(DEPLOYMENTS, deployment, { metadata: { annotations: { [REVISION]: String(revision) } } }),
+  ];
 }
 
 function planRolling(state: State, newReplicaSet: ReplicaSet): Step {
@@ -237,7 +241,9 @@ function formatPlan({ deployment }: State, plan: ScalePlan): Action[] {
     const message = `Scaled ${direction} replica set ${name} from ${before} to ${replicas}`;
     return [
       update(REPLICA_SETS, changed),
-      ...(before === replicas ? [] : [event(DEPLOYMENTS, deployment, 'Normal', 'ScalingReplicaSet', message)]),
+      ...(before === replicas
+        ? []
+        : [event(DEPLOYMENTS, deployment, 'Normal', 'ScalingReplicaSet', message)]),
     ];
   });
 }

@@ -13,7 +13,8 @@ const NAME = 'kube-controller-manager';
 
 async function main(): Promise<void> {
   const flags = parseFlags(FLAGS, process.argv.slice(2));
-  if (flags.help) return void process.stdout.write(`Usage:\n  ${NAME} [flags]\n\nFlags:\n${formatFlagHelp(FLAGS)}`);
+  if (flags.help)
+    return void process.stdout.write(`Usage:\n  ${NAME} [flags]\n\nFlags:\n${formatFlagHelp(FLAGS)}`);
   if (flags.version) return void process.stdout.write(`Kubernetes ${KUBERNETES_VERSION}\n`);
   const now = () => new Date();
   const log = createLogger({

@@ -45,7 +45,6 @@ export class WorkQueue implements AsyncIterable<string> {
       },
       Math.min(delayMs, 2 ** 31 - 1),
     );
-    timer.unref();
     this.#timers.set(key, { timer, dueMs });
   }
 

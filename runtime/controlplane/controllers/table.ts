@@ -4,28 +4,28 @@ import { createCsrApprover, createCsrCleaner, createCsrSigner } from './certific
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
 import { createCronJobController } from './cron-job.ts';
-import { createDisruptionController } from './disruption.ts';
-import { createJobController } from './job.ts';
-import { createPodGarbageCollector } from './pod-gc.ts';
-import { createReplicationController } from './replication-controller.ts';
-import { createResourceQuotaController } from './resource-quota.ts';
-import { createServiceAccountTokenController } from './service-account-token.ts';
-import { createStatefulSetController } from './stateful-set.ts';
-import { createTtlAfterFinished } from './ttl-after-finished.ts';
-import { createVolumeBinder } from './volume-binder.ts';
-import { createClaimProtection, createVolumeProtection } from './volume-protection.ts';
 import { createDaemonSetController } from './daemon-set.ts';
 import { createDeploymentController } from './deployment.ts';
+import { createDisruptionController } from './disruption.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
 import { createEndpointsController } from './endpoints.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
+import { createJobController } from './job.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeIpamController } from './node-ipam.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
+import { createPodGarbageCollector } from './pod-gc.ts';
 import { createReplicaSetController } from './replica-set.ts';
+import { createReplicationController } from './replication-controller.ts';
+import { createResourceQuotaController } from './resource-quota.ts';
 import { createRootCaPublisher, createServiceAccountController } from './service-account.ts';
+import { createServiceAccountTokenController } from './service-account-token.ts';
 import type { ControllerSettings } from './settings.ts';
+import { createStatefulSetController } from './stateful-set.ts';
 import { createTaintEvictionController } from './taint-eviction.ts';
+import { createTtlAfterFinished } from './ttl-after-finished.ts';
+import { createVolumeBinder } from './volume-binder.ts';
+import { createClaimProtection, createVolumeProtection } from './volume-protection.ts';
 
 /** One entry of `--controllers`. */
 export interface ControllerRow {
@@ -89,10 +89,30 @@ export const CONTROLLERS: readonly ControllerRow[] = [
     isDefault: false,
     create: createBootstrapSigner,
   },
-  { name: 'token-cleaner-controller', aliases: ['tokencleaner'], isDefault: false, create: createTokenCleaner },
-  { name: 'deployment-controller', aliases: ['deployment'], isDefault: true, create: createDeploymentController },
-  { name: 'replicaset-controller', aliases: ['replicaset'], isDefault: true, create: createReplicaSetController },
-  { name: 'daemonset-controller', aliases: ['daemonset'], isDefault: true, create: createDaemonSetController },
+  {
+    name: 'token-cleaner-controller',
+    aliases: ['tokencleaner'],
+    isDefault: false,
+    create: createTokenCleaner,
+  },
+  {
+    name: 'deployment-controller',
+    aliases: ['deployment'],
+    isDefault: true,
+    create: createDeploymentController,
+  },
+  {
+    name: 'replicaset-controller',
+    aliases: ['replicaset'],
+    isDefault: true,
+    create: createReplicaSetController,
+  },
+  {
+    name: 'daemonset-controller',
+    aliases: ['daemonset'],
+    isDefault: true,
+    create: createDaemonSetController,
+  },
   { name: 'endpoints-controller', aliases: ['endpoint'], isDefault: true, create: createEndpointsController },
   {
     name: 'endpointslice-controller',
@@ -102,14 +122,24 @@ export const CONTROLLERS: readonly ControllerRow[] = [
   },
   { name: 'job-controller', aliases: ['job'], isDefault: true, create: createJobController },
   { name: 'cronjob-controller', aliases: ['cronjob'], isDefault: true, create: createCronJobController },
-  { name: 'statefulset-controller', aliases: ['statefulset'], isDefault: true, create: createStatefulSetController },
+  {
+    name: 'statefulset-controller',
+    aliases: ['statefulset'],
+    isDefault: true,
+    create: createStatefulSetController,
+  },
   {
     name: 'replicationcontroller-controller',
     aliases: ['replicationcontroller'],
     isDefault: true,
     create: createReplicationController,
   },
-  { name: 'disruption-controller', aliases: ['disruption'], isDefault: true, create: createDisruptionController },
+  {
+    name: 'disruption-controller',
+    aliases: ['disruption'],
+    isDefault: true,
+    create: createDisruptionController,
+  },
   {
     name: 'resourcequota-controller',
     aliases: ['resourcequota'],
@@ -161,7 +191,12 @@ export const CONTROLLERS: readonly ControllerRow[] = [
     isDefault: true,
     create: createVolumeBinder,
   },
-  { name: 'namespace-controller', aliases: ['namespace'], isDefault: true, create: createNamespaceController },
+  {
+    name: 'namespace-controller',
+    aliases: ['namespace'],
+    isDefault: true,
+    create: createNamespaceController,
+  },
   {
     name: 'garbage-collector-controller',
     aliases: ['garbagecollector'],

@@ -20,7 +20,13 @@ export function createClaimProtection(): Controller {
     ],
     reconcile(key, { view }): ReconcileResult {
       const claim = view.get(PERSISTENT_VOLUME_CLAIMS, key);
-      const { namespace = '', name = '', resourceVersion, finalizers = [], deletionTimestamp } = claim?.metadata ?? {};
+      const {
+        namespace = '',
+        name = '',
+        resourceVersion,
+        finalizers = [],
+        deletionTimestamp,
+      } = claim?.metadata ?? {};
       if (!claim) return SETTLED;
       const has = finalizers.includes(CLAIM_FINALIZER);
       const isUsed = () =>
@@ -47,7 +53,8 @@ export function createVolumeProtection(): Controller {
       if (!volume) return SETTLED;
       const { resourceVersion, finalizers = [], deletionTimestamp } = volume.metadata ?? {};
       const has = finalizers.includes(VOLUME_FINALIZER);
-      if (has === !deletionTimestamp || (deletionTimestamp && volume.status?.phase === 'Bound')) return SETTLED;
+      if (has === !deletionTimestamp || (deletionTimestamp && volume.status?.phase === 'Bound'))
+        return SETTLED;
       const next = deletionTimestamp
         ? finalizers.filter((entry) => entry !== VOLUME_FINALIZER)
         : [...finalizers, VOLUME_FINALIZER];
