@@ -1,7 +1,7 @@
 import type { Deployment, ReplicaSet } from 'kubernetes-types/apps/v1.d.ts';
 import { isApiError } from '../../api/client.ts';
 import { DEPLOYMENTS, PODS, REPLICA_SETS } from '../../api/kinds.ts';
-import { type Action, create, event, mergePatch, remove, update, updateStatus } from '../component/action.ts';
+import { type Action, create, event, remove, update, updateStatus } from '../component/action.ts';
 import { byAge, controllerOf, isPodTerminal, isSameJson } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
 import { claimObjects } from './adoption.ts';
@@ -97,8 +97,10 @@ export function reconcileDeployment(key: string, context: ReconcileContext): Rec
   const statusActions = isSameJson(status, deployment.status)
     ? []
     : [updateStatus(DEPLOYMENTS, { ...deployment, status })];
+  // One write of the Deployment at a time: the status now brings the next look, which writes the rest.
+  const last = statusActions.length > 0 ? [] : (step.last ?? []);
   return {
-    actions: [...claim.actions, ...(step.actions ?? []), ...statusActions, ...(step.last ?? [])],
+    actions: [...claim.actions, ...(step.actions ?? []), ...statusActions, ...last],
     requeueAfterMs: nextDeadlineMs(deployment, status, context.now),
   };
 }
@@ -192,9 +194,9 @@ function planRevision({ deployment, old }: State, newReplicaSet: ReplicaSet): St
 
 function planRevisionAnnotation(deployment: Deployment, revision: number): Action[] {
   if (deployment.metadata?.annotations?.[REVISION] === String(revision)) return [];
-  return [
-    mergePatch(DEPLOYMENTS, deployment, { metadata: { annotations: { [REVISION]: String(revision) } } }),
-  ];
+  const annotations = { ...deployment.metadata?.annotations, [REVISION]: String(revision) };
+  const annotated = { ...deployment, metadata: { ...deployment.metadata, annotations } };
+  return [update(DEPLOYMENTS, annotated)];
 }
 
 function planRolling(state: State, newReplicaSet: ReplicaSet): Step {

@@ -24,7 +24,13 @@ async function main(): Promise<void> {
     now,
   });
   const rows = selectControllers(flags.controllers);
-  const manager = new ControllerManager({ rows, settings: await loadSettings(flags), now, log });
+  const manager = new ControllerManager({
+    rows,
+    settings: await loadSettings(flags),
+    usesServiceAccounts: flags['use-service-account-credentials'],
+    now,
+    log,
+  });
   const end = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => end.abort());
   await runComponent({
