@@ -72,7 +72,7 @@ function completeInit(fields: DocumentFields, machine: MachineDefaults): InitCon
   return {
     kind: 'InitConfiguration',
     ...common(raw, tkadm),
-    nodeRegistration: completeNode(raw, { machine, taints: [CONTROL_PLANE_TAINT] }),
+    nodeRegistration: completeNode(raw, { machine, taints: controlPlaneTaints(tkadm) }),
     localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine),
     bootstrapTokens: (raw.bootstrapTokens ?? [{}]).map(completeToken),
     ...pick(raw, 'certificateKey'),
@@ -84,6 +84,11 @@ function completeInit(fields: DocumentFields, machine: MachineDefaults): InitCon
       kubeProxy: fields.KubeProxyConfiguration !== undefined,
     },
   };
+}
+
+/** The embedded engine serves small clusters, whose control plane runs the users' pods too; kubeadm's does not. */
+function controlPlaneTaints({ engine }: TkadmConfiguration): readonly Taint[] {
+  return engine === 'embedded' ? [] : [CONTROL_PLANE_TAINT];
 }
 
 function completeJoin(fields: DocumentFields, machine: MachineDefaults): JoinConfig {

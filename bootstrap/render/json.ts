@@ -8,7 +8,7 @@ export function createJsonRenderer({ write }: RendererOptions): Renderer {
   return {
     emit: (event) => print(withoutContent(event)),
     async finish(result) {
-      print({ type: 'result', ok: result.isOk, ...result.data });
+      if (result.isOk) print({ type: 'result', ok: result.isOk, ...result.data });
     },
   };
 }

@@ -1,7 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../base/log.ts';
-import { criErrorCode, type CriClient } from '../cri/client.ts';
+import { type CriClient, criErrorCode } from '../cri/client.ts';
 import type { RuntimeReader } from './runtime-state.ts';
 import { tearDownVolumes } from './volumes/volumes.ts';
 

@@ -111,6 +111,7 @@ export const ERRORS = {
   DISCOVERY_CLOCK: 'discovery',
   PREFLIGHT_FAILED: 'preflight',
   NOT_ROOT: 'preflight',
+  NO_ADDRESS: 'preflight',
   CONFIG_INVALID: 'usage',
   CONFIG_FLAGS_MIXED: 'usage',
   TOKEN_NOT_FOUND: 'cluster',

@@ -23,6 +23,8 @@ export interface StreamsOptions {
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
   readonly log: LogWriter | undefined;
+  /** The log could not be written (full disk): the container goes on without those lines. */
+  readonly onLogError: (error: Error) => void;
 }
 
 interface Session {
@@ -85,10 +87,10 @@ export class ContainerStreams {
   }
 
   async #pump(name: StreamName, source: Readable): Promise<void> {
-    const { log } = this.#options;
+    const { log, onLogError } = this.#options;
     try {
       for await (const chunk of source as AsyncIterable<Buffer>) {
-        await log?.write(name, chunk);
+        await log?.write(name, chunk).catch(onLogError);
         for (const session of this.#sessions) this.#forward(session, name, chunk);
       }
     } catch (error) {
@@ -96,7 +98,7 @@ export class ContainerStreams {
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'EIO' && code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
     } finally {
-      await log?.flush(name);
+      await log?.flush(name).catch(onLogError);
       for (const session of this.#sessions) session[name]?.end();
     }
   }

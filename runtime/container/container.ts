@@ -76,6 +76,8 @@ export class Container {
         stdin,
         stdinOnce,
         log: this.#logWriter,
+        onLogError: (error) =>
+          this.#context.log.warn('log not written', { id: this.#state.id, error: error.message }),
       });
     }
     this.#watcher = watch(this.directory, (_event, name) => {
@@ -194,7 +196,7 @@ export class Container {
     }
     timeout.abort();
     this.release();
-    await this.#logWriter?.close();
+    await this.#logWriter?.close().catch(() => {});
     this.#update({
       finishedAt: latest(finishedAt.toISOString(), this.#state.startedAt),
       exitCode: code,

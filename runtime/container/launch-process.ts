@@ -11,6 +11,11 @@ import { CAPABILITIES, capabilityMask } from './capabilities.ts';
 import type { Libc } from './libc.ts';
 import type { OciProcess } from './oci-spec.ts';
 
+/** fcntl(2) commands. */
+const F_SETFD = 2;
+const F_GETFL = 3;
+const F_SETFL = 4;
+
 /** Resource numbers of setrlimit(2). */
 const RLIMITS: Readonly<Record<string, number>> = {
   RLIMIT_CPU: 0,
@@ -56,7 +61,9 @@ export function prepareStreams(libc: Libc, hasStdin: boolean, uid: number): void
     closeSync(fd);
   }
   for (const fd of [0, 1, 2]) {
-    libc.fcntl(fd, 2, 0);
+    libc.fcntl(fd, F_SETFD, 0);
+    // libuv may have made the stream non-blocking, which few programs expect: a full pipe would be an error.
+    libc.fcntl(fd, F_SETFL, libc.fcntl(fd, F_GETFL, 0) & ~fs.O_NONBLOCK);
     // A non-root process reopens /dev/stdout by path, which asks for permission on the pipe.
     if (uid !== 0 && (fd !== 0 || hasStdin)) fchownSync(fd, uid, -1 >>> 0);
   }

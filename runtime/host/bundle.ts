@@ -168,7 +168,7 @@ async function copyPrograms(rootfs: string, sources: BundleSources): Promise<voi
     await cp(join(sources.nodeModulesDir, name), join(target, 'node_modules', name), {
       recursive: true,
       dereference: true,
-      filter: (path) => !/\/(doc|src|dict|test|tests|deps|dependencies|benchmark)$/.test(path),
+      filter: (path) => !/\/(doc|dict|test|tests|dependencies|benchmark)$/.test(path),
     });
   }
   for (const program of IMAGE_PROGRAMS) {

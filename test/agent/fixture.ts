@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { runAgent } from '../../runtime/agent/agent.ts';
 import { AGENT_FLAGS } from '../../runtime/agent/options.ts';
+import { listMounts, unmount } from '../../runtime/agent/volumes/mounts.ts';
 import { parseFlags } from '../../runtime/base/flags.ts';
 import { createLogger, SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { sleep } from '../../runtime/base/time.ts';
@@ -86,12 +87,12 @@ ${options.config ?? ''}
         containerLogsDir: join(directory, 'containers'),
         hasRoutes: false,
       });
-      running.catch((error: unknown) => console.error(error));
       await sleep(0);
     },
     async close() {
       await fixture.stopAgent();
       await cri.close();
+      for (const path of await listMounts(directory)) await unmount(path);
       removeEmptyCgroups();
       rmSync(directory, { recursive: true, force: true });
     },

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { createLogger, SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { type CriClient, createCriClient } from '../../runtime/cri/client.ts';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../../runtime/cri/create-runtime.ts';
+import type { CriRequestInit } from '../../runtime/cri/rpcs.ts';
 import { addSingleLayerImage } from '../../runtime/image/builtin-images.ts';
 import { buildProgram } from '../container/fixture.ts';
 
@@ -22,6 +23,7 @@ const APPLETS = [
   'cat',
   'echo',
   'true',
+  'wc',
   'id',
   'ls',
   'hostname',
@@ -146,4 +148,44 @@ function removeCgroups(parent: string): void {
     '-c',
     `for d in /sys/fs/cgroup${parent} /sys/fs/cgroup/*${parent}; do [ -d "$d" ] && find "$d" -depth -type d -exec rmdir {} + ; done; true`,
   ]);
+}
+
+/** Runs a sandbox with the host's network: its id. */
+export async function runHostPod(fixture: CriFixture, name = 'pod'): Promise<string> {
+  const { podSandboxId } = await fixture.client.runPodSandbox({ config: hostPodConfig(fixture, name) });
+  return podSandboxId;
+}
+
+export function hostPodConfig(fixture: CriFixture, name = 'pod') {
+  return {
+    metadata: { name, uid: `uid-${name}`, namespace: 'default', attempt: 0 },
+    logDirectory: join(fixture.directory, 'logs', name),
+    labels: { app: name },
+    annotations: { note: 'kept' },
+    linux: {
+      cgroupParent: fixture.cgroupParent,
+      securityContext: { namespaceOptions: { network: 'NODE', pid: 'CONTAINER' } },
+    },
+  } as const satisfies CriRequestInit<'runPodSandbox'>['config'];
+}
+
+/** Creates and starts a container of the image busybox: its id. */
+export async function runContainer(
+  fixture: CriFixture,
+  podSandboxId: string,
+  config: CriRequestInit<'createContainer'>['config'],
+): Promise<string> {
+  const { containerId } = await fixture.client.createContainer({
+    podSandboxId,
+    config: {
+      metadata: { name: 'c' },
+      image: { image: 'busybox' },
+      logPath: 'c/0.log',
+      linux: { securityContext: { namespaceOptions: { network: 'NODE', pid: 'CONTAINER' } } },
+      ...config,
+    },
+    sandboxConfig: hostPodConfig(fixture),
+  });
+  await fixture.client.startContainer({ containerId });
+  return containerId;
 }

@@ -1,7 +1,8 @@
-import { type Logger, SILENT_LOGGER } from '../../base/log.ts';
+import { setMaxListeners } from 'node:events';
 import type { ApiClient } from '../../api/client.ts';
 import { type Change, Informer } from '../../api/informer.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
+import { type Logger, SILENT_LOGGER } from '../../base/log.ts';
 import { kindKey, ObjectStore, StoreView } from './view.ts';
 
 export interface ClusterCacheOptions {
@@ -35,6 +36,8 @@ export class ClusterCache {
     this.#client = client;
     this.#signal = options.signal;
     this.#log = options.log ?? SILENT_LOGGER;
+    // One listener for each collection and request.
+    setMaxListeners(0, options.signal);
     this.view = new StoreView(this.#stores);
   }
 

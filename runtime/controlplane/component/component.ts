@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
 import { ApiClient, isApiError } from '../../api/client.ts';
 import { loadClientConfig, loadInClusterConfig } from '../../api/kubeconfig.ts';
@@ -80,7 +81,9 @@ async function leadWhile(options: ComponentOptions, client: ApiClient, stop: Abo
   await acquireLeadership(election);
   log.info(`Leading with lease ${election.namespace}/${election.name}`);
   const term = new AbortController();
-  const work = options.lead(client, AbortSignal.any([stop, term.signal]));
+  const working = AbortSignal.any([stop, term.signal]);
+  setMaxListeners(0, working);
+  const work = options.lead(client, working);
   const end = await Promise.race([keepLeadership(election), work.then(() => 'ended' as const)]);
   term.abort();
   await work.catch((error) => {

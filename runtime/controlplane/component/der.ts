@@ -1,7 +1,9 @@
-import { asn1, util } from 'node-forge';
+import forge from 'node-forge';
 
 /** ASN.1 values as node-forge has them; these helpers name the few forms that certificates need. */
-export type Asn1 = asn1.Asn1;
+export type Asn1 = forge.asn1.Asn1;
+
+const { asn1, util } = forge;
 
 const { UNIVERSAL, CONTEXT_SPECIFIC } = asn1.Class;
 
@@ -35,12 +37,7 @@ export function octetString(bytes: Uint8Array): Asn1 {
 }
 
 export function bitString(bytes: Uint8Array, unusedBits = 0): Asn1 {
-  return asn1.create(
-    UNIVERSAL,
-    asn1.Type.BITSTRING,
-    false,
-    String.fromCharCode(unusedBits) + binary(bytes),
-  );
+  return asn1.create(UNIVERSAL, asn1.Type.BITSTRING, false, String.fromCharCode(unusedBits) + binary(bytes));
 }
 
 export function utf8String(text: string): Asn1 {
@@ -49,12 +46,12 @@ export function utf8String(text: string): Asn1 {
 
 /** Explicit [n] around the items. */
 export function context(tag: number, items: readonly Asn1[]): Asn1 {
-  return asn1.create(CONTEXT_SPECIFIC, tag as asn1.Type, true, [...items]);
+  return asn1.create(CONTEXT_SPECIFIC, tag as forge.asn1.Type, true, [...items]);
 }
 
 /** Implicit [n] of primitive bytes. */
 export function contextBytes(tag: number, bytes: Uint8Array): Asn1 {
-  return asn1.create(CONTEXT_SPECIFIC, tag as asn1.Type, false, binary(bytes));
+  return asn1.create(CONTEXT_SPECIFIC, tag as forge.asn1.Type, false, binary(bytes));
 }
 
 /** UTCTime before 2050, GeneralizedTime from then on (RFC 5280 §4.1.2.5). */
@@ -95,7 +92,10 @@ export function partsOf(value: Asn1): Asn1[] {
 }
 
 export function toPem(label: string, bytes: Uint8Array): string {
-  const lines = Buffer.from(bytes).toString('base64').match(/.{1,64}/g) ?? [];
+  const lines =
+    Buffer.from(bytes)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 

@@ -1,5 +1,5 @@
 import { createPublicKey, verify } from 'node:crypto';
-import { asn1 } from 'node-forge';
+import forge from 'node-forge';
 import { TkadmError } from '../../base/errors.ts';
 import * as der from '../component/der.ts';
 
@@ -61,7 +61,7 @@ export function parseCertificateRequest(pem: string): ParsedRequest {
 
 /** The text of an OBJECT IDENTIFIER. */
 export function oidOf(value: der.Asn1): string {
-  return asn1.derToOid(value.value as string);
+  return forge.asn1.derToOid(value.value as string);
 }
 
 function parseInfo(info: der.Asn1): ParsedRequest {

@@ -51,7 +51,7 @@ export function planRevisions<T extends Revisioned>(kind: Kind<T>, owner: T, vie
   return { hash, current, revisions, actions: [...claim.actions, ...raise] };
 }
 
-/** Deletes the oldest revisions beyond `revisionHistoryLimit` that no pod has. */
+/** Deletes the oldest revisions beyond `revisionHistoryLimit` that no pod has; pods name them by hash or by name. */
 export function planHistoryCleanup<T extends Revisioned>(
   owner: T,
   history: RevisionHistory,
@@ -59,7 +59,9 @@ export function planHistoryCleanup<T extends Revisioned>(
 ): Action[] {
   const unused = history.revisions.filter(
     (revision) =>
-      revision !== history.current && !usedHashes.has(revision.metadata?.labels?.[REVISION_HASH_LABEL] ?? ''),
+      revision !== history.current &&
+      !usedHashes.has(revision.metadata?.labels?.[REVISION_HASH_LABEL] ?? '') &&
+      !usedHashes.has(revision.metadata?.name ?? ''),
   );
   const surplus = unused.length - (owner.spec?.revisionHistoryLimit ?? 10);
   return unused.slice(0, Math.max(0, surplus)).map((revision) => remove(CONTROLLER_REVISIONS, revision));

@@ -1,0 +1,28 @@
+import type { KubeObject } from '../../runtime/api/kinds.ts';
+import { buildCoreDnsObjects } from '../addons/coredns.ts';
+import { buildKubeProxyObjects } from '../addons/kube-proxy.ts';
+import type { Action } from '../workflow/action.ts';
+import type { Phase } from '../workflow/phase.ts';
+import type { InitContext } from './init-context.ts';
+
+/** Cluster DNS and the service proxy. */
+export const addonPhases: readonly Phase<InitContext>[] = [
+  {
+    name: 'addon/coredns',
+    summary: 'Install DNS and the service proxy',
+    after: ['wait-control-plane'],
+    plan: async ({ config }) => (config.cluster.dns.disabled ? [] : applyAll(buildCoreDnsObjects(config))),
+  },
+  {
+    name: 'addon/kube-proxy',
+    summary: 'Install DNS and the service proxy',
+    after: ['wait-control-plane'],
+    plan: async ({ config }) =>
+      config.cluster.proxy.disabled ? [] : applyAll(buildKubeProxyObjects(config)),
+  },
+];
+
+/** Objects that a second run makes as they should be. */
+export function applyAll(objects: readonly KubeObject[]): readonly Action[] {
+  return objects.map((object) => ({ kind: 'apply-object', object, existing: 'replace' }));
+}
