@@ -204,6 +204,12 @@ function addConfigCommands(program: Command, context: CliContext): void {
     .requiredOption('--config <file>', 'the file, "-" for standard input')
     .addOption(output())
     .action(async (options) => (await load()).runConfigValidate(context, options));
+  config
+    .command('migrate')
+    .description('Print a configuration file in the present version')
+    .requiredOption('--old-config <file>', 'the file, "-" for standard input')
+    .option('--new-config <file>', 'where to write the result (default: standard output)')
+    .action(async (options) => (await load()).runConfigMigrate(context, options));
 }
 
 function addImageCommands(program: Command, context: CliContext): void {

@@ -47,13 +47,23 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   const api = clientOnce(run.kubeconfig);
   const superApi = clientOnce(run.superKubeconfig ?? run.kubeconfig);
   const initSystem = await detectInitSystem(host);
-  const tools: RunTools = { api, warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }) };
+  const tools: RunTools = {
+    api,
+    warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
+  };
   try {
     await runPhases({
       phases,
       context: run.buildContext(tools),
       perform: (action) =>
-        performAction(action, { host, initSystem, signal: cli.signal, api, superApi, bundleSources: bundleSources(cli) }),
+        performAction(action, {
+          host,
+          initSystem,
+          signal: cli.signal,
+          api,
+          superApi,
+          bundleSources: bundleSources(cli),
+        }),
       emit: renderer.emit,
       signal: cli.signal,
       skip: run.skip,

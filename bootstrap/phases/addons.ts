@@ -17,7 +17,8 @@ export const addonPhases: readonly Phase<InitContext>[] = [
     name: 'addon/kube-proxy',
     summary: 'Install DNS and the service proxy',
     after: ['wait-control-plane'],
-    plan: async ({ config }) => (config.cluster.proxy.disabled ? [] : applyAll(buildKubeProxyObjects(config))),
+    plan: async ({ config }) =>
+      config.cluster.proxy.disabled ? [] : applyAll(buildKubeProxyObjects(config)),
   },
 ];
 

@@ -1,6 +1,11 @@
 import { readHostFacts } from '../../templates/input.ts';
 import { KUBECONFIGS, planKubeconfig } from '../../templates/kubeconfig.ts';
-import { hasLocalEtcd, MANIFESTS, manifestPath, renderManifest } from '../../templates/manifests/manifests.ts';
+import {
+  hasLocalEtcd,
+  MANIFESTS,
+  manifestPath,
+  renderManifest,
+} from '../../templates/manifests/manifests.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { readCaBundle } from './files.ts';
 import { type InitContext, pkiContext } from './init-context.ts';
@@ -35,6 +40,8 @@ export const CONTROL_PLANE_PHASES: readonly Phase<InitContext>[] = MANIFESTS.map
     const { certificatesDir } = config.cluster;
     const content = renderManifest(row, config, await readHostFacts(host, { certificatesDir, env }));
     const path = manifestPath(row);
-    return (await host.readFile(path)) === content ? [] : [{ kind: 'write-file', path, mode: 0o600, content }];
+    return (await host.readFile(path)) === content
+      ? []
+      : [{ kind: 'write-file', path, mode: 0o600, content }];
   },
 }));

@@ -37,7 +37,8 @@ export function claimObjects<O extends KubeObject, T extends KubeObject>(
   }
   if (deletionTimestamp) return { owned, actions };
   for (const object of view.orphans(kind, namespace)) {
-    if (object.metadata?.deletionTimestamp || !matchesLabelSelector(selector, object.metadata?.labels)) continue;
+    if (object.metadata?.deletionTimestamp || !matchesLabelSelector(selector, object.metadata?.labels))
+      continue;
     if (canAdopt && !canAdopt(object)) continue;
     const references = [
       ...(object.metadata?.ownerReferences ?? []),

@@ -1,17 +1,28 @@
 import type { Job, JobCondition, JobStatus } from 'kubernetes-types/batch/v1.d.ts';
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { JOBS, PODS } from '../../api/kinds.ts';
-import { type Action, create, event, mergePatch, parallel, remove, updateStatus } from '../component/action.ts';
+import {
+  type Action,
+  create,
+  event,
+  mergePatch,
+  parallel,
+  remove,
+  updateStatus,
+} from '../component/action.ts';
 import {
   buildControllerReference,
+  controllerOf,
   formatTime,
   isPodActive,
   isPodReady,
   isPodTerminal,
   isSameJson,
+  splitKey,
   timeMs,
 } from '../component/objects.ts';
 import { isEmptySelector } from '../component/selectors.ts';
+import type { View } from '../component/view.ts';
 import { claimObjects } from './adoption.ts';
 import {
   type Controller,
@@ -59,6 +70,15 @@ function withSelector(job: Job): Job {
   return { ...job, spec: { ...spec, selector, template } };
 }
 
+/** The pods of a Job that is gone: nobody counts them any more. */
+function releaseOrphans(key: string, view: View): Action[] {
+  const { namespace, name } = splitKey(key);
+  return view
+    .inNamespace(PODS, namespace)
+    .filter((pod) => controllerOf(pod)?.kind === 'Job' && controllerOf(pod)?.name === name)
+    .flatMap(dropFinalizer);
+}
+
 /** What a Job's pods amount to. */
 interface State {
   readonly job: Job;
@@ -75,7 +95,7 @@ interface State {
 
 export function reconcileJob(key: string, { view, now }: ReconcileContext): ReconcileResult {
   const stored = view.get(JOBS, key);
-  if (!stored?.spec) return SETTLED;
+  if (!stored?.spec) return { actions: parallel(releaseOrphans(key, view)) };
   const job = withSelector(stored);
   const managedBy = (stored.spec as { managedBy?: string }).managedBy;
   if (managedBy && managedBy !== 'kubernetes.io/job-controller') return SETTLED;
@@ -229,10 +249,14 @@ function planPods(state: State, isEnding: boolean): { readonly actions: Action[]
   const left = completions === undefined ? parallelism : completions - completionCount(state);
   // A work queue that has had a success winds down: no new pods.
   const wanted =
-    completions === undefined && succeeded > 0 ? Math.min(active.length, parallelism) : Math.min(parallelism, Math.max(0, left));
+    completions === undefined && succeeded > 0
+      ? Math.min(active.length, parallelism)
+      : Math.min(parallelism, Math.max(0, left));
   const surplus = active.length - wanted;
   if (surplus > 0) {
-    const victims = [...active].sort((a, b) => Number(isPodReady(a)) - Number(isPodReady(b))).slice(0, surplus);
+    const victims = [...active]
+      .sort((a, b) => Number(isPodReady(a)) - Number(isPodReady(b)))
+      .slice(0, surplus);
     return { actions: parallel(victims.map((pod) => remove(PODS, pod))) };
   }
   const waitMs = backoffMs(state);
@@ -268,7 +292,9 @@ function createPods(state: State, count: number): Action[] {
     return Array.from({ length: count }, () => create(PODS, pod, { announce }));
   }
   const taken = new Set([...indexes, ...active.map(indexOf)]);
-  const free = Array.from({ length: job.spec.completions ?? 0 }, (_, index) => index).filter((index) => !taken.has(index));
+  const free = Array.from({ length: job.spec.completions ?? 0 }, (_, index) => index).filter(
+    (index) => !taken.has(index),
+  );
   return free.slice(0, count).map((index) => create(PODS, withIndex(pod, job, index), { announce }));
 }
 
@@ -342,5 +368,7 @@ function dropFinalizer(pod: Pod): Action[] {
 }
 
 function hasCondition({ status }: Job, type: string): boolean {
-  return (status?.conditions ?? []).some((condition) => condition.type === type && condition.status === 'True');
+  return (status?.conditions ?? []).some(
+    (condition) => condition.type === type && condition.status === 'True',
+  );
 }

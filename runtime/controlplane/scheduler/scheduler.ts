@@ -280,9 +280,13 @@ function describePreemption(
   nodeCount: number,
 ): string {
   if (nodeCount === 0 || preemption) return '';
-  const unhelpful = [...rejections.values()].filter((reasons) => reasons.some(({ isFinal }) => isFinal)).length;
+  const unhelpful = [...rejections.values()].filter((reasons) =>
+    reasons.some(({ isFinal }) => isFinal),
+  ).length;
   const parts = [
-    ...(nodeCount > unhelpful ? [`${nodeCount - unhelpful} No preemption victims found for incoming pod`] : []),
+    ...(nodeCount > unhelpful
+      ? [`${nodeCount - unhelpful} No preemption victims found for incoming pod`]
+      : []),
     ...(unhelpful > 0 ? [`${unhelpful} Preemption is not helpful for scheduling`] : []),
   ];
   return ` preemption: 0/${nodeCount} nodes are available: ${parts.sort().join(', ')}.`;
