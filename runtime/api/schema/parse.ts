@@ -64,7 +64,7 @@ function parseField(line: string, table: string): FieldSchema {
   const words = line.trim().split(' ');
   const name = words[0]!;
   const numbers = words[1]!;
-  const isList = words[2]![0] === '[';
+  const isList = words[2]![0] === '[' || words[2] === 'bytes';
   let attributes: Attributes = {};
   for (const word of words.slice(3))
     attributes = { ...attributes, ...parseAttribute(word, isList, attributes.patchStrategies ?? []) };
