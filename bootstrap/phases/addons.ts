@@ -1,12 +1,19 @@
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import { buildCoreDnsObjects } from '../addons/coredns.ts';
 import { buildKubeProxyObjects } from '../addons/kube-proxy.ts';
+import { buildPodNetworkObjects } from '../addons/pod-network.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import type { InitContext } from './init-context.ts';
 
-/** Cluster DNS and the service proxy. */
+/** The rights of the pod network, cluster DNS and the service proxy. */
 export const addonPhases: readonly Phase<InitContext>[] = [
+  {
+    name: 'addon/pod-network',
+    summary: 'Install DNS and the service proxy',
+    after: ['wait-control-plane'],
+    plan: async () => applyAll(buildPodNetworkObjects()),
+  },
   {
     name: 'addon/coredns',
     summary: 'Install DNS and the service proxy',

@@ -168,7 +168,7 @@ export class PodWorker {
   }
 
   async #sync(): Promise<void> {
-    const { reader, prober, now } = this.#services;
+    const { prober, now } = this.#services;
     const state = await this.#read();
     this.#watchProbes(state);
     await this.#publish(state, false);
@@ -176,8 +176,7 @@ export class PodWorker {
     if (this.isDone) return this.#settle(state);
     const actions = computePodActions(this.#pod, state, prober);
     const problems = await this.#perform(actions, state);
-    const after = await reader.readPod(this.#pod.metadata.uid);
-    this.#state = after;
+    const after = await this.#read();
     this.#watchProbes(after);
     await this.#publish(after, false);
     await pruneContainers(this.#services, this.#pod, after);
