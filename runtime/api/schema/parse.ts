@@ -4,7 +4,7 @@ import type { FieldSchema, FieldType, PatchStrategy, Scalar, TypeSchema, TypeVar
  * Grammar of the tables: types are blocks apart by an empty line.
  *
  *   Header   Name ["kind"] ["atomic"] [variant]
- *   Field    two spaces, name ["!" required], numbers ("-" unknown, "2.1" in an inlined struct), type, attributes
+ *   Field    two spaces, name ["!" required | "?" a zero counts as set], numbers ("-" unknown, "2.1" in an inlined struct), type, attributes
  *   type     scalar | TypeOfThisTable | "group.v1.Type" | "[" type "]" | "{" type "}" (a map of strings to type)
  *   attribute  atomic | set | granular | map:KEY,KEY | patch=STRATEGY[:MERGE-KEY] | =JSON default
  */
@@ -71,7 +71,8 @@ function parseField(line: string, table: string): FieldSchema {
   return {
     patchStrategies: [],
     ...attributes,
-    name: name.replace('!', ''),
+    name: name.replace(/[!?]$/, ''),
+    keepsZero: /[!?]$/.test(name),
     required: name.endsWith('!'),
     numbers: numbers === '-' ? [] : numbers.split('.').map(Number),
     type: parseType(words[2]!, table),
