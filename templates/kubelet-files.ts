@@ -1,6 +1,7 @@
 import { TkadmError } from '../runtime/base/errors.ts';
 import { PATHS } from '../runtime/base/paths.ts';
 import type { NameValue } from './input.ts';
+import { applyPatches, NO_PATCHES, type PatchSet } from './patches.ts';
 import { renderYaml } from './yaml.ts';
 
 /** A file of the node agent, as an action of the workflow. */
@@ -31,6 +32,7 @@ export interface KubeletFilesInput {
   readonly nodeIp?: string | undefined;
   /** Name servers' file of this node when systemd-resolved runs. */
   readonly resolvConf?: string | undefined;
+  readonly patches?: PatchSet | undefined;
 }
 
 /** The three files below /var/lib/kubelet: config.yaml, instance-config.yaml and kubeadm-flags.env. */
@@ -41,9 +43,12 @@ export function buildKubeletFiles(input: KubeletFilesInput): readonly KubeletFil
     kind: 'KubeletConfiguration',
     containerRuntimeEndpoint: nodeRegistration.criSocket,
   };
-  const config = {
+  const shared = {
     ...kubelet,
     ...(resolvConf && kubelet['resolvConf'] === undefined ? { resolvConf } : {}),
+  };
+  const config = {
+    ...applyPatches(shared, 'kubeletconfiguration', input.patches ?? NO_PATCHES),
     ...instance,
   };
   const file = (name: string, content: string): KubeletFile => ({

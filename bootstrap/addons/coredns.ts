@@ -1,5 +1,6 @@
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import { formatImage } from '../../templates/images.ts';
+import { applyPatches, NO_PATCHES, type PatchSet } from '../../templates/patches.ts';
 import { dnsServiceAddress } from '../config/network.ts';
 import {
   clusterRole,
@@ -15,8 +16,11 @@ const NAME = 'coredns';
 const ROLE = 'system:coredns';
 const LABELS = { 'k8s-app': 'kube-dns' };
 
-/** The objects of the add-on CoreDNS; [] when the configuration leaves it out. */
-export function buildCoreDnsObjects(input: ObjectInput): readonly KubeObject[] {
+/** The objects of the add-on CoreDNS; [] when the configuration leaves it out. @throws PATCH_INVALID */
+export function buildCoreDnsObjects(
+  input: ObjectInput,
+  patches: PatchSet = NO_PATCHES,
+): readonly KubeObject[] {
   if (input.cluster.dns.disabled) return [];
   return [
     configMap({ name: NAME, namespace: KUBE_SYSTEM }, { Corefile: buildCorefile(input) }),
@@ -30,7 +34,7 @@ export function buildCoreDnsObjects(input: ObjectInput): readonly KubeObject[] {
     ]),
     clusterRoleBinding(ROLE, ROLE, [{ kind: 'ServiceAccount', name: NAME, namespace: KUBE_SYSTEM }]),
     serviceAccount(NAME, KUBE_SYSTEM),
-    buildDeployment(input),
+    applyPatches(buildDeployment(input), 'corednsdeployment', patches),
     buildService(input),
   ];
 }

@@ -40,9 +40,6 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
       `Cannot init with engine "${config.tkadm.engine}" and store "${config.tkadm.store}": only the embedded ones are there yet`,
     );
   }
-  if (config.patchesDirectory !== undefined) {
-    throw new TkadmError('UNSUPPORTED', 'Cannot apply --patches: patches of manifests are not supported yet');
-  }
   requireRoot(context);
   const initSystem = await detectInitSystem(host);
   await runCommandPhases({

@@ -1,4 +1,5 @@
 import type { KubeObject } from '../../runtime/api/kinds.ts';
+import { readPatches } from '../../templates/patches.ts';
 import { buildCoreDnsObjects } from '../addons/coredns.ts';
 import { buildKubeProxyObjects } from '../addons/kube-proxy.ts';
 import { buildPodNetworkObjects } from '../addons/pod-network.ts';
@@ -18,7 +19,8 @@ export const addonPhases: readonly Phase<InitContext>[] = [
     name: 'addon/coredns',
     summary: 'Install DNS and the service proxy',
     after: ['wait-control-plane'],
-    plan: async ({ config }) => (config.cluster.dns.disabled ? [] : applyAll(buildCoreDnsObjects(config))),
+    plan: async ({ config, host }) =>
+      applyAll(buildCoreDnsObjects(config, await readPatches(host, config.patchesDirectory))),
   },
   {
     name: 'addon/kube-proxy',

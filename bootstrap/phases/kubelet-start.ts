@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { buildKubeletFiles, type KubeletFile } from '../../templates/kubelet-files.ts';
+import { readPatches } from '../../templates/patches.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import type { InitContext } from './init-context.ts';
@@ -19,6 +20,7 @@ export const kubeletStartPhase: Phase<InitContext> = {
       hostname: hostname(),
       isWorker: false,
       nodeIp: config.localAPIEndpoint.advertiseAddress,
+      patches: await readPatches(host, config.patchesDirectory),
     });
     return planAgent(host, files);
   },

@@ -1,6 +1,7 @@
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import type { ControlPlaneInput, HostFacts } from '../input.ts';
+import { applyPatches, NO_PATCHES, type PatchSet, type PatchTarget } from '../patches.ts';
 import { renderYaml } from '../yaml.ts';
 import { buildEtcdPod } from './etcd.ts';
 import { buildApiServerPod } from './kube-apiserver.ts';
@@ -9,7 +10,7 @@ import { buildSchedulerPod } from './kube-scheduler.ts';
 
 export interface ManifestRow {
   /** The pod's name and the file's, without ".yaml". */
-  readonly name: string;
+  readonly name: PatchTarget;
   /** The phase of init that writes it. */
   readonly phase: string;
   readonly build: (input: ControlPlaneInput, facts: HostFacts) => Pod;
@@ -42,7 +43,12 @@ export function selectManifests(input: ControlPlaneInput): readonly ManifestRow[
   return MANIFESTS.filter((row) => row.name !== 'etcd' || hasLocalEtcd(input));
 }
 
-/** YAML of a manifest's file. */
-export function renderManifest(row: ManifestRow, input: ControlPlaneInput, facts: HostFacts): string {
-  return renderYaml(row.build(input, facts));
+/** YAML of a manifest's file, with the user's patches. @throws PATCH_INVALID */
+export function renderManifest(
+  row: ManifestRow,
+  input: ControlPlaneInput,
+  facts: HostFacts,
+  patches: PatchSet = NO_PATCHES,
+): string {
+  return renderYaml(applyPatches(row.build(input, facts), row.name, patches));
 }
