@@ -20,7 +20,6 @@ import { Registry } from './registry.ts';
 import { ResourceHandler } from './resource-handler.ts';
 import { RouteTable } from './routes.ts';
 import {
-  loadApply,
   loadPatches,
   loadTableBuilder,
   matchesSelector,
@@ -175,7 +174,7 @@ export class ApiServer {
       parseSelectors,
       loadTableBuilder,
       subresources,
-      loadApply,
+      loadApply: undefined,
       formatYaml: async (value) => (await import('js-yaml')).dump(value),
       now,
     });
