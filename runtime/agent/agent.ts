@@ -210,6 +210,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   void connect({ flags, link, log, config, nodeName, now, random: options.random, signal });
 
   runtimeName = await waitForRuntime(cri, log, signal);
+  if (signal.aborted) {
+    healthz?.close();
+    cri.close();
+    return;
+  }
   await node.computeStatus().catch(() => {});
   const staticPodPath = config.staticPodPath ?? flags['pod-manifest-path'];
   if (staticPodPath) {
@@ -246,7 +251,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child('runtime'),
     signal,
   });
-  void rotateLogs({ cri, manager, config, log: log.child('logs'), signal });
+  void rotateLogs({ cri, manager, config, now, log: log.child('logs'), signal });
   const server = await startKubeletServer({
     cri,
     link,

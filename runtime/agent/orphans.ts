@@ -15,8 +15,6 @@ export interface OrphanOptions {
   readonly log: Logger;
 }
 
-const GRACE_SECONDS = 30;
-
 /** Removes pods that the runtime or the disk has and no source knows: deleted while the agent was away. */
 export class OrphanCollector {
   readonly #options: OrphanOptions;
@@ -54,7 +52,9 @@ export class OrphanCollector {
     await Promise.all(
       state.containers
         .filter((container) => container.state === 'running')
-        .map(({ id }) => cri.stopContainer({ containerId: id, timeout: GRACE_SECONDS })),
+        .map(({ id, gracePeriodSeconds }) =>
+          cri.stopContainer({ containerId: id, timeout: gracePeriodSeconds }),
+        ),
     );
     for (const { id } of state.sandboxes) {
       try {

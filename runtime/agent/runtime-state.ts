@@ -48,6 +48,8 @@ export interface ContainerState {
   readonly logPath: string;
   readonly terminationMessageFile: string | undefined;
   readonly terminationMessagePolicy: string;
+  /** Seconds between the stop request and SIGKILL that the pod had at the start. */
+  readonly gracePeriodSeconds: number;
   readonly user:
     | { readonly uid: number; readonly gid: number; readonly groups: readonly number[] }
     | undefined;
@@ -164,6 +166,7 @@ function toContainerState(status: CriContainerStatus, sandboxId: string): Contai
     logPath: status.logPath,
     terminationMessageFile: status.annotations[ANNOTATIONS.terminationMessageFile],
     terminationMessagePolicy: status.annotations[ANNOTATIONS.terminationMessagePolicy] ?? 'File',
+    gracePeriodSeconds: Number(status.annotations[ANNOTATIONS.gracePeriod] ?? 30),
     user: user && { uid: user.uid, gid: user.gid, groups: user.supplementalGroups },
   };
 }

@@ -247,6 +247,112 @@ t.test('the agent with an API server', { skip: skipReason }, async (t) => {
     await kubectl('delete', 'pod', 'lost', '--timeout=15s');
   });
 
+  t.test('probes decide about readiness and restarts', async (t) => {
+    const probe = (command: string) => ({ exec: { command: ['sh', '-c', command] }, periodSeconds: 1 });
+    await client.create(
+      PODS,
+      buildPod('probed', {
+        containers: [
+          {
+            name: 'main',
+            image: 'busybox',
+            imagePullPolicy: 'IfNotPresent',
+            command: ['sh', '-c', 'touch /tmp/alive; sleep 1000'],
+            securityContext: { runAsUser: 0 },
+            startupProbe: { ...probe('true') },
+            readinessProbe: { ...probe('test -e /tmp/ready') },
+            livenessProbe: { ...probe('test -e /tmp/alive'), failureThreshold: 1 },
+          },
+        ],
+      }),
+    );
+    const status = (pod: core.Pod) => pod.status?.containerStatuses?.[0];
+    const started = await podWhere(client, 'probed', (pod) => status(pod)?.started === true);
+    t.equal(status(started)?.ready, false);
+    await kubectl('exec', 'probed', '--', 'touch', '/tmp/ready');
+    const ready = await podWhere(client, 'probed', (pod) => status(pod)?.ready === true);
+    t.equal(ready.status?.conditions?.find(({ type }) => type === 'Ready')?.status, 'True');
+    await kubectl('exec', 'probed', '--', 'sh', '-c', 'rm /tmp/alive');
+    const restarted = await podWhere(client, 'probed', (pod) => status(pod)?.restartCount === 1);
+    t.match(status(restarted)?.lastState?.terminated, { exitCode: 137 });
+    await kubectl('delete', 'pod', 'probed', '--timeout=15s');
+  });
+
+  t.test('an init sidecar runs beside the container and ends after it', async (t) => {
+    const side = {
+      name: 'side',
+      image: 'busybox',
+      imagePullPolicy: 'IfNotPresent',
+      command: ['sleep', '1000'],
+      restartPolicy: 'Always',
+    };
+    await client.create(
+      PODS,
+      buildPod('pair', {
+        restartPolicy: 'Never',
+        initContainers: [side as core.Container],
+        containers: [{ name: 'main', image: 'busybox', imagePullPolicy: 'IfNotPresent', command: ['true'] }],
+      }),
+    );
+    const pod = await podWhere(client, 'pair', ({ status }) => status?.phase === 'Succeeded');
+    t.equal(pod.status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 0);
+    await podWhere(client, 'pair', ({ status }) =>
+      Boolean(status?.initContainerStatuses?.[0]?.state?.terminated),
+    );
+    await kubectl('delete', 'pod', 'pair', '--timeout=15s');
+  });
+
+  t.test('adopts pods after a restart and ends those deleted meanwhile', async (t) => {
+    await client.create(PODS, buildPod('kept'));
+    await client.create(PODS, buildPod('gone'));
+    const before = await podWhere(client, 'kept', ({ status }) => status?.phase === 'Running');
+    await podWhere(client, 'gone', ({ status }) => status?.phase === 'Running');
+    await fixture.stopAgent();
+    await client.delete(PODS, { name: 'gone', namespace: 'default' }, { gracePeriodSeconds: 0 });
+    await fixture.startAgent();
+    await waitFor(
+      async () => {
+        const { items } = await fixture.cri.client.listPodSandbox({});
+        return items.every(({ metadata }) => metadata?.name !== 'gone') ? true : undefined;
+      },
+      { subject: 'the orphan to go', timeoutMs: 60_000, intervalMs: 100 },
+    );
+    const after = await podWhere(client, 'kept', ({ status }) => status?.phase === 'Running');
+    t.same(
+      after.status?.containerStatuses?.[0]?.containerID,
+      before.status?.containerStatuses?.[0]?.containerID,
+    );
+    t.equal(after.status?.containerStatuses?.[0]?.restartCount, 0);
+    await kubectl('delete', 'pod', 'kept', '--timeout=15s');
+  });
+
+  t.test('the kubelet API lets in who may, and nobody else', async (t) => {
+    const curl = async (...args: string[]) =>
+      (
+        await run('curl', [
+          '-sk',
+          '-w',
+          '%{http_code}',
+          ...args.slice(0, -1),
+          `https://127.0.0.1:${fixture.kubeletPort}${args.at(-1)}`,
+        ])
+      ).stdout;
+    const as = (name: string) => [
+      '--cert',
+      `${server.directory}/${name}.crt`,
+      '--key',
+      `${server.directory}/${name}.key`,
+    ];
+    t.equal(await curl('/pods'), 'Unauthorized401');
+    t.match(await curl('-H', 'Authorization: Bearer nonsense', '/pods'), '401');
+    t.match(await curl(...as('jane'), '/pods'), /Forbidden .*403$/);
+    t.match(await curl(...as('admin'), '/pods'), /"kind":"PodList".*200$/);
+    t.match(await curl(...as('admin'), '/healthz'), 'ok200');
+    t.match(await curl(...as('admin'), '/metrics/resource'), 'node_cpu_usage_seconds_total');
+    t.match(await curl(...as('admin'), '/stats/summary'), /"nodeName":"node-a"/);
+    t.match(await curl(...as('admin'), '/logs/../../etc/passwd'), /404$/);
+  });
+
   t.test('a static pod has a mirror pod, made anew when it is deleted', async (t) => {
     const { apiVersion, kind, ...manifest } = { apiVersion: 'v1', kind: 'Pod', ...buildPod('static') };
     const { nodeName: _nodeName, ...spec } = manifest.spec ?? { containers: [] };

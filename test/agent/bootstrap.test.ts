@@ -3,10 +3,14 @@ import { X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import {
+  ensureKubeconfig,
+  isKeyPair,
+  rotateClientCertificate,
+} from '../../runtime/agent/tls/client-certificate.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import { CERTIFICATE_SIGNING_REQUESTS, NODES } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
-import { ensureKubeconfig, isKeyPair, rotateClientCertificate } from '../../runtime/agent/tls/client-certificate.ts';
 import { SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import { startTestServer, type TestServer } from '../runtime/controlplane/apiserver/test-server.ts';
@@ -23,7 +27,23 @@ async function signNext(client: ApiClient, server: TestServer, name: string): Pr
   writeFileSync(`${file}.ext`, 'extendedKeyUsage=clientAuth\n');
   execFileSync('openssl', ['req', '-in', `${file}.csr`, '-noout', '-verify'], { stdio: 'pipe' });
   const ca = ['-CA', `${server.directory}/ca.crt`, '-CAkey', `${server.directory}/ca.key`, '-CAcreateserial'];
-  execFileSync('openssl', ['x509', '-req', '-in', `${file}.csr`, ...ca, '-days', '1', '-extfile', `${file}.ext`, '-out', `${file}.crt`], { stdio: 'pipe' });
+  execFileSync(
+    'openssl',
+    [
+      'x509',
+      '-req',
+      '-in',
+      `${file}.csr`,
+      ...ca,
+      '-days',
+      '1',
+      '-extfile',
+      `${file}.ext`,
+      '-out',
+      `${file}.crt`,
+    ],
+    { stdio: 'pipe' },
+  );
   const approval = { type: 'Approved', status: 'True' as const, reason: 'Test', message: 'approved' };
   const approved = await client.update(
     CERTIFICATE_SIGNING_REQUESTS,

@@ -68,7 +68,8 @@ async function requestToken({ client, name, signal, log }: ServiceAccountClientO
         const account = { metadata: { name, namespace: NAMESPACE } };
         const isMade = await client.create(SERVICE_ACCOUNTS, account).then(
           () => true,
-          () => false,
+          // Another controller of the same account was first.
+          (failure) => isApiError(failure, 'AlreadyExists'),
         );
         if (isMade) continue;
       }

@@ -171,7 +171,7 @@ export class Scheduler {
       this.#displace(key);
       const current = cache.view.get(PODS, key);
       if (isApiError(error, 'NotFound') || !current || current.spec?.nodeName) return;
-      log.debug(`Cannot bind "${key}": ${formatError(error)}`);
+      log.warn(`Cannot bind "${key}": ${formatError(error)}`);
       this.#queue.putBack(next.info, next, { moves: this.#queue.moves, hasError: true });
       this.#queue.moveAll();
     }
