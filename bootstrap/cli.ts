@@ -1,3 +1,315 @@
-import { VERSION } from '../runtime/base/version.ts';
+import { fileURLToPath } from 'node:url';
+import { Command, Option } from 'commander';
+import { ERRORS, EXIT_CODES, formatError, isTkadmError } from '../runtime/base/errors.ts';
+import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
+import type { CliContext } from './commands/context.ts';
 
-process.stdout.write(`tkadm ${VERSION}\n`);
+/** Only this file touches `process`; every command gets what it needs through this context. */
+function buildContext(): CliContext {
+  const abort = new AbortController();
+  const interrupt = () => {
+    if (abort.signal.aborted) process.exit(130);
+    abort.abort(new Error('interrupted'));
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    signal: abort.signal,
+    isTerminal: process.stdout.isTTY === true,
+    isInputTerminal: process.stdin.isTTY === true,
+    stdin: process.stdin,
+    entryPath: fileURLToPath(import.meta.url),
+    nodePath: process.execPath,
+    uid: process.getuid?.() ?? 0,
+    now: () => new Date(),
+    write: (text) => process.stdout.write(text),
+    writeError: (text) => process.stderr.write(text),
+    fileExists: async (path) => (await import('node:fs')).existsSync(path),
+  };
+}
+
+function output(): Option {
+  return new Option('-o, --output <format>', 'output format')
+    .choices(['text', 'json', 'yaml'])
+    .default('text');
+}
+
+function repeatable(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...(previous ?? []), value];
+}
+
+function list(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...(previous ?? []), ...value.split(',').filter(Boolean)];
+}
+
+function buildProgram(context: CliContext): Command {
+  const program = new Command('tkadm')
+    .description('Turns Linux machines into a Kubernetes cluster')
+    .version(VERSION, '-V, --version')
+    .showHelpAfterError('(add --help for the list of commands and flags)')
+    .showSuggestionAfterError()
+    .configureOutput({ writeOut: context.write, writeErr: context.writeError })
+    .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
+  addClusterCommands(program, context);
+  addTokenCommands(program, context);
+  addConfigCommands(program, context);
+  addImageCommands(program, context);
+  addServiceCommands(program, context);
+  program
+    .command('version')
+    .description('Print the version')
+    .addOption(new Option('-o, --output <format>').choices(['text', 'short', 'json', 'yaml']).default('text'))
+    .action(async (options: { output: string }) => {
+      const { printVersion } = await import('./commands/version.ts');
+      printVersion(context, options.output, { tkadm: VERSION, kubernetes: KUBERNETES_VERSION });
+    });
+  program
+    .command('completion <shell>')
+    .description('Print a completion script for bash or zsh')
+    .action(async (shell: string) => {
+      const { printCompletion } = await import('./commands/completion.ts');
+      printCompletion(context, program, shell);
+    });
+  return program;
+}
+
+/** Flags that init, join and their phases share. */
+function addCommonFlags(command: Command): Command {
+  return command
+    .option('--config <file>', 'kubeadm.k8s.io/v1beta4 documents, "-" for standard input')
+    .option('--node-name <name>', 'name of this node (default: the hostname)')
+    .option('--ignore-preflight-errors <names>', 'checks whose errors are shown as warnings, or "all"', list)
+    .option('--patches <dir>', 'directory of patches, files named target[suffix][+type].json|yaml')
+    .option('--skip-phases <names>', 'phases to leave out', list)
+    .option('--fix', 'repair what preflight finds, where that is possible')
+    .option('--dry-run', 'show what would be done, change nothing')
+    .addOption(output());
+}
+
+function addInitFlags(command: Command): Command {
+  return addCommonFlags(command)
+    .option('--apiserver-advertise-address <ip>', 'address at which the API server is reached')
+    .option('--apiserver-bind-port <port>', 'port of the API server (default: 6443)')
+    .option('--apiserver-cert-extra-sans <names>', 'further names and addresses in its certificate', list)
+    .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
+    .option('--control-plane-endpoint <host[:port]>', 'stable address of the control plane')
+    .option('--image-repository <name>', 'registry of the control plane images')
+    .option('--kubernetes-version <version>', 'Kubernetes version')
+    .option('--pod-network-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
+    .option('--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)')
+    .option('--service-dns-domain <name>', 'DNS domain of Services (default: cluster.local)')
+    .option('--token <token>', 'bootstrap token (default: a new one)')
+    .option('--token-ttl <duration>', 'life of the token, 0 for ever (default: 24h)')
+    .option('--skip-token-print', 'do not print the token');
+}
+
+function addClusterCommands(program: Command, context: CliContext): void {
+  const init = addInitFlags(
+    program.command('init').description('Make this machine a one-node cluster'),
+  ).action(async (options) => (await import('./commands/init.ts')).runInit(context, options));
+  addInitFlags(
+    init
+      .command('phase <name>')
+      .description('Run one phase of init, or a group of phases: "certs", "certs/ca"'),
+  ).action(async (name: string, options) => {
+    const { runInit } = await import('./commands/init.ts');
+    await runInit(context, { ...init.opts(), ...options, onlyPhase: name });
+  });
+  addCommonFlags(
+    program
+      .command('join [addresses...]')
+      .description(
+        'Add a node: this machine (address of the API server), or machines over SSH (their addresses)',
+      ),
+  )
+    .option('--token <token>', 'bootstrap token, for discovery and TLS bootstrap')
+    .option('--discovery-token <token>', 'bootstrap token for discovery')
+    .option('--tls-bootstrap-token <token>', 'bootstrap token for TLS bootstrap')
+    .option('--discovery-token-ca-cert-hash <pin>', 'pin of the CA, "sha256:HEX"', repeatable)
+    .option('--discovery-token-unsafe-skip-ca-verification', 'trust the CA that the token discovers')
+    .option('--discovery-file <file>', 'kubeconfig from which the cluster is known')
+    .option('--ssh <target>', 'machine to join over SSH, user@host[:port]', repeatable)
+    .option('--ssh-user <name>', 'user of SSH addresses without one (default: root)')
+    .option('--ssh-identity <file>', 'private key file', repeatable)
+    .addOption(
+      new Option('--ssh-host-keys <policy>', 'host keys that known_hosts does not hold')
+        .choices(['strict', 'accept-new'])
+        .default('strict'),
+    )
+    .option('--api-server <host:port>', 'address under which the new node reaches the API server')
+    .action(async (addresses: string[], options) =>
+      (await import('./commands/join.ts')).runJoin(context, addresses, options),
+    );
+  program
+    .command('reset')
+    .description('Undo init or join on this machine')
+    .option('-f, --force', 'do not ask')
+    .option('--dry-run', 'show what would be done, change nothing')
+    .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
+    .addOption(output())
+    .action(async (options) => (await import('./commands/reset.ts')).runReset(context, options));
+  addCommonFlags(program.command('preflight').description('Run the checks alone')).action(async (options) =>
+    (await import('./commands/preflight.ts')).runPreflightCommand(context, options),
+  );
+}
+
+function addTokenCommands(program: Command, context: CliContext): void {
+  const token = program.command('token').description('Bootstrap tokens');
+  const kubeconfig = [
+    '--kubeconfig <file>',
+    'how to reach the cluster (default: /etc/kubernetes/admin.conf)',
+  ] as const;
+  const load = () => import('./commands/token.ts');
+  token
+    .command('create [token]')
+    .description('Create a token')
+    .option(...kubeconfig)
+    .option('--ttl <duration>', 'life of the token, 0 for ever', '24h')
+    .option('--description <text>', 'what it is for')
+    .option('--groups <groups>', 'groups of its user', list)
+    .option('--usages <usages>', 'signing, authentication', list)
+    .option('--print-join-command', 'print the whole join command')
+    .addOption(output())
+    .action(async (value: string | undefined, options) =>
+      (await load()).runTokenCreate(context, value, options),
+    );
+  token
+    .command('list')
+    .description('List the tokens')
+    .option(...kubeconfig)
+    .addOption(output())
+    .action(async (options) => (await load()).runTokenList(context, options));
+  token
+    .command('delete <tokens...>')
+    .description('Delete tokens, by id or in full')
+    .option(...kubeconfig)
+    .action(async (tokens: string[], options) => (await load()).runTokenDelete(context, tokens, options));
+  token
+    .command('generate')
+    .description('Print a random token without creating it')
+    .action(async () => (await load()).runTokenGenerate(context));
+}
+
+function addConfigCommands(program: Command, context: CliContext): void {
+  const config = program.command('config').description('Configuration documents');
+  const load = () => import('./commands/config.ts');
+  config
+    .command('print <what>')
+    .description('Print defaults: init-defaults, join-defaults, reset-defaults, upgrade-defaults')
+    .action(async (what: string) => (await load()).runConfigPrint(context, what));
+  config
+    .command('validate')
+    .description('Check a configuration file')
+    .requiredOption('--config <file>', 'the file, "-" for standard input')
+    .addOption(output())
+    .action(async (options) => (await load()).runConfigValidate(context, options));
+  config
+    .command('migrate')
+    .description('Print a configuration file in the present version')
+    .requiredOption('--old-config <file>', 'the file, "-" for standard input')
+    .option('--new-config <file>', 'where to write the result (default: standard output)')
+    .action(async (options) => (await load()).runConfigMigrate(context, options));
+}
+
+function addImageCommands(program: Command, context: CliContext): void {
+  const image = program.command('image').description('Images of this node');
+  const load = () => import('./commands/image.ts');
+  image
+    .command('build <context>')
+    .description('Build an image from a Dockerfile')
+    .option('-f, --file <file>', 'the Dockerfile (default: CONTEXT/Dockerfile)')
+    .requiredOption('-t, --tag <name>', 'name of the image')
+    .option('--build-arg <name=value>', 'value of an ARG', repeatable)
+    .option('--target <stage>', 'last stage to build')
+    .option('--no-cache', 'run every instruction')
+    .action(async (path: string, options) => (await load()).runImageBuild(context, path, options));
+  image
+    .command('load')
+    .description('Load images from a docker-archive or OCI archive')
+    .requiredOption('-i, --input <file>', 'the archive, "-" for standard input')
+    .action(async (options) => (await load()).runImageLoad(context, options));
+  image
+    .command('save <name>')
+    .description('Write an image as a docker-archive')
+    .requiredOption('-o, --output <file>', 'the archive')
+    .action(async (name: string, options) => (await load()).runImageSave(context, name, options));
+  image
+    .command('pull <name>')
+    .description('Pull an image from its registry')
+    .option('--plain-http', 'talk HTTP to the registry')
+    .action(async (name: string, options) => (await load()).runImagePull(context, name, options));
+  image
+    .command('push <name>')
+    .description('Push an image to its registry')
+    .option('--plain-http', 'talk HTTP to the registry')
+    .action(async (name: string, options) => (await load()).runImagePush(context, name, options));
+  image
+    .command('ls')
+    .description('List the images')
+    .addOption(output())
+    .action(async (options) => (await load()).runImageList(context, options));
+  image
+    .command('rm <names...>')
+    .description('Remove images')
+    .action(async (names: string[]) => (await load()).runImageRemove(context, names));
+}
+
+function addServiceCommands(program: Command, context: CliContext): void {
+  const service = program.command('service').description('The host services tkadm-runtime and tkadm-agent');
+  const load = () => import('./commands/service.ts');
+  service
+    .command('start')
+    .description('Start the services')
+    .action(async () => (await load()).runServiceStart(context));
+  service
+    .command('stop')
+    .description('Stop the services; containers go on')
+    .option('--all', 'stop the containers too')
+    .action(async (options) => (await load()).runServiceStop(context, options));
+  service
+    .command('status')
+    .description('Show whether the services run')
+    .addOption(output())
+    .action(async (options) => (await load()).runServiceStatus(context, options));
+}
+
+function formatExitCodes(): string {
+  return ['0 done', ...Object.entries(EXIT_CODES).map(([area, code]) => `${code} ${area}`)].join(', ');
+}
+
+function report(error: unknown, context: CliContext, isJson: boolean): number {
+  if (context.signal.aborted) {
+    context.writeError('\nInterrupted; run the same command again to go on.\n');
+    return 130;
+  }
+  if (!isTkadmError(error)) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : formatError(error);
+    context.writeError(`error: ${text}\n`);
+    return EXIT_CODES.internal;
+  }
+  if (isJson) {
+    const { code, message, hint, details } = error;
+    context.write(`${JSON.stringify({ type: 'error', code, message, hint, details })}\n`);
+  } else context.writeError(`error: ${error.message}\n${error.hint ? `  try: ${error.hint}\n` : ''}`);
+  return EXIT_CODES[ERRORS[error.code]];
+}
+
+const context = buildContext();
+const program = buildProgram(context);
+program.exitOverride((error) => {
+  process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
+  throw error;
+});
+try {
+  await program.parseAsync();
+} catch (error) {
+  const isCommander =
+    error instanceof Error && 'code' in error && String(error.code).startsWith('commander.');
+  const isJson = /(^| )(-o|--output)[ =]?json/.test(process.argv.join(' '));
+  if (!isCommander) process.exitCode = report(error, context, isJson);
+}
+// Kept-alive connections and the terminal's reader must not hold the process.
+await new Promise((resolve) => process.stdout.write('', resolve));
+process.exit(process.exitCode ?? 0);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type Logger, SILENT_LOGGER } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
 import { type ApiClient, isApiError } from './client.ts';
@@ -17,6 +18,8 @@ export interface InformerOptions {
   readonly fieldSelector?: string;
   readonly signal: AbortSignal;
   readonly log?: Logger;
+  /** Applied to each object before it is kept, to drop what nobody reads. */
+  readonly transform?: (object: KubeObject) => void;
 }
 
 const RETRY_FIRST_MS = 100;
@@ -54,6 +57,8 @@ export class Informer<T extends KubeObject> {
     this.#synced = new Promise((resolve) => {
       this.#markSynced = resolve;
     });
+    // One signal ends many informers.
+    setMaxListeners(0, options.signal);
     options.signal.addEventListener('abort', () => this.#end(), { once: true });
     void this.#run();
   }
@@ -145,6 +150,7 @@ export class Informer<T extends KubeObject> {
       } else if (event.type === 'DELETED') this.#remove(key, event.object);
       else {
         if (isListing) seen.add(key);
+        this.#options.transform?.(event.object);
         this.#store(key, event.object);
       }
       if (!isListing) this.#resourceVersion = event.object.metadata?.resourceVersion;

@@ -39,7 +39,7 @@ export function parseFlags<const T extends readonly FlagRow[]>(
   const seenLists = new Set<string>();
   for (let i = 0; i < argv.length; i += 1) {
     const argument = argv[i]!;
-    const match = /^--?([a-zA-Z][\w-]*)(?:=([\s\S]*))?$/.exec(argument);
+    const match = /^--?([a-zA-Z][\w.-]*)(?:=([\s\S]*))?$/.exec(argument);
     const row = match ? table.find((candidate) => candidate.name === match[1]) : undefined;
     if (!match || !row) {
       throw new TkadmError(

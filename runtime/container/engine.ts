@@ -23,6 +23,8 @@ export interface CreateContainerOptions {
   /** Close standard input when the first attached client ends. */
   readonly stdinOnce?: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** The process gets this process's own standard streams; no log, no attach (runc's `create`). */
+  readonly inheritStreams?: boolean;
 }
 
 export interface ContainerStatus {
@@ -36,6 +38,7 @@ export interface ContainerStatus {
   /** 0-255; 128 + signal number for a death by signal. */
   readonly exitCode?: number | undefined;
   readonly isOomKilled?: boolean | undefined;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /** A process's streams: with a terminal, stdout carries both and stderr is undefined. */
@@ -96,6 +99,9 @@ export interface ContainerEngine {
   attach(id: string): ProcessStreams & { close(): void };
   stats(id: string): Promise<ContainerStats | undefined>;
   update(id: string, resources: ResourceUpdate): Promise<void>;
+  /** Freezes every process of the container. */
+  pause(id: string): Promise<void>;
+  resume(id: string): Promise<void>;
   /** Ends log writing to the present file and opens `logPath` anew (after rotation). */
   reopenLog(id: string): Promise<void>;
   /** Ends the pool of launchers; containers go on. */

@@ -1,6 +1,7 @@
 import type { KubeObject } from '../../api/kinds.ts';
 import type { ResourceRow } from '../../api/resources.ts';
-import type { UserInfo } from '../auth/types.ts';
+import type { RuleAuthorizer, UserInfo } from '../auth/types.ts';
+import type { ObjectReader } from '../store/reader.ts';
 
 export type AdmissionOperation = 'CREATE' | 'UPDATE' | 'DELETE' | 'CONNECT';
 
@@ -29,4 +30,19 @@ export interface AdmissionPlugin {
   admit?(request: AdmissionRequest): Promise<void> | void;
   validate?(request: AdmissionRequest): Promise<void> | void;
   undo?(request: AdmissionRequest): Promise<void> | void;
+}
+
+/** What the plugins and strategies need of their server. */
+export interface AdmissionOptions {
+  readonly reader: ObjectReader;
+  readonly authorizer: RuleAuthorizer;
+  /** `--enable-admission-plugins` beyond the defaults, and `--disable-admission-plugins`. */
+  readonly enabled?: readonly string[];
+  readonly disabled?: readonly string[];
+  /** `--service-cluster-ip-range`: one CIDR, or one of each family (the first is the default family). */
+  readonly serviceCidrs: readonly string[];
+  /** `--service-node-port-range`, both ends included. */
+  readonly nodePortRange?: { readonly from: number; readonly to: number };
+  readonly now: () => Date;
+  readonly randomBytes: (size: number) => Buffer;
 }

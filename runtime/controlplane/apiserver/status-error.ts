@@ -4,6 +4,8 @@ export interface StatusErrorOptions {
   readonly reason: string;
   readonly message: string;
   readonly details?: Status['details'];
+  /** ListMeta of the Status: where a list can go on. */
+  readonly metadata?: { readonly continue: string };
   /** Extra headers of the answer, for example Retry-After. */
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -22,6 +24,7 @@ export class StatusError extends Error {
     this.status = {
       kind: 'Status',
       apiVersion: 'v1',
+      ...(options.metadata ? { metadata: options.metadata } : {}),
       status: 'Failure',
       message: options.message,
       reason: options.reason,

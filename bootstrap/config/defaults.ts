@@ -1,0 +1,323 @@
+import { randomBytes } from 'node:crypto';
+import { parseDuration } from '../../runtime/base/flags.ts';
+import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../../runtime/base/paths.ts';
+import { KUBERNETES_VERSION } from '../../runtime/base/version.ts';
+import { DEFAULT_TOKEN_GROUP, generateToken } from '../tokens/token.ts';
+import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
+import type { RawObject } from './documents.ts';
+import type { DocumentKindName } from './kinds.ts';
+import { parseSubnets } from './network.ts';
+import type {
+  BootstrapTokenConfig,
+  BootstrapTokenDiscovery,
+  ClusterConfiguration,
+  ConfigKind,
+  ConfigOfKind,
+  ControlPlaneComponent,
+  InitConfig,
+  JoinConfig,
+  LocalApiEndpoint,
+  MachineDefaults,
+  NodeRegistration,
+  ResetConfig,
+  Taint,
+  Timeouts,
+  TkadmConfiguration,
+  UpgradeConfig,
+  UpgradeStep,
+} from './types.ts';
+
+/** The documents' fields by kind, as they passed their schemas. */
+export type DocumentFields = Readonly<Partial<Record<DocumentKindName, RawObject>>>;
+
+/** The API server's port. */
+export const DEFAULT_BIND_PORT = 6443;
+/** Pods' addresses with the embedded engine, which has a pod network of its own (kubeadm has no default). */
+export const DEFAULT_POD_SUBNETS = { 4: '10.244.0.0/16', 6: 'fd00:10:244::/56' } as const;
+/** What keeps other pods off control-plane nodes. */
+export const CONTROL_PLANE_TAINT: Taint = {
+  key: 'node-role.kubernetes.io/control-plane',
+  effect: 'NoSchedule',
+};
+
+const DEFAULT_TIMEOUTS = {
+  controlPlaneComponentHealthCheck: '4m',
+  kubeletHealthCheck: '4m',
+  kubernetesAPICall: '1m',
+  etcdAPICall: '2m',
+  tlsBootstrap: '5m',
+  discovery: '5m',
+  upgradeManifests: '5m',
+} as const;
+
+/** The whole configuration of a kind: what the documents say, and defaults for the rest. */
+export function completeConfig<K extends ConfigKind>(
+  kind: K,
+  fields: DocumentFields,
+  machine: MachineDefaults,
+): ConfigOfKind[K] {
+  const complete = {
+    InitConfiguration: completeInit,
+    JoinConfiguration: completeJoin,
+    ResetConfiguration: completeReset,
+    UpgradeConfiguration: completeUpgrade,
+  } as { [P in ConfigKind]: (fields: DocumentFields, machine: MachineDefaults) => ConfigOfKind[P] };
+  return complete[kind](fields, machine);
+}
+
+function completeInit(fields: DocumentFields, machine: MachineDefaults): InitConfig {
+  const raw = (fields.InitConfiguration ?? {}) as Partial<InitConfig> & RawObject;
+  const tkadm = completeTkadm(fields);
+  const cluster = completeCluster(fields.ClusterConfiguration ?? {}, tkadm);
+  return {
+    kind: 'InitConfiguration',
+    ...common(raw, tkadm),
+    nodeRegistration: completeNode(raw, { machine, taints: controlPlaneTaints(tkadm) }),
+    localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine),
+    bootstrapTokens: (raw.bootstrapTokens ?? [{}]).map(completeToken),
+    ...pick(raw, 'certificateKey'),
+    cluster,
+    kubelet: buildKubeletDocument(cluster, tkadm, { user: fields.KubeletConfiguration, machine }),
+    kubeProxy: buildKubeProxyDocument(cluster, tkadm, fields.KubeProxyConfiguration),
+    userSupplied: {
+      kubelet: fields.KubeletConfiguration !== undefined,
+      kubeProxy: fields.KubeProxyConfiguration !== undefined,
+    },
+  };
+}
+
+/** The embedded engine serves small clusters, whose control plane runs the users' pods too; kubeadm's does not. */
+function controlPlaneTaints({ engine }: TkadmConfiguration): readonly Taint[] {
+  return engine === 'embedded' ? [] : [CONTROL_PLANE_TAINT];
+}
+
+function completeJoin(fields: DocumentFields, machine: MachineDefaults): JoinConfig {
+  const raw = (fields.JoinConfiguration ?? {}) as Partial<JoinConfig> & RawObject;
+  const { controlPlane } = raw;
+  const token = raw.discovery?.bootstrapToken as Partial<BootstrapTokenDiscovery> | undefined;
+  const tlsBootstrapToken = raw.discovery?.tlsBootstrapToken ?? token?.token;
+  return {
+    kind: 'JoinConfiguration',
+    ...common(raw, completeTkadm(fields)),
+    nodeRegistration: completeNode(raw, { machine, taints: controlPlane ? [CONTROL_PLANE_TAINT] : [] }),
+    caCertPath: raw.caCertPath ?? `${PATHS.pki}/ca.crt`,
+    discovery: {
+      ...(token
+        ? {
+            bootstrapToken: {
+              token: '',
+              apiServerEndpoint: '',
+              caCertHashes: [],
+              unsafeSkipCAVerification: false,
+              ...token,
+            },
+          }
+        : {}),
+      ...(raw.discovery?.file ? { file: raw.discovery.file } : {}),
+      ...(tlsBootstrapToken ? { tlsBootstrapToken } : {}),
+    },
+    ...(controlPlane
+      ? {
+          controlPlane: {
+            localAPIEndpoint: completeEndpoint(controlPlane.localAPIEndpoint, machine),
+            ...pick(controlPlane, 'certificateKey'),
+          },
+        }
+      : {}),
+  };
+}
+
+function completeReset(fields: DocumentFields, machine: MachineDefaults): ResetConfig {
+  const raw = (fields.ResetConfiguration ?? {}) as Partial<ResetConfig> & RawObject;
+  return {
+    kind: 'ResetConfiguration',
+    ...common(raw, completeTkadm(fields)),
+    criSocket: completeSocket(raw.criSocket, machine),
+    ...pick(raw, 'certificatesDir'),
+    isForced: raw['force'] === true,
+    shouldCleanTmpDir: raw['cleanupTmpDir'] === true,
+    ignorePreflightErrors: raw.ignorePreflightErrors ?? [],
+    unmountFlags: raw.unmountFlags ?? [],
+  };
+}
+
+function completeUpgrade(fields: DocumentFields): UpgradeConfig {
+  const raw = (fields.UpgradeConfiguration ?? {}) as RawObject;
+  const diff = (raw['diff'] ?? {}) as Partial<UpgradeConfig['diff']>;
+  return {
+    kind: 'UpgradeConfiguration',
+    ...common(raw, completeTkadm(fields)),
+    apply: completeUpgradeStep(raw['apply']),
+    node: completeUpgradeStep(raw['node']),
+    plan: completeUpgradeStep(raw['plan']),
+    diff: { contextLines: 3, ...diff },
+  };
+}
+
+function completeUpgradeStep(value: unknown): UpgradeStep {
+  const { patches, ...raw } = (value ?? {}) as RawObject & { patches?: { directory?: string } };
+  return {
+    allowExperimentalUpgrades: false,
+    allowRCUpgrades: false,
+    certificateRenewal: true,
+    etcdUpgrade: true,
+    forceUpgrade: false,
+    dryRun: false,
+    printConfig: false,
+    ignorePreflightErrors: [],
+    skipPhases: [],
+    imagePullPolicy: 'IfNotPresent',
+    imagePullSerial: true,
+    ...raw,
+    ...(patches?.directory ? { patchesDirectory: patches.directory } : {}),
+  };
+}
+
+/** ClusterConfiguration with every default; `podSubnet` only where the engine has a pod network. */
+export function completeCluster(raw: RawObject, tkadm: TkadmConfiguration): ClusterConfiguration {
+  const given = raw as Partial<ClusterConfiguration>;
+  const serviceSubnet = given.networking?.serviceSubnet ?? '10.96.0.0/12';
+  const podSubnet =
+    given.networking?.podSubnet ??
+    (tkadm.engine === 'embedded' ? defaultPodSubnet(serviceSubnet) : undefined);
+  return {
+    kubernetesVersion: normalizeVersion(given.kubernetesVersion),
+    clusterName: given.clusterName ?? 'kubernetes',
+    ...pick(given, 'controlPlaneEndpoint'),
+    certificatesDir: given.certificatesDir ?? PATHS.pki,
+    imageRepository: given.imageRepository ?? 'registry.k8s.io',
+    networking: {
+      serviceSubnet,
+      ...(podSubnet ? { podSubnet } : {}),
+      dnsDomain: given.networking?.dnsDomain ?? 'cluster.local',
+    },
+    apiServer: { ...completeComponent(given.apiServer), certSANs: given.apiServer?.certSANs ?? [] },
+    controllerManager: completeComponent(given.controllerManager),
+    scheduler: completeComponent(given.scheduler),
+    etcd: completeEtcd(given.etcd),
+    dns: { disabled: false, ...given.dns },
+    proxy: { disabled: false, ...given.proxy },
+    featureGates: given.featureGates ?? {},
+    encryptionAlgorithm: given.encryptionAlgorithm ?? 'RSA-2048',
+    certificateValidityPeriod: given.certificateValidityPeriod ?? '8760h0m0s',
+    caCertificateValidityPeriod: given.caCertificateValidityPeriod ?? '87600h0m0s',
+  };
+}
+
+function completeComponent(raw: Partial<ControlPlaneComponent> | undefined): ControlPlaneComponent {
+  return {
+    extraArgs: (raw?.extraArgs ?? []).map(({ name, value }) => ({ name, value: value ?? '' })),
+    extraVolumes: raw?.extraVolumes ?? [],
+    extraEnvs: raw?.extraEnvs ?? [],
+  };
+}
+
+function completeEtcd(raw: ClusterConfiguration['etcd'] | undefined): ClusterConfiguration['etcd'] {
+  const local = raw?.local ?? (raw?.external ? undefined : {});
+  const external = raw?.external;
+  return {
+    ...(local
+      ? {
+          local: {
+            dataDir: '/var/lib/etcd',
+            extraArgs: [],
+            extraEnvs: [],
+            serverCertSANs: [],
+            peerCertSANs: [],
+            ...local,
+          },
+        }
+      : {}),
+    ...(external
+      ? { external: { ...{ endpoints: [], caFile: '', certFile: '', keyFile: '' }, ...external } }
+      : {}),
+  };
+}
+
+function completeTkadm(fields: DocumentFields): TkadmConfiguration {
+  const raw = (fields.TkadmConfiguration ?? {}) as Partial<TkadmConfiguration>;
+  const engine = raw.engine ?? 'embedded';
+  return {
+    engine,
+    store: raw.store ?? (engine === 'embedded' ? 'embedded' : 'etcd'),
+    imageRepository: raw.imageRepository ?? EMBEDDED_IMAGE_REPOSITORY,
+  };
+}
+
+function completeNode(
+  raw: { readonly nodeRegistration?: Partial<NodeRegistration> | undefined },
+  { machine, taints }: { readonly machine: MachineDefaults; readonly taints: readonly Taint[] },
+): NodeRegistration {
+  const node: Partial<NodeRegistration> = raw.nodeRegistration ?? {};
+  return {
+    name: (node.name ?? machine.hostname).trim().toLowerCase(),
+    criSocket: completeSocket(node.criSocket, machine),
+    taints: node.taints ?? taints,
+    kubeletExtraArgs: node.kubeletExtraArgs ?? [],
+    ignorePreflightErrors: node.ignorePreflightErrors ?? [],
+    imagePullPolicy: node.imagePullPolicy ?? 'IfNotPresent',
+    imagePullSerial: node.imagePullSerial ?? true,
+  };
+}
+
+function completeSocket(socket: string | undefined, machine: MachineDefaults): string {
+  const text = socket ?? machine.criSocket ?? PATHS.runtimeSocket;
+  return text.startsWith('/') ? `unix://${text}` : text;
+}
+
+function completeEndpoint(
+  raw: Partial<LocalApiEndpoint> | undefined,
+  machine: MachineDefaults,
+): LocalApiEndpoint {
+  return {
+    advertiseAddress: raw?.advertiseAddress || machine.advertiseAddress,
+    bindPort: raw?.bindPort ?? DEFAULT_BIND_PORT,
+  };
+}
+
+function completeToken(raw: Partial<BootstrapTokenConfig>): BootstrapTokenConfig {
+  return {
+    token: raw.token ?? generateToken(randomBytes),
+    ...pick(raw, 'description'),
+    ...(raw.expires === undefined ? { ttl: raw.ttl ?? '24h0m0s' } : pick(raw, 'ttl')),
+    ...pick(raw, 'expires'),
+    usages: raw.usages ?? ['signing', 'authentication'],
+    groups: raw.groups ?? [DEFAULT_TOKEN_GROUP],
+  };
+}
+
+function common(raw: RawObject, tkadm: TkadmConfiguration) {
+  const { directory } = (raw['patches'] ?? {}) as { directory?: string };
+  return {
+    isDryRun: raw['dryRun'] === true,
+    skipPhases: (raw['skipPhases'] ?? []) as readonly string[],
+    ...(directory ? { patchesDirectory: directory } : {}),
+    timeouts: completeTimeouts(raw['timeouts']),
+    tkadm,
+  };
+}
+
+function completeTimeouts(raw: unknown): Timeouts {
+  const texts = { ...DEFAULT_TIMEOUTS, ...(raw as Partial<Record<keyof typeof DEFAULT_TIMEOUTS, string>>) };
+  return Object.fromEntries(
+    Object.entries(texts).map(([name, text]) => [`${name}Ms`, parseDuration(text)]),
+  ) as unknown as Timeouts;
+}
+
+function defaultPodSubnet(serviceSubnet: string): string {
+  const families = parseSubnets(serviceSubnet).map((cidr) => cidr.family);
+  return (families.length === 0 ? [4 as const] : families)
+    .map((family) => DEFAULT_POD_SUBNETS[family])
+    .join(',');
+}
+
+/** "1.36.2" → "v1.36.2"; the labels that mean the newest stable version are the version of this package. */
+function normalizeVersion(text: string | undefined): string {
+  if (text === undefined || ['stable', 'stable-1', 'stable-1.36'].includes(text)) return KUBERNETES_VERSION;
+  return /^\d/.test(text) ? `v${text}` : text;
+}
+
+/** The named field as an object to spread; {} when it is not set. */
+function pick<T extends object, K extends keyof T>(source: T, key: K): Partial<Pick<T, K>> {
+  return source[key] === undefined ? {} : ({ [key]: source[key] } as Pick<T, K>);
+}

@@ -1,0 +1,230 @@
+import { TkadmError } from '../../runtime/base/errors.ts';
+import type { RawDocument, RawObject } from './documents.ts';
+import type { DocumentKindName } from './kinds.ts';
+import type { ConfigKind } from './types.ts';
+
+export type OverrideValue = string | number | boolean | readonly string[] | undefined;
+
+/** Values of command-line flags by flag name, without "--"; undefined ones were not given. */
+export type Overrides = Readonly<Record<string, OverrideValue>>;
+
+interface FlagField {
+  readonly flag: string;
+  readonly document: DocumentKindName;
+  /** Dotted path of the field; a number is a place in a list. */
+  readonly path: string;
+  readonly type: 'string' | 'number' | 'boolean' | 'list' | 'gates';
+  /** May be given beside a configuration file. */
+  readonly isMixable?: boolean;
+  /** Added to the list of the file, instead of in its place. */
+  readonly isUnion?: boolean;
+}
+
+const TKADM_FLAGS = [
+  { flag: 'engine', document: 'TkadmConfiguration', path: 'engine', type: 'string', isMixable: true },
+  { flag: 'store', document: 'TkadmConfiguration', path: 'store', type: 'string', isMixable: true },
+] as const satisfies readonly FlagField[];
+
+function nodeFlags(document: 'InitConfiguration' | 'JoinConfiguration'): readonly FlagField[] {
+  return [
+    { flag: 'node-name', document, path: 'nodeRegistration.name', type: 'string', isMixable: true },
+    { flag: 'cri-socket', document, path: 'nodeRegistration.criSocket', type: 'string' },
+    { flag: 'dry-run', document, path: 'dryRun', type: 'boolean', isMixable: true },
+    {
+      flag: 'ignore-preflight-errors',
+      document,
+      path: 'nodeRegistration.ignorePreflightErrors',
+      type: 'list',
+      isMixable: true,
+      isUnion: true,
+    },
+    { flag: 'patches', document, path: 'patches.directory', type: 'string' },
+    { flag: 'skip-phases', document, path: 'skipPhases', type: 'list', isMixable: true },
+    ...TKADM_FLAGS,
+  ];
+}
+
+function cluster(flag: string, path: string, type: FlagField['type'] = 'string'): FlagField {
+  return { flag, document: 'ClusterConfiguration', path, type };
+}
+
+function join(flag: string, path: string, type: FlagField['type'] = 'string'): FlagField {
+  return { flag, document: 'JoinConfiguration', path, type };
+}
+
+/** The field that each flag of a command sets. `api-server-endpoint` is join's positional argument. */
+export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
+  InitConfiguration: [
+    ...nodeFlags('InitConfiguration'),
+    {
+      flag: 'apiserver-advertise-address',
+      document: 'InitConfiguration',
+      path: 'localAPIEndpoint.advertiseAddress',
+      type: 'string',
+    },
+    {
+      flag: 'apiserver-bind-port',
+      document: 'InitConfiguration',
+      path: 'localAPIEndpoint.bindPort',
+      type: 'number',
+    },
+    { flag: 'certificate-key', document: 'InitConfiguration', path: 'certificateKey', type: 'string' },
+    { flag: 'token', document: 'InitConfiguration', path: 'bootstrapTokens.0.token', type: 'string' },
+    { flag: 'token-ttl', document: 'InitConfiguration', path: 'bootstrapTokens.0.ttl', type: 'string' },
+    cluster('apiserver-cert-extra-sans', 'apiServer.certSANs', 'list'),
+    cluster('cert-dir', 'certificatesDir'),
+    cluster('control-plane-endpoint', 'controlPlaneEndpoint'),
+    cluster('feature-gates', 'featureGates', 'gates'),
+    cluster('image-repository', 'imageRepository'),
+    cluster('kubernetes-version', 'kubernetesVersion'),
+    cluster('pod-network-cidr', 'networking.podSubnet'),
+    cluster('service-cidr', 'networking.serviceSubnet'),
+    cluster('service-dns-domain', 'networking.dnsDomain'),
+  ],
+  JoinConfiguration: [
+    ...nodeFlags('JoinConfiguration'),
+    join('api-server-endpoint', 'discovery.bootstrapToken.apiServerEndpoint'),
+    join('token', 'discovery.bootstrapToken.token'),
+    join('discovery-token', 'discovery.bootstrapToken.token'),
+    join('tls-bootstrap-token', 'discovery.tlsBootstrapToken'),
+    join('discovery-token-ca-cert-hash', 'discovery.bootstrapToken.caCertHashes', 'list'),
+    join(
+      'discovery-token-unsafe-skip-ca-verification',
+      'discovery.bootstrapToken.unsafeSkipCAVerification',
+      'boolean',
+    ),
+    join('discovery-file', 'discovery.file.kubeConfigPath'),
+    join('control-plane', 'controlPlane', 'boolean'),
+    join('apiserver-advertise-address', 'controlPlane.localAPIEndpoint.advertiseAddress'),
+    join('apiserver-bind-port', 'controlPlane.localAPIEndpoint.bindPort', 'number'),
+    join('certificate-key', 'controlPlane.certificateKey'),
+  ],
+  ResetConfiguration: [
+    { flag: 'cert-dir', document: 'ResetConfiguration', path: 'certificatesDir', type: 'string' },
+    { flag: 'cri-socket', document: 'ResetConfiguration', path: 'criSocket', type: 'string' },
+    { flag: 'cleanup-tmp-dir', document: 'ResetConfiguration', path: 'cleanupTmpDir', type: 'boolean' },
+    { flag: 'dry-run', document: 'ResetConfiguration', path: 'dryRun', type: 'boolean', isMixable: true },
+    { flag: 'force', document: 'ResetConfiguration', path: 'force', type: 'boolean', isMixable: true },
+    {
+      flag: 'ignore-preflight-errors',
+      document: 'ResetConfiguration',
+      path: 'ignorePreflightErrors',
+      type: 'list',
+      isMixable: true,
+      isUnion: true,
+    },
+    {
+      flag: 'skip-phases',
+      document: 'ResetConfiguration',
+      path: 'skipPhases',
+      type: 'list',
+      isMixable: true,
+    },
+  ],
+  UpgradeConfiguration: [],
+};
+
+/**
+ * Checks that flags given beside a configuration file do not say what the file says.
+ * @throws CONFIG_FLAGS_MIXED naming the flags.
+ */
+export function checkMixedFlags(kind: ConfigKind, overrides: Overrides): void {
+  const mixed = FLAG_FIELDS[kind]
+    .filter((row) => !row.isMixable && isGiven(overrides[row.flag]))
+    .map((row) => row.flag);
+  if (mixed.length === 0) return;
+  throw new TkadmError(
+    'CONFIG_FLAGS_MIXED',
+    `Cannot mix '--config' with arguments [${mixed.join(' ')}]: the file holds these settings`,
+    { hint: 'Write the settings into the configuration file, or leave --config out' },
+  );
+}
+
+/**
+ * Puts the values of flags into the documents' fields.
+ * @throws CONFIG_INVALID for a value that does not fit its flag.
+ */
+export function applyOverrides(
+  documents: readonly RawDocument[],
+  kind: ConfigKind,
+  overrides: Overrides,
+): readonly RawDocument[] {
+  const rows = FLAG_FIELDS[kind].filter((row) => isGiven(overrides[row.flag]));
+  checkKnown(kind, overrides);
+  if (kind === 'JoinConfiguration') checkControlPlaneFlags(documents, overrides);
+  const result = [...documents];
+  for (const row of rows) {
+    let index = result.findIndex((document) => document.kind === row.document);
+    if (index < 0) {
+      index = result.push({ kind: row.document, version: '', isDeprecated: false, fields: {} }) - 1;
+    }
+    const target = result[index]!;
+    const value = convert(row, overrides[row.flag]);
+    result[index] = { ...target, fields: setAt(target.fields, row.path.split('.'), value, row) as RawObject };
+  }
+  return result;
+}
+
+function checkKnown(kind: ConfigKind, overrides: Overrides): void {
+  const unknown = Object.keys(overrides).find(
+    (flag) => isGiven(overrides[flag]) && !FLAG_FIELDS[kind].some((row) => row.flag === flag),
+  );
+  if (unknown) throw new Error(`flag "${unknown}" has no row in FLAG_FIELDS of ${kind}`);
+}
+
+/** A worker has no API server: its flags make no sense without --control-plane. */
+function checkControlPlaneFlags(documents: readonly RawDocument[], overrides: Overrides): void {
+  const isControlPlane =
+    isGiven(overrides['control-plane']) || documents.some((row) => row.fields['controlPlane'] !== undefined);
+  const flag = ['apiserver-advertise-address', 'apiserver-bind-port', 'certificate-key'].find((name) =>
+    isGiven(overrides[name]),
+  );
+  if (isControlPlane || flag === undefined) return;
+  throw new TkadmError('CONFIG_INVALID', `Cannot use "--${flag}": the node joins without --control-plane`);
+}
+
+/** True for a flag that was given; an empty list and a false switch say nothing. */
+function isGiven(value: OverrideValue): boolean {
+  return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
+}
+
+function convert(row: FlagField, value: OverrideValue): unknown {
+  const fail = (state: string) =>
+    new TkadmError('CONFIG_INVALID', `Cannot use "--${row.flag}=${String(value)}": ${state}`);
+  switch (row.type) {
+    case 'string':
+      return String(value);
+    case 'number': {
+      const number = Number(value);
+      if (value === '' || !Number.isInteger(number)) throw fail('it is no whole number');
+      return number;
+    }
+    case 'boolean':
+      return row.path === 'controlPlane' ? {} : true;
+    case 'list':
+      return Array.isArray(value) ? value : String(value).split(',').filter(Boolean);
+    case 'gates': {
+      const pairs = (Array.isArray(value) ? value : String(value).split(',')).map((pair) =>
+        /^([^=]+)=(true|false)$/.exec(pair),
+      );
+      if (pairs.some((pair) => !pair)) throw fail('write it like "Name=true,Other=false"');
+      return Object.fromEntries(pairs.map((pair) => [pair![1], pair![2] === 'true']));
+    }
+  }
+}
+
+function setAt(target: unknown, path: readonly string[], value: unknown, row: FlagField): unknown {
+  const [head, ...rest] = path;
+  if (head === undefined) {
+    if (row.isUnion && Array.isArray(target)) return [...new Set([...target, ...(value as string[])])];
+    const isObject = typeof value === 'object' && !Array.isArray(value);
+    return isObject && typeof target === 'object' ? { ...target, ...value } : value;
+  }
+  if (/^\d+$/.test(head)) {
+    const items = Array.isArray(target) ? [...target] : [];
+    items[Number(head)] = setAt(items[Number(head)], rest, value, row);
+    return items;
+  }
+  const object = (target ?? {}) as RawObject;
+  return { ...object, [head]: setAt(object[head], rest, value, row) };
+}

@@ -1,0 +1,101 @@
+import { dump } from 'js-yaml';
+import { completeConfig, type DocumentFields } from './defaults.ts';
+import { formatDuration } from './duration.ts';
+import { apiVersionOf } from './kinds.ts';
+import type { ConfigKind, InitConfig, JoinConfig, MachineDefaults, Timeouts } from './types.ts';
+
+/** Stands for the machine in printed defaults, as kubeadm prints them. */
+const PLACEHOLDER_MACHINE: MachineDefaults = { hostname: 'node', advertiseAddress: '1.2.3.4' };
+const PLACEHOLDER_TOKEN = 'abcdef.0123456789abcdef';
+
+/** The documents that a command's configuration file would hold, with every default: YAML. */
+export function printDefaults(kind: ConfigKind): string {
+  return buildDefaultDocuments(kind)
+    .map((document) => dump(document, { noRefs: true, sortKeys: true }))
+    .join('---\n');
+}
+
+function buildDefaultDocuments(kind: ConfigKind): readonly Readonly<Record<string, unknown>>[] {
+  switch (kind) {
+    case 'InitConfiguration':
+      return initDocuments();
+    case 'JoinConfiguration':
+      return joinDocuments();
+    case 'ResetConfiguration': {
+      const { criSocket, timeouts } = completeConfig(kind, {}, PLACEHOLDER_MACHINE);
+      const fields = { certificatesDir: '/etc/kubernetes/pki', criSocket, force: false, dryRun: false };
+      return [document(kind, { ...fields, cleanupTmpDir: false, timeouts: timeoutFields(timeouts) })];
+    }
+    case 'UpgradeConfiguration': {
+      const { apply, node, plan, diff, timeouts } = completeConfig(kind, {}, PLACEHOLDER_MACHINE);
+      const { allowExperimentalUpgrades, allowRCUpgrades, forceUpgrade, printConfig, ...nodeFields } = node;
+      const { dryRun, etcdUpgrade } = plan;
+      return [
+        document(kind, {
+          apply,
+          node: nodeFields,
+          plan: { allowExperimentalUpgrades, allowRCUpgrades, dryRun, etcdUpgrade, printConfig },
+          diff,
+          timeouts: timeoutFields(timeouts),
+        }),
+      ];
+    }
+  }
+}
+
+function initDocuments() {
+  const fields: DocumentFields = {
+    InitConfiguration: { bootstrapTokens: [{ token: PLACEHOLDER_TOKEN }] },
+  };
+  const config: InitConfig = completeConfig('InitConfiguration', fields, PLACEHOLDER_MACHINE);
+  const { bootstrapTokens, nodeRegistration, localAPIEndpoint, timeouts } = config;
+  return [
+    document('InitConfiguration', {
+      bootstrapTokens,
+      nodeRegistration,
+      localAPIEndpoint,
+      timeouts: timeoutFields(timeouts),
+    }),
+    document('ClusterConfiguration', { ...config.cluster }),
+    config.kubelet,
+    config.kubeProxy,
+    document('TkadmConfiguration', { ...config.tkadm }),
+  ];
+}
+
+function joinDocuments() {
+  const fields: DocumentFields = {
+    JoinConfiguration: {
+      discovery: {
+        bootstrapToken: {
+          token: PLACEHOLDER_TOKEN,
+          apiServerEndpoint: 'kube-apiserver:6443',
+          unsafeSkipCAVerification: true,
+        },
+      },
+    },
+  };
+  const config: JoinConfig = completeConfig('JoinConfiguration', fields, PLACEHOLDER_MACHINE);
+  const { caCertPath, discovery, nodeRegistration, timeouts } = config;
+  const { taints: _, ...node } = nodeRegistration;
+  return [
+    document('JoinConfiguration', {
+      caCertPath,
+      discovery,
+      nodeRegistration: node,
+      timeouts: timeoutFields(timeouts),
+    }),
+    document('TkadmConfiguration', { ...config.tkadm }),
+  ];
+}
+
+/** The field "timeouts" of a document, from milliseconds. */
+export function timeoutFields(timeouts: Timeouts): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(timeouts).map(([name, ms]) => [name.replace(/Ms$/, ''), formatDuration(ms as number)]),
+  );
+}
+
+function document(kind: ConfigKind | 'ClusterConfiguration' | 'TkadmConfiguration', fields: object) {
+  return { apiVersion: apiVersionOf(kind), kind, ...fields };
+}

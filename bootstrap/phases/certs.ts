@@ -1,0 +1,32 @@
+import { CERTIFICATES, type CertificateRow } from '../../pki/certificates.ts';
+import { planCertificate, planServiceAccountKeys } from '../../pki/plan.ts';
+import type { Phase } from '../workflow/phase.ts';
+import { type InitContext, pkiContext } from './init-context.ts';
+
+/** A phase for each certificate, after its issuer's, and one for the service account keys. */
+export const CERTS_PHASES: readonly Phase<InitContext>[] = [
+  ...CERTIFICATES.map(certificatePhase),
+  {
+    name: 'certs/sa',
+    summary: 'Generate certificates',
+    after: ['preflight'],
+    plan: (context) => planServiceAccountKeys(pkiContext(context)),
+  },
+];
+
+function certificatePhase(row: CertificateRow): Phase<InitContext> {
+  return {
+    name: `certs/${row.name}`,
+    summary: 'Generate certificates',
+    after: ['preflight', ...(row.issuer ? [`certs/${row.issuer}`] : [])],
+    async plan(context) {
+      if (row.isEtcd && !usesLocalEtcd(context)) return [];
+      return planCertificate(row, pkiContext(context));
+    },
+  };
+}
+
+/** True when the API server keeps its objects in an etcd that this installer runs. */
+export function usesLocalEtcd({ config }: Pick<InitContext, 'config'>): boolean {
+  return config.tkadm.store === 'etcd' && config.cluster.etcd.local !== undefined;
+}

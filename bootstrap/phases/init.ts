@@ -1,0 +1,44 @@
+import type { Phase } from '../workflow/phase.ts';
+import { addonPhases } from './addons.ts';
+import { bootstrapTokenPhase } from './bootstrap-token.ts';
+import { CERTS_PHASES } from './certs.ts';
+import { waitControlPlanePhase } from './control-plane-wait.ts';
+import type { InitContext } from './init-context.ts';
+import { kubeletStartPhase } from './kubelet-start.ts';
+import { CONTROL_PLANE_PHASES, KUBECONFIG_PHASES } from './manifests.ts';
+import { markControlPlanePhase } from './mark-control-plane.ts';
+import { bundlePhase, runtimePhase } from './node-services.ts';
+import { preflightPhase } from './preflight.ts';
+import { uploadConfigPhases } from './upload-config.ts';
+
+/**
+ * The phases of init in kubeadm's order; `bundle`, `runtime` and `wait-node` are tkadm's own. Each begins as
+ * soon as those it comes after are done.
+ */
+export const INIT_PHASES: readonly Phase<InitContext>[] = [
+  preflightPhase,
+  bundlePhase,
+  runtimePhase,
+  ...CERTS_PHASES,
+  ...KUBECONFIG_PHASES,
+  ...CONTROL_PLANE_PHASES,
+  kubeletStartPhase,
+  waitControlPlanePhase,
+  ...uploadConfigPhases,
+  markControlPlanePhase,
+  bootstrapTokenPhase,
+  ...addonPhases,
+  {
+    name: 'wait-node',
+    summary: 'Wait for the node',
+    after: ['wait-control-plane', 'addon'],
+    plan: async ({ config }) => [
+      {
+        kind: 'wait',
+        subject: `Node "${config.nodeRegistration.name}" to be Ready`,
+        timeoutMs: config.timeouts.kubeletHealthCheckMs,
+        target: { kind: 'node-ready', nodeName: config.nodeRegistration.name },
+      },
+    ],
+  },
+];

@@ -1,0 +1,72 @@
+import type { Finding, PreflightInput } from '../../preflight/finding.ts';
+import { formatFinding, preflightError, runPreflight, selectFatal } from '../../preflight/run.ts';
+import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
+import type { InitConfig, JoinConfig } from '../config/types.ts';
+import type { Action } from '../workflow/action.ts';
+import type { Phase } from '../workflow/phase.ts';
+
+interface PreflightContext {
+  readonly config: InitConfig | JoinConfig;
+  readonly host: Host;
+  readonly shouldFix: boolean;
+  readonly warn: (message: string) => void;
+}
+
+const MANIFESTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'etcd'];
+const AGENT_PORTS = [10250, 10248];
+
+/** Runs the checks; with --fix, what can be repaired is an action, and only the rest stops the run. */
+export const preflightPhase: Phase<PreflightContext> = {
+  name: 'preflight',
+  summary: 'Run pre-flight checks',
+  async plan({ config, host, shouldFix, warn }) {
+    const findings = await runPreflight(host, await buildInput(config, host));
+    const fatal = selectFatal(findings, shouldFix);
+    if (fatal.length > 0) throw preflightError(fatal);
+    const repaired = shouldFix ? findings.filter((finding) => finding.repair) : [];
+    for (const finding of findings) if (!repaired.includes(finding)) warn(formatFinding(finding));
+    return repaired.flatMap(toRepairs);
+  },
+};
+
+function toRepairs(finding: Finding): readonly Action[] {
+  return (finding.repair ?? []).map((argv) => ({
+    kind: 'run' as const,
+    argv,
+    summary: `fix ${finding.check}: ${finding.fix ?? argv.join(' ')}`,
+  }));
+}
+
+/**
+ * What the checks look for. On a machine whose agent runs already, this is a second run: its own ports and
+ * files are no finding.
+ */
+async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<PreflightInput> {
+  const isInit = config.kind === 'InitConfiguration';
+  const isSecondRun = (await host.stat(`${PATHS.run}/tkadm-agent.service.pid`)) !== undefined;
+  const { nodeRegistration } = config;
+  return {
+    scope: isInit ? 'init' : 'join',
+    nodeName: nodeRegistration.name,
+    ports: isSecondRun
+      ? []
+      : [...AGENT_PORTS, ...(isInit ? [config.localAPIEndpoint.bindPort, 10257, 10259] : [])],
+    absentFiles: isInit
+      ? isSecondRun
+        ? []
+        : MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`)
+      : [`${PATHS.kubernetes}/kubelet.conf`],
+    clusterCidrs: isInit
+      ? [config.cluster.networking.podSubnet ?? '', config.cluster.networking.serviceSubnet]
+          .flatMap((text) => text.split(','))
+          .filter(Boolean)
+      : [],
+    ignored: nodeRegistration.ignorePreflightErrors,
+    advertiseAddress: isInit ? config.localAPIEndpoint.advertiseAddress : undefined,
+    engine: config.tkadm.engine,
+  };
+}
+
+/** The same input for `tkadm preflight`. */
+export { buildInput as buildPreflightInput };

@@ -1,0 +1,159 @@
+import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
+import {
+  buildServiceFile,
+  detectInitSystem,
+  isServiceRunning,
+  SERVICES,
+} from '../../runtime/host/services.ts';
+import type { Action } from '../workflow/action.ts';
+import type { Phase } from '../workflow/phase.ts';
+
+export interface ResetContext {
+  readonly host: Host;
+  /** Name of this node and the administrator's kubeconfig, when the cluster can be told. */
+  readonly nodeName: string;
+  readonly kubeconfig: string | undefined;
+  readonly certificatesDir: string;
+}
+
+const CONFIG_FILES = [
+  'admin.conf',
+  'super-admin.conf',
+  'kubelet.conf',
+  'bootstrap-kubelet.conf',
+  'controller-manager.conf',
+  'scheduler.conf',
+].map((name) => `${PATHS.kubernetes}/${name}`);
+
+/** nftables tables of the service proxy and of the bridge plugin. */
+const TABLES = ['kube-proxy', 'tkadm-bridge'];
+const BRIDGE = 'tkadm0';
+/** Parent cgroup of all pods, as the kubelet's. */
+const POD_CGROUP = 'kubepods';
+/** The mark on routes to other nodes' pods: ip-route(8) `proto`. */
+const ROUTE_PROTOCOL = '116';
+
+/** Directories that only tkadm fills, in the order in which they are removed. */
+const STATE_DIRS = [PATHS.manifests, PATHS.podLogs, PATHS.containerLogs, PATHS.logs, PATHS.run, PATHS.state];
+
+/** The phases of reset, as kubeadm's where it has them. */
+export const RESET_PHASES: readonly Phase<ResetContext>[] = [
+  {
+    name: 'remove-node',
+    summary: 'Remove the Node object',
+    plan: async ({ nodeName, kubeconfig }) =>
+      kubeconfig === undefined ? [] : [{ kind: 'delete-node', nodeName, kubeconfig }],
+  },
+  {
+    name: 'stop-pods',
+    summary: 'Stop the agent, the pods and the runtime',
+    after: ['remove-node'],
+    plan: planStop,
+  },
+  {
+    name: 'cleanup-network',
+    summary: 'Remove interfaces, routes and rules',
+    after: ['stop-pods'],
+    plan: planNetwork,
+  },
+  {
+    name: 'cleanup-node',
+    summary: 'Remove files and directories',
+    after: ['cleanup-network'],
+    plan: planFiles,
+  },
+];
+
+async function planStop({ host }: ResetContext): Promise<readonly Action[]> {
+  const initSystem = await detectInitSystem(host);
+  const actions: Action[] = [];
+  if (await isServiceRunning(host, 'tkadm-agent', initSystem))
+    actions.push({ kind: 'stop-service', name: 'tkadm-agent' });
+  if (await host.stat(PATHS.runtimeSocket)) actions.push({ kind: 'remove-sandboxes' });
+  if (await isServiceRunning(host, 'tkadm-runtime', initSystem))
+    actions.push({ kind: 'stop-service', name: 'tkadm-runtime' });
+  for (const service of SERVICES) {
+    const { path } = buildServiceFile(service, initSystem);
+    if (initSystem !== 'none' && (await host.stat(path))) actions.push({ kind: 'remove', path });
+  }
+  if (initSystem === 'systemd' && actions.some((action) => action.kind === 'remove')) {
+    actions.push({ kind: 'run', argv: ['systemctl', 'daemon-reload'], summary: 'reload systemd' });
+  }
+  return actions;
+}
+
+async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {
+  const actions: Action[] = [];
+  const tables = (await host.run(['nft', 'list', 'tables', 'ip'])).stdout;
+  for (const table of TABLES) {
+    if (!tables.split('\n').includes(`table ip ${table}`)) continue;
+    actions.push({
+      kind: 'run',
+      argv: ['nft', 'delete', 'table', 'ip', table],
+      summary: `delete nftables table ip ${table}`,
+    });
+  }
+  if (await host.stat(`/sys/class/net/${BRIDGE}`)) {
+    actions.push({ kind: 'run', argv: ['ip', 'link', 'del', BRIDGE], summary: `delete interface ${BRIDGE}` });
+  }
+  const routes = (await host.run(['ip', 'route', 'show', 'proto', ROUTE_PROTOCOL])).stdout.trim();
+  if (routes !== '') {
+    actions.push({
+      kind: 'run',
+      argv: ['ip', 'route', 'flush', 'proto', ROUTE_PROTOCOL],
+      summary: 'delete routes to other nodes',
+    });
+  }
+  const cniConfig = `${PATHS.cniConfig}/10-tkadm.conflist`;
+  if (await host.stat(cniConfig)) actions.push({ kind: 'remove', path: cniConfig });
+  return actions;
+}
+
+async function planFiles({ host, certificatesDir }: ResetContext): Promise<readonly Action[]> {
+  const actions: Action[] = [];
+  for (const path of await mountPoints(host, `${PATHS.kubelet}/pods`)) {
+    actions.push({ kind: 'run', argv: ['umount', path], summary: `unmount ${path}` });
+  }
+  const kubeletEntries = (await host.list(PATHS.kubelet)).map((name) => `${PATHS.kubelet}/${name}`);
+  const stateDirs = [];
+  for (const path of STATE_DIRS) {
+    // A mount point is somebody's disk: it is emptied, not removed.
+    if (!(await isMountPoint(host, path))) stateDirs.push(path);
+    else stateDirs.push(...(await host.list(path)).map((name) => `${path}/${name}`));
+  }
+  actions.push(...(await planCgroups(host)));
+  for (const path of [...CONFIG_FILES, ...kubeletEntries, certificatesDir, ...stateDirs]) {
+    if (await host.stat(path)) actions.push({ kind: 'remove', path });
+  }
+  return actions;
+}
+
+/** The pods' cgroups in every hierarchy; they are empty once the pods are gone. */
+async function planCgroups(host: Host): Promise<readonly Action[]> {
+  const root = '/sys/fs/cgroup';
+  const candidates = [root, ...(await host.list(root)).map((name) => `${root}/${name}`)].map(
+    (path) => `${path}/${POD_CGROUP}`,
+  );
+  const found: string[] = [];
+  for (const path of candidates) if (await host.stat(path)) found.push(path);
+  return found.map((path) => ({
+    kind: 'run',
+    argv: ['find', path, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', ';'],
+    summary: `remove cgroup ${path}`,
+  }));
+}
+
+async function mountPoints(host: Host, prefix: string): Promise<readonly string[]> {
+  const text = (await host.readFile('/proc/self/mountinfo')) ?? '';
+  return text
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path.startsWith(`${prefix}/`))
+    .sort((a, b) => b.length - a.length);
+}
+
+async function isMountPoint(host: Host, path: string): Promise<boolean> {
+  const text = (await host.readFile('/proc/self/mountinfo')) ?? '';
+  return text.split('\n').some((line) => line.split(' ')[4] === path);
+}

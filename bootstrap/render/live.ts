@@ -1,0 +1,119 @@
+import { Listr, type ListrTask, type ListrTaskWrapper } from 'listr2';
+import { formatAction } from '../workflow/action.ts';
+import type { WorkflowEvent } from '../workflow/event.ts';
+import { groupOf } from '../workflow/phase.ts';
+import { createPlainRenderer } from './plain.ts';
+import type { Renderer, RendererOptions, RunResult } from './renderer.ts';
+
+type Wrapper = ListrTaskWrapper<unknown, never, never>;
+
+/** A group of phases as one line of the list. */
+interface Line {
+  readonly name: string;
+  readonly summary: string;
+  /** Phases of the group that have not ended. */
+  pending: number;
+  changes: number;
+  startedAt: number | undefined;
+  task: Wrapper | undefined;
+  lastText: string;
+  readonly settled: Promise<void>;
+  settle: (error?: Error) => void;
+}
+
+/** A live list in the terminal: a line for each group of phases, below it what is being done. */
+export function createLiveRenderer(options: RendererOptions): Renderer {
+  const lines = buildLines(options);
+  const notes: string[] = [];
+  const tasks: ListrTask[] = [...lines.values()].map((line) => ({
+    title: line.summary,
+    task: (_, task) => {
+      line.task = task as unknown as Wrapper;
+      task.output = line.lastText;
+      return line.settled;
+    },
+  }));
+  const list = new Listr(tasks, {
+    concurrent: true,
+    exitOnError: false,
+    collectErrors: false,
+    rendererOptions: { collapseErrors: true, showErrorMessage: false },
+  } as never);
+  const running = list.run().catch(() => {});
+  return {
+    emit(event) {
+      if (event.type === 'action' && event.isDryRun) notes.push(formatPlain(event, options));
+      if (event.type === 'note')
+        notes.push(event.level === 'warning' ? `Warning: ${event.message}\n` : `${event.message}\n`);
+      else update(lines.get(groupOf(event.phase)), event);
+    },
+    async finish(result: RunResult) {
+      for (const line of lines.values()) line.settle(result.isOk ? undefined : new Error('not reached'));
+      await running;
+      for (const note of notes) options.write(note);
+      options.write(result.text);
+    },
+  };
+}
+
+function buildLines({ phases }: RendererOptions): ReadonlyMap<string, Line> {
+  const lines = new Map<string, Line>();
+  for (const phase of phases) {
+    const name = groupOf(phase.name);
+    const line = lines.get(name);
+    if (line) {
+      line.pending += 1;
+      continue;
+    }
+    let settle: Line['settle'] = () => {};
+    const settled = new Promise<void>((resolve, reject) => {
+      settle = (error) => (error ? reject(error) : resolve());
+    });
+    settled.catch(() => {});
+    lines.set(name, {
+      name,
+      summary: phase.summary,
+      pending: 1,
+      changes: 0,
+      startedAt: undefined,
+      task: undefined,
+      lastText: '',
+      settled,
+      settle,
+    });
+  }
+  return lines;
+}
+
+function update(line: Line | undefined, event: Exclude<WorkflowEvent, { type: 'note' }>): void {
+  if (!line) return;
+  if (event.type === 'phase-started') line.startedAt ??= performance.now();
+  else if (event.type === 'action') {
+    line.lastText = formatAction(event.action);
+    if (line.task) line.task.output = line.lastText;
+  } else if (event.type === 'phase-failed') line.settle(new Error(event.message));
+  else {
+    line.pending -= 1;
+    if (event.type === 'phase-done') line.changes += event.changes;
+    if (line.pending > 0) return;
+    if (line.task) line.task.title = `${line.summary} ${formatEnd(line)}`;
+    line.settle();
+  }
+}
+
+function formatEnd(line: Line): string {
+  if (line.startedAt === undefined) return '(skipped)';
+  const seconds = ((performance.now() - line.startedAt) / 1000).toFixed(1);
+  return line.changes === 0 ? '(nothing to do)' : `(${seconds} s)`;
+}
+
+function formatPlain(event: WorkflowEvent, options: RendererOptions): string {
+  let text = '';
+  createPlainRenderer({
+    ...options,
+    write: (part) => {
+      text += part;
+    },
+  }).emit(event);
+  return text;
+}

@@ -1,0 +1,33 @@
+import type { WorkflowEvent } from '../workflow/event.ts';
+
+/** Shows a run; `finish` returns when everything is on the screen. */
+export interface Renderer {
+  emit(event: WorkflowEvent): void;
+  /** The run's result for people (`text`) and for programs (`data`). */
+  finish(result: RunResult): Promise<void>;
+}
+
+export interface RunResult {
+  readonly isOk: boolean;
+  readonly text: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export type OutputFormat = 'text' | 'json' | 'yaml';
+
+export interface RendererOptions {
+  readonly format: OutputFormat;
+  readonly isTerminal: boolean;
+  /** "init", "join": the prefix of plain lines. */
+  readonly command: string;
+  readonly write: (text: string) => void;
+  /** Phases in the order in which they are shown, with their summaries. */
+  readonly phases: readonly { readonly name: string; readonly summary: string }[];
+}
+
+/** The renderer that fits the output: JSON lines, a live list in a terminal, plain lines in a pipe. */
+export async function createRenderer(options: RendererOptions): Promise<Renderer> {
+  if (options.format !== 'text') return (await import('./json.ts')).createJsonRenderer(options);
+  if (options.isTerminal) return (await import('./live.ts')).createLiveRenderer(options);
+  return (await import('./plain.ts')).createPlainRenderer(options);
+}

@@ -1,0 +1,128 @@
+import { basename } from 'node:path';
+import { dump } from 'js-yaml';
+import { readLines } from '../../runtime/api/client.ts';
+import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
+import { createSshHost, waitForExit } from './host.ts';
+import { bundledCommand, checkArchitecture, uploadBundle } from './upload-bundle.ts';
+
+/** What a machine that joins over SSH gets to know; it travels on standard input, not in argv. */
+export interface RemoteJoinInput {
+  readonly apiServerEndpoint: string;
+  readonly token: string;
+  readonly caCertHashes: readonly string[];
+  readonly nodeName?: string | undefined;
+  readonly ignorePreflightErrors: readonly string[];
+  readonly shouldFix: boolean;
+  readonly isDryRun: boolean;
+}
+
+export interface RemoteJoinOptions {
+  readonly target: SshTarget;
+  readonly settings: SshSettings;
+  readonly bundleDirectory: string;
+  readonly architecture: string;
+  readonly input: RemoteJoinInput;
+  readonly signal: AbortSignal;
+  /** One line for people. */
+  readonly onProgress: (text: string) => void;
+}
+
+/** The last line that the remote command prints with `-o json`. */
+interface RemoteResult {
+  readonly type: 'result' | 'error';
+  readonly ok?: boolean;
+  readonly node?: string;
+  readonly code?: ErrorCode;
+  readonly message?: string;
+  readonly hint?: string;
+}
+
+/**
+ * Joins one machine: connects, sends the bundle if it is missing, runs the bundled `tkadm join` there.
+ * Returns the node's name.
+ * @throws SSH_CONNECT, SSH_HOST_KEY, SSH_AUTHENTICATION, JOIN_FAILED, or the remote command's own error.
+ */
+export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
+  const { target, settings, signal, onProgress } = options;
+  onProgress('connect');
+  const connection = await connectSsh(target, settings);
+  const close = () => connection.close();
+  signal.addEventListener('abort', close, { once: true });
+  try {
+    const host = createSshHost(connection);
+    await checkArchitecture(host, options.architecture);
+    const wasSent = await uploadBundle(host, {
+      directory: options.bundleDirectory,
+      signal,
+      onProgress: (bytes) => onProgress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`),
+    });
+    onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
+    const channel = await host.openStream(buildCommand(options), { input: formatInput(options.input) });
+    let errors = '';
+    channel.stderr.on('data', (chunk: Buffer) => {
+      errors += chunk;
+    });
+    const exited = waitForExit(channel);
+    let last: RemoteResult | undefined;
+    for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
+      last = readEvent(line, onProgress) ?? last;
+    const exitCode = await exited;
+    signal.throwIfAborted();
+    if (last?.type === 'result' && last.ok && exitCode === 0) return last.node ?? target.host;
+    throw new TkadmError(
+      last?.code ?? 'JOIN_FAILED',
+      last?.message ?? `Cannot join "${host.name}": ${errors.trim() || `exit code ${exitCode}`}`,
+      {
+        ...(last?.hint ? { hint: last.hint } : {}),
+      },
+    );
+  } finally {
+    signal.removeEventListener('abort', close);
+    connection.close();
+  }
+}
+
+function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly string[] {
+  return [
+    ...bundledCommand(basename(bundleDirectory)),
+    'join',
+    '--config=-',
+    '--output=json',
+    ...(input.shouldFix ? ['--fix'] : []),
+    ...(input.isDryRun ? ['--dry-run'] : []),
+  ];
+}
+
+/** The JoinConfiguration document for the remote command. */
+function formatInput(input: RemoteJoinInput): string {
+  return dump({
+    apiVersion: 'kubeadm.k8s.io/v1beta4',
+    kind: 'JoinConfiguration',
+    discovery: {
+      bootstrapToken: {
+        token: input.token,
+        apiServerEndpoint: input.apiServerEndpoint,
+        caCertHashes: [...input.caCertHashes],
+      },
+    },
+    nodeRegistration: {
+      ...(input.nodeName ? { name: input.nodeName } : {}),
+      ...(input.ignorePreflightErrors.length > 0
+        ? { ignorePreflightErrors: [...input.ignorePreflightErrors] }
+        : {}),
+    },
+  });
+}
+
+function readEvent(line: string, onProgress: (text: string) => void): RemoteResult | undefined {
+  let event: { type?: string; phase?: string; summary?: string; message?: string };
+  try {
+    event = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (event.type === 'action') onProgress(`[${event.phase}] ${event.summary}`);
+  if (event.type === 'note') onProgress(event.message ?? '');
+  return event.type === 'result' || event.type === 'error' ? (event as RemoteResult) : undefined;
+}

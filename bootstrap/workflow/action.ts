@@ -1,0 +1,83 @@
+import type { KubeObject } from '../../runtime/api/kinds.ts';
+import type { ServiceName } from '../../runtime/host/services.ts';
+
+/** What is waited for; the performer knows how to look. */
+export type WaitTarget =
+  | { readonly kind: 'http'; readonly url: string; readonly caPem?: string | undefined }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'node-registered' | 'node-ready'; readonly nodeName: string }
+  | {
+      readonly kind: 'node-client';
+      readonly kubeconfig: string;
+      readonly nodeName: string;
+      readonly isReadyNeeded?: boolean;
+    };
+
+/** One change of a host or of the cluster, as data. */
+export type Action =
+  | {
+      readonly kind: 'write-file';
+      readonly path: string;
+      readonly mode: number;
+      readonly content: string;
+      /** The content must not be shown. */
+      readonly secret?: boolean;
+    }
+  | { readonly kind: 'make-directory'; readonly path: string; readonly mode: number }
+  | { readonly kind: 'remove'; readonly path: string }
+  | { readonly kind: 'run'; readonly argv: readonly string[]; readonly summary: string }
+  | { readonly kind: 'install-bundle' }
+  | { readonly kind: 'start-service'; readonly name: ServiceName }
+  | { readonly kind: 'stop-service'; readonly name: ServiceName }
+  | { readonly kind: 'remove-sandboxes' }
+  | { readonly kind: 'delete-node'; readonly nodeName: string; readonly kubeconfig: string }
+  | {
+      readonly kind: 'apply-object';
+      readonly object: KubeObject;
+      /** What to do with an object that is there: leave it, or make it like this one. */
+      readonly existing: 'keep' | 'replace';
+      /** With super-admin.conf, which no RBAC rule binds. */
+      readonly asSuperAdmin?: boolean;
+    }
+  | { readonly kind: 'patch-object'; readonly object: KubeObject; readonly patch: unknown }
+  | {
+      readonly kind: 'wait';
+      readonly subject: string;
+      readonly timeoutMs: number;
+      readonly target: WaitTarget;
+    };
+
+/** One line for people: "write /etc/kubernetes/admin.conf". */
+export function formatAction(action: Action): string {
+  switch (action.kind) {
+    case 'write-file':
+      return `write ${action.path}`;
+    case 'make-directory':
+      return `create directory ${action.path}`;
+    case 'remove':
+      return `remove ${action.path}`;
+    case 'run':
+      return action.summary;
+    case 'install-bundle':
+      return 'install the node bundle';
+    case 'start-service':
+      return `start ${action.name}`;
+    case 'stop-service':
+      return `stop ${action.name}`;
+    case 'remove-sandboxes':
+      return 'stop and remove every pod';
+    case 'delete-node':
+      return `delete Node ${action.nodeName}`;
+    case 'apply-object':
+      return `apply ${formatObject(action.object)}`;
+    case 'patch-object':
+      return `patch ${formatObject(action.object)}`;
+    case 'wait':
+      return `wait for ${action.subject}`;
+  }
+}
+
+function formatObject(object: KubeObject): string {
+  const { namespace, name } = object.metadata ?? {};
+  return `${object.kind} ${namespace ? `${namespace}/` : ''}${name}`;
+}

@@ -1,0 +1,15 @@
+import type { Action } from './action.ts';
+
+/** What a run tells its renderer; also the lines of `-o json`. */
+export type WorkflowEvent =
+  | { readonly type: 'phase-started'; readonly phase: string; readonly summary: string }
+  | { readonly type: 'action'; readonly phase: string; readonly action: Action; readonly isDryRun: boolean }
+  | {
+      readonly type: 'phase-done';
+      readonly phase: string;
+      readonly durationMs: number;
+      readonly changes: number;
+    }
+  | { readonly type: 'phase-skipped'; readonly phase: string }
+  | { readonly type: 'phase-failed'; readonly phase: string; readonly message: string }
+  | { readonly type: 'note'; readonly level: 'info' | 'warning'; readonly message: string };

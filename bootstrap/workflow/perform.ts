@@ -1,0 +1,182 @@
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { Node } from 'kubernetes-types/core/v1.d.ts';
+import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { type KubeObject, NODES } from '../../runtime/api/kinds.ts';
+import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { findResourceByKind } from '../../runtime/api/resources.ts';
+import { TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
+import { sleep, waitFor } from '../../runtime/base/time.ts';
+import { type BundleSources, installBundle } from '../../runtime/host/bundle.ts';
+import {
+  buildServiceFile,
+  type InitSystem,
+  SERVICES,
+  startService,
+  stopService,
+} from '../../runtime/host/services.ts';
+import { stopAllSandboxes } from '../phases/sandboxes.ts';
+import type { Action, WaitTarget } from './action.ts';
+
+export interface PerformContext {
+  readonly host: Host;
+  readonly initSystem: InitSystem;
+  readonly bundleSources: BundleSources;
+  readonly signal: AbortSignal;
+  /** The administrator's client; made when it is first needed, since the kubeconfig is one of the results. */
+  readonly api: () => Promise<ApiClient>;
+  /** The same with super-admin.conf. */
+  readonly superApi?: () => Promise<ApiClient>;
+}
+
+/** Carries out one action on the host or in the cluster. */
+export async function performAction(action: Action, context: PerformContext): Promise<void> {
+  const { host, initSystem } = context;
+  switch (action.kind) {
+    case 'write-file':
+      return host.writeFile(action.path, action.content, { mode: action.mode });
+    case 'make-directory':
+      return host.mkdir(action.path, { mode: action.mode });
+    case 'remove':
+      return host.remove(action.path);
+    case 'run':
+      return runCommand(action.argv, context);
+    case 'install-bundle':
+      await installBundle(host, context.bundleSources);
+      return;
+    case 'start-service': {
+      const service = SERVICES.find((row) => row.name === action.name)!;
+      const file = buildServiceFile(service, initSystem);
+      await host.writeFile(file.path, file.content, { mode: file.mode });
+      return startService(host, action.name, initSystem);
+    }
+    case 'stop-service':
+      return stopService(host, action.name, initSystem);
+    case 'remove-sandboxes':
+      await stopAllSandboxes({ remove: true });
+      return;
+    case 'delete-node':
+      return deleteNode(action.nodeName, action.kubeconfig);
+    case 'apply-object':
+      return applyObject(
+        await (action.asSuperAdmin && context.superApi ? context.superApi() : context.api()),
+        action,
+        context.signal,
+      );
+    case 'patch-object':
+      return patchObject(await context.api(), action);
+    case 'wait':
+      return waitForTarget(action, context);
+  }
+}
+
+async function runCommand(argv: readonly string[], { host, signal }: PerformContext): Promise<void> {
+  const result = await host.run(argv, { signal });
+  if (result.exitCode === 0) return;
+  throw new TkadmError(
+    'COMMAND_FAILED',
+    `Cannot run "${argv.join(' ')}": ${result.stderr.trim() || result.exitCode}`,
+  );
+}
+
+/** Best effort: reset must work with the cluster gone. */
+async function deleteNode(nodeName: string, kubeconfig: string): Promise<void> {
+  const client = new ApiClient(await loadClientConfig(kubeconfig));
+  const request = client.requestJson('DELETE', `/api/v1/nodes/${nodeName}`, { timeoutMs: 3_000 });
+  await request.catch(() => {}).finally(() => client.close());
+}
+
+type ApplyAction = Extract<Action, { kind: 'apply-object' }>;
+
+/** Creates an object; one that is there is left or updated. A connection that breaks is tried again for a while. */
+async function applyObject(
+  api: ApiClient,
+  { object, existing }: ApplyAction,
+  signal: AbortSignal,
+): Promise<void> {
+  const kind = resourceOf(object);
+  const { name = '', namespace } = object.metadata ?? {};
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await api.create(kind, object, { signal });
+      return;
+    } catch (error) {
+      if (isApiError(error, 'AlreadyExists')) break;
+      if (attempt >= 20 || isApiError(error)) throw error;
+      await sleep(100, signal);
+    }
+  }
+  if (existing === 'keep') return;
+  const live = await api.get(kind, { name, namespace });
+  await api.update(kind, {
+    ...object,
+    metadata: {
+      ...object.metadata,
+      resourceVersion: live.metadata?.resourceVersion,
+      uid: live.metadata?.uid,
+    },
+  } as KubeObject);
+}
+
+async function patchObject(
+  api: ApiClient,
+  { object, patch }: Extract<Action, { kind: 'patch-object' }>,
+): Promise<void> {
+  const { name = '', namespace } = object.metadata ?? {};
+  await api.patch(resourceOf(object), { name, namespace }, { type: 'strategic', body: patch });
+}
+
+function resourceOf(object: KubeObject) {
+  const row = findResourceByKind(object.apiVersion ?? '', object.kind ?? '');
+  if (!row) throw new Error(`no resource serves ${object.apiVersion} ${object.kind}`);
+  return row;
+}
+
+async function waitForTarget(
+  action: Extract<Action, { kind: 'wait' }>,
+  context: PerformContext,
+): Promise<void> {
+  await waitFor(() => probe(action.target, context), {
+    subject: action.subject,
+    timeoutMs: action.timeoutMs,
+    intervalMs: 25,
+    signal: context.signal,
+  });
+}
+
+async function probe(target: WaitTarget, context: PerformContext): Promise<true | undefined> {
+  if (target.kind === 'http') return (await probeHttp(target.url, target.caPem)) === 200 ? true : undefined;
+  if (target.kind === 'file') return (await context.host.stat(target.path)) ? true : undefined;
+  const { nodeName } = target;
+  if (target.kind === 'node-client') {
+    const client = new ApiClient(await loadClientConfig(target.kubeconfig));
+    const own = await client.find(NODES, { name: nodeName }).finally(() => client.close());
+    return own && (!target.isReadyNeeded || isReady(own)) ? true : undefined;
+  }
+  const node = await (await context.api()).find(NODES, { name: nodeName });
+  return node && (target.kind === 'node-registered' || isReady(node)) ? true : undefined;
+}
+
+function isReady(node: Node): boolean {
+  return node.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True') ?? false;
+}
+
+/** The status code of a GET; a connection that fails throws. */
+function probeHttp(url: string, caPem: string | undefined): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const send = url.startsWith('https:') ? httpsRequest : httpRequest;
+    const request = send(url, {
+      agent: false,
+      timeout: 5_000,
+      ...(caPem ? { ca: caPem } : { rejectUnauthorized: false }),
+    });
+    request.on('response', (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    request.on('timeout', () => request.destroy(new Error('no answer within 5 s')));
+    request.on('error', reject);
+    request.end();
+  });
+}

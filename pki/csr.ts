@@ -1,0 +1,124 @@
+import { createPublicKey } from 'node:crypto';
+import { formatError, TkadmError } from '../runtime/base/errors.ts';
+import {
+  bitString,
+  bytesOf,
+  childrenOf,
+  decode,
+  encode,
+  formatPem,
+  hasTag,
+  integer,
+  OIDS,
+  oid,
+  oidOf,
+  parsePem,
+  sequence,
+  set,
+  tagged,
+} from './asn1.ts';
+import {
+  type KeyUsage,
+  parseExtensions,
+  parseSubjectAltNames,
+  type SubjectAltNames,
+  subjectAltNameExtensions,
+} from './extensions.ts';
+import { issueForPublicKey, type Validity } from './issue.ts';
+import { exportSpki, loadPrivateKey } from './keys.ts';
+import { buildName, type DistinguishedName, parseName } from './names.ts';
+import { signatureSchemeOf, verifySignature } from './signature.ts';
+
+/** A PKCS#10 request that was read and whose own signature holds. */
+export interface CertificateRequest extends SubjectAltNames {
+  readonly subject: DistinguishedName;
+  /** DER of SubjectPublicKeyInfo. */
+  readonly spki: Buffer;
+  /** "rsa", "ec", ... */
+  readonly keyType: string;
+}
+
+/** Builds a PKCS#10 request (RFC 2986) for a private key: PEM text. */
+export function createCertificateRequest(options: {
+  readonly keyPem: string;
+  readonly subject: DistinguishedName;
+  readonly subjectAltNames?: SubjectAltNames | undefined;
+}): string {
+  const key = loadPrivateKey(options.keyPem);
+  const scheme = signatureSchemeOf(key);
+  const extensions = subjectAltNameExtensions(options.subjectAltNames ?? { dnsNames: [], ipAddresses: [] });
+  const attributes =
+    extensions.length === 0 ? [] : [sequence(oid(OIDS.extensionRequest), set(sequence(...extensions)))];
+  const info = sequence(
+    integer(Uint8Array.of(0)),
+    buildName(options.subject),
+    decode(exportSpki(key)),
+    tagged(0, ...attributes),
+  );
+  const signature = scheme.sign(encode(info));
+  return formatPem('CERTIFICATE REQUEST', encode(sequence(info, scheme.algorithm, bitString(signature))));
+}
+
+/**
+ * Reads a PKCS#10 request and checks its signature.
+ * @throws PKI_CSR_INVALID
+ */
+export function parseCertificateRequest(pem: string): CertificateRequest {
+  const [der] = parsePem('(?:NEW )?CERTIFICATE REQUEST', pem);
+  if (!der) throw invalid('the text holds no PEM block of type "CERTIFICATE REQUEST"');
+  try {
+    return parseDer(der);
+  } catch (error) {
+    if (error instanceof TkadmError) throw error;
+    throw invalid(formatError(error), error);
+  }
+}
+
+function parseDer(der: Buffer): CertificateRequest {
+  const [info, algorithm, signature] = childrenOf(decode(der));
+  const fields = childrenOf(info);
+  const spki = encode(fields[2]!);
+  const key = createPublicKey({ key: spki, type: 'spki', format: 'der' });
+  const isOwn = verifySignature(algorithm, encode(info!), { key, signature: bytesOf(signature).subarray(1) });
+  if (!isOwn) throw invalid('its signature does not verify with its own key');
+  const attributes = fields.find((field) => hasTag(field, 0));
+  const request = (attributes ? childrenOf(attributes) : []).find(
+    (attribute) => oidOf(childrenOf(attribute)[0]) === OIDS.extensionRequest,
+  );
+  const extensions = parseExtensions(request && childrenOf(childrenOf(request)[1])[0]);
+  return {
+    subject: parseName(fields[1]),
+    spki,
+    keyType: key.asymmetricKeyType ?? '',
+    ...parseSubjectAltNames(extensions.get(OIDS.subjectAltName)),
+  };
+}
+
+/**
+ * Signs a request as a CA does: subject and names from the request, usages and validity from the caller.
+ * Returns the certificate's PEM text.
+ * @throws PKI_CSR_INVALID, PKI_CERTIFICATE_INVALID, PKI_KEY_INVALID
+ */
+export function signCertificateRequest(
+  options: Validity & {
+    readonly caCertPem: string;
+    readonly caKeyPem: string;
+    readonly csrPem: string;
+    /** As in `spec.usages` of a CertificateSigningRequest. */
+    readonly usages: readonly KeyUsage[];
+  },
+): string {
+  const request = parseCertificateRequest(options.csrPem);
+  return issueForPublicKey({
+    notBefore: options.notBefore,
+    notAfter: options.notAfter,
+    ca: { certPem: options.caCertPem, keyPem: options.caKeyPem },
+    spec: { ...request.subject, usages: options.usages },
+    subjectAltNames: request,
+    spki: request.spki,
+  });
+}
+
+function invalid(state: string, cause?: unknown): TkadmError {
+  return new TkadmError('PKI_CSR_INVALID', `Cannot read a certificate request: ${state}`, { cause });
+}

@@ -1,0 +1,170 @@
+import { createHash } from 'node:crypto';
+import { lstat, mkdir, realpath } from 'node:fs/promises';
+import { join, normalize } from 'node:path';
+import type * as core from 'kubernetes-types/core/v1.d.ts';
+import { isSystemError, TkadmError } from '../base/errors.ts';
+import { writeFileAtomic } from '../base/files.ts';
+import type { InitOf } from '../base/protobuf.ts';
+import type { ContainerConfig, Mount } from '../cri/messages/container.ts';
+import { hashContainer } from './container-hash.ts';
+import { expandVariables } from './environment.ts';
+import { buildContainerResources } from './linux-resources.ts';
+import { type AgentPod, type Container, gracePeriodSeconds } from './pod.ts';
+import type { PodPaths } from './pod-paths.ts';
+import { ANNOTATIONS, LABELS } from './runtime-state.ts';
+import { buildContainerSecurity, type ImageUser } from './security.ts';
+
+export interface ContainerConfigOptions {
+  readonly pod: AgentPod;
+  readonly container: Container;
+  readonly restartCount: number;
+  readonly imageRef: string;
+  readonly imageUser: ImageUser;
+  readonly environment: ReadonlyMap<string, string>;
+  /** Host directory of each mounted volume. */
+  readonly volumes: ReadonlyMap<string, string>;
+  readonly paths: PodPaths;
+  readonly rootDir: string;
+  readonly nodeMemoryBytes: number;
+  /** For an ephemeral container: the container whose processes it sees. */
+  readonly targetContainerId?: string | undefined;
+}
+
+type MountInit = InitOf<typeof Mount>;
+
+/**
+ * The CRI description of a container; creates its termination log.
+ * @throws AGENT_CONTAINER_CONFIG naming what cannot be done.
+ */
+export async function buildContainerConfig(
+  options: ContainerConfigOptions,
+): Promise<InitOf<typeof ContainerConfig>> {
+  const { pod, container, restartCount, environment } = options;
+  const expand = (text: string) => expandVariables(text, (name) => environment.get(name));
+  const { mount, file } = await makeTerminationLog(options);
+  const security = buildContainerSecurity(options);
+  const namespaceOptions = options.targetContainerId
+    ? { ...security.namespaceOptions, pid: 'TARGET' as const, targetId: options.targetContainerId }
+    : security.namespaceOptions;
+  return {
+    metadata: { name: container.name, attempt: restartCount },
+    image: { image: options.imageRef, userSpecifiedImage: container.image ?? '' },
+    command: (container.command ?? []).map(expand),
+    args: (container.args ?? []).map(expand),
+    workingDir: container.workingDir ?? '',
+    envs: [...environment].map(([key, value]) => ({ key, value })),
+    mounts: [...(await buildMounts(options, expand)), mount],
+    labels: {
+      [LABELS.containerName]: container.name,
+      [LABELS.podName]: pod.metadata.name,
+      [LABELS.podNamespace]: pod.metadata.namespace,
+      [LABELS.podUid]: pod.metadata.uid,
+    },
+    annotations: buildAnnotations(options, file),
+    logPath: `${container.name}/${restartCount}.log`,
+    stdin: container.stdin ?? false,
+    stdinOnce: container.stdinOnce ?? false,
+    tty: container.tty ?? false,
+    linux: {
+      resources: buildContainerResources(pod, container, options.nodeMemoryBytes),
+      securityContext: { ...security, namespaceOptions },
+    },
+  };
+}
+
+function buildAnnotations({ pod, container, restartCount }: ContainerConfigOptions, logFile: string) {
+  return {
+    [ANNOTATIONS.hash]: hashContainer(container),
+    [ANNOTATIONS.restartCount]: String(restartCount),
+    [ANNOTATIONS.terminationMessagePath]: container.terminationMessagePath ?? '/dev/termination-log',
+    [ANNOTATIONS.terminationMessagePolicy]: container.terminationMessagePolicy ?? 'File',
+    [ANNOTATIONS.terminationMessageFile]: logFile,
+    [ANNOTATIONS.gracePeriod]: String(gracePeriodSeconds(pod)),
+    ...(container.ports ? { [ANNOTATIONS.ports]: JSON.stringify(container.ports) } : {}),
+  };
+}
+
+async function makeTerminationLog(
+  options: ContainerConfigOptions,
+): Promise<{ mount: MountInit; file: string }> {
+  const { container, restartCount, paths } = options;
+  const id = createHash('sha1').update(`${container.name}/${restartCount}`).digest('hex').slice(0, 8);
+  const file = join(paths.pod, 'containers', container.name, id);
+  await writeFileAtomic(file, '', { mode: 0o666, sync: false });
+  const containerPath = container.terminationMessagePath ?? '/dev/termination-log';
+  return { file, mount: { containerPath, hostPath: file, readonly: false } };
+}
+
+async function buildMounts(
+  options: ContainerConfigOptions,
+  expand: (text: string) => string,
+): Promise<MountInit[]> {
+  const { container, paths } = options;
+  if (container.volumeDevices?.length) {
+    throw invalid(
+      `Cannot use volumeDevices of container "${container.name}": block volumes are not supported`,
+    );
+  }
+  const mounts: MountInit[] = [];
+  for (const mount of container.volumeMounts ?? []) {
+    mounts.push({
+      containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
+      hostPath: await resolveSource(options, mount, expand),
+      readonly: mount.readOnly ?? false,
+      propagation: PROPAGATIONS[mount.mountPropagation ?? 'None'] ?? 'PROPAGATION_PRIVATE',
+      recursiveReadOnly: (mount as { recursiveReadOnly?: string }).recursiveReadOnly === 'Enabled',
+    });
+  }
+  const hasOwnHosts = mounts.some((mount) => normalize(mount.containerPath ?? '') === '/etc/hosts');
+  if (!hasOwnHosts) mounts.push({ containerPath: '/etc/hosts', hostPath: paths.hosts });
+  return mounts;
+}
+
+const PROPAGATIONS: Readonly<
+  Record<string, 'PROPAGATION_PRIVATE' | 'PROPAGATION_HOST_TO_CONTAINER' | 'PROPAGATION_BIDIRECTIONAL'>
+> = {
+  None: 'PROPAGATION_PRIVATE',
+  HostToContainer: 'PROPAGATION_HOST_TO_CONTAINER',
+  Bidirectional: 'PROPAGATION_BIDIRECTIONAL',
+};
+
+async function resolveSource(
+  options: ContainerConfigOptions,
+  mount: core.VolumeMount,
+  expand: (text: string) => string,
+): Promise<string> {
+  const root = options.volumes.get(mount.name);
+  if (root === undefined) throw invalid(`Cannot mount volume "${mount.name}": the pod has no such volume`);
+  const subPath = mount.subPathExpr ? expand(mount.subPathExpr) : mount.subPath;
+  return subPath ? resolveSubPath(root, subPath) : root;
+}
+
+/**
+ * The real path of `subPath` inside a volume, created as a directory when nothing is there.
+ * @throws AGENT_CONTAINER_CONFIG when it leads out of the volume.
+ */
+export async function resolveSubPath(root: string, subPath: string): Promise<string> {
+  if (subPath.startsWith('/') || subPath.split('/').includes('..')) {
+    throw invalid(`Cannot use subPath "${subPath}": it must be relative and without ".."`);
+  }
+  const base = await realpath(root);
+  let current = base;
+  for (const part of subPath.split('/').filter((segment) => segment !== '' && segment !== '.')) {
+    const next = join(current, part);
+    try {
+      await lstat(next);
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error;
+      await mkdir(next, { mode: 0o750 });
+    }
+    current = await realpath(next);
+    if (current !== base && !current.startsWith(`${base}/`)) {
+      throw invalid(`Cannot use subPath "${subPath}": it leads out of the volume`);
+    }
+  }
+  return current;
+}
+
+function invalid(message: string): TkadmError {
+  return new TkadmError('AGENT_CONTAINER_CONFIG', message);
+}

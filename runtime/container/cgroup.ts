@@ -1,0 +1,273 @@
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { TkadmError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { sleep } from '../base/time.ts';
+import type { CgroupHost } from './cgroup-host.ts';
+import { buildV1Writes, buildV2Writes, type CgroupWrite } from './cgroup-limits.ts';
+import type { ContainerStats, ResourceUpdate } from './engine.ts';
+import type { CgroupMounts } from './launch-bundle.ts';
+
+export interface CgroupContext {
+  readonly host: CgroupHost;
+  readonly log: Logger;
+}
+
+/** The container's cgroup directories. */
+export interface Cgroup {
+  /** Path below each controller's mount. */
+  readonly path: string;
+  create(resources: ResourceUpdate | undefined): void;
+  update(resources: ResourceUpdate): void;
+  /** Files that a process writes "0" to in order to join. */
+  readonly joinFiles: readonly string[];
+  pids(): readonly number[];
+  freeze(isFrozen: boolean): Promise<void>;
+  isOomKilled(): boolean;
+  stats(): ContainerStats | undefined;
+  /** Kills what is left, then removes the directories. @throws CGROUP_BUSY after one second. */
+  remove(): Promise<void>;
+}
+
+/** The cgroup of one container at `path`, "/kubepods/podUID/ID". */
+export function openCgroup(context: CgroupContext, path: string): Cgroup {
+  return context.host.version === 2
+    ? openV2(context, context.host, path)
+    : openV1(context, context.host, path);
+}
+
+/** How mounts of type "cgroup" look inside a container of this host. */
+export function buildCgroupMounts(host: CgroupHost): CgroupMounts {
+  if (host.version === 2) return { version: 2 };
+  return {
+    version: 1,
+    hierarchies: host.hierarchies.map(({ controllers }) => ({
+      name: controllers.map((name) => name.replace(/^name=/, '')).join(','),
+      options: controllers.map((name) => (name.startsWith('name=') ? `none,${name}` : name)).join(','),
+    })),
+  };
+}
+
+function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path: string): Cgroup {
+  const directories = new Map<string, string>();
+  for (const { controllers, mountPoint } of host.hierarchies) {
+    for (const controller of controllers) directories.set(controller, join(mountPoint, path));
+  }
+  const unique = [...new Set(directories.values())];
+  const directoryOf = (controller: string) => directories.get(controller);
+  const apply = (resources: ResourceUpdate) =>
+    applyWrites(buildV1Writes(resources), directoryOf, context.log);
+  const number = (controller: string, file: string) => readNumber(directoryOf(controller), file);
+  const pidDirectory = directoryOf('pids') ?? unique[0];
+  return {
+    path,
+    create(resources) {
+      for (const directory of unique) mkdirSync(directory, { recursive: true });
+      const cpuset = directoryOf('cpuset');
+      const mount = host.hierarchies.find(({ controllers }) => controllers.includes('cpuset'))?.mountPoint;
+      if (cpuset !== undefined && mount !== undefined) inheritCpuset(cpuset, mount);
+      if (resources !== undefined) apply(resources);
+    },
+    update: apply,
+    // "tasks" moves the calling thread alone and, unlike cgroup.procs, without waiting for an RCU grace
+    // period (10 ms); the launcher's other threads end at execve(2).
+    joinFiles: unique.map((directory) => join(directory, 'tasks')),
+    pids: () => readPids(pidDirectory),
+    async freeze(isFrozen) {
+      const directory = directoryOf('freezer');
+      if (directory === undefined) throw unsupported('freezer', 'pause');
+      const state = isFrozen ? 'FROZEN' : 'THAWED';
+      for (let tries = 0; tries < 500; tries += 1) {
+        writeFileSync(join(directory, 'freezer.state'), state);
+        if (readFileSync(join(directory, 'freezer.state'), 'utf8').trim() === state) return;
+        await sleep(2);
+      }
+      throw new TkadmError('CGROUP_BUSY', `Cannot freeze "${directory}": still not ${state}`);
+    },
+    isOomKilled: () => (readField(directoryOf('memory'), 'memory.oom_control', 'oom_kill') ?? 0) > 0,
+    stats() {
+      const cpu = readText(directoryOf('cpuacct'), 'cpuacct.usage');
+      const usage = number('memory', 'memory.usage_in_bytes');
+      if (cpu === undefined && usage === undefined) return undefined;
+      const memory = directoryOf('memory');
+      const inactive = readField(memory, 'memory.stat', 'total_inactive_file') ?? 0;
+      return {
+        cpuUsageNanos: BigInt(cpu?.trim() ?? 0),
+        memoryUsageBytes: usage ?? 0,
+        memoryWorkingSetBytes: Math.max(0, (usage ?? 0) - inactive),
+        memoryRssBytes: readField(memory, 'memory.stat', 'total_rss') ?? 0,
+        pids: number('pids', 'pids.current') ?? 0,
+      };
+    },
+    remove: () => removeDirectories(unique),
+  };
+}
+
+function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path: string): Cgroup {
+  const directory = join(host.mountPoint, path);
+  const directoryOf = (controller: string) =>
+    ['devices', 'freezer', 'unified'].includes(controller) || host.controllers.includes(controller)
+      ? directory
+      : undefined;
+  const apply = (resources: ResourceUpdate) =>
+    applyWrites(buildV2Writes(resources), directoryOf, context.log);
+  return {
+    path,
+    create(resources) {
+      mkdirSync(directory, { recursive: true });
+      enableControllers(host, path);
+      if (resources?.devices !== undefined) {
+        context.log.warn('device rules of "linux.resources.devices" are not enforced on cgroup v2');
+      }
+      if (resources !== undefined) apply(resources);
+    },
+    update: apply,
+    joinFiles: [join(directory, 'cgroup.procs')],
+    pids: () => readPids(directory),
+    async freeze(isFrozen) {
+      writeFileSync(join(directory, 'cgroup.freeze'), isFrozen ? '1' : '0');
+      for (let tries = 0; tries < 500; tries += 1) {
+        if (readField(directory, 'cgroup.events', 'frozen') === (isFrozen ? 1 : 0)) return;
+        await sleep(2);
+      }
+      throw new TkadmError('CGROUP_BUSY', `Cannot freeze "${directory}": the state did not change`);
+    },
+    isOomKilled: () => (readField(directory, 'memory.events', 'oom_kill') ?? 0) > 0,
+    stats() {
+      const cpu = readField(directory, 'cpu.stat', 'usage_usec');
+      const usage = readNumber(directory, 'memory.current');
+      if (cpu === undefined && usage === undefined) return undefined;
+      const inactive = readField(directory, 'memory.stat', 'inactive_file') ?? 0;
+      return {
+        cpuUsageNanos: BigInt(cpu ?? 0) * 1000n,
+        memoryUsageBytes: usage ?? 0,
+        memoryWorkingSetBytes: Math.max(0, (usage ?? 0) - inactive),
+        memoryRssBytes: readField(directory, 'memory.stat', 'anon') ?? 0,
+        pids: readNumber(directory, 'pids.current') ?? 0,
+      };
+    },
+    remove: () => removeDirectories([directory]),
+  };
+}
+
+function applyWrites(
+  writes: readonly CgroupWrite[],
+  directoryOf: (controller: string) => string | undefined,
+  log: Logger,
+): void {
+  for (const { controller, file, value, field, isOptional } of writes) {
+    const directory = directoryOf(controller);
+    if (directory === undefined) {
+      if (isOptional) continue;
+      throw unsupported(controller, field);
+    }
+    try {
+      writeFileSync(join(directory, file), value);
+    } catch (error) {
+      if (isOptional) {
+        log.debug('optional cgroup file not written', { file, value });
+        continue;
+      }
+      throw new TkadmError(
+        'CGROUP_WRITE',
+        `Cannot set "${field}" to "${value}": ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+function unsupported(controller: string, field: string): TkadmError {
+  return new TkadmError(
+    'CGROUP_UNSUPPORTED',
+    `Cannot apply "${field}": this machine has no cgroup controller "${controller}"`,
+  );
+}
+
+/** cgroup v1: a new cpuset is empty and takes no process until it has CPUs and memory nodes. */
+function inheritCpuset(directory: string, mountPoint: string): void {
+  if (directory === mountPoint || directory.length < mountPoint.length) return;
+  inheritCpuset(dirname(directory), mountPoint);
+  for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+    if (readText(directory, file)?.trim() !== '') continue;
+    writeFileSync(join(directory, file), readText(dirname(directory), file) ?? '');
+  }
+}
+
+/** cgroup v2: turns every controller on in each directory above the container's. */
+function enableControllers(host: CgroupHost & { version: 2 }, path: string): void {
+  let directory = host.mountPoint;
+  for (const part of path.split('/').filter(Boolean)) {
+    for (const controller of host.controllers) {
+      try {
+        writeFileSync(join(directory, 'cgroup.subtree_control'), `+${controller}`);
+      } catch {
+        // A limit that needs the controller fails later with the field's name.
+      }
+    }
+    directory = join(directory, part);
+  }
+}
+
+async function removeDirectories(directories: readonly string[]): Promise<void> {
+  let left = directories;
+  for (let tries = 0; tries < 100; tries += 1) {
+    left = left.filter((directory) => !removeTree(directory));
+    if (left.length === 0) return;
+    await sleep(Math.min(2 + tries, 20));
+  }
+  throw new TkadmError('CGROUP_BUSY', `Cannot remove cgroup "${left[0]}": processes are left in it`);
+}
+
+function removeTree(directory: string): boolean {
+  try {
+    rmdirSync(directory);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return true;
+    if (code !== 'EBUSY' && code !== 'ENOTEMPTY') throw error;
+  }
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeTree(join(directory, entry.name));
+  }
+  for (const pid of readPids(directory)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {}
+  }
+  return false;
+}
+
+/** Every process of a cgroup and those below it. */
+function readPids(directory: string | undefined): readonly number[] {
+  const own = (readText(directory, 'cgroup.procs') ?? '').split('\n').filter(Boolean).map(Number);
+  if (directory === undefined) return own;
+  let children: readonly string[] = [];
+  try {
+    children = readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(directory, entry.name));
+  } catch {}
+  return [...own, ...children.flatMap(readPids)].filter((pid) => pid > 0);
+}
+
+function readText(directory: string | undefined, file: string): string | undefined {
+  if (directory === undefined) return undefined;
+  try {
+    return readFileSync(join(directory, file), 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function readNumber(directory: string | undefined, file: string): number | undefined {
+  const text = readText(directory, file);
+  return text === undefined ? undefined : Number(text);
+}
+
+/** The number behind `name` in a "name value" file. */
+function readField(directory: string | undefined, file: string, name: string): number | undefined {
+  const match = new RegExp(`^${name} (\\d+)`, 'm').exec(readText(directory, file) ?? '');
+  return match ? Number(match[1]) : undefined;
+}

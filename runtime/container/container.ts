@@ -1,0 +1,247 @@
+import { type FSWatcher, readFileSync, rmSync, watch } from 'node:fs';
+import { join } from 'node:path';
+import { TkadmError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { sleep } from '../base/time.ts';
+import { type Cgroup, type CgroupContext, openCgroup } from './cgroup.ts';
+import { readState, type StoredContainer, writeState } from './container-state.ts';
+import { ContainerStreams, openFifoReader } from './container-streams.ts';
+import type { ContainerStatus, ProcessStreams } from './engine.ts';
+import { SLOT_FILES } from './launch-bundle.ts';
+import type { Libc } from './libc.ts';
+import { LogWriter } from './log-writer.ts';
+import { readExit, readStartTime, writeFifo } from './monitor.ts';
+import type { OciSpec } from './oci-spec.ts';
+
+/** How long output may go on after the first process's end, when others hold the pipes. */
+const DRAIN_TIMEOUT_MS = 2000;
+/** The exit code when nobody saw the end: the machine was restarted or the monitor killed. */
+const UNKNOWN_EXIT_CODE = 255;
+
+export interface ContainerContext {
+  readonly libc: Libc;
+  readonly cgroups: CgroupContext;
+  readonly log: Logger;
+  readonly now: () => Date;
+  readonly onExit: (container: Container) => void;
+}
+
+/** One container: its directory, its monitor, its streams and its exit. */
+export class Container {
+  readonly directory: string;
+  readonly cgroup: Cgroup | undefined;
+  readonly exited: Promise<void>;
+  readonly #context: ContainerContext;
+  readonly #logWriter: LogWriter | undefined;
+  #state: StoredContainer;
+  #streams: ContainerStreams | undefined;
+  #watcher: FSWatcher | undefined;
+  #isFinishing = false;
+  #resolveExited: () => void = () => {};
+
+  constructor(context: ContainerContext, directory: string, state: StoredContainer) {
+    this.#context = context;
+    this.directory = directory;
+    this.#state = state;
+    this.cgroup = state.cgroupPath === undefined ? undefined : openCgroup(context.cgroups, state.cgroupPath);
+    this.#logWriter = state.logPath === undefined ? undefined : new LogWriter(state.logPath, context.now);
+    this.exited = new Promise((resolve) => {
+      this.#resolveExited = resolve;
+    });
+    if (state.finishedAt !== undefined) this.#resolveExited();
+  }
+
+  get state(): StoredContainer {
+    return this.#state;
+  }
+
+  get isExited(): boolean {
+    return this.#state.finishedAt !== undefined;
+  }
+
+  /** Begins to read output and to watch for the exit; handles an exit that has happened already. */
+  follow(): void {
+    if (this.isExited) return;
+    if (!this.#isMonitorAlive() && readExit(this.directory) === undefined) {
+      this.#abandon();
+      return;
+    }
+    const { terminal, stdin, stdinOnce, monitorPid, hasInheritedStreams } = this.#state;
+    if (!hasInheritedStreams) {
+      this.#streams = new ContainerStreams({
+        libc: this.#context.libc,
+        directory: this.directory,
+        monitorPid,
+        terminal,
+        stdin,
+        stdinOnce,
+        log: this.#logWriter,
+        onLogError: (error) =>
+          this.#context.log.warn('log not written', { id: this.#state.id, error: error.message }),
+      });
+    }
+    this.#watcher = watch(this.directory, (_event, name) => {
+      if (name === SLOT_FILES.exit) this.#checkExit();
+    });
+    this.#checkExit();
+  }
+
+  /** Lets the launcher become the container's program. @throws CONTAINER_LAUNCH, CONTAINER_STATE */
+  async start(): Promise<void> {
+    const { id } = this.#state;
+    if (this.#state.startedAt !== undefined || this.isExited) {
+      throw new TkadmError('CONTAINER_STATE', `Cannot start container "${id}": it is ${this.status().state}`);
+    }
+    const result = openFifoReader(join(this.directory, SLOT_FILES.result));
+    if (!writeFifo(join(this.directory, SLOT_FILES.start), '1')) {
+      result.destroy();
+      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": its launcher has ended`);
+    }
+    const chunks: Buffer[] = [];
+    for await (const chunk of result as AsyncIterable<Buffer>) chunks.push(chunk);
+    const failure = Buffer.concat(chunks).toString('utf8');
+    if (failure !== '') {
+      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${failure}`);
+    }
+    this.#update({ startedAt: this.#context.now().toISOString() });
+  }
+
+  /** Signals the first process. False when it has ended. */
+  kill(signal: NodeJS.Signals): boolean {
+    if (this.isExited || readStartTime(this.#state.pid) !== this.#state.pidStart) return false;
+    try {
+      process.kill(this.#state.pid, signal);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Signals every process in the container's cgroup. */
+  killAll(signal: NodeJS.Signals): void {
+    for (const pid of this.cgroup?.pids() ?? [this.#state.pid]) {
+      try {
+        process.kill(pid, signal);
+      } catch {}
+    }
+  }
+
+  attach(): ProcessStreams & { close(): void } {
+    if (this.#streams === undefined || this.isExited) {
+      throw new TkadmError(
+        'CONTAINER_STATE',
+        `Cannot attach to container "${this.#state.id}": it has exited`,
+      );
+    }
+    return this.#streams.attach();
+  }
+
+  async reopenLog(): Promise<void> {
+    await this.#logWriter?.reopen();
+  }
+
+  readSpec(): OciSpec {
+    return JSON.parse(readFileSync(join(this.directory, SLOT_FILES.config), 'utf8')) as OciSpec;
+  }
+
+  status(): ContainerStatus {
+    const state = this.#state;
+    const isRunning = state.startedAt !== undefined;
+    return {
+      id: state.id,
+      state: this.isExited ? 'exited' : isRunning ? 'running' : 'created',
+      pid: this.isExited ? undefined : state.pid,
+      createdAt: new Date(state.createdAt),
+      startedAt: state.startedAt === undefined ? undefined : new Date(state.startedAt),
+      finishedAt: state.finishedAt === undefined ? undefined : new Date(state.finishedAt),
+      exitCode: state.exitCode,
+      isOomKilled: state.isOomKilled,
+      annotations: state.annotations,
+    };
+  }
+
+  /** Ends following; the container goes on. */
+  release(): void {
+    this.#watcher?.close();
+    this.#streams?.close();
+  }
+
+  /** Removes cgroup and directory of an exited container. */
+  async remove(): Promise<void> {
+    this.release();
+    await this.cgroup?.remove();
+    writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #isMonitorAlive(): boolean {
+    return readStartTime(this.#state.monitorPid) === this.#state.monitorStart;
+  }
+
+  #checkExit(): void {
+    const exit = readExit(this.directory);
+    if (exit === undefined || this.#isFinishing) return;
+    this.#isFinishing = true;
+    this.#finish(exit.code, exit.finishedAt).catch((error: Error) => {
+      this.#context.log.error('exit not recorded', { id: this.#state.id, error: error.message });
+    });
+  }
+
+  async #finish(code: number, finishedAt: Date): Promise<void> {
+    // Without a pid namespace of its own the container's other processes outlive the first.
+    if (!this.#state.hasOwnPidNamespace) this.killAll('SIGKILL');
+    const timeout = new AbortController();
+    if (this.#streams !== undefined) {
+      await Promise.race([this.#streams.drained, sleep(DRAIN_TIMEOUT_MS, timeout.signal).catch(() => {})]);
+    }
+    timeout.abort();
+    this.release();
+    await this.#logWriter?.close().catch(() => {});
+    this.#update({
+      finishedAt: latest(finishedAt.toISOString(), this.#state.startedAt),
+      exitCode: code,
+      isOomKilled: this.cgroup?.isOomKilled() ?? false,
+    });
+    writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
+    this.#resolveExited();
+    this.#context.onExit(this);
+  }
+
+  #abandon(): void {
+    this.kill('SIGKILL');
+    this.#update({ finishedAt: this.#context.now().toISOString(), exitCode: UNKNOWN_EXIT_CODE });
+    this.#resolveExited();
+  }
+
+  #update(change: Partial<StoredContainer>): void {
+    this.#state = { ...this.#state, ...change };
+    writeState(this.directory, this.#state);
+  }
+}
+
+/** The container that an earlier engine left in `directory`; undefined when its creation was not finished. */
+export function loadContainer(
+  context: ContainerContext,
+  directory: string,
+  launcherPath: string,
+): Container | undefined {
+  const state = readState(directory);
+  if (state === undefined) return undefined;
+  // The engine may have died between the start and its record.
+  const wasStarted = state.startedAt === undefined && !isLauncher(state, launcherPath);
+  return new Container(context, directory, wasStarted ? { ...state, startedAt: state.createdAt } : state);
+}
+
+function isLauncher(state: StoredContainer, launcherPath: string): boolean {
+  if (readStartTime(state.pid) !== state.pidStart) return true;
+  try {
+    return readFileSync(`/proc/${state.pid}/cmdline`, 'utf8').split('\0').includes(launcherPath);
+  } catch {
+    return true;
+  }
+}
+
+/** File times are some milliseconds coarse: an exit is not before its start. */
+function latest(time: string, other: string | undefined): string {
+  return other !== undefined && other > time ? other : time;
+}

@@ -1,0 +1,105 @@
+import { mkdirSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** Longer lines are written in parts of this size, tagged "P" (the CRI log format). */
+const MAX_LINE_BYTES = 16384;
+const LINE_FEED = 10;
+
+/**
+ * Writes container output as CRI log lines: `2026-01-01T00:00:00.000000000Z stdout F text\n`,
+ * with "P" for a part of a line whose end follows.
+ */
+export class LogWriter {
+  readonly #path: string;
+  readonly #now: () => Date;
+  readonly #pending = new Map<string, Buffer>();
+  #file: FileHandle | undefined;
+  #queue: Promise<void> = Promise.resolve();
+
+  constructor(path: string, now: () => Date) {
+    this.#path = path;
+    this.#now = now;
+  }
+
+  /** Adds output of one stream; resolves when it is in the file. */
+  write(stream: 'stdout' | 'stderr', chunk: Buffer): Promise<void> {
+    const { lines, rest } = splitLines(joinPending(this.#pending.get(stream), chunk));
+    if (rest.length > 0) this.#pending.set(stream, rest);
+    else this.#pending.delete(stream);
+    return this.#append(stream, lines);
+  }
+
+  /** Writes an unfinished last line of the stream. */
+  flush(stream: 'stdout' | 'stderr'): Promise<void> {
+    const rest = this.#pending.get(stream);
+    this.#pending.delete(stream);
+    return rest === undefined ? Promise.resolve() : this.#append(stream, [{ tag: 'F', text: rest }]);
+  }
+
+  /** Closes the file; the next line opens the path anew. */
+  reopen(): Promise<void> {
+    return this.#enqueue(async () => {
+      await this.#file?.close();
+      this.#file = await openAppend(this.#path);
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#enqueue(async () => {
+      await this.#file?.close();
+      this.#file = undefined;
+    });
+  }
+
+  #append(stream: string, lines: readonly LogLine[]): Promise<void> {
+    if (lines.length === 0) return this.#queue;
+    const time = this.#now().toISOString().replace('Z', '000000Z');
+    const parts: Buffer[] = [];
+    for (const { tag, text } of lines) parts.push(Buffer.from(`${time} ${stream} ${tag} `), text, NEWLINE);
+    const content = Buffer.concat(parts);
+    return this.#enqueue(async () => {
+      this.#file ??= await openAppend(this.#path);
+      await this.#file.appendFile(content);
+    });
+  }
+
+  #enqueue(action: () => Promise<void>): Promise<void> {
+    const done = this.#queue.then(action);
+    this.#queue = done.catch(() => {});
+    return done;
+  }
+}
+
+interface LogLine {
+  readonly tag: 'F' | 'P';
+  readonly text: Buffer;
+}
+
+const NEWLINE = Buffer.from('\n');
+
+async function openAppend(path: string): Promise<FileHandle> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  return await open(path, 'a', 0o640);
+}
+
+function joinPending(pending: Buffer | undefined, chunk: Buffer): Buffer {
+  return pending === undefined ? chunk : Buffer.concat([pending, chunk]);
+}
+
+/** Whole lines and full parts of long ones; `rest` is an unfinished line of at most MAX_LINE_BYTES. */
+function splitLines(data: Buffer): { readonly lines: readonly LogLine[]; readonly rest: Buffer } {
+  const lines: LogLine[] = [];
+  let start = 0;
+  for (;;) {
+    const end = data.indexOf(LINE_FEED, start);
+    const stop = end < 0 ? data.length : end;
+    while (stop - start > MAX_LINE_BYTES) {
+      lines.push({ tag: 'P', text: data.subarray(start, start + MAX_LINE_BYTES) });
+      start += MAX_LINE_BYTES;
+    }
+    if (end < 0) return { lines, rest: data.subarray(start) };
+    lines.push({ tag: 'F', text: data.subarray(start, end) });
+    start = end + 1;
+  }
+}

@@ -1,0 +1,32 @@
+import { TkadmError } from '../base/errors.ts';
+import type { CreateContainerOptions } from './engine.ts';
+
+/** Container ids become file names. */
+const ID_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,255}$/;
+
+/**
+ * Refuses what the launcher does not support, by name.
+ * @throws UNSUPPORTED for a field that is not supported, CONTAINER_STATE for a spec that makes no sense.
+ */
+export function checkSpec({ id, spec, inheritStreams }: CreateContainerOptions): void {
+  const invalid = (state: string) =>
+    new TkadmError('CONTAINER_STATE', `Cannot create container "${id}": ${state}`);
+  const unsupported = (field: string) =>
+    new TkadmError('UNSUPPORTED', `Cannot create container "${id}": "${field}" is not supported`);
+  if (!ID_PATTERN.test(id)) throw invalid('the id is no file name');
+  if (spec.process === undefined || spec.process.args.length === 0) throw invalid('process.args is empty');
+  const { cwd } = spec.process;
+  if (!cwd.startsWith('/')) throw invalid(`the working directory "${cwd}" is not absolute`);
+  if (spec.process.terminal && inheritStreams) throw unsupported('process.terminal with inherited streams');
+  const namespaces = spec.linux?.namespaces ?? [];
+  for (const { type } of namespaces) {
+    if (type === 'user' || type === 'time') throw unsupported(`linux.namespaces "${type}"`);
+  }
+  if (!namespaces.some(({ type, path }) => type === 'mount' && !path)) {
+    throw unsupported('linux.namespaces without a new mount namespace');
+  }
+  if (spec.linux?.seccomp !== undefined) throw unsupported('linux.seccomp');
+  if (spec.hostname && !namespaces.some(({ type }) => type === 'uts')) {
+    throw invalid('hostname needs a uts namespace');
+  }
+}

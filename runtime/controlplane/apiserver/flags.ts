@@ -1,0 +1,88 @@
+import type { FlagRow } from '../../base/flags.ts';
+import { PATHS } from '../../base/paths.ts';
+
+/** The flags of kube-apiserver that this server has, by upstream's names, and its own `--store-*`. */
+export const API_SERVER_FLAGS = [
+  {
+    name: 'advertise-address',
+    kind: 'string',
+    help: 'IP address that clients in the cluster reach this server at',
+  },
+  { name: 'bind-address', kind: 'string', default: '0.0.0.0', help: 'IP address to listen on' },
+  { name: 'secure-port', kind: 'number', default: 6443, help: 'HTTPS port' },
+  { name: 'allow-privileged', kind: 'boolean', default: false, help: 'allow privileged containers' },
+  {
+    name: 'anonymous-auth',
+    kind: 'boolean',
+    default: true,
+    help: 'let requests without credentials in as system:anonymous',
+  },
+  { name: 'authorization-mode', kind: 'list', default: ['AlwaysAllow'], help: 'AlwaysAllow, Node, RBAC' },
+  { name: 'client-ca-file', kind: 'string', help: 'CA of client certificates' },
+  {
+    name: 'enable-admission-plugins',
+    kind: 'list',
+    default: [],
+    help: 'admission plugins beside the default ones',
+  },
+  {
+    name: 'disable-admission-plugins',
+    kind: 'list',
+    default: [],
+    help: 'default admission plugins to leave out',
+  },
+  { name: 'enable-bootstrap-token-auth', kind: 'boolean', default: false, help: 'accept bootstrap tokens' },
+  {
+    name: 'kubelet-certificate-authority',
+    kind: 'string',
+    help: 'CA of the kubelets; without it they are not verified',
+  },
+  { name: 'kubelet-client-certificate', kind: 'string', help: 'client certificate for the kubelets' },
+  { name: 'kubelet-client-key', kind: 'string', help: 'its key' },
+  {
+    name: 'kubelet-preferred-address-types',
+    kind: 'list',
+    default: ['Hostname', 'InternalDNS', 'InternalIP', 'ExternalDNS', 'ExternalIP'],
+    help: 'order of node addresses to reach a kubelet',
+  },
+  { name: 'proxy-client-cert-file', kind: 'string', help: 'client certificate of the aggregator' },
+  { name: 'proxy-client-key-file', kind: 'string', help: 'its key' },
+  { name: 'requestheader-allowed-names', kind: 'list', default: [], help: 'common names of front proxies' },
+  { name: 'requestheader-client-ca-file', kind: 'string', help: 'CA of front proxies' },
+  {
+    name: 'requestheader-extra-headers-prefix',
+    kind: 'list',
+    default: ['X-Remote-Extra-'],
+    help: 'header prefixes',
+  },
+  { name: 'requestheader-group-headers', kind: 'list', default: ['X-Remote-Group'], help: 'header names' },
+  { name: 'requestheader-username-headers', kind: 'list', default: ['X-Remote-User'], help: 'header names' },
+  { name: 'requestheader-uid-headers', kind: 'list', default: [], help: 'header names' },
+  { name: 'service-account-issuer', kind: 'list', default: [], help: 'issuer of service-account tokens' },
+  {
+    name: 'service-account-key-file',
+    kind: 'list',
+    default: [],
+    help: 'keys that verify service-account tokens',
+  },
+  { name: 'service-account-signing-key-file', kind: 'string', help: 'key that signs service-account tokens' },
+  { name: 'service-account-max-token-expiration', kind: 'duration', help: 'longest life of a token' },
+  { name: 'api-audiences', kind: 'list', default: [], help: 'audiences of service-account tokens' },
+  {
+    name: 'service-cluster-ip-range',
+    kind: 'list',
+    default: ['10.96.0.0/12'],
+    help: 'CIDRs of service addresses',
+  },
+  {
+    name: 'service-node-port-range',
+    kind: 'string',
+    default: '30000-32767',
+    help: 'ports of NodePort services',
+  },
+  { name: 'tls-cert-file', kind: 'string', help: 'serving certificate' },
+  { name: 'tls-private-key-file', kind: 'string', help: 'its key' },
+  { name: 'event-ttl', kind: 'duration', default: 3_600_000, help: 'how long events are kept' },
+  { name: 'store-dir', kind: 'string', default: PATHS.store, help: 'directory of the embedded store' },
+  { name: 'v', kind: 'number', default: 0, help: 'log level: 4 and above logs every request' },
+] as const satisfies readonly FlagRow[];

@@ -1,0 +1,253 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
+import { RESOURCES } from '../../api/resources.ts';
+import { isTkadmError, TkadmError } from '../../base/errors.ts';
+import { type FlagValues, parseFlags } from '../../base/flags.ts';
+import { createLogger, type Logger } from '../../base/log.ts';
+import { createAdmissionPlugins } from '../admission/plugins.ts';
+import { createStrategies } from '../admission/strategies.ts';
+import { createAuthenticator } from '../auth/authenticator.ts';
+import { AUTHORIZATION_MODES, createAuthorizer } from '../auth/authorizer.ts';
+import { buildBootstrapPolicy } from '../auth/bootstrap-policy/policy.ts';
+import { createTokenIssuer } from '../auth/service-account-tokens.ts';
+import { ClusterState } from '../store/cluster-state.ts';
+import { EmbeddedStore } from '../store/embedded.ts';
+import { ApiServer } from './api-server.ts';
+import { ensureSystemObjects } from './bootstrap.ts';
+import { storedRows } from './conversions.ts';
+import { API_SERVER_FLAGS } from './flags.ts';
+import type { SystemObjectOptions } from './system-objects.ts';
+import { readKeyPair, watchKeyPair } from './tls-files.ts';
+
+type Flags = FlagValues<typeof API_SERVER_FLAGS>;
+
+async function main(): Promise<void> {
+  const flags = parseFlags(API_SERVER_FLAGS, process.argv.slice(2));
+  const logger = createLogger({
+    name: 'kube-apiserver',
+    level: flags.v >= 4 ? 'debug' : 'info',
+    write: (line) => process.stderr.write(line),
+    now: () => new Date(),
+  });
+  const stop = await start(flags, logger);
+  let isStopping = false;
+  const onSignal = (signal: string) => {
+    if (isStopping) return;
+    isStopping = true;
+    logger.info('stopping', { signal });
+    stop().then(
+      () => process.exit(0),
+      (error) => {
+        logger.error('cannot stop cleanly', { error: String(error) });
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>> {
+  const files = await readFiles(flags);
+  const store = await EmbeddedStore.open({ directory: flags['store-dir'], logger: logger.child('store') });
+  const state = await ClusterState.load({ store, rows: storedRows(RESOURCES), now: Date.now, logger });
+  const now = () => new Date();
+  const serviceAccounts = {
+    issuer: flags['service-account-issuer'],
+    publicKeys: files.serviceAccountKeys,
+    audiences: flags['api-audiences'],
+  };
+  const authenticator = createAuthenticator({
+    clientCaPem: files.clientCa,
+    reader: state,
+    serviceAccounts: files.serviceAccountKeys.length > 0 ? serviceAccounts : undefined,
+    isBootstrapTokenAllowed: flags['enable-bootstrap-token-auth'],
+    isAnonymousAllowed: flags['anonymous-auth'],
+    requestHeader: files.requestHeaderCa
+      ? {
+          clientCaPem: files.requestHeaderCa,
+          allowedNames: flags['requestheader-allowed-names'],
+          usernameHeaders: flags['requestheader-username-headers'],
+          uidHeaders: flags['requestheader-uid-headers'],
+          groupHeaders: flags['requestheader-group-headers'],
+          extraHeaderPrefixes: flags['requestheader-extra-headers-prefix'],
+        }
+      : undefined,
+    now,
+  });
+  const authorizer = createAuthorizer({ reader: state, modes: authorizationModes(flags) });
+  const maxTokenMs = flags['service-account-max-token-expiration'];
+  const tokenIssuer = files.signingKey
+    ? createTokenIssuer({
+        ...serviceAccounts,
+        signingKeyPem: files.signingKey,
+        reader: state,
+        maxExpirationS: maxTokenMs === undefined ? undefined : maxTokenMs / 1000,
+        now,
+      })
+    : undefined;
+  const admissionOptions = {
+    reader: state,
+    authorizer,
+    enabled: flags['enable-admission-plugins'],
+    disabled: flags['disable-admission-plugins'],
+    serviceCidrs: flags['service-cluster-ip-range'],
+    nodePortRange: parsePortRange(flags['service-node-port-range']),
+    now,
+    randomBytes,
+  };
+  const advertiseAddress = flags['advertise-address'] ?? firstAddress(flags['bind-address']);
+  const server = new ApiServer({
+    state,
+    authenticator,
+    authorizer,
+    admission: [...createAdmissionPlugins(admissionOptions), ...createStrategies(admissionOptions)],
+    tokenIssuer,
+    kubelet: {
+      cert: files.kubeletCert,
+      key: files.kubeletKey,
+      ca: files.kubeletCa,
+      addressTypes: flags['kubelet-preferred-address-types'],
+    },
+    tls: {
+      ...files.serving,
+      clientCas: [files.clientCa, files.requestHeaderCa].filter((pem) => pem !== undefined),
+    },
+    serverAddress: `${advertiseAddress}:${flags['secure-port']}`,
+    eventTtlMs: flags['event-ttl'],
+    buildDate: BUILD_DATE,
+    logger,
+    now,
+    random: Math.random,
+  });
+  const port = await server.listen(flags['bind-address'], flags['secure-port']);
+  const system = systemObjectOptions(flags, files, { advertiseAddress, port });
+  await ensureSystemObjects(server.registry, system, buildBootstrapPolicy());
+  server.markReady();
+  logger.info('ready', { address: flags['bind-address'], port, afterMs: Math.round(performance.now()) });
+  const stopWatching = watchKeyPair(
+    servingFiles(flags),
+    files.serving,
+    (pair) => server.setCertificate(pair),
+    logger,
+  );
+  return async () => {
+    stopWatching();
+    await server.close();
+    state.stop();
+    await store.close();
+  };
+}
+
+/** The date in `GET /version`; a release's own date is not known to the sources. */
+const BUILD_DATE = '2026-01-01T00:00:00Z';
+
+async function readFiles(flags: Flags) {
+  const optional = async (path: string | undefined) => (path ? await readFile(path, 'utf8') : undefined);
+  const [
+    clientCa,
+    requestHeaderCa,
+    signingKey,
+    kubeletCert,
+    kubeletKey,
+    kubeletCa,
+    serving,
+    ...serviceAccountKeys
+  ] = await Promise.all([
+    optional(flags['client-ca-file']),
+    optional(flags['requestheader-client-ca-file']),
+    optional(flags['service-account-signing-key-file']),
+    optional(flags['kubelet-client-certificate']),
+    optional(flags['kubelet-client-key']),
+    optional(flags['kubelet-certificate-authority']),
+    readKeyPair(servingFiles(flags)),
+    ...flags['service-account-key-file'].map((path) => readFile(path, 'utf8')),
+  ]);
+  return {
+    clientCa,
+    requestHeaderCa,
+    signingKey,
+    kubeletCert,
+    kubeletKey,
+    kubeletCa,
+    serving,
+    serviceAccountKeys,
+  };
+}
+
+function servingFiles(flags: Flags) {
+  const certFile = flags['tls-cert-file'];
+  const keyFile = flags['tls-private-key-file'];
+  if (certFile && keyFile) return { certFile, keyFile };
+  throw new TkadmError(
+    'SERVER_CONFIG',
+    'Cannot serve: "--tls-cert-file" or "--tls-private-key-file" is missing',
+  );
+}
+
+function authorizationModes(flags: Flags) {
+  return flags['authorization-mode'].map((mode) => {
+    const known = AUTHORIZATION_MODES.find((candidate) => candidate === mode);
+    if (known) return known;
+    throw new TkadmError('UNSUPPORTED', `Cannot use authorization mode "${mode}": not supported`, {
+      hint: `The modes are ${AUTHORIZATION_MODES.join(', ')}`,
+    });
+  });
+}
+
+function systemObjectOptions(
+  flags: Flags,
+  files: Awaited<ReturnType<typeof readFiles>>,
+  place: { readonly advertiseAddress: string; readonly port: number },
+): SystemObjectOptions {
+  const serviceCidrs = flags['service-cluster-ip-range'];
+  return {
+    advertiseAddress: place.advertiseAddress,
+    securePort: place.port,
+    serviceCidrs,
+    kubernetesServiceIp: firstServiceAddress(serviceCidrs[0] ?? ''),
+    clientCaPem: files.clientCa,
+    requestHeader: files.requestHeaderCa
+      ? {
+          caPem: files.requestHeaderCa,
+          allowedNames: flags['requestheader-allowed-names'],
+          extraPrefixes: flags['requestheader-extra-headers-prefix'],
+          groupHeaders: flags['requestheader-group-headers'],
+          usernameHeaders: flags['requestheader-username-headers'],
+        }
+      : undefined,
+  };
+}
+
+/** "30000-32767" */
+function parsePortRange(text: string): { readonly from: number; readonly to: number } {
+  const match = /^(\d+)-(\d+)$/.exec(text);
+  if (!match) {
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot use flag "--service-node-port-range=${text}": write it like "30000-32767"`,
+    );
+  }
+  return { from: Number(match[1]), to: Number(match[2]) };
+}
+
+/** "10.96.0.0/12" → "10.96.0.1"; "fd00::/108" → "fd00::1". */
+function firstServiceAddress(cidr: string): string {
+  const network = cidr.split('/')[0]!;
+  if (network.includes(':')) return network.endsWith('::') ? `${network}1` : network.replace(/0?$/, '1');
+  const parts = network.split('.');
+  return [...parts.slice(0, 3), String(Number(parts[3]) + 1)].join('.');
+}
+
+function firstAddress(bindAddress: string): string {
+  if (bindAddress !== '0.0.0.0' && bindAddress !== '::') return bindAddress;
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return all.find((item) => !item.internal && item.family === 'IPv4')?.address ?? '127.0.0.1';
+}
+
+main().catch((error) => {
+  const hint = isTkadmError(error) && error.hint ? `\n${error.hint}` : '';
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}${hint}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,30 @@
+import { READ, type RuleRow } from './rule-table.ts';
+
+/** The rules of the ClusterRole system:node, which the Node authorizer applies too. */
+export const NODE_RULES: readonly RuleRow[] = [
+  ['create', 'authentication.k8s.io', 'tokenreviews'],
+  ['create', 'authorization.k8s.io', 'localsubjectaccessreviews subjectaccessreviews'],
+  [READ, 'core', 'services'],
+  ['create get list watch', 'core', 'nodes'],
+  ['patch update', 'core', 'nodes/status'],
+  ['patch update', 'core', 'nodes'],
+  ['create patch update', 'core events.k8s.io', 'events'],
+  [READ, 'core', 'pods'],
+  ['create delete', 'core', 'pods'],
+  ['patch update', 'core', 'pods/status'],
+  ['create', 'core', 'pods/eviction'],
+  [READ, 'core', 'configmaps secrets'],
+  ['get', 'core', 'persistentvolumeclaims persistentvolumes'],
+  ['get', 'core', 'endpoints'],
+  ['create get list watch', 'certificates.k8s.io', 'certificatesigningrequests'],
+  ['create delete get patch update', 'coordination.k8s.io', 'leases'],
+  ['get', 'storage.k8s.io', 'volumeattachments'],
+  ['get patch update', 'core', 'persistentvolumeclaims/status'],
+  ['create', 'core', 'serviceaccounts/token'],
+  [READ, 'storage.k8s.io', 'csidrivers'],
+  ['create delete get patch update', 'storage.k8s.io', 'csinodes'],
+  [READ, 'node.k8s.io', 'runtimeclasses'],
+  ['get', 'resource.k8s.io', 'resourceclaims'],
+  ['create delete deletecollection get list patch update watch', 'resource.k8s.io', 'resourceslices'],
+  ['get', 'core', 'serviceaccounts'],
+];

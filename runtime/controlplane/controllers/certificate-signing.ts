@@ -1,0 +1,251 @@
+import type { CertificateSigningRequest } from 'kubernetes-types/certificates/v1.d.ts';
+import { CERTIFICATE_SIGNING_REQUESTS } from '../../api/kinds.ts';
+import { formatError } from '../../base/errors.ts';
+import { type Action, remove, updateStatus } from '../component/action.ts';
+import { formatTime, timeMs } from '../component/objects.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watchSelf,
+} from './controller.ts';
+import { type ParsedRequest, parseCertificateRequest } from './csr-parse.ts';
+import { signCertificateRequest } from './csr-sign.ts';
+
+export const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
+
+const BACKDATE_MS = 5 * 60_000;
+const HOUR_MS = 3_600_000;
+
+/** What a signer asks of a request; the text is why it refuses, undefined is "fine". */
+interface SignerRow {
+  readonly signerName: string;
+  readonly check: (csr: ParsedRequest, usages: readonly string[]) => string | undefined;
+}
+
+const SIGNERS: readonly SignerRow[] = [
+  {
+    signerName: 'kubernetes.io/kube-apiserver-client',
+    check: (_, usages) => checkUsages(usages, 'client auth'),
+  },
+  { signerName: KUBELET_CLIENT_SIGNER, check: checkKubeletClient },
+  { signerName: 'kubernetes.io/kubelet-serving', check: checkKubeletServing },
+  { signerName: 'kubernetes.io/legacy-unknown', check: () => undefined },
+];
+
+/** Why the request is no kubelet client certificate, or undefined. */
+export function checkKubeletClient(csr: ParsedRequest, usages: readonly string[]): string | undefined {
+  if (csr.subjectAltNames.length > 0) return 'subject alternative names are not allowed';
+  return checkNodeSubject(csr) ?? checkUsages(usages, 'client auth');
+}
+
+function checkKubeletServing(csr: ParsedRequest, usages: readonly string[]): string | undefined {
+  const types = csr.subjectAltNames.map((entry) => entry.type);
+  if (!types.includes('dns') && !types.includes('ip')) return 'DNS or IP subjectAltName is required';
+  if (types.some((type) => type !== 'dns' && type !== 'ip')) {
+    return 'only DNS and IP subjectAltNames are allowed';
+  }
+  return checkNodeSubject(csr) ?? checkUsages(usages, 'server auth');
+}
+
+function checkNodeSubject({ organizations, commonName }: ParsedRequest): string | undefined {
+  if (organizations.length !== 1 || organizations[0] !== 'system:nodes') {
+    return 'subject organization is not system:nodes';
+  }
+  return commonName.startsWith('system:node:')
+    ? undefined
+    : 'subject common name does not begin with system:node:';
+}
+
+function checkUsages(usages: readonly string[], required: string): string | undefined {
+  if (!usages.includes(required)) return `usages did not include "${required}"`;
+  const allowed = ['digital signature', 'key encipherment', required];
+  const other = usages.find((usage) => !allowed.includes(usage));
+  return other === undefined ? undefined : `usages include "${other}"`;
+}
+
+export interface SigningSettings {
+  readonly caCertPem: string;
+  readonly caKeyPem: string;
+  readonly maxDurationMs: number;
+}
+
+/** Signs approved requests of the built-in signers with the cluster's CA. */
+export function createCsrSigner(settings: SigningSettings): Controller {
+  return {
+    name: 'certificatesigningrequest-signing-controller',
+    watches: [watchSelf(CERTIFICATE_SIGNING_REQUESTS)],
+    reconcile: (key, context) => reconcileSigning(settings, key, context),
+  };
+}
+
+function reconcileSigning(
+  settings: SigningSettings,
+  key: string,
+  { view, now }: ReconcileContext,
+): ReconcileResult {
+  const request = view.get(CERTIFICATE_SIGNING_REQUESTS, key);
+  const row = SIGNERS.find((entry) => entry.signerName === request?.spec?.signerName);
+  if (!request?.spec || !row || !hasCondition(request, 'Approved')) return SETTLED;
+  if (hasCondition(request, 'Denied') || hasCondition(request, 'Failed') || request.status?.certificate) {
+    return SETTLED;
+  }
+  const csrPem = decodeRequest(request);
+  try {
+    const refusal = row.check(parseCertificateRequest(csrPem), request.spec.usages ?? []);
+    if (refusal !== undefined) return { actions: [fail(request, refusal, now)] };
+    const durationMs = Math.min(
+      settings.maxDurationMs,
+      request.spec.expirationSeconds ? request.spec.expirationSeconds * 1000 : Number.POSITIVE_INFINITY,
+    );
+    const pem = signCertificateRequest({
+      ...settings,
+      csrPem,
+      usages: request.spec.usages ?? [],
+      notBefore: new Date(now.getTime() - BACKDATE_MS),
+      notAfter: new Date(now.getTime() + durationMs),
+    });
+    const certificate = Buffer.from(pem).toString('base64');
+    const status = { ...request.status, certificate };
+    return { actions: [updateStatus(CERTIFICATE_SIGNING_REQUESTS, { ...request, status })] };
+  } catch (error) {
+    return { actions: [fail(request, formatError(error), now)] };
+  }
+}
+
+function fail(request: CertificateSigningRequest, message: string, now: Date): Action {
+  const condition = {
+    type: 'Failed',
+    status: 'True',
+    reason: 'SignerValidationFailure',
+    message,
+    lastUpdateTime: formatTime(now),
+    lastTransitionTime: formatTime(now),
+  };
+  const conditions = [...(request.status?.conditions ?? []), condition];
+  return updateStatus(CERTIFICATE_SIGNING_REQUESTS, {
+    ...request,
+    status: { ...request.status, conditions },
+  });
+}
+
+/** In the order of trial; the sender must be allowed to create `subresource` of CSRs. */
+const RECOGNIZERS = [
+  {
+    subresource: 'selfnodeclient',
+    isFor: (request: CertificateSigningRequest, csr: ParsedRequest) =>
+      request.spec?.username === csr.commonName,
+    message: 'Auto approving self kubelet client certificate after SubjectAccessReview.',
+  },
+  {
+    subresource: 'nodeclient',
+    isFor: () => true,
+    message: 'Auto approving kubelet client certificate after SubjectAccessReview.',
+  },
+] as const;
+
+/** Approves kubelets' client certificates when RBAC lets their senders ask for one. */
+export function createCsrApprover(): Controller {
+  return {
+    name: 'certificatesigningrequest-approving-controller',
+    watches: [watchSelf(CERTIFICATE_SIGNING_REQUESTS)],
+    reconcile: reconcileApproval,
+  };
+}
+
+async function reconcileApproval(key: string, context: ReconcileContext): Promise<ReconcileResult> {
+  const request = context.view.get(CERTIFICATE_SIGNING_REQUESTS, key);
+  if (request?.spec?.signerName !== KUBELET_CLIENT_SIGNER || request.status?.certificate) return SETTLED;
+  if ((request.status?.conditions ?? []).length > 0) return SETTLED;
+  const csr = parseCertificateRequest(decodeRequest(request));
+  if (checkKubeletClient(csr, request.spec.usages ?? []) !== undefined) return SETTLED;
+  for (const row of RECOGNIZERS) {
+    if (!row.isFor(request, csr) || !(await mayCreate(request, row.subresource, context))) continue;
+    return { actions: [approve(request, row.message, context.now)] };
+  }
+  // RBAC may come after the request: look again.
+  return { actions: [], requeueAfterMs: 2_000 };
+}
+
+async function mayCreate(
+  { spec }: CertificateSigningRequest,
+  subresource: string,
+  { api }: ReconcileContext,
+): Promise<boolean> {
+  const review = {
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    spec: {
+      user: spec?.username,
+      groups: spec?.groups,
+      uid: spec?.uid,
+      extra: spec?.extra,
+      resourceAttributes: {
+        group: 'certificates.k8s.io',
+        resource: 'certificatesigningrequests',
+        verb: 'create',
+        version: '*',
+        subresource,
+      },
+    },
+  };
+  const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
+  const answer = await api.requestJson<{ status?: { allowed?: boolean } }>('POST', path, { body: review });
+  return answer.status?.allowed === true;
+}
+
+function approve(request: CertificateSigningRequest, message: string, now: Date): Action {
+  const condition = {
+    type: 'Approved',
+    status: 'True',
+    reason: 'AutoApproved',
+    message,
+    lastUpdateTime: formatTime(now),
+    lastTransitionTime: formatTime(now),
+  };
+  const object = { ...request, status: { ...request.status, conditions: [condition] } };
+  return { verb: 'update', kind: CERTIFICATE_SIGNING_REQUESTS, object, subresource: 'approval' };
+}
+
+/** After so long a request goes, by what became of it (upstream's cleaner). */
+const LIFETIMES_MS = { approved: HOUR_MS, denied: HOUR_MS, failed: HOUR_MS, pending: 24 * HOUR_MS } as const;
+
+/** Deletes requests that are settled or that nobody answered. */
+export function createCsrCleaner(): Controller {
+  return {
+    name: 'certificatesigningrequest-cleaner-controller',
+    watches: [watchSelf(CERTIFICATE_SIGNING_REQUESTS)],
+    workers: 1,
+    reconcile(key, { view, now }): ReconcileResult {
+      const request = view.get(CERTIFICATE_SIGNING_REQUESTS, key);
+      if (!request) return SETTLED;
+      const { sinceMs, lifetimeMs } = lifetimeOf(request);
+      const leftMs = sinceMs + lifetimeMs - now.getTime();
+      if (leftMs > 0) return { actions: [], requeueAfterMs: leftMs };
+      return { actions: [remove(CERTIFICATE_SIGNING_REQUESTS, request)] };
+    },
+  };
+}
+
+function lifetimeOf(request: CertificateSigningRequest): {
+  readonly sinceMs: number;
+  readonly lifetimeMs: number;
+} {
+  for (const type of ['Denied', 'Failed', 'Approved'] as const) {
+    const condition = request.status?.conditions?.find((entry) => entry.type === type);
+    const isPending = type === 'Approved' && !request.status?.certificate;
+    if (!condition || isPending) continue;
+    const lifetimeMs = LIFETIMES_MS[type.toLowerCase() as keyof typeof LIFETIMES_MS];
+    return { sinceMs: timeMs(condition.lastUpdateTime), lifetimeMs };
+  }
+  return { sinceMs: timeMs(request.metadata?.creationTimestamp), lifetimeMs: LIFETIMES_MS.pending };
+}
+
+function hasCondition(request: CertificateSigningRequest, type: string): boolean {
+  return (request.status?.conditions ?? []).some((condition) => condition.type === type);
+}
+
+function decodeRequest(request: CertificateSigningRequest): string {
+  return Buffer.from(request.spec?.request ?? '', 'base64').toString('utf8');
+}

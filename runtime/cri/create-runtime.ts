@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { CAPABILITIES } from '../container/capabilities.ts';
+import { createContainerEngine } from '../container/create-engine.ts';
+import { loadLibc, MNT_DETACH } from '../container/libc.ts';
+import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
+import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
+import type { ImagePuller } from '../image/puller.ts';
+import { type ImageStore, openImageStore } from '../image/store.ts';
+import { createCni, type InProcessCniPlugin } from './cni.ts';
+import { followExits, recoverContainers } from './container-lifecycle.ts';
+import { createContainerHandlers } from './container-service.ts';
+import { EventHub } from './events.ts';
+import type { CriHandlers } from './handlers.ts';
+import { createImageHandlers } from './image-service.ts';
+import { createInfoHandlers } from './info-service.ts';
+import { KeyedLock } from './keyed-lock.ts';
+import { type ContainerRecord, RecordStore, type SandboxRecord } from './records.ts';
+import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
+import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
+import { serveCri } from './server.ts';
+import { createStatsHandlers } from './stats-service.ts';
+import { createStreamHandlers } from './stream-service.ts';
+import { createNetnsDialer } from './streaming/netns-socket.ts';
+import { StreamServer } from './streaming/stream-server.ts';
+
+export interface RuntimeOptions {
+  readonly socketPath: string;
+  /** Images, sandboxes and containers, kept over a restart of the machine. */
+  readonly root: string;
+  /** The engine's state of running containers. */
+  readonly stateDir: string;
+  readonly nodePath: string;
+  readonly launcherPath: string;
+  readonly poolSize: number;
+  readonly cniConfDir: string;
+  readonly cniBinDirs: readonly string[];
+  readonly cniPlugins?: readonly InProcessCniPlugin[];
+  /** Host address for exec, attach and port-forward; port 0 takes any. */
+  readonly streamingAddress: string;
+  /** The node bundle's directory; its images are registered when it is there. */
+  readonly bundlePath: string;
+  /** Node.js' name. */
+  readonly architecture: PauseArchitecture;
+  readonly createPuller?: (store: ImageStore) => ImagePuller;
+  readonly now: () => Date;
+  readonly log: Logger;
+}
+
+/** GOARCH's names, as images use them. */
+const IMAGE_ARCHITECTURES = { x64: 'amd64', arm64: 'arm64' } as const satisfies Record<
+  PauseArchitecture,
+  string
+>;
+
+export interface Runtime {
+  readonly images: ImageStore;
+  /** Stops serving; containers go on. */
+  close(): Promise<void>;
+}
+
+/** Opens the runtime over its directories, finds what an earlier one left, and serves CRI. */
+export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const { root, log, now } = options;
+  const abort = new AbortController();
+  const mounter = createMounter();
+  const images = await openImageStore({ root: join(root, 'images'), log: log.child('images') });
+  await addBuiltinImages(images, options);
+  const sandboxes = new RecordStore<SandboxRecord>(join(root, 'sandboxes'), 'sandbox.json');
+  const containers = new RecordStore<ContainerRecord>(join(root, 'containers'), 'container.json');
+  await sandboxes.load(log, async (directory) => tryUnmount(mounter, join(directory, 'shm')));
+  await containers.load(log, async () => {});
+  const engine = await createContainerEngine({
+    stateDir: options.stateDir,
+    nodePath: options.nodePath,
+    launcherPath: options.launcherPath,
+    poolSize: options.poolSize,
+    log: log.child('engine'),
+    now,
+    signal: abort.signal,
+  });
+  const context: RuntimeContext = {
+    engine,
+    images,
+    puller: options.createPuller?.(images),
+    cni: createCni({
+      confDir: options.cniConfDir,
+      binDirs: options.cniBinDirs,
+      plugins: options.cniPlugins ?? [],
+      log: log.child('cni'),
+    }),
+    sandboxes,
+    containers,
+    events: new EventHub<ContainerEvent>(),
+    locks: new KeyedLock(),
+    mounter,
+    capabilities: await readCapabilities(),
+    newId: () => randomBytes(32).toString('hex'),
+    now,
+    log,
+  };
+  const following = followExits(context, abort.signal);
+  following.catch((error: unknown) =>
+    log.error('exits are no longer followed', { error: formatError(error) }),
+  );
+  await recoverContainers(context);
+  await recoverSandboxes(context);
+  await images.sweep();
+  const streams = new StreamServer({
+    address: options.streamingAddress,
+    newToken: () => randomBytes(24).toString('base64url'),
+    now,
+    log: log.child('streams'),
+  });
+  await streams.listen();
+  const server = await serveCri(options.socketPath, createHandlers(context, streams), log.child('cri'));
+  return {
+    images,
+    async close() {
+      await server.close();
+      await streams.close();
+      abort.abort();
+      await engine.close();
+    },
+  };
+}
+
+function createHandlers(context: RuntimeContext, streams: StreamServer): CriHandlers {
+  return {
+    ...createInfoHandlers(context),
+    ...createSandboxHandlers(context),
+    ...createContainerHandlers(context),
+    ...createImageHandlers(context),
+    ...createStatsHandlers(context),
+    ...createStreamHandlers(context, streams, createNetnsDialer()),
+  };
+}
+
+async function addBuiltinImages(images: ImageStore, options: RuntimeOptions): Promise<void> {
+  const architecture = IMAGE_ARCHITECTURES[options.architecture];
+  if (images.resolve(PAUSE_IMAGE) === undefined) {
+    await addPauseImage(images, buildPauseBinary(options.architecture), architecture);
+  }
+  const bundle = await registerBundle(images, options.bundlePath, architecture);
+  if (bundle === undefined) options.log.info('no node bundle', { path: options.bundlePath });
+}
+
+function createMounter(): Mounter {
+  const libc = loadLibc();
+  return {
+    mount: (source, target, type, flags, data) => libc.mount(source, target, type, flags, data),
+    unmount: (target) => libc.umount(target, MNT_DETACH),
+  };
+}
+
+function tryUnmount(mounter: Mounter, path: string): void {
+  try {
+    mounter.unmount(path);
+  } catch {
+    // It was not mounted.
+  }
+}
+
+/** The names in this process's bounding set: a container cannot get more. */
+async function readCapabilities(): Promise<readonly string[]> {
+  const status = await readFile('/proc/self/status', 'utf8');
+  const mask = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  return CAPABILITIES.filter((_name, bit) => (mask & (1n << BigInt(bit))) !== 0n);
+}

@@ -1,0 +1,110 @@
+import { TkadmError } from '../base/errors.ts';
+import { formatReference, parseReference } from '../image/reference.ts';
+import type { ImageRecord } from '../image/store.ts';
+import type { CriHandlers } from './handlers.ts';
+import type { Image, ImageSpec } from './messages/image.ts';
+import type { RuntimeContext } from './runtime-context.ts';
+import { toNanos, verboseInfo } from './runtime-context.ts';
+
+type ImageHandlers = Pick<
+  CriHandlers,
+  'listImages' | 'streamImages' | 'imageStatus' | 'pullImage' | 'removeImage' | 'imageFsInfo'
+>;
+
+export function createImageHandlers(context: RuntimeContext): ImageHandlers {
+  const list = (spec: ImageSpec | undefined): readonly Image[] => {
+    if (spec === undefined || spec.image === '') return context.images.list().map(buildImage);
+    const image = findImage(context, spec);
+    return image === undefined ? [] : [buildImage(image)];
+  };
+  return {
+    listImages: async ({ filter }) => ({ images: list(filter?.image) }),
+    async *streamImages({ filter }) {
+      for (const image of list(filter?.image)) yield { images: [image] };
+    },
+    async imageStatus({ image: spec, verbose }) {
+      const image = findImage(context, spec);
+      if (image === undefined) return {};
+      const info = verboseInfo(verbose, () => ({ layers: image.layers, imageSpec: image.config }));
+      return { image: buildImage(image), info };
+    },
+    async pullImage({ image: spec, auth }, { signal }) {
+      const reference = spec?.image ?? '';
+      if (reference === '') throw new TkadmError('CRI_INVALID', 'Cannot pull image: it has no name');
+      const present = findImage(context, spec);
+      if (present !== undefined) return { imageRef: present.id };
+      const pulled = await requirePuller(context, reference).pull(reference, { auth, signal });
+      return { imageRef: pulled.id };
+    },
+    async removeImage({ image: spec }) {
+      const image = findImage(context, spec);
+      if (image !== undefined) await context.images.remove(image.id);
+      return {};
+    },
+    async imageFsInfo() {
+      const usage = await context.images.fsUsage();
+      const filesystem = {
+        timestamp: toNanos(context.now()),
+        fsId: { mountpoint: usage.path },
+        usedBytes: { value: usage.usedBytes },
+        inodesUsed: { value: usage.inodes },
+      };
+      return { imageFilesystems: [filesystem], containerFilesystems: [filesystem] };
+    },
+  };
+}
+
+/** The image that a CRI spec means, by id, digest or name. */
+export function findImage(
+  context: RuntimeContext,
+  spec: { readonly image: string } | undefined,
+): ImageRecord | undefined {
+  return spec === undefined || spec.image === '' ? undefined : context.images.resolve(spec.image);
+}
+
+/** How a container's status names its image: the name that the user gave, and the digested reference. */
+export function imageNames(
+  image: ImageRecord,
+  spec: ImageSpec | undefined,
+): { readonly imageName: string; readonly imageRef: string } {
+  const imageRef = image.repoDigests[0] ?? image.id;
+  for (const text of [spec?.userSpecifiedImage ?? '', spec?.image ?? '']) {
+    const name = normalizeOrUndefined(text);
+    if (name !== undefined && image.repoTags.includes(name)) return { imageName: name, imageRef };
+  }
+  return { imageName: image.repoTags[0] ?? imageRef, imageRef };
+}
+
+function normalizeOrUndefined(text: string): string | undefined {
+  try {
+    return formatReference(parseReference(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function requirePuller(context: RuntimeContext, reference: string) {
+  if (context.puller !== undefined) return context.puller;
+  throw new TkadmError(
+    'IMAGE_PULLER_MISSING',
+    `Cannot pull image "${reference}": this runtime has no puller`,
+    {
+      hint: 'Load the image on this node',
+    },
+  );
+}
+
+function buildImage(image: ImageRecord): Image {
+  const [user = ''] = (image.config.config?.User ?? '').split(':');
+  const isUid = /^\d+$/.test(user);
+  return {
+    id: image.id,
+    repoTags: image.repoTags,
+    repoDigests: image.repoDigests,
+    size: image.sizeBytes,
+    uid: isUid || user === '' ? { value: Number(user) } : undefined,
+    username: isUid ? '' : user,
+    spec: undefined,
+    pinned: image.isPinned,
+  };
+}

@@ -1,0 +1,75 @@
+import { arch } from 'node:os';
+import { dirname, join } from 'node:path';
+import { TkadmError } from '../base/errors.ts';
+import { type FlagRow, parseFlags } from '../base/flags.ts';
+import { createLogger, type LogLevel } from '../base/log.ts';
+import { PATHS } from '../base/paths.ts';
+import { VERSION } from '../base/version.ts';
+import { createRegistryPuller } from '../image/pull.ts';
+import { BRIDGE_PLUGIN } from './bridge-plugin.ts';
+import { createRuntime } from './create-runtime.ts';
+
+/** The flags of `tkadm-runtime`. */
+export const RUNTIME_FLAGS = [
+  { name: 'socket', kind: 'string', default: PATHS.runtimeSocket, help: 'Unix socket for CRI' },
+  { name: 'root', kind: 'string', default: PATHS.state, help: 'Images, sandboxes and containers' },
+  { name: 'state-dir', kind: 'string', default: `${PATHS.run}/engine`, help: 'State of running containers' },
+  { name: 'cni-conf-dir', kind: 'string', default: PATHS.cniConfig, help: 'CNI configurations' },
+  { name: 'cni-bin-dir', kind: 'list', default: [PATHS.cniBin], help: 'CNI plugins, several directories' },
+  { name: 'launcher', kind: 'string', default: '', help: 'tkadm-launcher.cjs; beside this program' },
+  { name: 'pool-size', kind: 'number', default: 2, help: 'Launchers that wait for a container' },
+  { name: 'streaming-address', kind: 'string', default: '127.0.0.1:0', help: 'Address for exec and attach' },
+  { name: 'bundle', kind: 'string', default: `${PATHS.bundle}/current`, help: 'The node bundle' },
+  { name: 'log-level', kind: 'string', default: 'info', help: 'debug, info, warn or error' },
+] as const satisfies readonly FlagRow[];
+
+const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+
+async function main(): Promise<void> {
+  const flags = parseFlags(RUNTIME_FLAGS, process.argv.slice(2));
+  const level = LOG_LEVELS.find((name) => name === flags['log-level']);
+  if (level === undefined) {
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot use flag "--log-level=${flags['log-level']}": no such level`,
+    );
+  }
+  const architecture = arch();
+  if (architecture !== 'x64' && architecture !== 'arm64') {
+    throw new TkadmError('UNSUPPORTED', `Cannot run on this machine: architecture "${architecture}"`);
+  }
+  const now = () => new Date();
+  const log = createLogger({ name: 'runtime', level, write: (line) => process.stderr.write(line), now });
+  const runtime = await createRuntime({
+    socketPath: flags.socket,
+    root: flags.root,
+    stateDir: flags['state-dir'],
+    nodePath: process.execPath,
+    launcherPath: flags.launcher || join(dirname(process.argv[1] ?? ''), 'tkadm-launcher.cjs'),
+    poolSize: flags['pool-size'],
+    cniConfDir: flags['cni-conf-dir'],
+    cniBinDirs: flags['cni-bin-dir'],
+    cniPlugins: [BRIDGE_PLUGIN],
+    createPuller: (store) =>
+      createRegistryPuller({ store, architecture: architecture === 'x64' ? 'amd64' : architecture }),
+    streamingAddress: flags['streaming-address'],
+    bundlePath: flags.bundle,
+    architecture,
+    now,
+    log,
+  });
+  log.info('serving CRI', { socket: flags.socket, version: VERSION });
+  const stop = (signal: string) => {
+    log.info('stopping', { signal });
+    runtime.close().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop(signal));
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

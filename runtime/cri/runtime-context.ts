@@ -1,0 +1,85 @@
+import { TkadmError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ContainerEngine } from '../container/engine.ts';
+import type { ImagePuller } from '../image/puller.ts';
+import type { ImageStore } from '../image/store.ts';
+import type { Cni } from './cni.ts';
+import type { EventHub } from './events.ts';
+import type { KeyedLock } from './keyed-lock.ts';
+import type { ContainerEventType } from './messages/runtime.ts';
+import type { ContainerRecord, RecordStore, SandboxRecord } from './records.ts';
+
+/** mount(2) and umount2(2) for the sandboxes' shared memory. */
+export interface Mounter {
+  mount(source: string, target: string, type: string, flags: number, data: string): void;
+  /** Lazy, MNT_DETACH. */
+  unmount(target: string): void;
+}
+
+export interface ContainerEvent {
+  readonly type: ContainerEventType;
+  readonly containerId: string;
+  readonly sandboxId: string;
+  readonly createdAt: bigint;
+}
+
+/** What the CRI services share. */
+export interface RuntimeContext {
+  readonly engine: ContainerEngine;
+  readonly images: ImageStore;
+  /** Brings images that are not in the store; without it PullImage of such an image is UNIMPLEMENTED. */
+  readonly puller: ImagePuller | undefined;
+  readonly cni: Cni;
+  readonly sandboxes: RecordStore<SandboxRecord>;
+  readonly containers: RecordStore<ContainerRecord>;
+  readonly events: EventHub<ContainerEvent>;
+  readonly locks: KeyedLock;
+  readonly mounter: Mounter;
+  /** Capabilities that this process has and can hand on. */
+  readonly capabilities: readonly string[];
+  /** 64 hex digits. */
+  readonly newId: () => string;
+  readonly now: () => Date;
+  readonly log: Logger;
+}
+
+/** Nanoseconds since 1970. */
+export function toNanos(time: Date): bigint {
+  return BigInt(time.getTime()) * 1_000_000n;
+}
+
+/** @throws CRI_NOT_FOUND */
+export function getSandbox(context: RuntimeContext, id: string): SandboxRecord {
+  const record = context.sandboxes.find(id);
+  if (record === undefined) throw new TkadmError('CRI_NOT_FOUND', `Cannot find sandbox "${id}"`);
+  return record;
+}
+
+/** @throws CRI_NOT_FOUND */
+export function getContainer(context: RuntimeContext, id: string): ContainerRecord {
+  const record = context.containers.find(id);
+  if (record === undefined) throw new TkadmError('CRI_NOT_FOUND', `Cannot find container "${id}"`);
+  return record;
+}
+
+/** True when every label of the selector is there with its value. */
+export function matchesLabels(
+  labels: Readonly<Record<string, string>>,
+  selector: Readonly<Record<string, string>>,
+): boolean {
+  return Object.entries(selector).every(([name, value]) => labels[name] === value);
+}
+
+/** CRI's `info` of a verbose answer: one entry with JSON. */
+export function verboseInfo(isVerbose: boolean, value: () => object): Readonly<Record<string, string>> {
+  return isVerbose ? { info: JSON.stringify(value()) } : {};
+}
+
+export function publishEvent(
+  context: RuntimeContext,
+  type: ContainerEventType,
+  containerId: string,
+  sandboxId: string,
+): void {
+  context.events.publish({ type, containerId, sandboxId, createdAt: toNanos(context.now()) });
+}

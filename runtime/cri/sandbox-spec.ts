@@ -1,0 +1,110 @@
+import type { OciSpec } from '../container/oci-spec.ts';
+import { cgroupPath, OCI_VERSION } from './container-spec.ts';
+import type { DNSConfig, PodSandboxConfig } from './messages/sandbox.ts';
+import { buildResources } from './resources.ts';
+
+/** Parameters of a pod's own network: any user may bind low ports and send pings, as with containerd 2. */
+const NETWORK_SYSCTLS = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+} as const;
+
+/** The OCI runtime-spec of a sandbox's pause container, which holds the pod's namespaces. */
+export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec {
+  const options = config.linux?.securityContext?.namespaceOptions;
+  const isHostNetwork = options?.network === 'NODE';
+  return {
+    ociVersion: OCI_VERSION,
+    process: {
+      args: ['/pause'],
+      cwd: '/',
+      env: ['PATH=/'],
+      user: { uid: 65535, gid: 65535 },
+      capabilities: {},
+      noNewPrivileges: true,
+      oomScoreAdj: -998,
+    },
+    root: { path: 'rootfs', readonly: true },
+    ...(!isHostNetwork && { hostname: config.hostname }),
+    mounts: [{ destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] }],
+    annotations: config.annotations,
+    linux: {
+      namespaces: [
+        { type: 'mount' },
+        ...(isHostNetwork ? [] : [{ type: 'network' } as const, { type: 'uts' } as const]),
+        ...(options?.ipc === 'NODE' ? [] : [{ type: 'ipc' } as const]),
+        ...(options?.pid === 'NODE' ? [] : [{ type: 'pid' } as const]),
+      ],
+      cgroupsPath: cgroupPath(config.linux?.cgroupParent ?? '', id),
+      resources: { ...buildResources(config.linux?.overhead), cpu: { shares: 2 } },
+      sysctl: { ...(isHostNetwork ? {} : NETWORK_SYSCTLS), ...config.linux?.sysctls },
+    },
+  };
+}
+
+/** The text of resolv.conf(5); undefined when the host's is to be used. */
+export function formatResolvConf(dns: DNSConfig | undefined): string | undefined {
+  if (dns === undefined) return undefined;
+  const { servers, searches, options } = dns;
+  if (servers.length + searches.length + options.length === 0) return undefined;
+  const lines = [
+    ...servers.map((server) => `nameserver ${server}`),
+    ...(searches.length > 0 ? [`search ${searches.join(' ')}`] : []),
+    ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+/** The variables for CNI plugins that know Kubernetes. */
+export function buildCniArgs(id: string, config: PodSandboxConfig): string {
+  const { namespace = '', name = '', uid = '' } = config.metadata ?? {};
+  return [
+    'IgnoreUnknown=1',
+    `K8S_POD_NAMESPACE=${namespace}`,
+    `K8S_POD_NAME=${name}`,
+    `K8S_POD_INFRA_CONTAINER_ID=${id}`,
+    `K8S_POD_UID=${uid}`,
+  ].join(';');
+}
+
+/** Capability arguments for CNI plugins (CNI conventions: portMappings, bandwidth, dns). */
+export function buildCniRuntimeConfig(config: PodSandboxConfig): Readonly<Record<string, unknown>> {
+  const portMappings = config.portMappings
+    .filter((mapping) => mapping.hostPort > 0)
+    .map(({ hostPort, containerPort, protocol, hostIp }) => ({
+      hostPort,
+      containerPort,
+      protocol: protocol.toLowerCase(),
+      hostIP: hostIp,
+    }));
+  const ingressRate = parseBandwidth(config.annotations['kubernetes.io/ingress-bandwidth']);
+  const egressRate = parseBandwidth(config.annotations['kubernetes.io/egress-bandwidth']);
+  const bandwidth = {
+    ...(ingressRate && { ingressRate, ingressBurst: MAX_BURST_BITS }),
+    ...(egressRate && { egressRate, egressBurst: MAX_BURST_BITS }),
+  };
+  return {
+    ...(portMappings.length > 0 && { portMappings }),
+    ...(Object.keys(bandwidth).length > 0 && { bandwidth }),
+  };
+}
+
+/** The bandwidth plugin's limit of a burst, 2 GiB in bits. */
+const MAX_BURST_BITS = 2 ** 31 - 1;
+const SUFFIXES: Readonly<Record<string, number>> = {
+  '': 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
+
+/** A Kubernetes quantity in bits per second, "10M" → 10000000. */
+function parseBandwidth(text: string | undefined): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?$/.exec(text ?? '');
+  return match ? Number(match[1]) * (SUFFIXES[match[2] ?? ''] ?? 1) : undefined;
+}

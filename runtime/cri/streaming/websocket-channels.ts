@@ -1,0 +1,80 @@
+import { PassThrough, Writable } from 'node:stream';
+import type { WebSocket } from 'ws';
+import { EventHub } from '../events.ts';
+import type { RemoteChannels, RemoteStatus, TerminalSize } from './remote-command.ts';
+import { parseResizes } from './remote-command.ts';
+
+/** Protocols in the order of preference; v5 adds the CLOSE channel. */
+export const CHANNEL_PROTOCOLS = ['v5.channel.k8s.io', 'v4.channel.k8s.io'] as const;
+
+/** First byte of every message. */
+const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
+
+export interface ChannelWishes {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+
+/** The channels of exec and attach over a WebSocket. */
+export function openWebSocketChannels(socket: WebSocket, wishes: ChannelWishes): RemoteChannels {
+  const stdin = wishes.stdin ? new PassThrough() : undefined;
+  const resizes = new EventHub<TerminalSize>();
+  const gone = new AbortController();
+  const closed = new Promise<void>((resolve) => {
+    socket.once('close', () => {
+      gone.abort();
+      stdin?.end();
+      resolve();
+    });
+  });
+  socket.on('error', () => {});
+  socket.on('message', (data: Buffer) => {
+    const [channel] = data;
+    const payload = data.subarray(1);
+    if (channel === CHANNEL.stdin && stdin !== undefined && !stdin.writableEnded) {
+      if (!stdin.write(payload)) {
+        socket.pause();
+        stdin.once('drain', () => socket.resume());
+      }
+    } else if (channel === CHANNEL.close && payload[0] === CHANNEL.stdin) stdin?.end();
+    else if (channel === CHANNEL.resize) {
+      for (const size of parseSizes(payload)) resizes.publish(size);
+    }
+  });
+  const stdout = wishes.stdout ? openChannel(socket, CHANNEL.stdout) : undefined;
+  const stderr = wishes.stderr ? openChannel(socket, CHANNEL.stderr) : undefined;
+  // The client waits for a first message to know that the connection stands.
+  const first = wishes.stdout ? CHANNEL.stdout : wishes.stderr ? CHANNEL.stderr : CHANNEL.error;
+  socket.send(Buffer.from([first]));
+  return {
+    stdin,
+    stdout,
+    stderr,
+    resizes: resizes.subscribe(gone.signal),
+    closed,
+    async finish(status: RemoteStatus) {
+      const message = Buffer.concat([Buffer.from([CHANNEL.error]), Buffer.from(JSON.stringify(status))]);
+      await new Promise<void>((resolve) => socket.send(message, () => resolve()));
+      socket.close(1000);
+      stdin?.destroy();
+    },
+  };
+}
+
+/** A sink whose writes are messages of one channel. */
+export function openChannel(socket: WebSocket, channel: number): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      socket.send(Buffer.concat([Buffer.from([channel]), chunk]), (error) => done(error ?? null));
+    },
+  });
+}
+
+function parseSizes(payload: Buffer): readonly TerminalSize[] {
+  try {
+    return parseResizes(payload.toString('utf8')).sizes;
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,88 @@
+import { mkdir, realpath } from 'node:fs/promises';
+import { isSystemError, TkadmError } from '../base/errors.ts';
+import type { OciMount } from '../container/oci-spec.ts';
+import { resolveInRoot } from '../image/root-path.ts';
+import { findImage } from './image-service.ts';
+import type { Mount } from './messages/container.ts';
+import type { RuntimeContext } from './runtime-context.ts';
+
+const PROPAGATIONS = {
+  PROPAGATION_PRIVATE: 'rprivate',
+  PROPAGATION_HOST_TO_CONTAINER: 'rslave',
+  PROPAGATION_BIDIRECTIONAL: 'rshared',
+} as const;
+
+/**
+ * CRI mounts as OCI mounts. Links on the host are followed; a host path that is not there is made as a directory,
+ * as containerd and CRI-O do.
+ * @throws CRI_INVALID, UNSUPPORTED
+ */
+export async function resolveVolumes(
+  context: RuntimeContext,
+  mounts: readonly Mount[],
+): Promise<readonly OciMount[]> {
+  return Promise.all(
+    mounts.map((mount) =>
+      mount.image === undefined ? resolveHostPath(mount) : resolveImage(context, mount),
+    ),
+  );
+}
+
+async function resolveHostPath(mount: Mount): Promise<OciMount> {
+  const { containerPath, hostPath } = mount;
+  if (!containerPath.startsWith('/') || !hostPath.startsWith('/')) {
+    throw new TkadmError(
+      'CRI_INVALID',
+      `Cannot mount "${hostPath}" at "${containerPath}": a path is not absolute`,
+    );
+  }
+  if (mount.recursiveReadOnly) {
+    throw new TkadmError('UNSUPPORTED', `Cannot mount "${hostPath}": recursive_read_only is not supported`);
+  }
+  if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0) {
+    throw new TkadmError('UNSUPPORTED', `Cannot mount "${hostPath}": id mappings are not supported`);
+  }
+  return {
+    destination: containerPath,
+    type: 'bind',
+    source: await realSource(hostPath),
+    options: ['rbind', PROPAGATIONS[mount.propagation], mount.readonly ? 'ro' : 'rw'],
+  };
+}
+
+async function realSource(hostPath: string): Promise<string> {
+  try {
+    return await realpath(hostPath);
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT')) throw error;
+    await mkdir(hostPath, { recursive: true, mode: 0o755 });
+    return realpath(hostPath);
+  }
+}
+
+/** An image volume: its layers read-only. */
+async function resolveImage(context: RuntimeContext, mount: Mount): Promise<OciMount> {
+  const image = findImage(context, mount.image);
+  if (image === undefined) {
+    throw new TkadmError('IMAGE_NOT_FOUND', `Cannot mount image "${mount.image?.image}": it is not there`);
+  }
+  const lowerDirs = context.images.lowerDirs(image);
+  const [only, ...others] = lowerDirs;
+  const destination = mount.containerPath;
+  if (only !== undefined && others.length === 0) {
+    const source = await resolveInRoot(only, mount.imageSubPath);
+    return { destination, type: 'bind', source, options: ['rbind', 'rprivate', 'ro'] };
+  }
+  if (mount.imageSubPath !== '') {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      `Cannot mount image "${mount.image?.image}": sub path of several layers`,
+    );
+  }
+  return {
+    destination,
+    type: 'overlay',
+    source: 'overlay',
+    options: ['ro', `lowerdir=${lowerDirs.join(':')}`],
+  };
+}

@@ -1,0 +1,37 @@
+import koffi from 'koffi';
+import { TkadmError } from '../base/errors.ts';
+
+/** What layers need and Node.js does not offer: special files and extended attributes. */
+export interface Inodes {
+  /** mknod(2); `mode` carries the file type. @throws IMAGE_UNPACK */
+  mknod(path: string, mode: number, major: number, minor: number): void;
+  /** lsetxattr(2). @throws IMAGE_UNPACK */
+  setxattr(path: string, name: string, value: Uint8Array): void;
+  /** lgetxattr(2): the value as text, at most 255 bytes; undefined when the attribute is not there. */
+  getxattr(path: string, name: string): string | undefined;
+}
+
+/** The kernel's own, through the C library. */
+export function loadInodes(): Inodes {
+  const library = koffi.load('libc.so.6');
+  const mknod = library.func('mknod', 'int', ['str', 'uint', 'ulong']);
+  const lsetxattr = library.func('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
+  const lgetxattr = library.func('lgetxattr', 'long', ['str', 'str', 'void *', 'size_t']);
+  const check = (result: number, step: string): void => {
+    if (result < 0) throw new TkadmError('IMAGE_UNPACK', `Cannot ${step}: errno ${koffi.errno()}`);
+  };
+  return {
+    mknod(path, mode, major, minor) {
+      const device = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) * 4096);
+      check(mknod(path, mode, device), `make device "${path}"`);
+    },
+    setxattr(path, name, value) {
+      check(lsetxattr(path, name, value, value.byteLength, 0), `set attribute "${name}" of "${path}"`);
+    },
+    getxattr(path, name) {
+      const value = Buffer.alloc(255);
+      const length = Number(lgetxattr(path, name, value, value.length));
+      return length < 0 ? undefined : value.subarray(0, length).toString('latin1');
+    },
+  };
+}

@@ -1,0 +1,390 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { TkadmError } from '../base/errors.ts';
+import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
+import type { Logger } from '../base/log.ts';
+import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
+import { type Inodes, loadInodes } from './inodes.ts';
+import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
+import type { OciImageConfig, OciManifest } from './oci-image.ts';
+import { formatReference, parseReference, SHA256_DIGEST } from './reference.ts';
+
+/** One layer of an image; `directory` is set when its files are outside the store. */
+export interface ImageLayer {
+  readonly digest: string;
+  readonly diffId: string;
+  readonly sizeBytes: number;
+  readonly directory?: string | undefined;
+}
+
+export interface ImageRecord {
+  /** Digest of the image configuration, "sha256:<hex>": CRI's image id. */
+  readonly id: string;
+  readonly manifestDigest?: string | undefined;
+  /** Full names with tag, "docker.io/library/busybox:latest". */
+  readonly repoTags: readonly string[];
+  /** Full names with the manifest's digest. */
+  readonly repoDigests: readonly string[];
+  /** Of the unpacked files of all layers. */
+  readonly sizeBytes: number;
+  /** Bottom first, as in the configuration. */
+  readonly layers: readonly ImageLayer[];
+  readonly config: OciImageConfig;
+  /** Recommended to be spared by garbage collection. */
+  readonly isPinned: boolean;
+}
+
+export interface PutManifestOptions {
+  /** The exact bytes: their digest is the manifest's. */
+  readonly manifest: Uint8Array;
+  readonly config: Uint8Array;
+  /** Any form that parseReference takes; a name with a digest adds no tag. */
+  readonly names: readonly string[];
+  readonly isPinned?: boolean;
+}
+
+export interface RegisterDirectoryOptions {
+  readonly directory: string;
+  readonly digest: string;
+  readonly diffId: string;
+  readonly sizeBytes: number;
+  readonly config: Omit<OciImageConfig, 'rootfs'>;
+  readonly names: readonly string[];
+}
+
+export interface ImageFsUsage {
+  readonly path: string;
+  readonly usedBytes: number;
+  readonly inodes: number;
+}
+
+/** The images of a node. Every change is on disk before it is visible; what kill -9 leaves is cleared at the next start. */
+export interface ImageStore {
+  /** By name, name@digest, id, or a unique beginning of the id's hex digits. */
+  resolve(reference: string): ImageRecord | undefined;
+  list(): readonly ImageRecord[];
+  config(image: ImageRecord): OciImageConfig;
+  /** The layers' directories, topmost first: overlayfs' order. */
+  lowerDirs(image: ImageRecord): readonly string[];
+  /** The directories of layers given bottom first, topmost first. */
+  lowerDirsOf(diffIds: readonly string[]): readonly string[];
+  /** Removes the image with all its names, and layers that nothing else needs. No error when absent. */
+  remove(reference: string): Promise<void>;
+  importLayer(stream: Readable, options?: ImportLayerOptions): Promise<LayerRecord>;
+  /** An unpacked layer of the store. */
+  layer(diffId: string): Promise<LayerRecord | undefined>;
+  readonly blobs: BlobStore;
+  /**
+   * Adds an image whose layers were imported; its names move here from other images.
+   * @throws IMAGE_INVALID when the manifest does not fit its configuration, or a layer is missing.
+   */
+  putManifest(options: PutManifestOptions): Promise<ImageRecord>;
+  /** Adds an image whose one layer is a directory that stays where it is. */
+  registerDirectory(options: RegisterDirectoryOptions): Promise<ImageRecord>;
+  /** Gives an image one more name. @throws IMAGE_NOT_FOUND */
+  tag(reference: string, name: string): Promise<ImageRecord>;
+  /** Keeps layers, given as their directories, until `release(owner)`, for example for a container. */
+  retain(owner: string, directories: readonly string[]): void;
+  release(owner: string): Promise<void>;
+  /** Removes layers and blobs that no image, owner or running import needs. */
+  sweep(): Promise<void>;
+  fsUsage(): Promise<ImageFsUsage>;
+}
+
+export interface ImageStoreOptions {
+  /** "/var/lib/tkadm/images" */
+  readonly root: string;
+  readonly log: Logger;
+  readonly inodes?: Inodes;
+}
+
+/** Opens the store at `root`, creating it when it is not there. */
+export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
+  await rm(join(options.root, 'tmp'), { recursive: true, force: true });
+  const store = new FileImageStore(options);
+  await store.load();
+  return store;
+}
+
+class FileImageStore implements ImageStore {
+  readonly blobs: BlobStore;
+  readonly #root: string;
+  readonly #log: Logger;
+  readonly #layers: LayerStore;
+  readonly #images = new Map<string, ImageRecord>();
+  readonly #owners = new Map<string, readonly string[]>();
+  /** Layers imported by this process whose manifest did not follow yet. */
+  readonly #imported = new Set<string>();
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ImageStoreOptions) {
+    this.#root = options.root;
+    this.#log = options.log;
+    this.blobs = new BlobStore(options.root);
+    this.#layers = new LayerStore(options.root, options.inodes ?? loadInodes());
+  }
+
+  async load(): Promise<void> {
+    await this.blobs.prepare();
+    await this.#layers.prepare();
+    await mkdir(this.#recordsPath(), { recursive: true });
+    for (const name of await readdir(this.#recordsPath())) {
+      if (!name.endsWith('.json')) continue;
+      const text = await readFileIfExists(join(this.#recordsPath(), name));
+      try {
+        const record = JSON.parse(text ?? '') as ImageRecord;
+        this.#images.set(record.id, record);
+      } catch {
+        this.#log.warn('dropped an unreadable image record', { name });
+        await rm(join(this.#recordsPath(), name), { force: true });
+      }
+    }
+  }
+
+  list(): readonly ImageRecord[] {
+    return [...this.#images.values()];
+  }
+
+  config(image: ImageRecord): OciImageConfig {
+    return image.config;
+  }
+
+  lowerDirs(image: ImageRecord): readonly string[] {
+    return image.layers.map((layer) => layer.directory ?? this.#layers.diffPath(layer.diffId)).reverse();
+  }
+
+  lowerDirsOf(diffIds: readonly string[]): readonly string[] {
+    const external = new Map(
+      this.list().flatMap((image) => image.layers.map((layer) => [layer.diffId, layer.directory])),
+    );
+    return diffIds.map((diffId) => external.get(diffId) ?? this.#layers.diffPath(diffId)).reverse();
+  }
+
+  resolve(text: string): ImageRecord | undefined {
+    const digest = /^[0-9a-f]{64}$/.test(text) ? `sha256:${text}` : text;
+    if (SHA256_DIGEST.test(digest)) return this.#byDigest(digest);
+    return this.#byName(text) ?? this.#byPrefix(text);
+  }
+
+  async remove(reference: string): Promise<void> {
+    await this.#exclusively(async () => {
+      const image = this.resolve(reference);
+      if (image === undefined) return;
+      await rm(this.#recordPath(image.id), { force: true });
+      this.#images.delete(image.id);
+      await this.#sweepNow();
+    });
+  }
+
+  async importLayer(stream: Readable, options: ImportLayerOptions = {}): Promise<LayerRecord> {
+    if (options.diffId !== undefined) this.#imported.add(options.diffId);
+    const record = await this.#layers.import(stream, options);
+    this.#imported.add(record.diffId);
+    return record;
+  }
+
+  layer(diffId: string): Promise<LayerRecord | undefined> {
+    return this.#layers.get(diffId);
+  }
+
+  async putManifest(options: PutManifestOptions): Promise<ImageRecord> {
+    const manifest = parseJson<OciManifest>(options.manifest, 'image manifest');
+    const config = parseJson<OciImageConfig>(options.config, 'image configuration');
+    const id = sha256Digest(options.config);
+    const manifestDigest = sha256Digest(options.manifest);
+    checkDigest(id, manifest.config?.digest);
+    const layers = await this.#manifestLayers(manifest, config);
+    await this.blobs.put(Readable.from([options.config]), id);
+    await this.blobs.put(Readable.from([options.manifest]), manifestDigest);
+    const record = await this.#exclusively(() =>
+      this.#put(
+        { id, manifestDigest, layers, config, isPinned: options.isPinned ?? false, ...EMPTY_NAMES },
+        options.names,
+      ),
+    );
+    for (const layer of layers) this.#imported.delete(layer.diffId);
+    return record;
+  }
+
+  async registerDirectory(options: RegisterDirectoryOptions): Promise<ImageRecord> {
+    const { directory, digest, diffId, sizeBytes } = options;
+    const config: OciImageConfig = { ...options.config, rootfs: { type: 'layers', diff_ids: [diffId] } };
+    const layers = [{ digest, diffId, sizeBytes, directory }];
+    const id = sha256Digest(JSON.stringify(config));
+    return this.#exclusively(async () => {
+      const record = await this.#put({ id, layers, config, isPinned: true, ...EMPTY_NAMES }, options.names);
+      await this.#dropNameless();
+      return record;
+    });
+  }
+
+  async tag(reference: string, name: string): Promise<ImageRecord> {
+    return this.#exclusively(async () => {
+      const image = this.resolve(reference);
+      if (image === undefined) {
+        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot tag "${reference}": no such image`);
+      }
+      return this.#put(image, [name]);
+    });
+  }
+
+  retain(owner: string, directories: readonly string[]): void {
+    this.#owners.set(owner, directories);
+  }
+
+  async release(owner: string): Promise<void> {
+    const held = this.#owners.get(owner) ?? [];
+    this.#owners.delete(owner);
+    const known = new Set(this.list().flatMap((image) => this.lowerDirs(image)));
+    if (held.some((directory) => !known.has(directory))) await this.sweep();
+  }
+
+  async sweep(): Promise<void> {
+    await this.#exclusively(() => this.#sweepNow());
+  }
+
+  async fsUsage(): Promise<ImageFsUsage> {
+    const layers = await Promise.all((await this.#layers.list()).map((diffId) => this.#layers.get(diffId)));
+    const sum = (pick: (layer: LayerRecord) => number) =>
+      layers.reduce((total, layer) => total + (layer === undefined ? 0 : pick(layer)), 0);
+    return {
+      path: this.#root,
+      usedBytes: sum((layer) => layer.sizeBytes),
+      inodes: sum((layer) => layer.inodes),
+    };
+  }
+
+  #byDigest(digest: string): ImageRecord | undefined {
+    return this.#images.get(digest) ?? this.list().find((image) => image.manifestDigest === digest);
+  }
+
+  #byName(text: string): ImageRecord | undefined {
+    let reference: ReturnType<typeof parseReference>;
+    try {
+      reference = parseReference(text);
+    } catch {
+      return undefined;
+    }
+    if (reference.digest === undefined) {
+      const name = formatReference(reference);
+      return this.list().find((image) => image.repoTags.includes(name));
+    }
+    const name = formatReference({ ...reference, tag: undefined });
+    return this.list().find((image) => image.repoDigests.includes(name));
+  }
+
+  #byPrefix(text: string): ImageRecord | undefined {
+    if (!/^[0-9a-f]{6,63}$/.test(text)) return undefined;
+    const matches = this.list().filter((image) => image.id.startsWith(`sha256:${text}`));
+    return matches.length === 1 ? matches[0] : undefined;
+  }
+
+  async #manifestLayers(manifest: OciManifest, config: OciImageConfig): Promise<readonly ImageLayer[]> {
+    const diffIds = config.rootfs?.diff_ids ?? [];
+    if (diffIds.length !== manifest.layers?.length) {
+      throw new TkadmError(
+        'IMAGE_INVALID',
+        `Cannot add image: its manifest has ${manifest.layers?.length} layers, its configuration ${diffIds.length}`,
+      );
+    }
+    return Promise.all(
+      diffIds.map(async (diffId, index) => {
+        const layer = await this.#layers.get(diffId);
+        if (layer === undefined) {
+          throw new TkadmError('IMAGE_INVALID', `Cannot add image: layer "${diffId}" is not in the store`);
+        }
+        return { digest: manifest.layers[index]!.digest, diffId, sizeBytes: layer.sizeBytes };
+      }),
+    );
+  }
+
+  /** Stores a record with `names` besides those it has; a tag belongs to one image. */
+  async #put(image: Omit<ImageRecord, 'sizeBytes'>, names: readonly string[]): Promise<ImageRecord> {
+    const known = this.#images.get(image.id);
+    const references = names.map(parseReference);
+    const tags = references.filter((r) => r.tag !== undefined && r.digest === undefined).map(formatReference);
+    const digests =
+      image.manifestDigest === undefined
+        ? []
+        : references.map((r) => formatReference({ ...r, tag: undefined, digest: image.manifestDigest }));
+    const record: ImageRecord = {
+      ...image,
+      sizeBytes: image.layers.reduce((total, layer) => total + layer.sizeBytes, 0),
+      repoTags: union(known?.repoTags, tags),
+      repoDigests: union(known?.repoDigests, digests),
+      isPinned: image.isPinned || (known?.isPinned ?? false),
+    };
+    await this.#write(record);
+    for (const other of this.list()) {
+      if (other.id === record.id || !other.repoTags.some((tag) => tags.includes(tag))) continue;
+      await this.#write({ ...other, repoTags: other.repoTags.filter((tag) => !tags.includes(tag)) });
+    }
+    return record;
+  }
+
+  async #write(record: ImageRecord): Promise<void> {
+    const known = this.#images.get(record.id);
+    const text = JSON.stringify(record);
+    if (known !== undefined && JSON.stringify(known) === text) return;
+    await writeFileAtomic(this.#recordPath(record.id), text);
+    this.#images.set(record.id, record);
+  }
+
+  /** A directory image without a name is one of an earlier bundle. */
+  async #dropNameless(): Promise<void> {
+    for (const image of this.list()) {
+      if (image.repoTags.length > 0 || !image.layers.every((layer) => layer.directory !== undefined))
+        continue;
+      await rm(this.#recordPath(image.id), { force: true });
+      this.#images.delete(image.id);
+    }
+  }
+
+  async #sweepNow(): Promise<void> {
+    const held = new Set([...this.#owners.values()].flat());
+    const used = new Set(this.list().flatMap((image) => image.layers.map((layer) => layer.diffId)));
+    for (const diffId of await this.#layers.list()) {
+      const isNeeded =
+        used.has(diffId) || this.#imported.has(diffId) || held.has(this.#layers.diffPath(diffId));
+      if (!isNeeded) await this.#layers.remove(diffId);
+    }
+    if (this.#imported.size > 0) return;
+    const blobs = new Set(this.list().flatMap(blobsOf));
+    for (const digest of await this.blobs.list()) if (!blobs.has(digest)) await this.blobs.remove(digest);
+  }
+
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  #recordsPath(): string {
+    return join(this.#root, 'records');
+  }
+
+  #recordPath(id: string): string {
+    return join(this.#recordsPath(), `${id.slice('sha256:'.length)}.json`);
+  }
+}
+
+const EMPTY_NAMES = { repoTags: [], repoDigests: [] } as const;
+
+function blobsOf(image: ImageRecord): readonly string[] {
+  return [image.id, image.manifestDigest ?? image.id, ...image.layers.map((layer) => layer.digest)];
+}
+
+function union(first: readonly string[] = [], second: readonly string[] = []): readonly string[] {
+  return [...new Set([...first, ...second])];
+}
+
+function parseJson<T>(bytes: Uint8Array, what: string): T {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8')) as T;
+  } catch (error) {
+    throw new TkadmError('IMAGE_INVALID', `Cannot read ${what}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,79 @@
+import { load } from 'js-yaml';
+import { TkadmError } from '../../base/errors.ts';
+
+/** What the proxy takes from a KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1). */
+export interface ProxyConfig {
+  readonly kubeconfig: string;
+  readonly clusterCidr: string | undefined;
+  readonly hostnameOverride: string | undefined;
+  readonly healthzBindAddress: string;
+}
+
+/** Fields that change nothing here; every other one is refused when it is set. */
+const IGNORED = new Set([
+  'apiVersion',
+  'kind',
+  'bindAddress',
+  'bindAddressHardFail',
+  'configSyncPeriod',
+  'conntrack',
+  'detectLocal',
+  'detectLocalMode',
+  'enableProfiling',
+  'iptables',
+  'ipvs',
+  'nftables',
+  'logging',
+  'metricsBindAddress',
+  'oomScoreAdj',
+  'portRange',
+  'showHiddenMetricsForVersion',
+  'windowsRunAsService',
+  'winkernel',
+]);
+const USED = new Set([
+  'clientConnection',
+  'clusterCIDR',
+  'hostnameOverride',
+  'healthzBindAddress',
+  'mode',
+  'featureGates',
+  'nodePortAddresses',
+]);
+
+/**
+ * Reads a KubeProxyConfiguration document.
+ * @throws PROXY_CONFIG for a field or mode that this proxy does not have.
+ */
+export function parseProxyConfig(text: string): ProxyConfig {
+  const document = load(text) as Record<string, unknown>;
+  if (document?.['kind'] !== 'KubeProxyConfiguration') {
+    throw new TkadmError(
+      'PROXY_CONFIG',
+      'Cannot use the proxy configuration: it is no "KubeProxyConfiguration"',
+    );
+  }
+  const isSet = (value: unknown) =>
+    value !== null && value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0);
+  for (const [name, value] of Object.entries(document)) {
+    const isKnown = IGNORED.has(name) || USED.has(name);
+    const isRefused = !isKnown || ((name === 'featureGates' || name === 'nodePortAddresses') && isSet(value));
+    if (isRefused && isSet(value)) {
+      throw new TkadmError(
+        'PROXY_CONFIG',
+        `Cannot use field "${name}" of the proxy configuration: it is not supported`,
+      );
+    }
+  }
+  const mode = String(document['mode'] ?? '');
+  if (mode !== '' && mode !== 'nftables') {
+    throw new TkadmError('PROXY_CONFIG', `Cannot use proxy mode "${mode}": only "nftables" is supported`);
+  }
+  const connection = (document['clientConnection'] ?? {}) as { kubeconfig?: string };
+  return {
+    kubeconfig: connection.kubeconfig ?? '',
+    clusterCidr: (document['clusterCIDR'] as string | undefined) || undefined,
+    hostnameOverride: (document['hostnameOverride'] as string | undefined) || undefined,
+    healthzBindAddress: (document['healthzBindAddress'] as string | undefined) || '0.0.0.0:10256',
+  };
+}

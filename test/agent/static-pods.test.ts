@@ -1,0 +1,107 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { waitFor } from '../../runtime/base/time.ts';
+import { type AgentFixture, openAgentFixture, skipReason } from './fixture.ts';
+
+const manifest = (command: string) => `apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  namespace: kube-system
+  labels: {component: web}
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: busybox
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, '${command}']
+    env:
+    - name: ME
+      valueFrom: {fieldRef: {fieldPath: metadata.name}}
+    volumeMounts:
+    - {name: scratch, mountPath: /scratch}
+  volumes:
+  - name: scratch
+    emptyDir: {}
+`;
+
+async function running(fixture: AgentFixture) {
+  const { containers } = await fixture.cri.client.listContainers({
+    filter: { state: { state: 'CONTAINER_RUNNING' } },
+  });
+  return containers;
+}
+
+t.test('runAgent() runs static pods with no API server', { skip: skipReason }, async (t) => {
+  const fixture = await openAgentFixture();
+  t.teardown(() => fixture.close());
+  const file = join(fixture.manifests, 'web.yaml');
+  const log = (container: { metadata?: { attempt: number } | undefined }, uid: string) =>
+    readFileSync(
+      join(
+        fixture.directory,
+        'logs',
+        `kube-system_web-${fixture.nodeName}_${uid}`,
+        'main',
+        `${container.metadata?.attempt}.log`,
+      ),
+      'utf8',
+    );
+
+  writeFileSync(file, manifest('echo I am $ME; sleep 1000'));
+  const startedAt = performance.now();
+  const [first] = await waitFor(
+    async () => {
+      const found = await running(fixture);
+      return found.length === 1 ? found : undefined;
+    },
+    { subject: 'the container', timeoutMs: 15_000, intervalMs: 20 },
+  );
+  t.comment(`running after ${Math.round(performance.now() - startedAt)} ms`);
+  t.equal(first?.labels['io.kubernetes.pod.name'], `web-${fixture.nodeName}`);
+  t.equal(first?.annotations['io.kubernetes.container.restartCount'], '0');
+  const uid = first?.labels['io.kubernetes.pod.uid'] ?? '';
+  await waitFor(async () => (log(first!, uid).includes(`I am web-${fixture.nodeName}`) ? true : undefined), {
+    subject: 'the output',
+    timeoutMs: 5000,
+  });
+
+  const health = await fetch(`http://127.0.0.1:${fixture.healthzPort}/healthz`);
+  t.equal(await health.text(), 'ok');
+
+  await fixture.stopAgent();
+  t.equal((await running(fixture)).length, 1, 'the pod outlives the agent');
+  await fixture.startAgent();
+
+  // Killed behind the agent's back: started again with the next number.
+  await fixture.cri.client.stopContainer({ containerId: first!.id, timeout: 0 });
+  const [second] = await waitFor(
+    async () => {
+      const found = await running(fixture);
+      return found.length === 1 && found[0]?.id !== first?.id ? found : undefined;
+    },
+    { subject: 'the restarted container', timeoutMs: 15_000, intervalMs: 20 },
+  );
+  t.equal(second?.annotations['io.kubernetes.container.restartCount'], '1');
+  t.equal(second?.podSandboxId, first?.podSandboxId, 'the sandbox stays');
+
+  writeFileSync(file, manifest('sleep 2000'));
+  const [third] = await waitFor(
+    async () => {
+      const found = await running(fixture);
+      return found.length === 1 && found[0]?.podSandboxId !== first?.podSandboxId ? found : undefined;
+    },
+    { subject: 'the replaced pod', timeoutMs: 15_000, intervalMs: 20 },
+  );
+  t.not(third?.labels['io.kubernetes.pod.uid'], uid, 'another manifest is another pod');
+
+  rmSync(file);
+  await waitFor(
+    async () => ((await fixture.cri.client.listPodSandbox({})).items.length === 0 ? true : undefined),
+    { subject: 'no sandbox', timeoutMs: 15_000, intervalMs: 20 },
+  );
+  t.pass('a removed manifest ends the pod');
+});

@@ -1,0 +1,231 @@
+import { randomBytes } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { buildSync } from 'esbuild';
+import { SILENT_LOGGER } from '../../runtime/base/log.ts';
+import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
+import { createContainerEngine } from '../../runtime/container/create-engine.ts';
+import type { ContainerEngine } from '../../runtime/container/engine.ts';
+import type { OciLinux, OciProcess, OciSpec } from '../../runtime/container/oci-spec.ts';
+
+const ROOT = join(import.meta.dirname ?? '.', '..', '..');
+const BUSYBOX = '/bin/busybox';
+const APPLETS = [
+  'sh',
+  'true',
+  'false',
+  'cat',
+  'echo',
+  'sleep',
+  'hostname',
+  'id',
+  'ls',
+  'mount',
+  'grep',
+  'head',
+  'tr',
+  'dd',
+  'touch',
+  'ps',
+  'stty',
+  'tty',
+  'kill',
+  'ip',
+  'nproc',
+  'umask',
+  'seq',
+  'readlink',
+  'wc',
+  'mkdir',
+];
+
+/** Why tests with the real kernel cannot run here; false when they can. */
+export const skipReason: string | false =
+  process.getuid?.() !== 0 ? 'needs root' : existsSync(BUSYBOX) ? false : 'needs busybox-static';
+
+export interface Fixture {
+  readonly directory: string;
+  readonly stateDir: string;
+  readonly rootfs: string;
+  readonly launcherPath: string;
+  readonly cgroupParent: string;
+  readonly logPath: (id: string) => string;
+  openEngine(options?: { readonly poolSize?: number }): Promise<ContainerEngine>;
+  buildSpec(args: readonly string[], changes?: SpecChanges): OciSpec;
+  removeCgroups(): void;
+  remove(): void;
+}
+
+export interface SpecChanges {
+  readonly process?: Partial<OciProcess>;
+  readonly linux?: Partial<OciLinux>;
+  readonly spec?: Partial<OciSpec>;
+}
+
+/** A busybox root file system, the bundled launcher and a cgroup parent of our own. */
+export function createFixture(): Fixture {
+  const directory = mkdtempSync('/tmp/tkadm-container-');
+  const rootfs = join(directory, 'lower');
+  const stateDir = join(directory, 'state');
+  const cgroupParent = `/tkadm-test-${randomBytes(6).toString('hex')}`;
+  for (const name of ['bin', 'etc', 'proc', 'sys', 'dev', 'tmp', 'root'])
+    mkdirSync(join(rootfs, name), { recursive: true });
+  copyFileSync(BUSYBOX, join(rootfs, 'bin/busybox'));
+  for (const name of APPLETS) symlinkSync('busybox', join(rootfs, 'bin', name));
+  writeFileSync(
+    join(rootfs, 'etc/passwd'),
+    'root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n',
+  );
+  const launcherPath = buildProgram(directory, 'launcher');
+  let count = 0;
+  return {
+    directory,
+    stateDir,
+    rootfs,
+    launcherPath,
+    cgroupParent,
+    logPath: (id) => join(directory, 'logs', `${id}.log`),
+    openEngine: (options) =>
+      createContainerEngine({
+        stateDir,
+        nodePath: process.execPath,
+        launcherPath,
+        poolSize: options?.poolSize ?? 1,
+        log: SILENT_LOGGER,
+        now: () => new Date(),
+      }),
+    buildSpec(args, changes = {}) {
+      count += 1;
+      return {
+        ociVersion: '1.2.0',
+        hostname: 'box',
+        ...changes.spec,
+        mounts: [
+          { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+          {
+            destination: '/dev',
+            type: 'tmpfs',
+            source: 'tmpfs',
+            options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'],
+          },
+          {
+            destination: '/dev/pts',
+            type: 'devpts',
+            source: 'devpts',
+            options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+          },
+          {
+            destination: '/dev/shm',
+            type: 'tmpfs',
+            source: 'shm',
+            options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=1m'],
+          },
+          {
+            destination: '/dev/mqueue',
+            type: 'mqueue',
+            source: 'mqueue',
+            options: ['nosuid', 'noexec', 'nodev'],
+          },
+          {
+            destination: '/sys',
+            type: 'sysfs',
+            source: 'sysfs',
+            options: ['nosuid', 'noexec', 'nodev', 'ro'],
+          },
+          {
+            destination: '/sys/fs/cgroup',
+            type: 'cgroup',
+            source: 'cgroup',
+            options: ['nosuid', 'noexec', 'nodev', 'ro'],
+          },
+          ...(changes.spec?.mounts ?? []),
+        ],
+        process: {
+          args,
+          cwd: '/',
+          env: ['PATH=/bin'],
+          user: { uid: 0, gid: 0 },
+          noNewPrivileges: true,
+          capabilities: {
+            bounding: ['CAP_CHOWN', 'CAP_KILL'],
+            effective: ['CAP_CHOWN', 'CAP_KILL'],
+            permitted: ['CAP_CHOWN', 'CAP_KILL'],
+          },
+          ...changes.process,
+        },
+        linux: {
+          cgroupsPath: `${cgroupParent}/c${count}`,
+          namespaces: [
+            { type: 'pid' },
+            { type: 'mount' },
+            { type: 'ipc' },
+            { type: 'uts' },
+            { type: 'network' },
+            { type: 'cgroup' },
+          ],
+          maskedPaths: ['/proc/kcore', '/proc/timer_list', '/sys/firmware'],
+          readonlyPaths: ['/proc/sys', '/proc/sysrq-trigger'],
+          ...changes.linux,
+        },
+      };
+    },
+    removeCgroups() {
+      for (const path of cgroupDirectories(cgroupParent)) rmdirSync(path);
+    },
+    remove() {
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The existing directories of a cgroup path in every hierarchy. */
+export function cgroupDirectories(path: string): readonly string[] {
+  const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const mounts =
+    host.version === 2 ? [host.mountPoint] : host.hierarchies.map((hierarchy) => hierarchy.mountPoint);
+  return mounts.map((mount) => join(mount, path)).filter((directory) => existsSync(directory));
+}
+
+/** Bundles a program of runtime/container as build.mjs does; koffi is found at its absolute path. */
+export function buildProgram(directory: string, name: string): string {
+  const koffi = createRequire(import.meta.url).resolve('koffi');
+  const outfile = join(directory, `${name}.cjs`);
+  buildSync({
+    entryPoints: [join(ROOT, 'runtime/container', `${name}.ts`)],
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    outfile,
+    alias: { koffi },
+    external: [koffi],
+    define: { TKADM_VERSION: '"test"' },
+  });
+  return outfile;
+}
+
+/** Processes whose command line or working directory names `text`. */
+export function findProcesses(text: string): readonly number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
+      } catch {
+        return false;
+      }
+    });
+}

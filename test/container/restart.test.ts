@@ -1,0 +1,137 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import type { OciSpec } from '../../runtime/container/oci-spec.ts';
+import { createFixture, findProcesses, skipReason } from './fixture.ts';
+
+const ROOT = join(import.meta.dirname ?? '.', '..', '..');
+
+t.test('containers survive the engine', { skip: skipReason }, async (t) => {
+  const fixture = createFixture();
+
+  /** Runs the containers in an engine of another process and kills that process with SIGKILL. */
+  async function runAndKillEngine(specs: Readonly<Record<string, OciSpec>>, start = true): Promise<void> {
+    const containers = Object.entries(specs).map(([id, spec]) => {
+      const [upperDir, workDir] = ['upper', 'work'].map((name) => join(fixture.directory, `${name}-${id}`));
+      for (const path of [upperDir, workDir]) mkdirSync(path!, { recursive: true });
+      return {
+        id,
+        spec,
+        rootfs: { kind: 'overlay', lowerDirs: [fixture.rootfs], upperDir, workDir },
+        logPath: fixture.logPath(id),
+        stdin: true,
+      };
+    });
+    const script = join(fixture.directory, 'engine.mts');
+    writeFileSync(
+      script,
+      `import { createContainerEngine } from ${JSON.stringify(join(ROOT, 'runtime/container/create-engine.ts'))};
+       import { SILENT_LOGGER } from ${JSON.stringify(join(ROOT, 'runtime/base/log.ts'))};
+       const engine = await createContainerEngine({
+         ...${JSON.stringify({
+           stateDir: fixture.stateDir,
+           nodePath: process.execPath,
+           launcherPath: fixture.launcherPath,
+           poolSize: 1,
+         })},
+         log: SILENT_LOGGER,
+         now: () => new Date(),
+       });
+       ` +
+        `for (const options of ${JSON.stringify(containers)}) {
+           await engine.create(options as never);
+           if (${start}) await engine.start(options.id);
+         }
+         console.log('ready');
+         setInterval(() => {}, 1000);`,
+    );
+    const child = spawn(process.execPath, ['--import=tsx', script], {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.stdout.on('data', () => resolve());
+      child.on('exit', () => reject(new Error('the engine ended')));
+    });
+    child.removeAllListeners('exit');
+    await sleep(200);
+    child.kill('SIGKILL');
+    await new Promise((resolve) => child.on('exit', resolve));
+  }
+
+  const shell = (script: string) => fixture.buildSpec(['sh', '-c', script]);
+  await runAndKillEngine({
+    runs: shell('echo before; read l; echo got $l; exit 6'),
+    exits: shell('sleep 1; echo meanwhile; head -c 30000 /dev/zero | tr "\\0" y; exit 42'),
+    stays: shell('sleep 60'),
+  });
+
+  await t.test('the launchers that waited end with their engine', async () => {
+    await until(() => findProcesses(fixture.launcherPath).every((pid) => !isWaiting(pid)));
+  });
+  await sleep(1200);
+  const engine = await fixture.openEngine({ poolSize: 0 });
+
+  await t.test('a running container goes on under the next engine', async (t) => {
+    t.match(engine.status('runs'), { state: 'running' });
+    const session = engine.attach('runs');
+    session.stdin!.write('line\n');
+    t.match(await engine.wait('runs'), { state: 'exited', exitCode: 6 });
+    t.match(readFileSync(fixture.logPath('runs'), 'utf8'), /F before\n[\s\S]* F got line\n/);
+  });
+
+  await t.test('an exit meanwhile is reported with its code, its time and its output', async (t) => {
+    const status = await engine.wait('exits');
+    t.match(status, { state: 'exited', exitCode: 42 });
+    const age = status.finishedAt!.getTime() - status.startedAt!.getTime();
+    t.ok(age > 900 && age < 1800, `${age} ms`);
+    const log = readFileSync(fixture.logPath('exits'), 'utf8');
+    t.match(log, / F meanwhile\n/);
+    t.equal(log.split('').filter((letter) => letter === 'y').length, 30000);
+  });
+
+  await t.test('created containers wait for the next engine; unfinished ones are removed', async (t) => {
+    await engine.kill('stays', 'SIGKILL');
+    t.equal((await engine.wait('stays')).exitCode, 137);
+    for (const id of ['runs', 'exits', 'stays']) await engine.delete(id);
+    await engine.close();
+    await runAndKillEngine({ waits: shell('echo started later') }, false);
+    mkdirSync(join(fixture.stateDir, 'containers', 'half'), { recursive: true });
+    const next = await fixture.openEngine({ poolSize: 0 });
+    t.equal(next.status('half'), undefined);
+    t.notOk(existsSync(join(fixture.stateDir, 'containers', 'half')));
+    t.match(next.status('waits'), { state: 'created' });
+    await next.start('waits');
+    t.equal((await next.wait('waits')).exitCode, 0);
+    t.match(readFileSync(fixture.logPath('waits'), 'utf8'), / F started later\n/);
+    await next.delete('waits');
+    await next.close();
+    await until(() => findProcesses(fixture.launcherPath).length === 0);
+    t.same(readdirSync(join(fixture.stateDir, 'containers')), []);
+    t.same(readdirSync(join(fixture.stateDir, 'slots')), []);
+    fixture.removeCgroups();
+    fixture.remove();
+  });
+});
+
+/** True for a launcher that has no container: its slot has no state. */
+function isWaiting(pid: number): boolean {
+  try {
+    return (
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('launcher.cjs') &&
+      !existsSync(`/proc/${pid}/cwd/state.json`)
+    );
+  } catch {
+    return false;
+  }
+}
+
+async function until(probe: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 250; tries += 1) {
+    if (probe()) return;
+    await sleep(20);
+  }
+  throw new Error('Cannot see the awaited state after 5 s');
+}
