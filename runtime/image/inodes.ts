@@ -16,7 +16,7 @@ export function loadInodes(): Inodes {
   const library = koffi.load('libc.so.6');
   const mknod = library.func('mknod', 'int', ['str', 'uint', 'ulong']);
   const lsetxattr = library.func('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
-  const lgetxattr = library.func('lgetxattr', 'ssize_t', ['str', 'str', 'void *', 'size_t']);
+  const lgetxattr = library.func('lgetxattr', 'long', ['str', 'str', 'void *', 'size_t']);
   const check = (result: number, step: string): void => {
     if (result < 0) throw new TkadmError('IMAGE_UNPACK', `Cannot ${step}: errno ${koffi.errno()}`);
   };
