@@ -32,7 +32,10 @@ const shared = {
   external: ['koffi', 'lmdb', 'cpu-features', '*.node'],
   logLevel: 'warning',
 };
-const requireShim = "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);";
+// CommonJS dependencies inside an ES module bundle expect these names.
+const requireShim =
+  "import{createRequire as __cr}from'node:module';import{fileURLToPath as __fu}from'node:url';" +
+  "const require=__cr(import.meta.url),__filename=__fu(import.meta.url),__dirname=__fu(new URL('.',import.meta.url));";
 
 await rm('dist', { recursive: true, force: true });
 await build({

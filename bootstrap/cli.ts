@@ -81,6 +81,7 @@ function addCommonFlags(command: Command): Command {
     .option('--config <file>', 'kubeadm.k8s.io/v1beta4 documents, "-" for standard input')
     .option('--node-name <name>', 'name of this node (default: the hostname)')
     .option('--ignore-preflight-errors <names>', 'checks whose errors are shown as warnings, or "all"', list)
+    .option('--patches <dir>', 'directory of patches, files named target[suffix][+type].json|yaml')
     .option('--skip-phases <names>', 'phases to leave out', list)
     .option('--fix', 'repair what preflight finds, where that is possible')
     .option('--dry-run', 'show what would be done, change nothing')
@@ -204,6 +205,12 @@ function addConfigCommands(program: Command, context: CliContext): void {
     .requiredOption('--config <file>', 'the file, "-" for standard input')
     .addOption(output())
     .action(async (options) => (await load()).runConfigValidate(context, options));
+  config
+    .command('migrate')
+    .description('Print a configuration file in the present version')
+    .requiredOption('--old-config <file>', 'the file, "-" for standard input')
+    .option('--new-config <file>', 'where to write the result (default: standard output)')
+    .action(async (options) => (await load()).runConfigMigrate(context, options));
 }
 
 function addImageCommands(program: Command, context: CliContext): void {

@@ -31,11 +31,33 @@ export interface PreflightInput {
   readonly clusterCidrs: readonly string[];
   /** Checks whose errors become warnings; "all" stands for every one. */
   readonly ignored: readonly string[];
+  /** Address of this node's API server, which one of its interfaces must have. */
+  readonly advertiseAddress?: string | undefined;
+  /** Directories that must be absent or empty: the data of an etcd to be started. */
+  readonly emptyDirectories?: readonly string[] | undefined;
+  /** The installer's environment, for its proxy variables. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Default: embedded. */
+  readonly engine?: 'embedded' | 'upstream' | undefined;
 }
 
 /** A row of the table: looks at one side of the machine. */
 export interface Check {
+  /** Its findings have this name, or this name, "-" and what they are about. */
   readonly name: string;
   readonly scopes: readonly PreflightScope[];
   observe(host: Host, input: PreflightInput): Promise<readonly Finding[]>;
+}
+
+/** Both scopes. */
+export const BOTH: readonly PreflightScope[] = ['init', 'join'];
+
+/** A finding that stops the run. */
+export function errorFinding(check: string, reason: string, evidence: string, fix?: string): Finding {
+  return { check, severity: 'error', reason, evidence, ...(fix ? { fix } : {}) };
+}
+
+/** A finding that is told. */
+export function warningFinding(check: string, reason: string, evidence: string, fix?: string): Finding {
+  return { ...errorFinding(check, reason, evidence, fix), severity: 'warning' };
 }

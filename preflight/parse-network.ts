@@ -10,6 +10,32 @@ export function parseListeningPorts(text: string): readonly number[] {
     .map((fields) => Number.parseInt(fields[1]?.split(':').at(-1) ?? '', 16));
 }
 
+export interface InterfaceAddress {
+  readonly address: string;
+  readonly device: string;
+  /** Neither loopback nor link-local. */
+  readonly isGlobal: boolean;
+}
+
+/** Addresses of `ip -j addr`; [] when the text is none. */
+export function parseInterfaceAddresses(json: string): readonly InterfaceAddress[] {
+  let rows: readonly { ifname?: string; addr_info?: readonly { local?: string; scope?: string }[] }[];
+  try {
+    rows = JSON.parse(json);
+  } catch {
+    return [];
+  }
+  return rows.flatMap((row) =>
+    (row.addr_info ?? [])
+      .filter((info) => info.local !== undefined)
+      .map((info) => ({
+        address: info.local!,
+        device: row.ifname ?? '',
+        isGlobal: info.scope === 'global',
+      })),
+  );
+}
+
 export interface RouteOverlap {
   readonly cidr: string;
   readonly route: string;
@@ -39,7 +65,7 @@ export function findRouteOverlaps(json: string, cidrs: readonly string[]): reado
 
 function overlaps(a: string, b: string): boolean {
   const first = parseCidr(a);
-  const second = parseCidr(b.includes('/') ? b : `${b}/32`);
+  const second = parseCidr(b.includes('/') ? b : `${b}/${b.includes(':') ? 128 : 32}`);
   if (!first || !second) return false;
   return cidrsOverlap(first, second);
 }

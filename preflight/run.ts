@@ -12,6 +12,17 @@ export async function runPreflight(host: Host, input: PreflightInput): Promise<r
   );
 }
 
+/** Findings as kubeadm prints them, one a paragraph: what is wrong, what was seen, how to mend it. */
+export function formatFindings(findings: readonly Finding[]): string {
+  return findings
+    .map(({ check, severity, reason, evidence, fix, repair }) => {
+      const lines = [`\t[${severity.toUpperCase()} ${check}]: ${reason}`, `\t\tseen: ${evidence}`];
+      if (fix) lines.push(`\t\tfix: ${fix}${repair ? ' (or --fix)' : ''}`);
+      return `${lines.join('\n')}\n`;
+    })
+    .join('');
+}
+
 /** Errors that nothing here can mend. */
 export function selectFatal(findings: readonly Finding[], shouldFix: boolean): readonly Finding[] {
   return findings.filter((finding) => finding.severity === 'error' && !(shouldFix && finding.repair));

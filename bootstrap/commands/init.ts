@@ -1,6 +1,6 @@
 import { formatCaPin } from '../../pki/certificate.ts';
-import { TkadmError } from '../../runtime/base/errors.ts';
 import { formatHostPort } from '../../runtime/base/cidr.ts';
+import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
@@ -35,10 +35,10 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     defaultsFrom: await observeMachine(host),
   });
   if (config.tkadm.engine !== 'embedded' || config.tkadm.store !== 'embedded') {
-    throw new TkadmError('UNSUPPORTED', `Cannot init with engine "${config.tkadm.engine}" and store "${config.tkadm.store}": only the embedded ones are there yet`);
-  }
-  if (config.patchesDirectory !== undefined) {
-    throw new TkadmError('UNSUPPORTED', 'Cannot apply --patches: patches of manifests are not supported yet');
+    throw new TkadmError(
+      'UNSUPPORTED',
+      `Cannot init with engine "${config.tkadm.engine}" and store "${config.tkadm.store}": only the embedded ones are there yet`,
+    );
   }
   requireRoot(context);
   const initSystem = await detectInitSystem(host);
@@ -53,9 +53,18 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     isDryRun: config.isDryRun,
     kubeconfig: `${PATHS.kubernetes}/admin.conf`,
     superKubeconfig: `${PATHS.kubernetes}/super-admin.conf`,
-    buildContext: ({ api, warn }) => {
+    buildContext: ({ api, host: seenHost, warn }) => {
       for (const warning of warnings) warn(warning);
-      return { config, host, now: context.now, shouldFix: options.fix ?? false, initSystem, env: context.env, api, warn };
+      return {
+        config,
+        host: seenHost,
+        now: context.now,
+        shouldFix: options.fix ?? false,
+        initSystem,
+        env: context.env,
+        api,
+        warn,
+      };
     },
     finish: async () => {
       if (config.isDryRun || options.onlyPhase !== undefined) return { text: '', data: {} };
@@ -64,7 +73,11 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
   });
 }
 
-async function describeCluster(config: InitConfig, host: ReturnType<typeof createLocalHost>, hidesToken: boolean) {
+async function describeCluster(
+  config: InitConfig,
+  host: ReturnType<typeof createLocalHost>,
+  hidesToken: boolean,
+) {
   const { advertiseAddress, bindPort } = config.localAPIEndpoint;
   const endpoint = config.cluster.controlPlaneEndpoint ?? formatHostPort(advertiseAddress, bindPort);
   const pin = formatCaPin(await readCaBundle(host, config.cluster.certificatesDir));

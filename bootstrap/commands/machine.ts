@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
-import type { Host } from '../../runtime/base/host.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import type { MachineDefaults } from '../config/types.ts';
 
 const RESOLVED_CONF = '/run/systemd/resolve/resolv.conf';
@@ -27,15 +27,20 @@ async function findAdvertiseAddress(host: Host): Promise<string> {
   const route = await host.run(['ip', '-j', '-4', 'route', 'get', '192.0.2.1']);
   const source = tryParse<readonly { prefsrc?: string }[]>(route.stdout)?.[0]?.prefsrc;
   if (source) return source;
-  const rows = tryParse<readonly IpAddressRow[]>((await host.run(['ip', '-j', '-4', 'addr', 'show'])).stdout) ?? [];
+  const rows =
+    tryParse<readonly IpAddressRow[]>((await host.run(['ip', '-j', '-4', 'addr', 'show'])).stdout) ?? [];
   const address = rows
     .filter((row) => row.ifname !== 'tkadm0')
     .flatMap((row) => row.addr_info)
     .find((info) => info.scope === 'global')?.local;
   if (address) return address;
-  throw new TkadmError('NO_ADDRESS', 'Cannot choose an address for this node: there is none but the loopback', {
-    hint: 'ip address show; then --apiserver-advertise-address IP',
-  });
+  throw new TkadmError(
+    'NO_ADDRESS',
+    'Cannot choose an address for this node: there is none but the loopback',
+    {
+      hint: 'ip address show; then --apiserver-advertise-address IP',
+    },
+  );
 }
 
 function tryParse<T>(text: string): T | undefined {

@@ -108,6 +108,13 @@ function validateTkadm(tkadm: TkadmConfiguration, check: Checker): void {
   if (tkadm.engine === 'upstream' && tkadm.store === 'embedded') {
     check.invalid('store', tkadm.store, 'the upstream engine keeps its objects in etcd');
   }
+  if (tkadm.engine === 'embedded' && tkadm.store === 'etcd') {
+    check.invalid(
+      'store',
+      tkadm.store,
+      'the embedded API server does not support etcd; engine "upstream" does',
+    );
+  }
 }
 
 function validateVersion(version: string, tkadm: TkadmConfiguration, check: Checker): void {
@@ -269,7 +276,8 @@ function validateExternalEtcd(
   check: Checker,
 ): void {
   const path = 'etcd.external';
-  if (tkadm.store === 'embedded') check.forbidden(path, 'the embedded store is in use; set "store: etcd"');
+  if (tkadm.store === 'embedded')
+    check.forbidden(path, 'the embedded store is in use; engine "upstream" uses etcd');
   const { endpoints, httpEndpoints = [], caFile, certFile, keyFile } = external;
   const hasCertificates = certFile !== '' || keyFile !== '' || caFile !== '';
   if (endpoints.length === 0) check.required(`${path}.endpoints`, 'at least one endpoint');

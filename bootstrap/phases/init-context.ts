@@ -14,6 +14,7 @@ export interface InitContext {
   /** "systemd", "openrc", "none" */
   readonly initSystem: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly warn: (message: string) => void;
   /** The administrator's client; the API server must be up. */
   readonly api: () => Promise<ApiClient>;
 }

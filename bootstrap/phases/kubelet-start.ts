@@ -1,7 +1,8 @@
 import { hostname } from 'node:os';
-import { PATHS } from '../../runtime/base/paths.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { buildKubeletFiles, type KubeletFile } from '../../templates/kubelet-files.ts';
+import { readPatches } from '../../templates/patches.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import type { InitContext } from './init-context.ts';
@@ -19,6 +20,7 @@ export const kubeletStartPhase: Phase<InitContext> = {
       hostname: hostname(),
       isWorker: false,
       nodeIp: config.localAPIEndpoint.advertiseAddress,
+      patches: await readPatches(host, config.patchesDirectory),
     });
     return planAgent(host, files);
   },
@@ -31,7 +33,9 @@ export async function planAgent(host: Host, files: readonly KubeletFile[]): Prom
   const start = await planService(host, 'tkadm-agent');
   const isRunning = start.length === 0;
   return [
-    { kind: 'make-directory', path: PATHS.manifests, mode: 0o700 },
+    ...((await host.stat(PATHS.manifests))
+      ? []
+      : [{ kind: 'make-directory', path: PATHS.manifests, mode: 0o700 } as const]),
     ...changed,
     ...(isRunning && changed.length > 0
       ? ([

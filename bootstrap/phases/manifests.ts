@@ -1,6 +1,12 @@
 import { readHostFacts } from '../../templates/input.ts';
 import { KUBECONFIGS, planKubeconfig } from '../../templates/kubeconfig.ts';
-import { hasLocalEtcd, MANIFESTS, manifestPath, renderManifest } from '../../templates/manifests/manifests.ts';
+import {
+  hasLocalEtcd,
+  MANIFESTS,
+  manifestPath,
+  renderManifest,
+} from '../../templates/manifests/manifests.ts';
+import { readPatches } from '../../templates/patches.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { readCaBundle } from './files.ts';
 import { type InitContext, pkiContext } from './init-context.ts';
@@ -33,8 +39,14 @@ export const CONTROL_PLANE_PHASES: readonly Phase<InitContext>[] = MANIFESTS.map
   async plan({ config, host, env }) {
     if (row.name === 'etcd' && !hasLocalEtcd(config)) return [];
     const { certificatesDir } = config.cluster;
-    const content = renderManifest(row, config, await readHostFacts(host, { certificatesDir, env }));
+    const [facts, patches] = await Promise.all([
+      readHostFacts(host, { certificatesDir, env }),
+      readPatches(host, config.patchesDirectory),
+    ]);
+    const content = renderManifest(row, config, facts, patches);
     const path = manifestPath(row);
-    return (await host.readFile(path)) === content ? [] : [{ kind: 'write-file', path, mode: 0o600, content }];
+    return (await host.readFile(path)) === content
+      ? []
+      : [{ kind: 'write-file', path, mode: 0o600, content }];
   },
 }));

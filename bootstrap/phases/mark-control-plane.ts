@@ -19,7 +19,9 @@ export const markControlPlanePhase: Phase<InitContext> = {
       .then((client) => client.find(NODES, { name }))
       .catch(() => undefined);
     const present = node?.spec?.taints ?? [];
-    const missing = taints.filter((taint) => !present.some((row) => row.key === taint.key && row.effect === taint.effect));
+    const missing = taints.filter(
+      (taint) => !present.some((row) => row.key === taint.key && row.effect === taint.effect),
+    );
     const hasLabels = Object.entries(LABELS).every(([key, value]) => node?.metadata?.labels?.[key] === value);
     if (hasLabels && missing.length === 0) return [];
     const patch = {

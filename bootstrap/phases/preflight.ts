@@ -63,6 +63,8 @@ async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<
           .filter(Boolean)
       : [],
     ignored: nodeRegistration.ignorePreflightErrors,
+    advertiseAddress: isInit ? config.localAPIEndpoint.advertiseAddress : undefined,
+    engine: config.tkadm.engine,
   };
 }
 

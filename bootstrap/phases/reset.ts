@@ -29,24 +29,13 @@ const CONFIG_FILES = [
 /** nftables tables of the service proxy and of the bridge plugin. */
 const TABLES = ['kube-proxy', 'tkadm-bridge'];
 const BRIDGE = 'tkadm0';
+/** Parent cgroup of all pods, as the kubelet's. */
+const POD_CGROUP = 'kubepods';
 /** The mark on routes to other nodes' pods: ip-route(8) `proto`. */
 const ROUTE_PROTOCOL = '116';
 
-/** Directories that only tkadm fills, in the order in which they are removed; the bundle last. */
-const STATE_DIRS = [
-  PATHS.manifests,
-  `${PATHS.state}/network`,
-  PATHS.store,
-  PATHS.containers,
-  PATHS.images,
-  `${PATHS.state}/services`,
-  PATHS.podLogs,
-  PATHS.containerLogs,
-  PATHS.logs,
-  PATHS.run,
-  PATHS.bundle,
-  PATHS.state,
-];
+/** Directories that only tkadm fills, in the order in which they are removed. */
+const STATE_DIRS = [PATHS.manifests, PATHS.podLogs, PATHS.containerLogs, PATHS.logs, PATHS.run, PATHS.state];
 
 /** The phases of reset, as kubeadm's where it has them. */
 export const RESET_PHASES: readonly Phase<ResetContext>[] = [
@@ -133,10 +122,26 @@ async function planFiles({ host, certificatesDir }: ResetContext): Promise<reado
     if (!(await isMountPoint(host, path))) stateDirs.push(path);
     else stateDirs.push(...(await host.list(path)).map((name) => `${path}/${name}`));
   }
+  actions.push(...(await planCgroups(host)));
   for (const path of [...CONFIG_FILES, ...kubeletEntries, certificatesDir, ...stateDirs]) {
     if (await host.stat(path)) actions.push({ kind: 'remove', path });
   }
   return actions;
+}
+
+/** The pods' cgroups in every hierarchy; they are empty once the pods are gone. */
+async function planCgroups(host: Host): Promise<readonly Action[]> {
+  const root = '/sys/fs/cgroup';
+  const candidates = [root, ...(await host.list(root)).map((name) => `${root}/${name}`)].map(
+    (path) => `${path}/${POD_CGROUP}`,
+  );
+  const found: string[] = [];
+  for (const path of candidates) if (await host.stat(path)) found.push(path);
+  return found.map((path) => ({
+    kind: 'run',
+    argv: ['find', path, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', ';'],
+    summary: `remove cgroup ${path}`,
+  }));
 }
 
 async function mountPoints(host: Host, prefix: string): Promise<readonly string[]> {

@@ -28,6 +28,8 @@ const REQUEST_TIMEOUT_MS = 5_000;
 /** A token's signature appears within a second of its creation; an expired one's never does. */
 const SIGNATURE_WAIT_MS = 3_000;
 const CLOCK_SKEW_LIMIT_MS = 60_000;
+/** Codes of a TLS peer that is reached and not trusted (tls.TLSSocket authorizationError). */
+const CERTIFICATE_FAILURE = /^(CERT_|UNABLE_TO_(GET|VERIFY)_|SELF_SIGNED|DEPTH_ZERO|ERR_TLS_CERT_ALTNAME)/;
 
 interface ClusterInfo {
   readonly kubeconfig: string;
@@ -149,6 +151,17 @@ async function fetchClusterInfo(client: ApiClient, options: DiscoverOptions): Pr
 
 function explain(error: unknown, { endpoint }: DiscoverOptions): unknown {
   if (isTkadmError(error, 'API_UNREACHABLE')) {
+    const code = String((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '');
+    if (CERTIFICATE_FAILURE.test(code)) {
+      return new TkadmError(
+        'DISCOVERY_CA_MISMATCH',
+        `Cannot trust the server at "${endpoint}": its certificate does not belong to the cluster's CA and this address: ${(error.cause as Error).message}`,
+        {
+          cause: error,
+          hint: "Join by an address that the API server's certificate names: --apiserver-cert-extra-sans of tkadm init adds one",
+        },
+      );
+    }
     const isTls = /wrong version number|EPROTO|packet length too long|SSL routines/i.test(error.message);
     if (isTls) return notAnApiServer(endpoint, 'it does not speak TLS', error);
     return new TkadmError(

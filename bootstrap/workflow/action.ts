@@ -6,7 +6,12 @@ export type WaitTarget =
   | { readonly kind: 'http'; readonly url: string; readonly caPem?: string | undefined }
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'node-registered' | 'node-ready'; readonly nodeName: string }
-  | { readonly kind: 'node-client'; readonly kubeconfig: string; readonly nodeName: string };
+  | {
+      readonly kind: 'node-client';
+      readonly kubeconfig: string;
+      readonly nodeName: string;
+      readonly isReadyNeeded?: boolean;
+    };
 
 /** One change of a host or of the cluster, as data. */
 export type Action =

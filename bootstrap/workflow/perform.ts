@@ -1,5 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import { ApiClient, isApiError } from '../../runtime/api/client.ts';
 import { type KubeObject, NODES } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
@@ -147,16 +148,18 @@ async function waitForTarget(
 async function probe(target: WaitTarget, context: PerformContext): Promise<true | undefined> {
   if (target.kind === 'http') return (await probeHttp(target.url, target.caPem)) === 200 ? true : undefined;
   if (target.kind === 'file') return (await context.host.stat(target.path)) ? true : undefined;
+  const { nodeName } = target;
   if (target.kind === 'node-client') {
     const client = new ApiClient(await loadClientConfig(target.kubeconfig));
-    const node = await client.find(NODES, { name: target.nodeName }).finally(() => client.close());
-    return node ? true : undefined;
+    const own = await client.find(NODES, { name: nodeName }).finally(() => client.close());
+    return own && (!target.isReadyNeeded || isReady(own)) ? true : undefined;
   }
-  const node = await (await context.api()).find(NODES, { name: target.nodeName });
-  if (!node || target.kind === 'node-registered') return node ? true : undefined;
-  return node.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True')
-    ? true
-    : undefined;
+  const node = await (await context.api()).find(NODES, { name: nodeName });
+  return node && (target.kind === 'node-registered' || isReady(node)) ? true : undefined;
+}
+
+function isReady(node: Node): boolean {
+  return node.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True') ?? false;
 }
 
 /** The status code of a GET; a connection that fails throws. */

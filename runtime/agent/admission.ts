@@ -18,13 +18,22 @@ export function admitPod(
 ): { readonly reason: string; readonly message: string } | undefined {
   const conflict = findPortConflict(pod, context.active);
   if (conflict) {
-    return { reason: 'NodePorts', message: `Pod was rejected: Predicate NodePorts failed: host port ${conflict} is in use` };
+    return {
+      reason: 'NodePorts',
+      message: `Pod was rejected: Predicate NodePorts failed: host port ${conflict} is in use`,
+    };
   }
   if (isStaticPod(pod) || (pod.spec.priority ?? 0) >= CRITICAL_PRIORITY) return undefined;
   const labels = context.nodeLabels;
-  const missing = Object.entries(pod.spec.nodeSelector ?? {}).find(([key, value]) => labels && labels[key] !== value);
+  const missing = Object.entries(pod.spec.nodeSelector ?? {}).find(
+    ([key, value]) => labels && labels[key] !== value,
+  );
   if (missing) {
-    return { reason: 'NodeAffinity', message: 'Pod was rejected: Predicate NodeAffinity failed: node(s) didn\'t match Pod\'s node affinity/selector' };
+    return {
+      reason: 'NodeAffinity',
+      message:
+        "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+    };
   }
   return findShortage(pod, context);
 }
@@ -60,9 +69,13 @@ function findShortage(pod: AgentPod, { active, allocatable }: AdmissionContext) 
 type Read = (quantity: string | undefined) => number;
 
 function sumRequests(pod: AgentPod, name: string, read: Read): number {
-  const of = (container: AgentPod['spec']['containers'][number]) => read(container.resources?.requests?.[name]);
+  const of = (container: AgentPod['spec']['containers'][number]) =>
+    read(container.resources?.requests?.[name]);
   const init = pod.spec.initContainers ?? [];
-  const steady = [...pod.spec.containers, ...init.filter(isSidecar)].reduce((sum, container) => sum + of(container), 0);
+  const steady = [...pod.spec.containers, ...init.filter(isSidecar)].reduce(
+    (sum, container) => sum + of(container),
+    0,
+  );
   return Math.max(steady, ...init.map(of)) + read(pod.spec.overhead?.[name]);
 }
 
@@ -73,8 +86,7 @@ function findPortConflict(pod: AgentPod, active: readonly AgentPod[]): string | 
     .flatMap((other) => hostPorts(other));
   for (const port of hostPorts(pod)) {
     const clash = taken.some(
-      (other) =>
-        other.key === port.key && (other.ip === port.ip || isAny(other.ip) || isAny(port.ip)),
+      (other) => other.key === port.key && (other.ip === port.ip || isAny(other.ip) || isAny(port.ip)),
     );
     if (clash) return port.key;
   }

@@ -12,6 +12,7 @@ import { ApiLink } from './api-link.ts';
 import { ApiPodSource } from './api-pods.ts';
 import { Backoff } from './backoff.ts';
 import { ContainerEvents } from './container-events.ts';
+import { podEventTarget } from './container-starter.ts';
 import { parseResolvConf } from './dns.ts';
 import { ApiEventRecorder } from './events.ts';
 import { serveHealthz } from './healthz.ts';
@@ -32,11 +33,10 @@ import { PodManager } from './pod-manager.ts';
 import type { PodServices } from './pod-services.ts';
 import { checkProbe } from './probes/probe-check.ts';
 import { Prober } from './probes/prober.ts';
-import { podEventTarget } from './container-starter.ts';
 import { RuntimeReader } from './runtime-state.ts';
 import { startKubeletServer } from './server/server.ts';
 import { followStaticPods } from './static-pods.ts';
-import { StatusWriter, type StatusTarget } from './status-writer.ts';
+import { type StatusTarget, StatusWriter } from './status-writer.ts';
 import { ensureKubeconfig, rotateClientCertificate } from './tls/client-certificate.ts';
 import { ApiTokenSource } from './volumes/tokens.ts';
 
@@ -71,14 +71,20 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     flags['container-runtime-endpoint'] ?? config.containerRuntimeEndpoint ?? PATHS.runtimeSocket,
   );
   const cri = createCriClient(socket);
-  const healthz = config.healthzPort > 0 ? await serveHealthz(config.healthzBindAddress, config.healthzPort) : undefined;
+  const healthz =
+    config.healthzPort > 0 ? await serveHealthz(config.healthzBindAddress, config.healthzPort) : undefined;
   const link = new ApiLink({ signal, log });
   const rootDir = flags['root-dir'];
   const hostname = readHostname();
   const nodeName = (flags['hostname-override'] ?? hostname).toLowerCase();
   const addresses = flags['node-ip']?.split(',') ?? [await readDefaultAddress()];
   const machine = await readMachineFacts(rootDir);
-  const recorder = new ApiEventRecorder({ link, nodeName, now: () => new Date(now()), log: log.child('events') });
+  const recorder = new ApiEventRecorder({
+    link,
+    nodeName,
+    now: () => new Date(now()),
+    log: log.child('events'),
+  });
   const reader = new RuntimeReader(cri);
   const objects = new ApiObjectSource(link, now);
   const tokens = new ApiTokenSource(link, now);
@@ -154,6 +160,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     services: () => services.list(),
     hostDns: async () => parseResolvConf(await readFile(config.resolvConf, 'utf8').catch(() => '')),
     now,
+    signal,
     log: log.child('pods'),
   };
   const manager = new PodManager(podServices, { nodeLabels: () => node.node?.metadata?.labels });
@@ -203,6 +210,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   void connect({ flags, link, log, config, nodeName, now, random: options.random, signal });
 
   runtimeName = await waitForRuntime(cri, log, signal);
+  if (signal.aborted) {
+    healthz?.close();
+    cri.close();
+    return;
+  }
   await node.computeStatus().catch(() => {});
   const staticPodPath = config.staticPodPath ?? flags['pod-manifest-path'];
   if (staticPodPath) {
@@ -239,7 +251,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child('runtime'),
     signal,
   });
-  void rotateLogs({ cri, manager, config, log: log.child('logs'), signal });
+  void rotateLogs({ cri, manager, config, now, log: log.child('logs'), signal });
   const server = await startKubeletServer({
     cri,
     link,
@@ -276,7 +288,16 @@ interface ConnectOptions {
 }
 
 /** Finds or asks for credentials, uses them, and renews them. */
-async function connect({ flags, link, log, config, nodeName, now, random, signal }: ConnectOptions): Promise<void> {
+async function connect({
+  flags,
+  link,
+  log,
+  config,
+  nodeName,
+  now,
+  random,
+  signal,
+}: ConnectOptions): Promise<void> {
   const kubeconfig = flags.kubeconfig;
   if (!kubeconfig) return;
   const certificate = {
@@ -299,10 +320,12 @@ async function connect({ flags, link, log, config, nodeName, now, random, signal
 }
 
 async function loadConfig(flags: AgentFlags, log: Logger): Promise<KubeletConfig> {
-  if (flags['pod-infra-container-image']) log.info('Ignoring --pod-infra-container-image: the runtime chooses');
+  if (flags['pod-infra-container-image'])
+    log.info('Ignoring --pod-infra-container-image: the runtime chooses');
   if (!flags.config) return defaultKubeletConfig();
   const { config, unsupported } = parseKubeletConfig(await readFile(flags.config, 'utf8'), flags.config);
-  for (const field of unsupported) log.warn(`Configuration field "${field}" is not supported and has no effect`);
+  for (const field of unsupported)
+    log.warn(`Configuration field "${field}" is not supported and has no effect`);
   return config;
 }
 

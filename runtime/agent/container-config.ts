@@ -84,7 +84,9 @@ function buildAnnotations({ pod, container, restartCount }: ContainerConfigOptio
   };
 }
 
-async function makeTerminationLog(options: ContainerConfigOptions): Promise<{ mount: MountInit; file: string }> {
+async function makeTerminationLog(
+  options: ContainerConfigOptions,
+): Promise<{ mount: MountInit; file: string }> {
   const { container, restartCount, paths } = options;
   const id = createHash('sha1').update(`${container.name}/${restartCount}`).digest('hex').slice(0, 8);
   const file = join(paths.pod, 'containers', container.name, id);
@@ -99,7 +101,9 @@ async function buildMounts(
 ): Promise<MountInit[]> {
   const { container, paths } = options;
   if (container.volumeDevices?.length) {
-    throw invalid(`Cannot use volumeDevices of container "${container.name}": block volumes are not supported`);
+    throw invalid(
+      `Cannot use volumeDevices of container "${container.name}": block volumes are not supported`,
+    );
   }
   const mounts: MountInit[] = [];
   for (const mount of container.volumeMounts ?? []) {

@@ -167,7 +167,10 @@ export function logLinkPath(
   pod: AgentPod,
   container: { readonly name: string; readonly id: string },
 ): string {
-  const base = `${pod.metadata.name}_${pod.metadata.namespace}_${container.name}`.slice(0, 251 - container.id.length - 5);
+  const base = `${pod.metadata.name}_${pod.metadata.namespace}_${container.name}`.slice(
+    0,
+    251 - container.id.length - 5,
+  );
   return join(directory, `${base}-${container.id}.log`);
 }
 

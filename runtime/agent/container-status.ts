@@ -76,7 +76,11 @@ function buildOne(context: ContainerStatusContext, container: Container, input: 
     ...resourceStatus(container),
     ...mountStatus(container),
     ...(found?.user
-      ? { user: { linux: { uid: found.user.uid, gid: found.user.gid, supplementalGroups: [...found.user.groups] } } }
+      ? {
+          user: {
+            linux: { uid: found.user.uid, gid: found.user.gid, supplementalGroups: [...found.user.groups] },
+          },
+        }
       : {}),
   };
   return status as core.ContainerStatus;
@@ -103,9 +107,10 @@ function chooseStates(
   if (found.state === 'created') return { state: waiting, ...lastState };
   const own = found.state === 'exited' ? terminated(context, found) : unknownTermination();
   const isInit = context.pod.spec.initContainers?.some(({ name }) => name === container.name) ?? false;
-  const isRestarted = isInit && !isSidecar(container)
-    ? found.exitCode !== 0 && context.pod.spec.restartPolicy !== 'Never'
-    : isSidecar(container) || shouldRestart(context.pod, found);
+  const isRestarted =
+    isInit && !isSidecar(container)
+      ? found.exitCode !== 0 && context.pod.spec.restartPolicy !== 'Never'
+      : isSidecar(container) || shouldRestart(context.pod, found);
   if (failure && isRestarted && !context.isTerminating) {
     return { state: waiting, lastState: { terminated: own } };
   }

@@ -24,9 +24,13 @@ export function parseResolvConf(text: string): DnsSettings {
   let searches: string[] = [];
   let options: string[] = [];
   for (const line of text.split('\n')) {
-    const [keyword, ...values] = line.replace(/[#;].*$/, '').trim().split(/\s+/);
+    const [keyword, ...values] = line
+      .replace(/[#;].*$/, '')
+      .trim()
+      .split(/\s+/);
     if (keyword === 'nameserver' && values[0]) servers.push(values[0]);
-    if (keyword === 'search') searches = values.map((value) => (value === '.' ? '.' : value.replace(/\.$/, '')));
+    if (keyword === 'search')
+      searches = values.map((value) => (value === '.' ? '.' : value.replace(/\.$/, '')));
     if (keyword === 'options') options = values;
   }
   return { servers, searches, options };

@@ -50,7 +50,10 @@ export function readContainerResource(
   const name = selector.containerName ?? options.defaultContainer;
   const container = allContainers(pod).find((candidate) => candidate.name === name);
   if (!container) {
-    throw new TkadmError('AGENT_CONTAINER_CONFIG', `Cannot read resources of "${name ?? ''}": no such container`);
+    throw new TkadmError(
+      'AGENT_CONTAINER_CONFIG',
+      `Cannot read resources of "${name ?? ''}": no such container`,
+    );
   }
   const [kind, resource] = splitResource(selector.resource);
   const table = container.resources?.[kind] ?? {};

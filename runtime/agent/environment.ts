@@ -30,7 +30,11 @@ export async function buildEnvironment(options: EnvironmentOptions): Promise<Map
     for (const [name, value] of await readEnvFrom(source, options)) own.set(name, value);
   }
   for (const variable of container.env ?? []) {
-    const value = await readVariable(variable, options, (name) => own.get(name) ?? serviceVariables.get(name));
+    const value = await readVariable(
+      variable,
+      options,
+      (name) => own.get(name) ?? serviceVariables.get(name),
+    );
     if (value !== undefined) own.set(variable.name, value);
   }
   const result = new Map(own);
@@ -55,7 +59,9 @@ async function readVariable(
     const map = await objects.configMap(pod.metadata.namespace, name);
     if (!map) return missing(optional, `configmap "${name}" not found`);
     const value = map.data?.[key];
-    return value ?? missing(optional, `couldn't find key ${key} in ConfigMap ${pod.metadata.namespace}/${name}`);
+    return (
+      value ?? missing(optional, `couldn't find key ${key} in ConfigMap ${pod.metadata.namespace}/${name}`)
+    );
   }
   if (source.secretKeyRef) {
     const { name = '', key, optional = false } = source.secretKeyRef;
@@ -68,7 +74,10 @@ async function readVariable(
     return Buffer.from(value, 'base64').toString('utf8');
   }
   const kind = Object.keys(source)[0] ?? 'nothing';
-  throw new TkadmError('AGENT_CONTAINER_CONFIG', `Cannot set variable "${variable.name}": ${kind} is not supported`);
+  throw new TkadmError(
+    'AGENT_CONTAINER_CONFIG',
+    `Cannot set variable "${variable.name}": ${kind} is not supported`,
+  );
 }
 
 async function readEnvFrom(

@@ -1,4 +1,4 @@
-import { type RequestOptions, request as httpRequest } from 'node:http';
+import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { VERSION } from '../base/version.ts';
@@ -17,7 +17,9 @@ const MAX_BODY = 10 * 1024;
  */
 export function resolvePort(port: number | string, container: Container): number {
   const value = Number(port);
-  const found = Number.isInteger(value) ? value : container.ports?.find(({ name }) => name === port)?.containerPort;
+  const found = Number.isInteger(value)
+    ? value
+    : container.ports?.find(({ name }) => name === port)?.containerPort;
   if (found === undefined || found < 1 || found > 65535) throw new Error(`couldn't find port: ${port}`);
   return found;
 }
@@ -33,7 +35,11 @@ export function performHttpGet(
   },
 ): Promise<HttpResult> {
   const isHttps = action.scheme === 'HTTPS';
-  const headers: Record<string, string> = { 'user-agent': options.userAgent, accept: '*/*', connection: 'close' };
+  const headers: Record<string, string> = {
+    'user-agent': options.userAgent,
+    accept: '*/*',
+    connection: 'close',
+  };
   for (const { name, value } of action.httpHeaders ?? []) headers[name.toLowerCase()] = value;
   const settings: RequestOptions = {
     host: action.host || options.podIp,
@@ -45,7 +51,8 @@ export function performHttpGet(
   return new Promise((resolve, reject) => {
     const send = isHttps ? httpsRequest({ ...settings, rejectUnauthorized: false }) : httpRequest(settings);
     const timer = setTimeout(
-      () => send.destroy(new Error('context deadline exceeded (Client.Timeout exceeded while awaiting headers)')),
+      () =>
+        send.destroy(new Error('context deadline exceeded (Client.Timeout exceeded while awaiting headers)')),
       options.timeoutMs,
     );
     send.on('response', (response) => {

@@ -32,7 +32,9 @@ export function parseCredentials(secret: core.Secret): Credential[] {
 }
 
 function parseLogin(entry: DockerEntry): Omit<Credential, 'registry'> {
-  const [user = '', ...rest] = entry.auth ? Buffer.from(entry.auth, 'base64').toString('utf8').split(':') : [];
+  const [user = '', ...rest] = entry.auth
+    ? Buffer.from(entry.auth, 'base64').toString('utf8').split(':')
+    : [];
   return {
     username: entry.username || user,
     password: entry.password || rest.join(':').replace(/\0+$/, ''),

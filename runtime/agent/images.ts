@@ -1,14 +1,14 @@
 import { TkadmError } from '../base/errors.ts';
+import type { InitOf } from '../base/protobuf.ts';
 import type { CriClient } from '../cri/client.ts';
 import type { Image } from '../cri/messages/image.ts';
 import type { PodSandboxConfig } from '../cri/messages/sandbox.ts';
-import type { InitOf } from '../base/protobuf.ts';
 import { Backoff } from './backoff.ts';
-import { type Credential, matchCredentials, parseCredentials } from './image-credentials.ts';
 import type { ObjectSource } from './environment.ts';
+import type { EventText } from './events.ts';
+import { type Credential, matchCredentials, parseCredentials } from './image-credentials.ts';
 import type { AgentPod, Container } from './pod.ts';
 import { defaultPullPolicy } from './pod-defaults.ts';
-import type { EventText } from './events.ts';
 import type { ImageUser } from './security.ts';
 
 /** An image that is there: what containers are created from. */
@@ -69,7 +69,9 @@ export class ImagePuller {
       return toReady(present, present.id);
     }
     if (policy === 'Never') {
-      record(warning('ErrImageNeverPull', `Container image "${image}" is not present with pull policy of Never`));
+      record(
+        warning('ErrImageNeverPull', `Container image "${image}" is not present with pull policy of Never`),
+      );
       throw new ImageError(
         'ErrImageNeverPull',
         `Container image "${image}" is not present with pull policy of Never`,

@@ -145,9 +145,8 @@ function readFields(raw: Raw, path: string): KubeletConfig {
 
 function createFieldReader(raw: Raw, path: string) {
   const at = (name: string): unknown =>
-    name
-      .split('.')
-      .reduce<unknown>((value, key) => (value as Raw | null | undefined)?.[key], raw) ?? undefined;
+    name.split('.').reduce<unknown>((value, key) => (value as Raw | null | undefined)?.[key], raw) ??
+    undefined;
   const typed =
     <T>(type: string) =>
     (name: string, fallback: T): T => {

@@ -44,7 +44,8 @@ export function buildPodResources(pod: AgentPod): Resources {
   const requestCpu = total(({ resources }) =>
     parseMilliCpu(resources?.requests?.['cpu'] ?? resources?.limits?.['cpu']),
   );
-  const hasAll = (name: string) => containers.every(({ resources }) => resources?.limits?.[name] !== undefined);
+  const hasAll = (name: string) =>
+    containers.every(({ resources }) => resources?.limits?.[name] !== undefined);
   const limitCpu = hasAll('cpu') ? total(({ resources }) => parseMilliCpu(resources?.limits?.['cpu'])) : 0;
   const memory = hasAll('memory') ? total(({ resources }) => parseWhole(resources?.limits?.['memory'])) : 0;
   return {

@@ -13,6 +13,7 @@ export interface LogRotationOptions {
   readonly cri: CriClient;
   readonly manager: PodManager;
   readonly config: KubeletConfig;
+  readonly now: () => number;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -37,12 +38,12 @@ export async function rotateLogs(options: LogRotationOptions): Promise<void> {
 
 async function rotateIfLarge(
   container: { readonly id: string; readonly logPath: string },
-  { cri, config }: LogRotationOptions,
+  { cri, config, now }: LogRotationOptions,
 ): Promise<void> {
   const { size } = await stat(container.logPath).catch(() => ({ size: 0 }));
   if (size < config.containerLogMaxBytes) return;
   await prepareOld(container.logPath, config.containerLogMaxFiles);
-  const stamp = new Date().toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
+  const stamp = new Date(now()).toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
   const rotated = `${container.logPath}.${stamp}`;
   await rename(container.logPath, rotated);
   try {

@@ -53,13 +53,16 @@ export class MirrorPods {
     }
     for (const [key, mirror] of apiPods()) {
       if (mirror.metadata?.annotations?.[CONFIG_MIRROR] === undefined || wanted.has(key)) continue;
-      await this.#delete(mirror).catch((error: Error) => log.debug(`Cannot delete mirror "${key}": ${error.message}`));
+      await this.#delete(mirror).catch((error: Error) =>
+        log.debug(`Cannot delete mirror "${key}": ${error.message}`),
+      );
     }
   }
 
   async #mend(pod: AgentPod, present: core.Pod | undefined): Promise<void> {
     if (present) {
-      const isCurrent = present.metadata?.annotations?.[CONFIG_MIRROR] === pod.metadata.annotations?.[CONFIG_HASH];
+      const isCurrent =
+        present.metadata?.annotations?.[CONFIG_MIRROR] === pod.metadata.annotations?.[CONFIG_HASH];
       if (isCurrent && !present.metadata?.deletionTimestamp) return;
       await this.#delete(present);
     }
@@ -87,7 +90,10 @@ export class MirrorPods {
 }
 
 /** The API object for a static pod: annotation config.mirror, owned by the Node. */
-export function buildMirrorPod(pod: AgentPod, node: { readonly name: string; readonly uid: string }): core.Pod {
+export function buildMirrorPod(
+  pod: AgentPod,
+  node: { readonly name: string; readonly uid: string },
+): core.Pod {
   const { name, namespace, labels, annotations } = pod.metadata;
   return {
     metadata: {

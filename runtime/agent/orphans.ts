@@ -1,7 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../base/log.ts';
-import { criErrorCode, type CriClient } from '../cri/client.ts';
+import { type CriClient, criErrorCode } from '../cri/client.ts';
 import type { RuntimeReader } from './runtime-state.ts';
 import { tearDownVolumes } from './volumes/volumes.ts';
 
@@ -14,8 +14,6 @@ export interface OrphanOptions {
   readonly podLogsDir: string;
   readonly log: Logger;
 }
-
-const GRACE_SECONDS = 30;
 
 /** Removes pods that the runtime or the disk has and no source knows: deleted while the agent was away. */
 export class OrphanCollector {
@@ -54,7 +52,9 @@ export class OrphanCollector {
     await Promise.all(
       state.containers
         .filter((container) => container.state === 'running')
-        .map(({ id }) => cri.stopContainer({ containerId: id, timeout: GRACE_SECONDS })),
+        .map(({ id, gracePeriodSeconds }) =>
+          cri.stopContainer({ containerId: id, timeout: gracePeriodSeconds }),
+        ),
     );
     for (const { id } of state.sandboxes) {
       try {

@@ -47,7 +47,13 @@ export function computePodActions(pod: AgentPod, state: PodState, probes: ProbeV
   if (plan.killPod || !isInitialized) return plan.build(sandbox, attempt);
   let kept = 0;
   for (const container of pod.spec.containers) {
-    if (planContainer(plan, container, { state: newest.get(container.name), isCurrent: current(container.name) !== undefined })) kept += 1;
+    if (
+      planContainer(plan, container, {
+        state: newest.get(container.name),
+        isCurrent: current(container.name) !== undefined,
+      })
+    )
+      kept += 1;
   }
   for (const container of ephemeralContainers(pod)) {
     if (!newest.has(container.name)) plan.toStart.push(container);
@@ -87,7 +93,15 @@ function findUsableSandbox(pod: AgentPod, state: PodState): SandboxState | undef
 }
 
 function actionsWithoutSandbox(pod: AgentPod, state: PodState, attempt: number): PodActions {
-  const none = { killPod: true, createSandbox: false, attempt, sandbox: undefined, toKill: [], initToStart: [], toStart: [] };
+  const none = {
+    killPod: true,
+    createSandbox: false,
+    attempt,
+    sandbox: undefined,
+    toKill: [],
+    initToStart: [],
+    toStart: [],
+  };
   const policy = pod.spec.restartPolicy ?? 'Always';
   if (policy === 'Never' && attempt !== 0 && state.containers.length > 0) return none;
   const newest = newestByName(state);
@@ -121,7 +135,8 @@ function planInit(plan: Plan, current: (name: string) => ContainerState | undefi
       return false;
     }
     if (found.state !== 'exited') {
-      if (found.state === 'unknown') plan.toKill.push(toKill(container, found, 'Init container is in an unknown state'));
+      if (found.state === 'unknown')
+        plan.toKill.push(toKill(container, found, 'Init container is in an unknown state'));
       return false;
     }
     if (found.exitCode === 0) continue;
@@ -191,7 +206,9 @@ export function shouldRestart(pod: AgentPod, state: ContainerState | undefined):
 
 /** The pod's ephemeral containers as containers. */
 export function ephemeralContainers(pod: AgentPod): Container[] {
-  return (pod.spec.ephemeralContainers ?? []).map((container: core.EphemeralContainer) => container as Container);
+  return (pod.spec.ephemeralContainers ?? []).map(
+    (container: core.EphemeralContainer) => container as Container,
+  );
 }
 
 function toKill(container: Container, state: ContainerState, message: string): ContainerToKill {

@@ -50,7 +50,7 @@ async function removeLogLink(services: PodServices, pod: AgentPod, container: Co
 
 async function deleteObject(services: PodServices, pod: AgentPod): Promise<void> {
   const { name, namespace, uid } = pod.metadata;
-  for (;;) {
+  while (!services.signal.aborted) {
     try {
       const client = services.link.requireClient();
       await client.delete(PODS, { name, namespace }, { gracePeriodSeconds: 0, preconditions: { uid } });
@@ -58,14 +58,35 @@ async function deleteObject(services: PodServices, pod: AgentPod): Promise<void>
     } catch (error) {
       if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return;
       services.log.debug(`Cannot delete pod "${namespace}/${name}": ${(error as Error).message}`);
-      await sleep(1000);
+      await sleep(500, services.signal).catch(() => {});
     }
   }
 }
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
-const CONTROLLERS = ['', 'blkio', 'cpu', 'cpuacct', 'cpu,cpuacct', 'cpuset', 'devices', 'freezer', 'hugetlb', 'memory'];
-const MORE_CONTROLLERS = ['net_cls', 'net_prio', 'net_cls,net_prio', 'perf_event', 'pids', 'rdma', 'misc', 'systemd', 'unified'];
+const CONTROLLERS = [
+  '',
+  'blkio',
+  'cpu',
+  'cpuacct',
+  'cpu,cpuacct',
+  'cpuset',
+  'devices',
+  'freezer',
+  'hugetlb',
+  'memory',
+];
+const MORE_CONTROLLERS = [
+  'net_cls',
+  'net_prio',
+  'net_cls,net_prio',
+  'perf_event',
+  'pids',
+  'rdma',
+  'misc',
+  'systemd',
+  'unified',
+];
 
 /** Removes a pod's empty cgroups, v1 and v2. */
 async function removeCgroups(path: string): Promise<void> {

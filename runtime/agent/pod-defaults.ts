@@ -82,9 +82,9 @@ function defaultProbe(probe: core.Probe): core.Probe {
 }
 
 function defaultVolume(volume: core.Volume): core.Volume {
-  if (volume.hostPath) return { ...volume, hostPath: { ...volume.hostPath, type: volume.hostPath.type ?? '' } };
+  if (volume.hostPath)
+    return { ...volume, hostPath: { ...volume.hostPath, type: volume.hostPath.type ?? '' } };
   const sources = ['configMap', 'secret', 'emptyDir', 'projected', 'downwardAPI'] as const;
-  const isKnown =
-    sources.some((source) => volume[source] !== undefined) || Object.keys(volume).length > 1;
+  const isKnown = sources.some((source) => volume[source] !== undefined) || Object.keys(volume).length > 1;
   return isKnown ? volume : { ...volume, emptyDir: {} };
 }

@@ -1,8 +1,8 @@
+import { podEventTarget } from './container-starter.ts';
 import { runHook } from './lifecycle-hooks.ts';
 import { type AgentPod, allContainers, type Container, isSidecar } from './pod.ts';
 import { ephemeralContainers } from './pod-actions.ts';
 import type { PodServices } from './pod-services.ts';
-import { podEventTarget } from './container-starter.ts';
 import type { ContainerState, PodState } from './runtime-state.ts';
 
 export interface KillOptions {
@@ -63,7 +63,9 @@ export async function killContainer(
     message: options.message ?? `Stopping container ${target.name}`,
   });
   const leftMs = () => deadline - services.now();
-  const container = [...allContainers(pod), ...ephemeralContainers(pod)].find(({ name }) => name === target.name);
+  const container = [...allContainers(pod), ...ephemeralContainers(pod)].find(
+    ({ name }) => name === target.name,
+  );
   if (target.state === 'running' && container && leftMs() > 0) {
     await runPreStop(services, { container, target, timeoutMs: leftMs(), options });
   }
@@ -79,7 +81,10 @@ interface PreStop {
   readonly options: KillContainerOptions;
 }
 
-async function runPreStop(services: PodServices, { container, target, timeoutMs, options }: PreStop): Promise<void> {
+async function runPreStop(
+  services: PodServices,
+  { container, target, timeoutMs, options }: PreStop,
+): Promise<void> {
   const handler = container.lifecycle?.preStop;
   if (!handler) return;
   try {

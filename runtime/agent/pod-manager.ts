@@ -2,8 +2,8 @@ import type { Logger } from '../base/log.ts';
 import { admitPod } from './admission.ts';
 import { podEventTarget } from './container-starter.ts';
 import { type AgentPod, podKey } from './pod.ts';
-import { PodWorker } from './pod-worker.ts';
 import type { PodServices } from './pod-services.ts';
+import { PodWorker } from './pod-worker.ts';
 
 /** Owns the workers of all pods of the node; the sources tell it what should run. */
 export class PodManager {

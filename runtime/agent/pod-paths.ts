@@ -11,7 +11,10 @@ export interface PodPaths {
   readonly logs: string;
 }
 
-export function podPaths(pod: AgentPod, roots: { readonly rootDir: string; readonly podLogsDir: string }): PodPaths {
+export function podPaths(
+  pod: AgentPod,
+  roots: { readonly rootDir: string; readonly podLogsDir: string },
+): PodPaths {
   const { name, namespace, uid } = pod.metadata;
   const directory = join(roots.rootDir, 'pods', uid);
   return {

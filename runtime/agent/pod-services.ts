@@ -39,5 +39,7 @@ export interface PodServices {
   readonly services: () => Promise<readonly core.Service[]>;
   readonly hostDns: () => Promise<DnsSettings>;
   readonly now: () => number;
+  /** Ends with the agent. */
+  readonly signal: AbortSignal;
   readonly log: Logger;
 }

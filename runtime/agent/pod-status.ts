@@ -42,7 +42,12 @@ export function buildPodStatus(input: PodStatusInput): PodStatus {
     ...(hostIps[0] ? { hostIP: hostIps[0], hostIPs: hostIps.map((ip) => ({ ip })) } : {}),
   };
   if (rejection) {
-    return { ...base, phase: 'Failed', ...rejection, conditions: input.previous?.conditions ?? [] } as PodStatus;
+    return {
+      ...base,
+      phase: 'Failed',
+      ...rejection,
+      conditions: input.previous?.conditions ?? [],
+    } as PodStatus;
   }
   const podIps = pod.spec.hostNetwork ? hostIps : (state.sandboxes[0]?.ips ?? []);
   const phase = keepTerminal(input.previous?.phase, computePhase(pod, statuses, input.isTerminating));
@@ -207,6 +212,10 @@ function gateState(
   return {
     status: 'False',
     reason: 'ReadinessGatesNotReady',
-    message: open.map((type) => `corresponding condition of pod readiness gate "${type}" does not exist or is not "True"`).join(', '),
+    message: open
+      .map(
+        (type) => `corresponding condition of pod readiness gate "${type}" does not exist or is not "True"`,
+      )
+      .join(', '),
   };
 }

@@ -2,15 +2,15 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { RUNTIME_CLASSES } from '../api/kinds.ts';
 import { TkadmError } from '../base/errors.ts';
 import { writeFileAtomic } from '../base/files.ts';
-import { buildContainerStatuses, formatMs, type StartFailure } from './container-status.ts';
 import { podEventTarget, startContainer } from './container-starter.ts';
+import { buildContainerStatuses, formatMs, type StartFailure } from './container-status.ts';
 import { buildDnsSettings } from './dns.ts';
 import type { FieldContext } from './downward-api.ts';
 import { type AgentPod, allContainers, type Container, gracePeriodSeconds } from './pod.ts';
 import { computePodActions, ephemeralContainers, type PodActions } from './pod-actions.ts';
 import { cleanUpPod, pruneContainers } from './pod-cleanup.ts';
 import { killContainer, killPod } from './pod-killer.ts';
-import { podPaths, type PodPaths } from './pod-paths.ts';
+import { type PodPaths, podPaths } from './pod-paths.ts';
 import type { PodServices } from './pod-services.ts';
 import { buildPodStatus, type PodStatus } from './pod-status.ts';
 import type { PodState, SandboxState } from './runtime-state.ts';
@@ -91,7 +91,9 @@ export class PodWorker {
 
   /** True once the pod has run to its end or is being removed: it uses no resources of the node. */
   get isDone(): boolean {
-    return this.#endCause !== undefined || this.#status?.phase === 'Failed' || this.#status?.phase === 'Succeeded';
+    return (
+      this.#endCause !== undefined || this.#status?.phase === 'Failed' || this.#status?.phase === 'Succeeded'
+    );
   }
 
   /** Looks at the pod again soon. */
@@ -166,7 +168,7 @@ export class PodWorker {
   }
 
   async #sync(): Promise<void> {
-    const { reader, prober, now } = this.#services;
+    const { prober, now } = this.#services;
     const state = await this.#read();
     this.#watchProbes(state);
     await this.#publish(state, false);
@@ -174,8 +176,7 @@ export class PodWorker {
     if (this.isDone) return this.#settle(state);
     const actions = computePodActions(this.#pod, state, prober);
     const problems = await this.#perform(actions, state);
-    const after = await reader.readPod(this.#pod.metadata.uid);
-    this.#state = after;
+    const after = await this.#read();
     this.#watchProbes(after);
     await this.#publish(after, false);
     await pruneContainers(this.#services, this.#pod, after);
@@ -278,7 +279,8 @@ export class PodWorker {
       throw error;
     }
     const { sandboxes } = await this.#services.reader.readPod(this.#pod.metadata.uid);
-    if (!sandboxes[0]) throw new TkadmError('AGENT_CONTAINER_CONFIG', 'Cannot find the sandbox that was just made');
+    if (!sandboxes[0])
+      throw new TkadmError('AGENT_CONTAINER_CONFIG', 'Cannot find the sandbox that was just made');
     return sandboxes[0];
   }
 
@@ -409,7 +411,12 @@ export class PodWorker {
       await this.#publish(after, true);
       await statuses.flush(uid);
     }
-    await cleanUpPod(this.#services, { pod: this.#pod, state: after, paths: this.#paths, cause: this.#endCause ?? 'removed' });
+    await cleanUpPod(this.#services, {
+      pod: this.#pod,
+      state: after,
+      paths: this.#paths,
+      cause: this.#endCause ?? 'removed',
+    });
     statuses.forget(uid);
   }
 }
@@ -420,7 +427,8 @@ function isWorthASync(before: AgentPod, after: AgentPod): boolean {
   if (JSON.stringify(before.metadata.labels) !== JSON.stringify(after.metadata.labels)) return true;
   if (JSON.stringify(before.metadata.annotations) !== JSON.stringify(after.metadata.annotations)) return true;
   return (after.spec.readinessGates ?? []).some(({ conditionType }) => {
-    const read = (pod: AgentPod) => pod.status?.conditions?.find(({ type }) => type === conditionType)?.status;
+    const read = (pod: AgentPod) =>
+      pod.status?.conditions?.find(({ type }) => type === conditionType)?.status;
     return read(before) !== read(after);
   });
 }
@@ -428,7 +436,10 @@ function isWorthASync(before: AgentPod, after: AgentPod): boolean {
 const OWN = new Set(['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled']);
 
 /** Our own last status with the conditions that others wrote into the API. */
-function withForeignConditions(own: PodStatus | undefined, api: PodStatus | undefined): PodStatus | undefined {
+function withForeignConditions(
+  own: PodStatus | undefined,
+  api: PodStatus | undefined,
+): PodStatus | undefined {
   if (!own || own === api) return own;
   const foreign = (api?.conditions ?? []).filter(({ type }) => !OWN.has(type));
   return { ...own, conditions: [...(own.conditions ?? []).filter(({ type }) => OWN.has(type)), ...foreign] };

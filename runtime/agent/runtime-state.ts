@@ -48,7 +48,11 @@ export interface ContainerState {
   readonly logPath: string;
   readonly terminationMessageFile: string | undefined;
   readonly terminationMessagePolicy: string;
-  readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] } | undefined;
+  /** Seconds between the stop request and SIGKILL that the pod had at the start. */
+  readonly gracePeriodSeconds: number;
+  readonly user:
+    | { readonly uid: number; readonly gid: number; readonly groups: readonly number[] }
+    | undefined;
 }
 
 /** What the runtime has of one pod; sandboxes and containers newest first. */
@@ -85,9 +89,7 @@ export class RuntimeReader {
     ]);
     const [sandboxStates, containerStates] = await Promise.all([
       Promise.all(sandboxes.items.map((item) => this.#readSandbox(item.id))),
-      Promise.all(
-        containers.containers.map((item) => this.#readContainer(item.id, item.podSandboxId)),
-      ),
+      Promise.all(containers.containers.map((item) => this.#readContainer(item.id, item.podSandboxId))),
     ]);
     const first = sandboxes.items[0];
     return {
@@ -164,6 +166,7 @@ function toContainerState(status: CriContainerStatus, sandboxId: string): Contai
     logPath: status.logPath,
     terminationMessageFile: status.annotations[ANNOTATIONS.terminationMessageFile],
     terminationMessagePolicy: status.annotations[ANNOTATIONS.terminationMessagePolicy] ?? 'File',
+    gracePeriodSeconds: Number(status.annotations[ANNOTATIONS.gracePeriod] ?? 30),
     user: user && { uid: user.uid, gid: user.gid, groups: user.supplementalGroups },
   };
 }
@@ -171,7 +174,8 @@ function toContainerState(status: CriContainerStatus, sandboxId: string): Contai
 /** The newest container of each name, over all sandboxes. */
 export function newestByName(state: PodState): Map<string, ContainerState> {
   const result = new Map<string, ContainerState>();
-  for (const container of state.containers) if (!result.has(container.name)) result.set(container.name, container);
+  for (const container of state.containers)
+    if (!result.has(container.name)) result.set(container.name, container);
   return result;
 }
 

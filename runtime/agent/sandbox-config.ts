@@ -88,9 +88,10 @@ export function buildHostsFile(
   pod: AgentPod,
   options: { readonly ips: readonly string[]; readonly clusterDomain: string; readonly hostFile: string },
 ): string {
-  const aliases = (pod.spec.hostAliases ?? []).map(({ ip, hostnames }) => `${ip}\t${(hostnames ?? []).join('\t')}`);
-  const aliasText =
-    aliases.length > 0 ? `\n# Entries added by HostAliases.\n${aliases.join('\n')}\n` : '';
+  const aliases = (pod.spec.hostAliases ?? []).map(
+    ({ ip, hostnames }) => `${ip}\t${(hostnames ?? []).join('\t')}`,
+  );
+  const aliasText = aliases.length > 0 ? `\n# Entries added by HostAliases.\n${aliases.join('\n')}\n` : '';
   if (pod.spec.hostNetwork) {
     return `# Kubernetes-managed hosts file (host network).\n${options.hostFile}${aliasText}`;
   }

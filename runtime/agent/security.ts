@@ -122,17 +122,24 @@ function buildSeccomp(
   throw invalid(`seccomp profile "${profile.type}" is not supported`);
 }
 
-function readAppArmor({ pod, container }: ContainerSecurityOptions): InitOf<typeof SecurityProfile> | undefined {
+function readAppArmor({
+  pod,
+  container,
+}: ContainerSecurityOptions): InitOf<typeof SecurityProfile> | undefined {
   type Holder = { readonly appArmorProfile?: { readonly type: string; readonly localhostProfile?: string } };
   const profile =
     (container.securityContext as Holder | undefined)?.appArmorProfile ??
     (pod.spec.securityContext as Holder | undefined)?.appArmorProfile;
   if (!profile) return undefined;
-  if (profile.type === 'RuntimeDefault' || profile.type === 'Unconfined') return { profileType: profile.type };
+  if (profile.type === 'RuntimeDefault' || profile.type === 'Unconfined')
+    return { profileType: profile.type };
   return { profileType: 'Localhost', localhostRef: profile.localhostProfile ?? '' };
 }
 
-function verifyNonRoot({ imageUser, container }: ContainerSecurityOptions, runAsUser: number | undefined): void {
+function verifyNonRoot(
+  { imageUser, container }: ContainerSecurityOptions,
+  runAsUser: number | undefined,
+): void {
   if (runAsUser === 0) {
     throw invalid(`container's runAsUser breaks non-root policy (container: ${container.name})`);
   }

@@ -54,7 +54,9 @@ export function parseStaticPod(text: string, options: StaticPodOptions): AgentPo
 function parseOne(text: string, path: string): core.Pod {
   let documents: unknown[];
   try {
-    documents = (loadAll(text) as unknown[]).filter((document) => document !== null && document !== undefined);
+    documents = (loadAll(text) as unknown[]).filter(
+      (document) => document !== null && document !== undefined,
+    );
   } catch (error) {
     throw invalid(path, (error as Error).message);
   }

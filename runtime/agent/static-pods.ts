@@ -1,4 +1,4 @@
-import { type FSWatcher, watch } from 'node:fs';
+import { watch } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSystemError } from '../base/errors.ts';
@@ -26,12 +26,14 @@ export async function followStaticPods(options: StaticPodSourceOptions): Promise
   const { path, scanMs, signal } = options;
   const known = new Map<string, { readonly text: string; readonly pod: AgentPod }>();
   let wake = () => {};
-  let watcher: FSWatcher | undefined;
+  let isWatching = false;
   const startWatching = () => {
+    if (isWatching) return;
     try {
-      watcher ??= watch(path, { signal }, () => wake()).on('error', () => {
-        watcher = undefined;
+      watch(path, { signal }, () => wake()).on('error', () => {
+        isWatching = false;
       });
+      isWatching = true;
     } catch {
       // The directory is not there yet: the next scan tries again.
     }

@@ -88,7 +88,9 @@ export class StatusWriter {
         entry.written = text;
       } catch (error) {
         if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return;
-        log.debug(`Cannot write the status of pod "${target.namespace}/${target.name}": ${(error as Error).message}`);
+        log.debug(
+          `Cannot write the status of pod "${target.namespace}/${target.name}": ${(error as Error).message}`,
+        );
         await sleep(RETRY_MS, signal).catch(() => {});
       }
     }

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
-import type { ContainerState } from './runtime-state.ts';
 import { parseLogLine } from './cri-log.ts';
+import type { ContainerState } from './runtime-state.ts';
 
 const MAX_FILE_BYTES = 4096;
 const MAX_LOG_BYTES = 2048;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type Logger, SILENT_LOGGER } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
 import { type ApiClient, isApiError } from './client.ts';
@@ -56,6 +57,8 @@ export class Informer<T extends KubeObject> {
     this.#synced = new Promise((resolve) => {
       this.#markSynced = resolve;
     });
+    // One signal ends many informers.
+    setMaxListeners(0, options.signal);
     options.signal.addEventListener('abort', () => this.#end(), { once: true });
     void this.#run();
   }

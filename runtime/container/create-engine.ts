@@ -230,7 +230,7 @@ function takeLauncher(pool: LauncherPool, request: CreateContainerOptions): Cont
   const pid = (request.spec.linux?.namespaces ?? []).find(({ type }) => type === 'pid');
   if (pid !== undefined && !pid.path && !terminal && !inheritStreams) return pool.takeContainer();
   const pidNamespace = pid === undefined ? 'host' : pid.path ? { path: pid.path } : 'new';
-  return pool.startContainer({ pidNamespace, terminal, inheritStreams });
+  return pool.startContainer({ pidNamespace, terminal, inheritStreams, isPooled: false });
 }
 
 /** Moves the slot to the container's place; its name decides who of two creators wins. */

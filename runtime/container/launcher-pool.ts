@@ -66,12 +66,15 @@ export class LauncherPool {
       launcher = this.#containers.shift();
     }
     this.#scheduleFill();
-    return launcher ?? this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false });
+    return (
+      launcher ??
+      this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false, isPooled: false })
+    );
   }
 
   /** Starts a launcher for one special container. */
   startContainer(
-    options: Pick<SlotOptions, 'pidNamespace' | 'terminal' | 'inheritStreams'>,
+    options: Pick<SlotOptions, 'pidNamespace' | 'terminal' | 'inheritStreams' | 'isPooled'>,
   ): ContainerLauncher {
     const { libc, slotsDir, nodePath, launcherPath } = this.#options;
     const directory = join(slotsDir, randomBytes(8).toString('hex'));
@@ -138,7 +141,7 @@ export class LauncherPool {
     const { size, execSize } = this.#options;
     while (this.#containers.length < size) {
       this.#containers.push(
-        this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false }),
+        this.startContainer({ pidNamespace: 'new', terminal: false, inheritStreams: false, isPooled: true }),
       );
     }
     while (this.#execs.length < execSize) this.#execs.push(this.#startExec());

@@ -49,7 +49,8 @@ function main(): void {
   const result = isContainer ? openWriteEnd('result') : -1;
   // The host's /proc is still mounted: it shows the pid in the host's namespace.
   const hostPid = Number(readlinkSync('/proc/self'));
-  if (isContainer) rehearse(libc, process.argv[3] ?? '');
+  const rehearsalDir = process.argv[3];
+  if (rehearsalDir !== undefined) rehearse(libc, rehearsalDir);
   const line = readLine(CONTROL_FD);
   // End of file: the engine has gone and nobody needs this launcher.
   if (line === '') process.exit(0);

@@ -35,7 +35,7 @@ while :; do wait $pid; code=$?; kill -0 $pid 2>/dev/null || break; done
 [ -e state.json ] || exit 0
 exec 4>&- 5>&- 6>&-
 printf '%s\\n' $code > exit
-read -r done < ack
+{ read -r done < ack; } 2>/dev/null
 `;
 
 /**
@@ -58,6 +58,8 @@ export interface SlotOptions {
   readonly terminal: boolean;
   /** The container has this process's standard streams instead of the FIFOs. */
   readonly inheritStreams: boolean;
+  /** Nobody waits for it yet: the launcher may rehearse, which makes its launch faster. */
+  readonly isPooled: boolean;
 }
 
 export interface Slot {
@@ -141,7 +143,8 @@ export function readStartTime(pid: number): string | undefined {
  */
 function buildCommand(options: SlotOptions): readonly string[] {
   const staging = join(options.directory, SLOT_FILES.staging);
-  const launcher = [options.nodePath, ...LAUNCHER_FLAGS, options.launcherPath, 'container', staging];
+  const rehearsal = options.isPooled ? [staging] : [];
+  const launcher = [options.nodePath, ...LAUNCHER_FLAGS, options.launcherPath, 'container', ...rehearsal];
   const monitor = ['/bin/sh', '-c', MONITOR_SCRIPT, 'tkadm-monitor', ...launcher];
   if (options.pidNamespace === 'new') return ['unshare', '--pid', ...monitor];
   if (options.pidNamespace === 'host') return monitor;

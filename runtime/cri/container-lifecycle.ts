@@ -1,3 +1,4 @@
+import { formatError } from '../base/errors.ts';
 import { buildEnd } from './container-status.ts';
 import type { Signal } from './messages/signal.ts';
 import type { RuntimeContext } from './runtime-context.ts';
@@ -39,7 +40,12 @@ export async function recordEnd(
 export async function followExits(context: RuntimeContext, signal: AbortSignal): Promise<void> {
   for await (const status of context.engine.exits(signal)) {
     if (context.containers.get(status.id) !== undefined) {
-      await recordEnd(context, status.id, buildEnd(status, context.now()));
+      // Behind a start that is under way, so that its event comes before this one.
+      context.locks
+        .run(status.id, () => recordEnd(context, status.id, buildEnd(status, context.now())))
+        .catch((error: unknown) => {
+          context.log.error('end not recorded', { id: status.id, error: formatError(error) });
+        });
     } else if (context.sandboxes.get(status.id)?.isReady) {
       publishEvent(context, 'CONTAINER_STOPPED_EVENT', status.id, status.id);
     }

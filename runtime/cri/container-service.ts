@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { OciMount } from '../container/oci-spec.ts';
@@ -194,7 +195,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     user: resolveUser(accounts, security, imageConfig.User ?? ''),
     sandboxPid,
     targetPid: targetPid(context, config),
-    hostname: sandboxConfig.hostname,
+    hostname: sandboxConfig.hostname || hostname(),
     cgroupParent: sandboxConfig.linux?.cgroupParent ?? '',
     sandboxFiles: sandboxFiles(context, sandbox, config),
     volumes,

@@ -1,9 +1,12 @@
 import { arch } from 'node:os';
+import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import { type FlagRow, parseFlags } from '../base/flags.ts';
 import { createLogger, type LogLevel } from '../base/log.ts';
 import { PATHS } from '../base/paths.ts';
 import { VERSION } from '../base/version.ts';
+import { createRegistryPuller } from '../image/pull.ts';
+import { BRIDGE_PLUGIN } from './bridge-plugin.ts';
 import { createRuntime } from './create-runtime.ts';
 
 /** The flags of `tkadm-runtime`. */
@@ -44,10 +47,13 @@ async function main(): Promise<void> {
     root: flags.root,
     stateDir: flags['state-dir'],
     nodePath: process.execPath,
-    launcherPath: flags.launcher || `${import.meta.dirname ?? __dirname}/tkadm-launcher.cjs`,
+    launcherPath: flags.launcher || join(dirname(process.argv[1] ?? ''), 'tkadm-launcher.cjs'),
     poolSize: flags['pool-size'],
     cniConfDir: flags['cni-conf-dir'],
     cniBinDirs: flags['cni-bin-dir'],
+    cniPlugins: [BRIDGE_PLUGIN],
+    createPuller: (store) =>
+      createRegistryPuller({ store, architecture: architecture === 'x64' ? 'amd64' : architecture }),
     streamingAddress: flags['streaming-address'],
     bundlePath: flags.bundle,
     architecture,

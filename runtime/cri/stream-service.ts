@@ -57,12 +57,12 @@ function checkStreams(request: ExecRequest | AttachRequest): void {
 }
 
 async function openExec(context: RuntimeContext, id: string, request: ExecRequest): Promise<RemoteProcess> {
-  const { process } = getContainer(context, id);
-  const env = process.env ?? [];
+  const { process: first } = getContainer(context, id);
+  const env = first.env ?? [];
   const hasTerm = env.some((entry) => entry.startsWith('TERM='));
   const session = await context.engine.exec(id, {
     process: {
-      ...process,
+      ...first,
       args: request.cmd,
       terminal: request.tty,
       env: request.tty && !hasTerm ? [...env, 'TERM=xterm'] : env,

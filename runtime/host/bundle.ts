@@ -17,6 +17,7 @@ import {
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
+import { readFileIfExists } from '../base/files.ts';
 import type { Host } from '../base/host.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../base/version.ts';
@@ -30,14 +31,8 @@ const IMAGE_PROGRAMS = [
   'coredns',
 ] as const;
 
-/** Native npm packages that the programs load at run time, with the packages that hold their binaries. */
-const NATIVE_PACKAGES: readonly RegExp[] = [
-  /^koffi$/,
-  /^@koromix\/koffi-linux-/,
-  /^lmdb$/,
-  /^@lmdb\/lmdb-linux-/,
-  /^(msgpackr|msgpackr-extract|@msgpackr-extract\/msgpackr-extract-linux-.*|node-addon-api|ordered-binary|weak-lru-cache|node-gyp-build-optional-packages|detect-libc)$/,
-];
+/** npm packages with native addons, which cannot be part of a bundled file; what they depend on comes along. */
+const NATIVE_PACKAGES = ['koffi', 'lmdb'] as const;
 
 /** Commands of the host that the programs run; they come along with their shared libraries. */
 const HOST_COMMANDS = ['nft', 'ip'] as const;
@@ -168,7 +163,7 @@ async function copyPrograms(rootfs: string, sources: BundleSources): Promise<voi
     await cp(join(sources.nodeModulesDir, name), join(target, 'node_modules', name), {
       recursive: true,
       dereference: true,
-      filter: (path) => !/\/(doc|src|dict|test|tests|deps|dependencies|benchmark)$/.test(path),
+      filter: (path) => !/\/(doc|dict|test|tests|dependencies|benchmark)$/.test(path),
     });
   }
   for (const program of IMAGE_PROGRAMS) {
@@ -178,17 +173,37 @@ async function copyPrograms(rootfs: string, sources: BundleSources): Promise<voi
   }
 }
 
+/** The native packages and everything they depend on that is installed, for this platform. */
 async function nativePackages(nodeModulesDir: string): Promise<readonly string[]> {
-  const names: string[] = [];
-  for (const name of await readdir(nodeModulesDir)) {
-    if (!name.startsWith('@')) names.push(name);
-    else for (const scoped of await readdir(join(nodeModulesDir, name))) names.push(`${name}/${scoped}`);
+  const found = new Set<string>();
+  const queue: string[] = [...NATIVE_PACKAGES];
+  for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+    const text = found.has(name)
+      ? undefined
+      : await readFileIfExists(join(nodeModulesDir, name, 'package.json'));
+    if (text === undefined) continue;
+    const manifest = JSON.parse(text) as PackageManifest;
+    if (!fitsPlatform(manifest)) continue;
+    found.add(name);
+    queue.push(...Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }));
   }
-  const isMusl = (name: string) => /musl/.test(name);
-  const isOtherArch = (name: string) =>
-    /-(arm64|arm|x64|ia32|riscv64|loong64)/.test(name) && !name.includes(`-${process.arch}`);
-  return names.filter(
-    (name) => NATIVE_PACKAGES.some((pattern) => pattern.test(name)) && !isMusl(name) && !isOtherArch(name),
+  return [...found];
+}
+
+/** The fields of package.json that are read (npm documentation, package.json). */
+interface PackageManifest {
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly os?: readonly string[];
+  readonly cpu?: readonly string[];
+  readonly libc?: readonly string[];
+}
+
+function fitsPlatform({ os, cpu, libc }: PackageManifest): boolean {
+  return (
+    (os?.includes('linux') ?? true) &&
+    (cpu?.includes(process.arch) ?? true) &&
+    (libc?.includes('glibc') ?? true)
   );
 }
 

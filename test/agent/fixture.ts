@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { runAgent } from '../../runtime/agent/agent.ts';
 import { AGENT_FLAGS } from '../../runtime/agent/options.ts';
+import { listMounts, unmount } from '../../runtime/agent/volumes/mounts.ts';
 import { parseFlags } from '../../runtime/base/flags.ts';
 import { createLogger, SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { sleep } from '../../runtime/base/time.ts';
@@ -86,13 +87,13 @@ ${options.config ?? ''}
         containerLogsDir: join(directory, 'containers'),
         hasRoutes: false,
       });
-      running.catch((error: unknown) => console.error(error));
       await sleep(0);
     },
     async close() {
       await fixture.stopAgent();
       await cri.close();
-      removeEmptyCgroups();
+      for (const path of await listMounts(directory)) await unmount(path);
+      removeEmptyCgroups(join(directory, 'root/pods'));
       rmSync(directory, { recursive: true, force: true });
     },
   };
@@ -116,10 +117,13 @@ function freePort(): Promise<number> {
   });
 }
 
-/** Removes what this test's pods left of the shared parents, as far as nobody else uses them. */
-function removeEmptyCgroups(): void {
+/** Removes the cgroups of this test's pods, and the shared parents as far as nobody else uses them. */
+function removeEmptyCgroups(podsDirectory: string): void {
+  const uids = existsSync(podsDirectory) ? readdirSync(podsDirectory) : [];
+  const parents = ['kubepods/besteffort', 'kubepods/burstable', 'kubepods'];
+  const paths = [...parents.flatMap((parent) => uids.map((uid) => `${parent}/pod${uid}`)), ...parents];
   for (const controller of readdirSync('/sys/fs/cgroup')) {
-    for (const path of ['kubepods/besteffort', 'kubepods/burstable', 'kubepods']) {
+    for (const path of paths) {
       try {
         rmdirSync(join('/sys/fs/cgroup', controller, path));
       } catch {

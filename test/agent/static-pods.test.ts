@@ -41,7 +41,13 @@ t.test('runAgent() runs static pods with no API server', { skip: skipReason }, a
   const file = join(fixture.manifests, 'web.yaml');
   const log = (container: { metadata?: { attempt: number } | undefined }, uid: string) =>
     readFileSync(
-      join(fixture.directory, 'logs', `kube-system_web-${fixture.nodeName}_${uid}`, 'main', `${container.metadata?.attempt}.log`),
+      join(
+        fixture.directory,
+        'logs',
+        `kube-system_web-${fixture.nodeName}_${uid}`,
+        'main',
+        `${container.metadata?.attempt}.log`,
+      ),
       'utf8',
     );
 

@@ -68,9 +68,7 @@ t.test('container engine', { skip: skipReason }, async (t) => {
   });
 
   await t.test('the process is PID 1 with its own hostname and loopback', async (t) => {
-    const { output } = await shell(
-      'echo $$; hostname; ip -o link; ls -l /proc/self/fd | grep -c " [0-9]* -> /"',
-    );
+    const { output } = await shell('echo $$; hostname; ip -o link');
     t.match(output, /^1\nbox\n1: lo: <LOOPBACK,UP,LOWER_UP>/);
   });
 

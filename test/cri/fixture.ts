@@ -23,6 +23,7 @@ const APPLETS = [
   'cat',
   'echo',
   'true',
+  'wc',
   'id',
   'ls',
   'hostname',

@@ -159,7 +159,11 @@ export class NodeManager {
         if (this.#node && (isDue || isNodeStatusChanged(before, mergeForeign(before, status)))) {
           const body = { status: mergeForeign(before, status) };
           this.#take(
-            await client.patch(NODES, { name: identity.name, subresource: 'status' }, { type: 'merge', body }),
+            await client.patch(
+              NODES,
+              { name: identity.name, subresource: 'status' },
+              { type: 'merge', body },
+            ),
           );
           this.#reportedAtMs = now().getTime();
         }
@@ -190,7 +194,12 @@ export class NodeManager {
         isRenewed = true;
       } catch (error) {
         if (isApiError(error, 'NotFound') && this.#node) {
-          const owner = { apiVersion: 'v1', kind: 'Node', name: identity.name, uid: this.#node.metadata?.uid ?? '' };
+          const owner = {
+            apiVersion: 'v1',
+            kind: 'Node',
+            name: identity.name,
+            uid: this.#node.metadata?.uid ?? '',
+          };
           await client.create(LEASES, { metadata: { ...ref, ownerReferences: [owner] }, spec }).then(
             () => {
               isRenewed = true;

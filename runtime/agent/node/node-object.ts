@@ -196,7 +196,12 @@ export function isNodeStatusChanged(before: core.NodeStatus | undefined, after: 
   const strip = (status: core.NodeStatus | undefined) =>
     JSON.stringify({
       ...status,
-      conditions: status?.conditions?.map((condition) => [condition.type, condition.status, condition.reason, condition.message]),
+      conditions: status?.conditions?.map((condition) => [
+        condition.type,
+        condition.status,
+        condition.reason,
+        condition.message,
+      ]),
     });
   return strip(before) !== strip(after);
 }

@@ -43,7 +43,9 @@ async function checkExec(cri: CriClient, command: readonly string[], target: Tim
       { containerId: target.containerId, cmd: [...command], timeout: Math.ceil(target.timeoutMs / 1000) },
       { timeoutMs: target.timeoutMs + 1000 },
     );
-    const output = Buffer.concat([stdout, stderr]).toString('utf8').slice(0, 10 * 1024);
+    const output = Buffer.concat([stdout, stderr])
+      .toString('utf8')
+      .slice(0, 10 * 1024);
     return { result: exitCode === 0 ? 'success' : 'failure', output };
   } catch (error) {
     const code = criErrorCode(error);
@@ -81,7 +83,8 @@ function checkTcp(action: core.TCPSocketAction, target: Timed): Promise<ProbeOut
 function checkGrpc(action: core.GRPCAction, target: Timed): Promise<ProbeOutcome> {
   const client = new Client(`${target.podIp}:${action.port}`, credentials.createInsecure());
   const service = Buffer.from(action.service ?? '', 'utf8');
-  const request = service.length === 0 ? service : Buffer.concat([Buffer.from([0x0a, service.length]), service]);
+  const request =
+    service.length === 0 ? service : Buffer.concat([Buffer.from([0x0a, service.length]), service]);
   return new Promise((resolve) => {
     client.makeUnaryRequest(
       '/grpc.health.v1.Health/Check',

@@ -73,7 +73,8 @@ export class Prober implements ProbeVerdicts {
 
   /** Ends all probes of a pod but those of `keep`. */
   retain(podUid: string, keep: ReadonlySet<string>): void {
-    for (const [id, watched] of this.#watched) if (watched.podUid === podUid && !keep.has(id)) this.unwatch(id);
+    for (const [id, watched] of this.#watched)
+      if (watched.podUid === podUid && !keep.has(id)) this.unwatch(id);
   }
 
   isReady(containerId: string): boolean {

@@ -46,12 +46,14 @@ export function parseLogQuery(query: URLSearchParams, now: Date): LogQuery {
   };
   const seconds = number('sinceSeconds', 1);
   const time = query.get('sinceTime');
-  if (time && Number.isNaN(Date.parse(time))) throw new RequestError(422, `invalid value "${time}" of sinceTime`);
+  if (time && Number.isNaN(Date.parse(time)))
+    throw new RequestError(422, `invalid value "${time}" of sinceTime`);
   const stream = query.get('stream') || 'All';
   if (stream !== 'All' && stream !== 'Stdout' && stream !== 'Stderr') {
     throw new RequestError(422, `invalid value "${stream}" of stream`);
   }
-  const since = seconds === undefined ? (time ? new Date(time) : undefined) : new Date(now.getTime() - seconds * 1000);
+  const since =
+    seconds === undefined ? (time ? new Date(time) : undefined) : new Date(now.getTime() - seconds * 1000);
   return {
     isFollowing: isTrue(query.get('follow')),
     tailLines: number('tailLines', 0),
@@ -79,13 +81,18 @@ export interface ContainerLogsOptions {
 export function openContainerLogs(options: ContainerLogsOptions): AsyncGenerator<Buffer> {
   const { worker, containerName: name, isPrevious, query, signal } = options;
   const { pod, state } = worker;
-  const isKnown = [...allContainers(pod), ...ephemeralContainers(pod)].some((container) => container.name === name);
+  const isKnown = [...allContainers(pod), ...ephemeralContainers(pod)].some(
+    (container) => container.name === name,
+  );
   if (!isKnown) throw new RequestError(400, `container ${name} is not valid for pod ${pod.metadata.name}`);
   const status = findStatus(worker, name);
   const id = chooseContainerId(status, isPrevious);
   const found = state?.containers.find((container) => container.id === id);
   if (!found?.logPath && isPrevious) {
-    throw new RequestError(400, `previous terminated container "${name}" in pod "${pod.metadata.name}" not found`);
+    throw new RequestError(
+      400,
+      `previous terminated container "${name}" in pod "${pod.metadata.name}" not found`,
+    );
   }
   if (!found?.logPath) {
     const reason = status?.state?.waiting?.reason ?? 'ContainerCreating';
@@ -100,7 +107,10 @@ export function openContainerLogs(options: ContainerLogsOptions): AsyncGenerator
 }
 
 /** The instance that is shown: the one before the present one, or the present one, or else the last that ran. */
-function chooseContainerId(status: core.ContainerStatus | undefined, isPrevious: boolean): string | undefined {
+function chooseContainerId(
+  status: core.ContainerStatus | undefined,
+  isPrevious: boolean,
+): string | undefined {
   const last = status?.lastState?.terminated?.containerID;
   const isPresent = status?.state?.running ?? status?.state?.terminated;
   const full = isPrevious ? last : isPresent ? status?.containerID : last;
@@ -108,7 +118,11 @@ function chooseContainerId(status: core.ContainerStatus | undefined, isPrevious:
 }
 
 function findStatus(worker: PodWorker, name: string): core.ContainerStatus | undefined {
-  const { initContainerStatuses = [], containerStatuses = [], ephemeralContainerStatuses = [] } = worker.status ?? {};
+  const {
+    initContainerStatuses = [],
+    containerStatuses = [],
+    ephemeralContainerStatuses = [],
+  } = worker.status ?? {};
   const all = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
   return all.find((candidate) => candidate.name === name);
 }

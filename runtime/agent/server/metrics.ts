@@ -1,5 +1,5 @@
-import type { CriClient } from '../../cri/client.ts';
 import { KUBERNETES_VERSION } from '../../base/version.ts';
+import type { CriClient } from '../../cri/client.ts';
 import type { PodManager } from '../pod-manager.ts';
 import { LABELS } from '../runtime-state.ts';
 import { readNodeUsage } from './stats.ts';
@@ -27,7 +27,9 @@ export function formatAgentMetrics(manager: PodManager, memory: { readonly rss: 
       name: 'kubelet_running_pods',
       help: 'Number of pods that have a running pod sandbox',
       type: 'gauge',
-      samples: [{ value: workers.filter((worker) => worker.state?.sandboxes.some(({ isReady }) => isReady)).length }],
+      samples: [
+        { value: workers.filter((worker) => worker.state?.sandboxes.some(({ isReady }) => isReady)).length },
+      ],
     },
     {
       name: 'kubelet_running_containers',
@@ -84,7 +86,8 @@ export async function formatResourceMetrics(cri: CriClient, memoryBytes: number)
     name,
     type,
     samples,
-    help: type === 'counter' ? 'Cumulative cpu time consumed in core-seconds' : 'Current working set in bytes',
+    help:
+      type === 'counter' ? 'Cumulative cpu time consumed in core-seconds' : 'Current working set in bytes',
   });
   return formatFamilies([
     family('node_cpu_usage_seconds_total', 'counter', [{ value: node.cpuSeconds }]),

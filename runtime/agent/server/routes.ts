@@ -102,13 +102,20 @@ function sendRunningPods({ options, response }: Exchange): void {
     const running = (state?.containers ?? []).filter((container) => container.state === 'running');
     if (running.length === 0) return [];
     const { name, namespace, uid } = pod.metadata;
-    const containers = running.map((container) => ({ name: container.name, image: container.image, resources: {} }));
+    const containers = running.map((container) => ({
+      name: container.name,
+      image: container.image,
+      resources: {},
+    }));
     return [{ metadata: { name, namespace, uid }, spec: { containers }, status: {} }];
   });
   sendJson(response, { kind: 'PodList', apiVersion: 'v1', metadata: {}, items });
 }
 
-async function sendContainerLogs(exchange: Exchange, [namespace, pod, name]: readonly string[]): Promise<void> {
+async function sendContainerLogs(
+  exchange: Exchange,
+  [namespace, pod, name]: readonly string[],
+): Promise<void> {
   const { options, url, response, signal } = exchange;
   const worker = requirePod(options.manager, namespace ?? '', pod ?? '');
   const query = parseLogQuery(url.searchParams, new Date(options.now()));

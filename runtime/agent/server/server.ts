@@ -108,7 +108,10 @@ function createGuard(options: KubeletServerOptions): Guard {
     const path = request.url?.split('?')[0] ?? '/';
     const method = request.method ?? 'GET';
     if (await authorizer.isAllowed(user, method, path)) return;
-    throw new RequestError(403, `Forbidden (user=${user.username}, verb=${method.toLowerCase()}, resource=nodes, path=${path})`);
+    throw new RequestError(
+      403,
+      `Forbidden (user=${user.username}, verb=${method.toLowerCase()}, resource=nodes, path=${path})`,
+    );
   };
 }
 
@@ -133,7 +136,11 @@ async function serve(
 async function serveUpgrade(
   options: KubeletServerOptions,
   guard: Guard,
-  { request, socket, head }: { readonly request: IncomingMessage; readonly socket: Duplex; readonly head: Buffer },
+  {
+    request,
+    socket,
+    head,
+  }: { readonly request: IncomingMessage; readonly socket: Duplex; readonly head: Buffer },
 ): Promise<void> {
   try {
     await guard(request);

@@ -38,7 +38,9 @@ function toPodStats(stats: PodSandboxStats): object {
           },
         }
       : {}),
-    ...(linux?.process ? { process_stats: { process_count: number(linux.process.processCount?.value) } } : {}),
+    ...(linux?.process
+      ? { process_stats: { process_count: number(linux.process.processCount?.value) } }
+      : {}),
   };
 }
 
@@ -99,7 +101,10 @@ const TICKS_PER_SECOND = 100;
 
 /** The machine's own usage from /proc/stat and /proc/meminfo. */
 export async function readNodeUsage(memoryBytes: number): Promise<NodeUsage> {
-  const [stat, meminfo] = await Promise.all([readFile('/proc/stat', 'utf8'), readFile('/proc/meminfo', 'utf8')]);
+  const [stat, meminfo] = await Promise.all([
+    readFile('/proc/stat', 'utf8'),
+    readFile('/proc/meminfo', 'utf8'),
+  ]);
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (stat.split('\n')[0] ?? '')
     .trim()
     .split(/\s+/)

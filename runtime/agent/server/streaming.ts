@@ -35,7 +35,10 @@ export async function requestStreamUrl(
   if (request.verb === 'portForward') {
     const sandbox = worker.state?.sandboxes.find(({ isReady }) => isReady);
     if (!sandbox) throw new RequestError(404, `pod "${request.pod}" has no running sandbox`);
-    const port = query.getAll('port').flatMap((text) => text.split(',')).map(Number);
+    const port = query
+      .getAll('port')
+      .flatMap((text) => text.split(','))
+      .map(Number);
     return new URL((await services.cri.portForward({ podSandboxId: sandbox.id, port })).url);
   }
   const containerId = requireContainerId(worker, request.container);
@@ -58,7 +61,11 @@ export async function requestStreamUrl(
 const DROPPED = new Set(['host', 'authorization']);
 
 /** Sends the upgrade request on to the runtime and joins the two connections byte by byte. */
-export function tunnel(request: IncomingMessage, client: Duplex, options: { readonly head: Buffer; readonly url: URL }): void {
+export function tunnel(
+  request: IncomingMessage,
+  client: Duplex,
+  options: { readonly head: Buffer; readonly url: URL },
+): void {
   const { head, url } = options;
   const backend = connect({ host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) });
   const end = () => {

@@ -88,12 +88,15 @@ export async function requestCertificate(
   });
   const name = created.metadata?.name ?? '';
   options.log.info('Requested a client certificate', { request: name });
-  const certificate = await waitFor(async () => readIssued(await client.get(CERTIFICATE_SIGNING_REQUESTS, { name })), {
-    subject: `a certificate for request "${name}"`,
-    timeoutMs: WAIT_MS,
-    intervalMs: 200,
-    signal: options.signal,
-  });
+  const certificate = await waitFor(
+    async () => readIssued(await client.get(CERTIFICATE_SIGNING_REQUESTS, { name })),
+    {
+      subject: `a certificate for request "${name}"`,
+      timeoutMs: WAIT_MS,
+      intervalMs: 200,
+      signal: options.signal,
+    },
+  );
   if (certificate instanceof Error) throw certificate;
   return writeCertificate(`${certificate.trim()}\n${keyPem}`, options);
 }

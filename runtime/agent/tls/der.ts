@@ -41,7 +41,10 @@ export function oid(dotted: string): Buffer {
 
 /** Time as RFC 5280 §4.1.2.5 wants it: UTCTime before 2050, GeneralizedTime from then on. */
 export function time(at: Date): Buffer {
-  const digits = `${at.toISOString().replace(/\.\d+Z$/, 'Z').replace(/[-:T]/g, '')}`;
+  const digits = `${at
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replace(/[-:T]/g, '')}`;
   return at.getUTCFullYear() < 2050
     ? der(0x17, Buffer.from(digits.slice(2), 'ascii'))
     : der(0x18, Buffer.from(digits, 'ascii'));

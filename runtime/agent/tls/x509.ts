@@ -1,6 +1,17 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
-import { bitString, boolean, der, integer, octetString, oid, sequence, set, time, utf8String } from './der.ts';
+import {
+  bitString,
+  boolean,
+  der,
+  integer,
+  octetString,
+  oid,
+  sequence,
+  set,
+  time,
+  utf8String,
+} from './der.ts';
 
 const ECDSA_WITH_SHA256 = sequence(oid('1.2.840.10045.4.3.2'));
 
@@ -65,10 +76,7 @@ function extension(id: string, value: Buffer, isCritical = false): Buffer {
 
 function formatName({ commonName, organization }: Subject): Buffer {
   const part = (id: string, text: string) => set(sequence(oid(id), utf8String(text)));
-  return sequence(
-    ...(organization ? [part('2.5.4.10', organization)] : []),
-    part('2.5.4.3', commonName),
-  );
+  return sequence(...(organization ? [part('2.5.4.10', organization)] : []), part('2.5.4.3', commonName));
 }
 
 /** 4 or 16 bytes of an address in text form. */

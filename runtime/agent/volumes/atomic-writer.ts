@@ -1,4 +1,17 @@
-import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isSystemError } from '../../base/errors.ts';
 
@@ -90,7 +103,8 @@ async function isSame(directory: string, payload: Payload): Promise<boolean> {
 async function listFiles(directory: string, prefix = ''): Promise<string[]> {
   const result: string[] = [];
   for (const entry of await readdir(directory, { withFileTypes: true })) {
-    if (entry.isDirectory()) result.push(...(await listFiles(join(directory, entry.name), `${prefix}${entry.name}/`)));
+    if (entry.isDirectory())
+      result.push(...(await listFiles(join(directory, entry.name), `${prefix}${entry.name}/`)));
     else result.push(prefix + entry.name);
   }
   return result;

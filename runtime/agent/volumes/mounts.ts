@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { TkadmError } from '../../base/errors.ts';
 
 const run = promisify(execFile);
@@ -21,7 +21,11 @@ export async function listMounts(directory: string): Promise<string[]> {
   const text = await readFile('/proc/self/mountinfo', 'utf8');
   return text
     .split('\n')
-    .map((line) => (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_all, code) => String.fromCharCode(Number.parseInt(code, 8))))
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_all, code) =>
+        String.fromCharCode(Number.parseInt(code, 8)),
+      ),
+    )
     .filter((path) => path === directory || path.startsWith(`${directory}/`))
     .sort((a, b) => b.length - a.length);
 }

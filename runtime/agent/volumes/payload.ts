@@ -41,7 +41,8 @@ export async function buildPayload(volume: core.Volume, context: PayloadContext)
     });
   } else if (volume.projected) {
     const defaultMode = volume.projected.defaultMode ?? DEFAULT_MODE;
-    for (const source of volume.projected.sources ?? []) await addProjection(files, source, { context, defaultMode });
+    for (const source of volume.projected.sources ?? [])
+      await addProjection(files, source, { context, defaultMode });
   }
   return files;
 }
@@ -67,7 +68,8 @@ async function addProjection(
     const uid = soleUser(context.pod);
     files.set(path, {
       content: Buffer.from(token, 'utf8'),
-      mode: uid !== undefined || context.pod.spec.securityContext?.fsGroup !== undefined ? 0o600 : defaultMode,
+      mode:
+        uid !== undefined || context.pod.spec.securityContext?.fsGroup !== undefined ? 0o600 : defaultMode,
       uid,
     });
     return;
@@ -97,7 +99,8 @@ async function addConfigMap(files: FileMap, source: KeyedSource, context: Payloa
   if (!map && !source.optional) throw missing(`configmap "${source.name}" not found`);
   const entries = new Map<string, Uint8Array>();
   for (const [key, text] of Object.entries(map?.data ?? {})) entries.set(key, Buffer.from(text, 'utf8'));
-  for (const [key, text] of Object.entries(map?.binaryData ?? {})) entries.set(key, Buffer.from(text, 'base64'));
+  for (const [key, text] of Object.entries(map?.binaryData ?? {}))
+    entries.set(key, Buffer.from(text, 'base64'));
   addKeyed(files, entries, source);
 }
 
@@ -140,7 +143,10 @@ function addDownward(
 function cleanPath(path: string): string {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
   if (path.startsWith('/') || parts.includes('..') || parts[0]?.startsWith('..')) {
-    throw new TkadmError('AGENT_VOLUME', `Cannot write volume file "${path}": the path leads out of the volume`);
+    throw new TkadmError(
+      'AGENT_VOLUME',
+      `Cannot write volume file "${path}": the path leads out of the volume`,
+    );
   }
   return parts.join('/');
 }

@@ -58,9 +58,16 @@ export class ApiTokenSource implements TokenSource {
     for (const key of this.#held.keys()) if (key.startsWith(`["${podUid}"`)) this.#held.delete(key);
   }
 
-  async #request(pod: AgentPod, { audience, expirationSeconds = DEFAULT_SECONDS }: TokenQuery): Promise<Held> {
+  async #request(
+    pod: AgentPod,
+    { audience, expirationSeconds = DEFAULT_SECONDS }: TokenQuery,
+  ): Promise<Held> {
     const name = pod.spec.serviceAccountName || 'default';
-    const path = objectPath(SERVICE_ACCOUNTS, { name, namespace: pod.metadata.namespace, subresource: 'token' });
+    const path = objectPath(SERVICE_ACCOUNTS, {
+      name,
+      namespace: pod.metadata.namespace,
+      subresource: 'token',
+    });
     const issuedAtMs = this.#now();
     const answer = await this.#link.requireClient().requestJson<TokenRequest>('POST', path, {
       body: {

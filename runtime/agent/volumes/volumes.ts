@@ -63,7 +63,10 @@ function mountedNames(pod: AgentPod): Set<string> {
     ...(pod.spec.ephemeralContainers ?? []),
   ];
   const devices = containers.flatMap((container) => container.volumeDevices ?? []).map(({ name }) => name);
-  return new Set([...containers.flatMap((container) => container.volumeMounts ?? []).map(({ name }) => name), ...devices]);
+  return new Set([
+    ...containers.flatMap((container) => container.volumeMounts ?? []).map(({ name }) => name),
+    ...devices,
+  ]);
 }
 
 async function setUp(volume: core.Volume, context: VolumeContext): Promise<string> {
@@ -133,6 +136,7 @@ export async function applyFsGroup(path: string, gid: number | undefined): Promi
 export async function tearDownVolumes(paths: PodPaths): Promise<void> {
   for (const path of await listMounts(paths.pod)) await unmount(path);
   const left = await listMounts(paths.pod);
-  if (left.length > 0) throw new TkadmError('AGENT_VOLUME', `Cannot remove "${paths.pod}": "${left[0]}" is still mounted`);
+  if (left.length > 0)
+    throw new TkadmError('AGENT_VOLUME', `Cannot remove "${paths.pod}": "${left[0]}" is still mounted`);
   await rm(paths.pod, { recursive: true, force: true });
 }

@@ -67,7 +67,7 @@ MutatingWebhook
   reinvocationPolicy 10 string
   rules 3 [RuleWithOperations] atomic
   sideEffects! 6 string
-  timeoutSeconds 7 int32
+  timeoutSeconds? 7 int32
 
 MutatingWebhookConfiguration kind
   metadata 1 meta.v1.ObjectMeta
@@ -111,7 +111,7 @@ ServiceReference
   name! 2 string
   namespace! 1 string
   path 3 string
-  port 4 int32
+  port? 4 int32
 
 TypeChecking
   expressionWarnings 1 [ExpressionWarning] atomic
@@ -164,7 +164,7 @@ ValidatingWebhook
   objectSelector 10 meta.v1.LabelSelector
   rules 3 [RuleWithOperations] atomic
   sideEffects! 6 string
-  timeoutSeconds 7 int32
+  timeoutSeconds? 7 int32
 
 ValidatingWebhookConfiguration kind
   metadata 1 meta.v1.ObjectMeta

@@ -1,35 +1,35 @@
 /** Types of apiregistration.v1; parse.ts has the grammar of a line. */
 export const APIREGISTRATION_TYPES = `
 APIService kind
-  metadata - meta.v1.ObjectMeta
-  spec - APIServiceSpec
-  status - APIServiceStatus
+  metadata 1 meta.v1.ObjectMeta
+  spec 2 APIServiceSpec
+  status 3 APIServiceStatus
 
 APIServiceCondition
-  lastTransitionTime - time
-  message - string
-  reason - string
-  status! - string
-  type! - string
+  lastTransitionTime 3 time
+  message 5 string
+  reason 4 string
+  status! 2 string
+  type! 1 string
 
 APIServiceList kind
-  items! - [APIService]
-  metadata - meta.v1.ListMeta
+  items! 2 [APIService]
+  metadata 1 meta.v1.ListMeta
 
 APIServiceSpec
-  caBundle - bytes atomic
-  group - string
-  groupPriorityMinimum! - int32
-  insecureSkipTLSVerify - bool
-  service - ServiceReference
-  version - string
-  versionPriority! - int32
+  caBundle 5 bytes atomic
+  group 2 string
+  groupPriorityMinimum! 7 int32
+  insecureSkipTLSVerify 4 bool
+  service 1 ServiceReference
+  version 3 string
+  versionPriority! 8 int32
 
 APIServiceStatus
-  conditions - [APIServiceCondition] map:type patch=merge:type
+  conditions 1 [APIServiceCondition] map:type patch=merge:type
 
 ServiceReference
-  name - string
-  namespace - string
-  port - int32
+  name 2 string
+  namespace 1 string
+  port? 3 int32
 `;

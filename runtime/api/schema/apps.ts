@@ -27,13 +27,13 @@ DaemonSetList kind
 
 DaemonSetSpec
   minReadySeconds 4 int32
-  revisionHistoryLimit 6 int32
+  revisionHistoryLimit? 6 int32
   selector! 1 meta.v1.LabelSelector
   template! 2 core.v1.PodTemplateSpec
   updateStrategy 3 DaemonSetUpdateStrategy
 
 DaemonSetStatus
-  collisionCount 9 int32
+  collisionCount? 9 int32
   conditions 10 [DaemonSetCondition] map:type patch=merge:type
   currentNumberScheduled! 1 int32
   desiredNumberScheduled! 3 int32
@@ -68,21 +68,21 @@ DeploymentList kind
 DeploymentSpec
   minReadySeconds 5 int32
   paused 7 bool
-  progressDeadlineSeconds 9 int32
-  replicas 1 int32
-  revisionHistoryLimit 6 int32
+  progressDeadlineSeconds? 9 int32
+  replicas? 1 int32
+  revisionHistoryLimit? 6 int32
   selector! 2 meta.v1.LabelSelector
   strategy 4 DeploymentStrategy patch=retainKeys
   template! 3 core.v1.PodTemplateSpec
 
 DeploymentStatus
   availableReplicas 4 int32
-  collisionCount 8 int32
+  collisionCount? 8 int32
   conditions 6 [DeploymentCondition] map:type patch=merge:type
   observedGeneration 1 int64
   readyReplicas 7 int32
   replicas 2 int32
-  terminatingReplicas - int32
+  terminatingReplicas? 9 int32
   unavailableReplicas 5 int32
   updatedReplicas 3 int32
 
@@ -108,7 +108,7 @@ ReplicaSetList kind
 
 ReplicaSetSpec
   minReadySeconds 4 int32
-  replicas 1 int32
+  replicas? 1 int32
   selector! 2 meta.v1.LabelSelector
   template 3 core.v1.PodTemplateSpec
 
@@ -119,7 +119,7 @@ ReplicaSetStatus
   observedGeneration 3 int64
   readyReplicas 4 int32
   replicas! 1 int32
-  terminatingReplicas - int32
+  terminatingReplicas? 7 int32
 
 RollingUpdateDaemonSet
   maxSurge 2 intOrString
@@ -131,7 +131,7 @@ RollingUpdateDeployment
 
 RollingUpdateStatefulSetStrategy
   maxUnavailable 2 intOrString
-  partition 1 int32
+  partition? 1 int32
 
 StatefulSet kind
   metadata 1 meta.v1.ObjectMeta
@@ -161,8 +161,8 @@ StatefulSetSpec
   ordinals 11 StatefulSetOrdinals
   persistentVolumeClaimRetentionPolicy 10 StatefulSetPersistentVolumeClaimRetentionPolicy
   podManagementPolicy 6 string
-  replicas 1 int32
-  revisionHistoryLimit 8 int32
+  replicas? 1 int32
+  revisionHistoryLimit? 8 int32
   selector! 2 meta.v1.LabelSelector
   serviceName 5 string
   template! 3 core.v1.PodTemplateSpec
@@ -171,7 +171,7 @@ StatefulSetSpec
 
 StatefulSetStatus
   availableReplicas 11 int32
-  collisionCount 9 int32
+  collisionCount? 9 int32
   conditions 10 [StatefulSetCondition] map:type patch=merge:type
   currentReplicas 4 int32
   currentRevision 6 string

@@ -21,7 +21,7 @@ TokenRequest kind
 TokenRequestSpec
   audiences 1 [string] atomic
   boundObjectRef 3 BoundObjectReference
-  expirationSeconds 4 int64
+  expirationSeconds? 4 int64
 
 TokenRequestStatus
   expirationTimestamp 2 time

@@ -16,16 +16,16 @@ HorizontalPodAutoscalerList kind
 
 HorizontalPodAutoscalerSpec
   maxReplicas! 3 int32
-  minReplicas 2 int32
+  minReplicas? 2 int32
   scaleTargetRef! 1 CrossVersionObjectReference
-  targetCPUUtilizationPercentage 4 int32
+  targetCPUUtilizationPercentage? 4 int32
 
 HorizontalPodAutoscalerStatus
-  currentCPUUtilizationPercentage 5 int32
+  currentCPUUtilizationPercentage? 5 int32
   currentReplicas! 3 int32
   desiredReplicas! 4 int32
   lastScaleTime 2 time
-  observedGeneration 1 int64
+  observedGeneration? 1 int64
 
 Scale kind
   metadata 1 meta.v1.ObjectMeta

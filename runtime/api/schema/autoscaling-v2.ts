@@ -31,8 +31,8 @@ HPAScalingPolicy
 HPAScalingRules
   policies 2 [HPAScalingPolicy] atomic
   selectPolicy 1 string
-  stabilizationWindowSeconds 3 int32
-  tolerance - quantity
+  stabilizationWindowSeconds? 3 int32
+  tolerance 4 quantity
 
 HorizontalPodAutoscaler kind
   metadata 1 meta.v1.ObjectMeta
@@ -58,7 +58,7 @@ HorizontalPodAutoscalerSpec
   behavior 5 HorizontalPodAutoscalerBehavior
   maxReplicas! 3 int32
   metrics 4 [MetricSpec] atomic
-  minReplicas 2 int32
+  minReplicas? 2 int32
   scaleTargetRef! 1 CrossVersionObjectReference
 
 HorizontalPodAutoscalerStatus
@@ -67,7 +67,7 @@ HorizontalPodAutoscalerStatus
   currentReplicas 3 int32
   desiredReplicas! 4 int32
   lastScaleTime 2 time
-  observedGeneration 1 int64
+  observedGeneration? 1 int64
 
 MetricIdentifier
   name! 1 string
@@ -90,13 +90,13 @@ MetricStatus
   type! 1 string
 
 MetricTarget
-  averageUtilization 4 int32
+  averageUtilization? 4 int32
   averageValue 3 quantity
   type! 1 string
   value 2 quantity
 
 MetricValueStatus
-  averageUtilization 3 int32
+  averageUtilization? 3 int32
   averageValue 2 quantity
   value 1 quantity
 

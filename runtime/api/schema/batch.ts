@@ -11,12 +11,12 @@ CronJobList kind
 
 CronJobSpec
   concurrencyPolicy 3 string
-  failedJobsHistoryLimit 7 int32
+  failedJobsHistoryLimit? 7 int32
   jobTemplate! 5 JobTemplateSpec
   schedule! 1 string
-  startingDeadlineSeconds 2 int64
-  successfulJobsHistoryLimit 6 int32
-  suspend 4 bool
+  startingDeadlineSeconds? 2 int64
+  successfulJobsHistoryLimit? 6 int32
+  suspend? 4 bool
   timeZone 8 string
 
 CronJobStatus
@@ -42,22 +42,22 @@ JobList kind
   metadata 1 meta.v1.ListMeta
 
 JobSpec
-  activeDeadlineSeconds 3 int64
-  backoffLimit 7 int32
-  backoffLimitPerIndex 12 int32
+  activeDeadlineSeconds? 3 int64
+  backoffLimit? 7 int32
+  backoffLimitPerIndex? 12 int32
   completionMode 9 string
-  completions 2 int32
+  completions? 2 int32
   managedBy 15 string
-  manualSelector 5 bool
-  maxFailedIndexes 13 int32
-  parallelism 1 int32
+  manualSelector? 5 bool
+  maxFailedIndexes? 13 int32
+  parallelism? 1 int32
   podFailurePolicy 11 PodFailurePolicy
   podReplacementPolicy 14 string
   selector 4 meta.v1.LabelSelector
   successPolicy 16 SuccessPolicy
-  suspend 10 bool
+  suspend? 10 bool
   template! 6 core.v1.PodTemplateSpec
-  ttlSecondsAfterFinished 8 int32
+  ttlSecondsAfterFinished? 8 int32
 
 JobStatus
   active 4 int32
@@ -66,10 +66,10 @@ JobStatus
   conditions 1 [JobCondition] atomic patch=merge:type
   failed 6 int32
   failedIndexes 10 string
-  ready 9 int32
+  ready? 9 int32
   startTime 2 time
   succeeded 5 int32
-  terminating 11 int32
+  terminating? 11 int32
   uncountedTerminatedPods 8 UncountedTerminatedPods
 
 JobTemplateSpec
@@ -97,7 +97,7 @@ SuccessPolicy
   rules! 1 [SuccessPolicyRule] atomic
 
 SuccessPolicyRule
-  succeededCount 2 int32
+  succeededCount? 2 int32
   succeededIndexes 1 string
 
 UncountedTerminatedPods

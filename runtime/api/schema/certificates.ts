@@ -18,7 +18,7 @@ CertificateSigningRequestList kind
   metadata 1 meta.v1.ListMeta
 
 CertificateSigningRequestSpec
-  expirationSeconds 8 int32
+  expirationSeconds? 8 int32
   extra 6 {[string]}
   groups 4 [string] atomic
   request! 1 bytes

@@ -10,9 +10,9 @@ LeaseList kind
 
 LeaseSpec
   acquireTime 3 microTime
-  holderIdentity 1 string
-  leaseDurationSeconds 2 int32
-  leaseTransitions 5 int32
+  holderIdentity? 1 string
+  leaseDurationSeconds? 2 int32
+  leaseTransitions? 5 int32
   preferredHolder 7 string
   renewTime 4 microTime
   strategy 6 string

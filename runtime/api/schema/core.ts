@@ -25,7 +25,7 @@ AzureDiskVolumeSource
   diskURI! 2 string
   fsType 4 string ="ext4"
   kind 6 string ="Shared"
-  readOnly 5 bool
+  readOnly? 5 bool
 
 AzureFilePersistentVolumeSource
   readOnly 3 bool
@@ -58,7 +58,7 @@ CSIVolumeSource
   driver! 1 string
   fsType 3 string
   nodePublishSecretRef 5 LocalObjectReference
-  readOnly 2 bool
+  readOnly? 2 bool
   volumeAttributes 4 {string}
 
 Capabilities
@@ -94,12 +94,12 @@ CinderVolumeSource
   volumeID! 1 string
 
 ClientIPConfig
-  timeoutSeconds 1 int32
+  timeoutSeconds? 1 int32
 
 ClusterTrustBundleProjection
   labelSelector 3 meta.v1.LabelSelector
   name 1 string
-  optional 5 bool
+  optional? 5 bool
   path! 4 string
   signerName 2 string
 
@@ -120,17 +120,17 @@ ComponentStatusList kind
 ConfigMap kind
   binaryData 3 {bytes}
   data 2 {string}
-  immutable 4 bool
+  immutable? 4 bool
   metadata 1 meta.v1.ObjectMeta
 
 ConfigMapEnvSource
   name 1.1 string
-  optional 2 bool
+  optional? 2 bool
 
 ConfigMapKeySelector atomic
   key! 2 string
   name 1.1 string
-  optional 3 bool
+  optional? 3 bool
 
 ConfigMapList kind
   items! 2 [ConfigMap]
@@ -146,13 +146,13 @@ ConfigMapNodeConfigSource
 ConfigMapProjection
   items 2 [KeyToPath] atomic
   name 1.1 string
-  optional 4 bool
+  optional? 4 bool
 
 ConfigMapVolumeSource
-  defaultMode 3 int32
+  defaultMode? 3 int32
   items 2 [KeyToPath] atomic
   name 1.1 string
-  optional 4 bool
+  optional? 4 bool
 
 Container
   args 4 [string] atomic
@@ -169,7 +169,7 @@ Container
   resizePolicy 23 [ContainerResizePolicy] atomic
   resources 8 ResourceRequirements
   restartPolicy 24 string
-  restartPolicyRules - [ContainerRestartRule] atomic
+  restartPolicyRules 25 [ContainerRestartRule] atomic
   securityContext 15 SecurityContext
   startupProbe 22 Probe
   stdin 16 bool
@@ -202,12 +202,12 @@ ContainerResizePolicy
   restartPolicy! 2 string
 
 ContainerRestartRule
-  action! - string
-  exitCodes - ContainerRestartRuleOnExitCodes
+  action! 1 string
+  exitCodes 2 ContainerRestartRuleOnExitCodes
 
 ContainerRestartRuleOnExitCodes
-  operator! - string
-  values - [int32] set
+  operator! 1 string
+  values 2 [int32] set
 
 ContainerState
   running 2 ContainerStateRunning
@@ -241,9 +241,9 @@ ContainerStatus
   ready! 4 bool
   resources 11 ResourceRequirements
   restartCount! 5 int32
-  started 9 bool
+  started? 9 bool
   state 2 ContainerState
-  stopSignal - string
+  stopSignal 15 string
   user 13 ContainerUser
   volumeMounts 12 [VolumeMountStatus] map:mountPath patch=merge:mountPath
 
@@ -258,12 +258,12 @@ DownwardAPIProjection
 
 DownwardAPIVolumeFile
   fieldRef 2 ObjectFieldSelector
-  mode 4 int32
+  mode? 4 int32
   path! 1 string
   resourceFieldRef 3 ResourceFieldSelector
 
 DownwardAPIVolumeSource
-  defaultMode 2 int32
+  defaultMode? 2 int32
   items 1 [DownwardAPIVolumeFile] atomic
 
 EmptyDirVolumeSource
@@ -308,7 +308,7 @@ EnvVar
 EnvVarSource
   configMapKeyRef 3 ConfigMapKeySelector
   fieldRef 1 ObjectFieldSelector
-  fileKeyRef - FileKeySelector
+  fileKeyRef 5 FileKeySelector
   resourceFieldRef 2 ResourceFieldSelector
   secretKeyRef 4 SecretKeySelector
 
@@ -327,7 +327,7 @@ EphemeralContainer
   resizePolicy 1.23 [ContainerResizePolicy] atomic
   resources 1.8 ResourceRequirements
   restartPolicy 1.24 string
-  restartPolicyRules - [ContainerRestartRule] atomic
+  restartPolicyRules 1.25 [ContainerRestartRule] atomic
   securityContext 1.15 SecurityContext
   startupProbe 1.22 Probe
   stdin 1.16 bool
@@ -383,10 +383,10 @@ FCVolumeSource
   wwids 5 [string] atomic
 
 FileKeySelector atomic
-  key! - string
-  optional - bool
-  path! - string
-  volumeName! - string
+  key! 3 string
+  optional? 4 bool
+  path! 2 string
+  volumeName! 1 string
 
 FlexPersistentVolumeSource
   driver! 1 string
@@ -414,7 +414,7 @@ GCEPersistentDiskVolumeSource
 
 GRPCAction
   port! 1 int32
-  service 2 string
+  service? 2 string
 
 GitRepoVolumeSource
   directory 3 string
@@ -452,7 +452,7 @@ HostIP
 
 HostPathVolumeSource
   path! 1 string
-  type 2 string
+  type? 2 string
 
 ISCSIPersistentVolumeSource
   chapAuthDiscovery 8 bool
@@ -489,13 +489,13 @@ ImageVolumeStatus
 
 KeyToPath
   key! 1 string
-  mode 3 int32
+  mode? 3 int32
   path! 2 string
 
 Lifecycle
   postStart 1 LifecycleHandler
   preStop 2 LifecycleHandler
-  stopSignal - string
+  stopSignal 3 string
 
 LifecycleHandler
   exec 1 ExecAction
@@ -666,7 +666,7 @@ NodeStatus
   volumesInUse 9 [string] atomic
 
 NodeSwapStatus
-  capacity - int64
+  capacity 1 int64
 
 NodeSystemInfo
   architecture! 10 string
@@ -678,7 +678,7 @@ NodeSystemInfo
   machineID! 1 string
   operatingSystem! 9 string
   osImage! 5 string
-  swap - NodeSwapStatus
+  swap 11 NodeSwapStatus
   systemUUID! 2 string
 
 ObjectFieldSelector atomic
@@ -722,8 +722,8 @@ PersistentVolumeClaimSpec
   dataSourceRef 8 TypedObjectReference
   resources 2 VolumeResourceRequirements
   selector 4 meta.v1.LabelSelector
-  storageClassName 5 string
-  volumeAttributesClassName 9 string
+  storageClassName? 5 string
+  volumeAttributesClassName? 9 string
   volumeMode 6 string
   volumeName 3 string
 
@@ -778,7 +778,7 @@ PersistentVolumeSpec
   scaleIO 2.19 ScaleIOPersistentVolumeSource
   storageClassName 6 string
   storageos 2.21 StorageOSPersistentVolumeSource
-  volumeAttributesClassName 10 string
+  volumeAttributesClassName? 10 string
   volumeMode 8 string
   vsphereVolume 2.14 VsphereVirtualDiskVolumeSource
 
@@ -826,7 +826,7 @@ PodCondition
   lastProbeTime 3 time
   lastTransitionTime 4 time
   message 6 string
-  observedGeneration - int64
+  observedGeneration 7 int64
   reason 5 string
   status! 2 string
   type! 1 string
@@ -838,7 +838,7 @@ PodDNSConfig
 
 PodDNSConfigOption
   name 1 string
-  value 2 string
+  value? 2 string
 
 PodExtendedResourceClaimStatus
   requestMappings! - [ContainerExtendedResourceRequest] atomic
@@ -874,11 +874,11 @@ PodSchedulingGroup
 
 PodSecurityContext
   appArmorProfile 11 AppArmorProfile
-  fsGroup 5 int64
+  fsGroup? 5 int64
   fsGroupChangePolicy 9 string
-  runAsGroup 6 int64
-  runAsNonRoot 3 bool
-  runAsUser 2 int64
+  runAsGroup? 6 int64
+  runAsNonRoot? 3 bool
+  runAsUser? 2 int64
   seLinuxChangePolicy 13 string
   seLinuxOptions 1 SELinuxOptions
   seccompProfile 10 SeccompProfile
@@ -888,21 +888,21 @@ PodSecurityContext
   windowsOptions 8 WindowsSecurityContextOptions
 
 PodSpec
-  activeDeadlineSeconds 5 int64
+  activeDeadlineSeconds? 5 int64
   affinity 18 Affinity
-  automountServiceAccountToken 21 bool
+  automountServiceAccountToken? 21 bool
   containers! 2 [Container] map:name patch=merge:name
   dnsConfig 26 PodDNSConfig
   dnsPolicy 6 string
-  enableServiceLinks 30 bool
+  enableServiceLinks? 30 bool
   ephemeralContainers 34 [EphemeralContainer] map:name patch=merge:name
   hostAliases 23 [HostAlias] map:ip patch=merge:ip
   hostIPC 13 bool
   hostNetwork 11 bool
   hostPID 12 bool
-  hostUsers 37 bool
+  hostUsers? 37 bool
   hostname 16 string
-  hostnameOverride - string
+  hostnameOverride 41 string
   imagePullSecrets 15 [LocalObjectReference] map:name patch=merge:name
   initContainers 20 [Container] map:name patch=merge:name
   nodeName 10 string
@@ -910,7 +910,7 @@ PodSpec
   os 36 PodOS
   overhead 32 {quantity}
   preemptionPolicy 31 string
-  priority 25 int32
+  priority? 25 int32
   priorityClassName 24 string
   readinessGates 28 [PodReadinessGate] atomic
   resourceClaims 39 [PodResourceClaim] map:name patch=merge:name patch=retainKeys
@@ -923,10 +923,10 @@ PodSpec
   securityContext 14 PodSecurityContext
   serviceAccount 9 string
   serviceAccountName 8 string
-  setHostnameAsFQDN 35 bool
-  shareProcessNamespace 27 bool
+  setHostnameAsFQDN? 35 bool
+  shareProcessNamespace? 27 bool
   subdomain 17 string
-  terminationGracePeriodSeconds 4 int64
+  terminationGracePeriodSeconds? 4 int64
   tolerations 22 [Toleration] atomic
   topologySpreadConstraints 33 [TopologySpreadConstraint] map:topologyKey,whenUnsatisfiable patch=merge:topologyKey
   volumes 1 [Volume] map:name patch=merge:name patch=retainKeys
@@ -943,7 +943,7 @@ PodStatus
   message 3 string
   nodeAllocatableResourceClaimStatuses - [NodeAllocatableResourceClaimStatus] atomic
   nominatedNodeName 11 string
-  observedGeneration - int64
+  observedGeneration 17 int64
   phase 1 string
   podIP 6 string
   podIPs 12 [PodIP] map:ip patch=merge:ip
@@ -989,11 +989,11 @@ Probe
   periodSeconds 4 int32
   successThreshold 5 int32
   tcpSocket 1.3 TCPSocketAction
-  terminationGracePeriodSeconds 7 int64
+  terminationGracePeriodSeconds? 7 int64
   timeoutSeconds 3 int32
 
 ProjectedVolumeSource
-  defaultMode 2 int32
+  defaultMode? 2 int32
   sources 1 [VolumeProjection] atomic
 
 QuobyteVolumeSource
@@ -1042,7 +1042,7 @@ ReplicationControllerList kind
 
 ReplicationControllerSpec
   minReadySeconds 4 int32
-  replicas 1 int32 =1
+  replicas? 1 int32 =1
   selector 2 {string} atomic
   template 3 PodTemplateSpec
 
@@ -1139,19 +1139,19 @@ SeccompProfile
 
 Secret kind
   data 2 {bytes}
-  immutable 5 bool
+  immutable? 5 bool
   metadata 1 meta.v1.ObjectMeta
   stringData 4 {string}
   type 3 string
 
 SecretEnvSource
   name 1.1 string
-  optional 2 bool
+  optional? 2 bool
 
 SecretKeySelector atomic
   key! 2 string
   name 1.1 string
-  optional 3 bool
+  optional? 3 bool
 
 SecretList kind
   items! 2 [Secret]
@@ -1160,28 +1160,28 @@ SecretList kind
 SecretProjection
   items 2 [KeyToPath] atomic
   name 1.1 string
-  optional 4 bool
+  optional? 4 bool
 
 SecretReference atomic
   name 1 string
   namespace 2 string
 
 SecretVolumeSource
-  defaultMode 3 int32
+  defaultMode? 3 int32
   items 2 [KeyToPath] atomic
-  optional 4 bool
+  optional? 4 bool
   secretName 1 string
 
 SecurityContext
-  allowPrivilegeEscalation 7 bool
+  allowPrivilegeEscalation? 7 bool
   appArmorProfile 12 AppArmorProfile
   capabilities 1 Capabilities
-  privileged 2 bool
+  privileged? 2 bool
   procMount 9 string
-  readOnlyRootFilesystem 6 bool
-  runAsGroup 8 int64
-  runAsNonRoot 5 bool
-  runAsUser 4 int64
+  readOnlyRootFilesystem? 6 bool
+  runAsGroup? 8 int64
+  runAsNonRoot? 5 bool
+  runAsUser? 4 int64
   seLinuxOptions 3 SELinuxOptions
   seccompProfile 11 SeccompProfile
   windowsOptions 10 WindowsSecurityContextOptions
@@ -1192,7 +1192,7 @@ Service kind
   status 3 ServiceStatus
 
 ServiceAccount kind
-  automountServiceAccountToken 4 bool
+  automountServiceAccountToken? 4 bool
   imagePullSecrets 3 [LocalObjectReference] atomic
   metadata 1 meta.v1.ObjectMeta
   secrets 2 [ObjectReference] map:name patch=merge:name
@@ -1203,7 +1203,7 @@ ServiceAccountList kind
 
 ServiceAccountTokenProjection
   audience 1 string
-  expirationSeconds 2 int64
+  expirationSeconds? 2 int64
   path! 3 string
 
 ServiceList kind
@@ -1219,7 +1219,7 @@ ServicePort
   targetPort 4 intOrString
 
 ServiceSpec
-  allocateLoadBalancerNodePorts 20 bool
+  allocateLoadBalancerNodePorts? 20 bool
   clusterIP 3 string
   clusterIPs 18 [string] atomic
   externalIPs 5 [string] atomic
@@ -1282,7 +1282,7 @@ Toleration
   effect 4 string
   key 1 string
   operator 2 string
-  tolerationSeconds 5 int64
+  tolerationSeconds? 5 int64
   value 3 string
 
 TopologySelectorLabelRequirement
@@ -1296,7 +1296,7 @@ TopologySpreadConstraint
   labelSelector 4 meta.v1.LabelSelector
   matchLabelKeys 8 [string] atomic
   maxSkew! 1 int32
-  minDomains 5 int32
+  minDomains? 5 int32
   nodeAffinityPolicy 6 string
   nodeTaintsPolicy 7 string
   topologyKey! 2 string
@@ -1397,6 +1397,6 @@ WeightedPodAffinityTerm
 WindowsSecurityContextOptions
   gmsaCredentialSpec 2 string
   gmsaCredentialSpecName 1 string
-  hostProcess 4 bool
+  hostProcess? 4 bool
   runAsUserName 3 string
 `;

@@ -11,18 +11,18 @@ Endpoint
   zone 7 string
 
 EndpointConditions
-  ready 1 bool
-  serving 2 bool
-  terminating 3 bool
+  ready? 1 bool
+  serving? 2 bool
+  terminating? 3 bool
 
 EndpointHints
-  forNodes - [ForNode] atomic
+  forNodes 2 [ForNode] atomic
   forZones 1 [ForZone] atomic
 
 EndpointPort atomic
   appProtocol 4 string
-  name 1 string
-  port 3 int32
+  name? 1 string
+  port? 3 int32
   protocol 2 string
 
 EndpointSlice kind
@@ -36,7 +36,7 @@ EndpointSliceList kind
   metadata 1 meta.v1.ListMeta
 
 ForNode
-  name! - string
+  name! 1 string
 
 ForZone
   name! 1 string

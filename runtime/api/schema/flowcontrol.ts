@@ -1,8 +1,8 @@
 /** Types of flowcontrol.v1; parse.ts has the grammar of a line. */
 export const FLOWCONTROL_TYPES = `
 ExemptPriorityLevelConfiguration
-  lendablePercent 2 int32
-  nominalConcurrencyShares 1 int32
+  lendablePercent? 2 int32
+  nominalConcurrencyShares? 1 int32
 
 FlowDistinguisherMethod
   type! 1 string
@@ -40,10 +40,10 @@ LimitResponse
   type! 1 string
 
 LimitedPriorityLevelConfiguration
-  borrowingLimitPercent 4 int32
-  lendablePercent 3 int32
+  borrowingLimitPercent? 4 int32
+  lendablePercent? 3 int32
   limitResponse 2 LimitResponse
-  nominalConcurrencyShares 1 int32
+  nominalConcurrencyShares? 1 int32
 
 NonResourcePolicyRule
   nonResourceURLs! 6 [string] set

@@ -39,9 +39,9 @@ Condition
 
 DeleteOptions kind
   dryRun 5 [string] atomic
-  gracePeriodSeconds 1 int64
+  gracePeriodSeconds? 1 int64
   ignoreStoreReadErrorWithClusterBreakingPotential 6 bool
-  orphanDependents 3 bool
+  orphanDependents? 3 bool
   preconditions 2 Preconditions
   propagationPolicy 4 string
 
@@ -69,7 +69,7 @@ LabelSelectorRequirement
 
 ListMeta
   continue 3 string
-  remainingItemCount 4 int64
+  remainingItemCount? 4 int64
   resourceVersion 2 string
   selfLink 1 string
   shardInfo - ShardInfo
@@ -86,7 +86,7 @@ ManagedFieldsEntry
 ObjectMeta
   annotations 12 {string}
   creationTimestamp 8 time
-  deletionGracePeriodSeconds 10 int64
+  deletionGracePeriodSeconds? 10 int64
   deletionTimestamp 9 time
   finalizers 14 [string] set patch=merge
   generateName 2 string
@@ -102,8 +102,8 @@ ObjectMeta
 
 OwnerReference atomic
   apiVersion! 5 string
-  blockOwnerDeletion 7 bool
-  controller 6 bool
+  blockOwnerDeletion? 7 bool
+  controller? 6 bool
   kind! 1 string
   name! 3 string
   uid! 4 string

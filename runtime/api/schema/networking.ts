@@ -111,7 +111,7 @@ NetworkPolicyPeer
   podSelector 1 meta.v1.LabelSelector
 
 NetworkPolicyPort
-  endPort 3 int32
+  endPort? 3 int32
   port 2 intOrString
   protocol 1 string
 

@@ -4,7 +4,7 @@ import type { FieldSchema, FieldType, PatchStrategy, Scalar, TypeSchema, TypeVar
  * Grammar of the tables: types are blocks apart by an empty line.
  *
  *   Header   Name ["kind"] ["atomic"] [variant]
- *   Field    two spaces, name ["!" required], numbers ("-" unknown, "2.1" in an inlined struct), type, attributes
+ *   Field    two spaces, name ["!" required | "?" a zero counts as set], numbers ("-" unknown, "2.1" in an inlined struct), type, attributes
  *   type     scalar | TypeOfThisTable | "group.v1.Type" | "[" type "]" | "{" type "}" (a map of strings to type)
  *   attribute  atomic | set | granular | map:KEY,KEY | patch=STRATEGY[:MERGE-KEY] | =JSON default
  */
@@ -64,14 +64,15 @@ function parseField(line: string, table: string): FieldSchema {
   const words = line.trim().split(' ');
   const name = words[0]!;
   const numbers = words[1]!;
-  const isList = words[2]![0] === '[';
+  const isList = words[2]![0] === '[' || words[2] === 'bytes';
   let attributes: Attributes = {};
   for (const word of words.slice(3))
     attributes = { ...attributes, ...parseAttribute(word, isList, attributes.patchStrategies ?? []) };
   return {
     patchStrategies: [],
     ...attributes,
-    name: name.replace('!', ''),
+    name: name.replace(/[!?]$/, ''),
+    keepsZero: /[!?]$/.test(name),
     required: name.endsWith('!'),
     numbers: numbers === '-' ? [] : numbers.split('.').map(Number),
     type: parseType(words[2]!, table),

@@ -9,15 +9,15 @@ CSIDriverList kind
   metadata 1 meta.v1.ListMeta
 
 CSIDriverSpec
-  attachRequired 1 bool
+  attachRequired? 1 bool
   fsGroupPolicy 5 string
-  nodeAllocatableUpdatePeriodSeconds - int64
-  podInfoOnMount 2 bool
+  nodeAllocatableUpdatePeriodSeconds? - int64
+  podInfoOnMount? 2 bool
   preventPodSchedulingIfMissing - bool
-  requiresRepublish 7 bool
-  seLinuxMount 8 bool
+  requiresRepublish? 7 bool
+  seLinuxMount? 8 bool
   serviceAccountTokenInSecrets - bool
-  storageCapacity 4 bool
+  storageCapacity? 4 bool
   tokenRequests 6 [TokenRequest] atomic
   volumeLifecycleModes 3 [string] set
 
@@ -50,7 +50,7 @@ CSIStorageCapacityList kind
   metadata 1 meta.v1.ListMeta
 
 StorageClass kind
-  allowVolumeExpansion 6 bool
+  allowVolumeExpansion? 6 bool
   allowedTopologies 8 [core.v1.TopologySelectorTerm] atomic
   metadata 1 meta.v1.ObjectMeta
   mountOptions 5 [string] atomic
@@ -65,7 +65,7 @@ StorageClassList kind
 
 TokenRequest
   audience! 1 string
-  expirationSeconds 2 int64
+  expirationSeconds? 2 int64
 
 VolumeAttachment kind
   metadata 1 meta.v1.ObjectMeta
@@ -106,5 +106,5 @@ VolumeError
   time 1 time
 
 VolumeNodeResources
-  count 1 int32
+  count? 1 int32
 `;

@@ -31,6 +31,8 @@ export interface FieldSchema {
   readonly name: string;
   readonly type: FieldType;
   readonly required: boolean;
+  /** False when an empty value means the same as none, so that protobuf clients always send one. */
+  readonly keepsZero: boolean;
   /** How server-side apply merges a list; absent means atomic. */
   readonly listType?: 'atomic' | 'set' | 'map';
   readonly listMapKeys?: readonly string[];

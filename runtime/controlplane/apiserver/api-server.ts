@@ -20,7 +20,6 @@ import { Registry } from './registry.ts';
 import { ResourceHandler } from './resource-handler.ts';
 import { RouteTable } from './routes.ts';
 import {
-  loadApply,
   loadPatches,
   loadTableBuilder,
   matchesSelector,
@@ -52,6 +51,8 @@ export interface ApiServerOptions {
 
 /** Clients keep connections open for 90 s; the server must not close them first. */
 const KEEP_ALIVE_MS = 180_000;
+/** Of request line and headers together: exec carries its command in the URL. Go's default. */
+const MAX_HEADER_BYTES = 1024 * 1024;
 const SWEEP_INTERVAL_MS = 60_000;
 /** Changes older than this are forgotten, as upstream compacts etcd. */
 const HISTORY_MS = 5 * 60_000;
@@ -84,6 +85,7 @@ export class ApiServer {
         ALPNProtocols: ['http/1.1'],
         keepAliveTimeout: KEEP_ALIVE_MS,
         requestTimeout: 0,
+        maxHeaderSize: MAX_HEADER_BYTES,
         noDelay: true,
       },
       (request, response) => void this.#pipeline.handle(request, response),
@@ -138,7 +140,12 @@ export class ApiServer {
       servePath: (request, response, info) => paths.serve(request, response, info),
       logger,
       onDone: (info, code, durationMs) => {
-        metrics.record(info.verb, info.kind === 'resource' ? info.plural : '', code, durationMs);
+        metrics.record(
+          info.verb,
+          info.kind === 'resource' && info.route ? info.plural : '',
+          code,
+          durationMs,
+        );
       },
     });
   }
@@ -167,7 +174,7 @@ export class ApiServer {
       parseSelectors,
       loadTableBuilder,
       subresources,
-      loadApply,
+      loadApply: undefined,
       formatYaml: async (value) => (await import('js-yaml')).dump(value),
       now,
     });
@@ -206,7 +213,8 @@ export class ApiServer {
   }
 
   #storeProblem(): string | undefined {
-    const { sizeBytes, maxSizeBytes } = this.#options.state.store.stats();
+    const { sizeBytes, maxSizeBytes, hasFailed } = this.#options.state.store.stats();
+    if (hasFailed) return 'the store cannot be written';
     return sizeBytes >= maxSizeBytes ? `the store is full: ${sizeBytes} bytes` : undefined;
   }
 

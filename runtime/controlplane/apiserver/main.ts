@@ -51,7 +51,7 @@ async function main(): Promise<void> {
 async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>> {
   const files = await readFiles(flags);
   const store = await EmbeddedStore.open({ directory: flags['store-dir'], logger: logger.child('store') });
-  const state = await ClusterState.load({ store, rows: storedRows(RESOURCES), now: Date.now });
+  const state = await ClusterState.load({ store, rows: storedRows(RESOURCES), now: Date.now, logger });
   const now = () => new Date();
   const serviceAccounts = {
     issuer: flags['service-account-issuer'],

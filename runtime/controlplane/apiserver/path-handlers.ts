@@ -4,7 +4,7 @@ import type { ResourceRow } from '../../api/resources.ts';
 import { KUBERNETES_VERSION } from '../../base/version.ts';
 import { sendJson, sendText } from './answers.ts';
 import type { HealthChecks } from './health.ts';
-import { chooseAccepted } from './negotiate.ts';
+import { chooseAccepted, isPlain } from './negotiate.ts';
 import type { PathRequest } from './routes.ts';
 import { methodNotAllowed, pathNotFound } from './status-errors.ts';
 
@@ -139,6 +139,8 @@ export class PathHandlers {
   }
 
   async #openApiV2(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // Old clients ask for protobuf alone; only a 406 makes them look elsewhere.
+    chooseAccepted(request.headers.accept, isPlain);
     const documents = await this.#options.loadDocuments();
     this.#sendCached(request, response, '/openapi/v2', () => documents.openApiV2());
   }

@@ -50,6 +50,7 @@ export interface UpdateOptions {
   readonly canCreate?: boolean;
 }
 
+const SPEC_SUBRESOURCES: ReadonlySet<string> = new Set(['binding', 'ephemeralcontainers', 'resize']);
 const CONFLICT_RETRIES = 8;
 const GENERATED_NAME_MAX = 58;
 const NAME_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
@@ -237,7 +238,9 @@ export class Registry {
   ): Promise<StateObject | undefined> {
     const old = current.object as AnyObject;
     const object = this.#prepareUpdate(target, await options.change(current.parse<AnyObject>()), old);
-    const check = () => this.#rules.validate(target.row, object, old);
+    // These write parts of a pod that an update of the pod itself must leave alone.
+    const before = SPEC_SUBRESOURCES.has(target.subresource) ? undefined : old;
+    const check = () => this.#rules.validate(target.row, object, before);
     const change = { operation: 'UPDATE', object, oldObject: old } as const;
     return this.admit(
       target,

@@ -18,7 +18,6 @@ import {
   requirementsOfSelector,
 } from '../../api/selectors.ts';
 import { formatInvalid, validateObject } from '../../api/validation/validate.ts';
-import type { ApplyFunction } from './apply-handler.ts';
 import type { Codec, Decoded } from './body.ts';
 import type { Call } from './call.ts';
 import type { PatchFunctions } from './patcher.ts';
@@ -96,21 +95,6 @@ export async function loadPatches(): Promise<PatchFunctions> {
   };
 }
 
-/** Loads server-side apply. */
-export async function loadApply(): Promise<ApplyFunction> {
-  const { applyServerSide } = await import('../../api/server-side-apply.ts');
-  return (live, applied, options) =>
-    withStatus(() =>
-      applyServerSide(live as Json | undefined, applied as Json, {
-        fieldManager: options.fieldManager,
-        force: options.isForced,
-        typeName: typeOfApplied(options.apiVersion, options.kind),
-        now: options.now,
-        ...(options.subresource ? { subresource: options.subresource } : {}),
-      }),
-    ) as KubeObject;
-}
-
 /** Loads what prints Tables. */
 export async function loadTableBuilder(): Promise<TableBuilder> {
   const { buildTable } = await import('../../api/table.ts');
@@ -135,12 +119,6 @@ function toStatusError(error: unknown): unknown {
 
 function strategicType(row: ResourceRow): string {
   const typeName = typeOfKind(formatApiVersion(row), row.kind);
-  if (typeName !== undefined) return typeName;
-  throw unsupportedMediaType(['application/json-patch+json', 'application/merge-patch+json']);
-}
-
-function typeOfApplied(apiVersion: string, kind: string): string {
-  const typeName = typeOfKind(apiVersion, kind);
   if (typeName !== undefined) return typeName;
   throw unsupportedMediaType(['application/json-patch+json', 'application/merge-patch+json']);
 }

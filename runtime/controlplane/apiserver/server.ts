@@ -67,6 +67,7 @@ export class RequestPipeline {
             subresource: info.subresource,
             namespace: info.namespace,
             name: info.name,
+            fieldSelector: info.query.get('fieldSelector') ?? '',
           };
     const decision = await this.#options.authorizer.authorize(attributes);
     if (!decision.isAllowed) throw this.#options.forbidden(attributes, decision.reason);

@@ -36,6 +36,8 @@ const DROPPED_HEADERS = new Set([
   'authorization',
 ]);
 
+const TOKEN_PROTOCOL = 'base64url.bearer.authorization.k8s.io.';
+
 /** Passes a request on to a backend and its answer back, both as streams; upgraded connections byte for byte. */
 export async function proxyRequest(
   call: Call,
@@ -123,7 +125,16 @@ function forwardedHeaders(request: IncomingMessage): OutgoingHttpHeaders {
   const kept = Object.entries(request.headers).filter(
     ([name]) => !DROPPED_HEADERS.has(name) && !/^(impersonate-|x-remote-)/.test(name),
   );
-  return Object.fromEntries(kept);
+  const headers: OutgoingHttpHeaders = Object.fromEntries(kept);
+  const protocols = request.headers['sec-websocket-protocol'];
+  if (protocols?.includes(TOKEN_PROTOCOL)) headers['sec-websocket-protocol'] = withoutToken(protocols);
+  return headers;
+}
+
+// Browsers send their token as a subprotocol: it is for this server alone.
+function withoutToken(protocols: string): string {
+  const kept = protocols.split(',').filter((protocol) => !protocol.trim().startsWith(TOKEN_PROTOCOL));
+  return kept.join(',').trim();
 }
 
 function formatHead(response: IncomingMessage): string {

@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events';
-import { type Logger, SILENT_LOGGER } from '../../base/log.ts';
 import type { ApiClient } from '../../api/client.ts';
 import { type Change, Informer } from '../../api/informer.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
+import { type Logger, SILENT_LOGGER } from '../../base/log.ts';
 import { kindKey, ObjectStore, StoreView } from './view.ts';
 
 export interface ClusterCacheOptions {

@@ -37,12 +37,7 @@ export function octetString(bytes: Uint8Array): Asn1 {
 }
 
 export function bitString(bytes: Uint8Array, unusedBits = 0): Asn1 {
-  return asn1.create(
-    UNIVERSAL,
-    asn1.Type.BITSTRING,
-    false,
-    String.fromCharCode(unusedBits) + binary(bytes),
-  );
+  return asn1.create(UNIVERSAL, asn1.Type.BITSTRING, false, String.fromCharCode(unusedBits) + binary(bytes));
 }
 
 export function utf8String(text: string): Asn1 {
@@ -97,7 +92,10 @@ export function partsOf(value: Asn1): Asn1[] {
 }
 
 export function toPem(label: string, bytes: Uint8Array): string {
-  const lines = Buffer.from(bytes).toString('base64').match(/.{1,64}/g) ?? [];
+  const lines =
+    Buffer.from(bytes)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 

@@ -9,7 +9,9 @@ export function fnv32a(text: string): number {
 
 /** A number as upstream's hash labels have it: decimal digits in an alphabet without vowels. */
 export function encodeSafe(value: number): string {
-  return [...String(value)].map((digit) => SAFE_ALPHABET[digit.charCodeAt(0) % SAFE_ALPHABET.length]).join('');
+  return [...String(value)]
+    .map((digit) => SAFE_ALPHABET[digit.charCodeAt(0) % SAFE_ALPHABET.length])
+    .join('');
 }
 
 /** The label value for a template: stable over key order; `collisions` makes it another one. */

@@ -103,7 +103,13 @@ function announce(
   const { kind, owner } = action.announce;
   if (result instanceof Error) {
     const message = isApiError(result) ? (result.status.message ?? result.message) : result.message;
-    record({ kind, object: owner, type: 'Warning', reason: 'FailedCreate', message: `Error creating: ${message}` });
+    record({
+      kind,
+      object: owner,
+      type: 'Warning',
+      reason: 'FailedCreate',
+      message: `Error creating: ${message}`,
+    });
     return;
   }
   const message = `Created ${action.kind.kind.toLowerCase()}: ${(result as KubeObject).metadata?.name}`;

@@ -12,7 +12,7 @@ export interface ServerIdentity {
 export function createSelfSignedIdentity(commonName: string, now: Date): ServerIdentity {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = der.name([['2.5.4.3', commonName]]);
-  const spki = der.decode(publicKey.export({ type: "spki", format: "der" }));
+  const spki = der.decode(publicKey.export({ type: 'spki', format: 'der' }));
   const algorithm = der.sequence([der.oid('1.2.840.10045.4.3.2')]);
   const tbs = der.sequence([
     der.context(0, [der.integer(Buffer.from([2]))]),
@@ -31,7 +31,6 @@ export function createSelfSignedIdentity(commonName: string, now: Date): ServerI
     certPem: der.toPem('CERTIFICATE', certificate),
   };
 }
-
 
 function addYear(date: Date): Date {
   return new Date(date.getTime() + 365 * 86_400_000);

@@ -28,7 +28,9 @@ function isSuitable(volume: PersistentVolume, { spec }: PersistentVolumeClaim): 
   const modes = volume.spec?.accessModes ?? [];
   return (
     !volume.metadata?.deletionTimestamp &&
-    (volume.status?.phase === undefined || volume.status.phase === 'Available' || volume.status.phase === 'Pending') &&
+    (volume.status?.phase === undefined ||
+      volume.status.phase === 'Available' ||
+      volume.status.phase === 'Pending') &&
     (volume.spec?.storageClassName ?? '') === (spec?.storageClassName ?? '') &&
     (volume.spec?.volumeMode ?? 'Filesystem') === (spec?.volumeMode ?? 'Filesystem') &&
     (spec?.accessModes ?? []).every((mode) => modes.includes(mode)) &&

@@ -29,13 +29,16 @@ export function claimObjects<O extends KubeObject, T extends KubeObject>(
   const { uid = '', namespace = '', deletionTimestamp } = owner.metadata ?? {};
   const owned: T[] = [];
   const actions: Action[] = [];
+  // Without a selector nothing could be told apart: what the owner made stays its own.
+  if (isEmptySelector(selector)) return { owned: [...view.controlledBy(kind, uid)], actions };
   for (const object of view.controlledBy(kind, uid)) {
     if (matchesLabelSelector(selector, object.metadata?.labels)) owned.push(object);
     else if (!deletionTimestamp) actions.push(release(kind, object, uid));
   }
-  if (deletionTimestamp || isEmptySelector(selector)) return { owned, actions };
+  if (deletionTimestamp) return { owned, actions };
   for (const object of view.orphans(kind, namespace)) {
-    if (object.metadata?.deletionTimestamp || !matchesLabelSelector(selector, object.metadata?.labels)) continue;
+    if (object.metadata?.deletionTimestamp || !matchesLabelSelector(selector, object.metadata?.labels))
+      continue;
     if (canAdopt && !canAdopt(object)) continue;
     const references = [
       ...(object.metadata?.ownerReferences ?? []),

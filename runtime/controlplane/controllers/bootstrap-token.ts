@@ -47,7 +47,9 @@ export function parseBootstrapToken(secret: Secret): BootstrapToken | undefined 
 export function signDetached(content: string, token: Pick<BootstrapToken, 'id' | 'secret'>): string {
   const encode = (text: string) => Buffer.from(text, 'utf8').toString('base64url');
   const header = encode(JSON.stringify({ alg: 'HS256', kid: token.id }));
-  const signature = createHmac('sha256', token.secret).update(`${header}.${encode(content)}`).digest('base64url');
+  const signature = createHmac('sha256', token.secret)
+    .update(`${header}.${encode(content)}`)
+    .digest('base64url');
   return `${header}..${signature}`;
 }
 

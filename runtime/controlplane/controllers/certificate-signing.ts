@@ -3,7 +3,13 @@ import { CERTIFICATE_SIGNING_REQUESTS } from '../../api/kinds.ts';
 import { formatError } from '../../base/errors.ts';
 import { type Action, remove, updateStatus } from '../component/action.ts';
 import { formatTime, timeMs } from '../component/objects.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watchSelf } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watchSelf,
+} from './controller.ts';
 import { type ParsedRequest, parseCertificateRequest } from './csr-parse.ts';
 import { signCertificateRequest } from './csr-sign.ts';
 
@@ -19,7 +25,10 @@ interface SignerRow {
 }
 
 const SIGNERS: readonly SignerRow[] = [
-  { signerName: 'kubernetes.io/kube-apiserver-client', check: (_, usages) => checkUsages(usages, 'client auth') },
+  {
+    signerName: 'kubernetes.io/kube-apiserver-client',
+    check: (_, usages) => checkUsages(usages, 'client auth'),
+  },
   { signerName: KUBELET_CLIENT_SIGNER, check: checkKubeletClient },
   { signerName: 'kubernetes.io/kubelet-serving', check: checkKubeletServing },
   { signerName: 'kubernetes.io/legacy-unknown', check: () => undefined },
@@ -115,7 +124,10 @@ function fail(request: CertificateSigningRequest, message: string, now: Date): A
     lastTransitionTime: formatTime(now),
   };
   const conditions = [...(request.status?.conditions ?? []), condition];
-  return updateStatus(CERTIFICATE_SIGNING_REQUESTS, { ...request, status: { ...request.status, conditions } });
+  return updateStatus(CERTIFICATE_SIGNING_REQUESTS, {
+    ...request,
+    status: { ...request.status, conditions },
+  });
 }
 
 /** In the order of trial; the sender must be allowed to create `subresource` of CSRs. */

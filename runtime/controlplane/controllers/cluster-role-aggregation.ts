@@ -21,10 +21,14 @@ export function createClusterRoleAggregation(): Controller {
       const sources = view
         .list(CLUSTER_ROLES)
         .filter((other) => other !== role && !other.metadata?.deletionTimestamp)
-        .filter(({ metadata }) => selectors.some((selector) => matchesLabelSelector(selector, metadata?.labels)))
+        .filter(({ metadata }) =>
+          selectors.some((selector) => matchesLabelSelector(selector, metadata?.labels)),
+        )
         .sort((a, b) => compareText(a.metadata?.name ?? '', b.metadata?.name ?? ''));
       const rules = collectRules(sources);
-      return isSameJson(rules, role.rules ?? []) ? SETTLED : { actions: [update(CLUSTER_ROLES, { ...role, rules })] };
+      return isSameJson(rules, role.rules ?? [])
+        ? SETTLED
+        : { actions: [update(CLUSTER_ROLES, { ...role, rules })] };
     },
   };
 }

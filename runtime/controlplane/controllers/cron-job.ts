@@ -2,7 +2,14 @@ import type { CronJob, Job } from 'kubernetes-types/batch/v1.d.ts';
 import { CRON_JOBS, JOBS } from '../../api/kinds.ts';
 import { type Action, create, event, remove, updateStatus } from '../component/action.ts';
 import { buildControllerReference, byAge, formatTime, isSameJson, timeMs } from '../component/objects.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watchOwned, watchSelf } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watchOwned,
+  watchSelf,
+} from './controller.ts';
 import { nextCronTime, parseCronSchedule } from './cron-schedule.ts';
 
 const SCHEDULED_AT = 'batch.kubernetes.io/cronjob-scheduled-timestamp';
@@ -31,7 +38,9 @@ function reconcileCronJob(key: string, { view, now }: ReconcileContext): Reconci
     ...(succeededAt > 0 ? { lastSuccessfulTime: formatTime(new Date(succeededAt)) } : {}),
   };
   const write = (next: NonNullable<CronJob['status']>): Action[] =>
-    isSameJson(normalize(next), normalize(cronJob.status)) ? [] : [updateStatus(CRON_JOBS, { ...cronJob, status: next })];
+    isSameJson(normalize(next), normalize(cronJob.status))
+      ? []
+      : [updateStatus(CRON_JOBS, { ...cronJob, status: next })];
   if (cronJob.spec.suspend) return { actions: [...write(status), ...cleanup] };
   const times = findTimes(cronJob, now);
   const requeueAfterMs = times.next && times.next.getTime() - now.getTime() + 10;
@@ -116,7 +125,9 @@ function isFinished(job: Job): boolean {
 }
 
 function hasCondition({ status }: Job, type: string): boolean {
-  return (status?.conditions ?? []).some((condition) => condition.type === type && condition.status === 'True');
+  return (status?.conditions ?? []).some(
+    (condition) => condition.type === type && condition.status === 'True',
+  );
 }
 
 function refOf({ metadata }: Job) {

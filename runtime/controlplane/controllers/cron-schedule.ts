@@ -29,7 +29,10 @@ const SEARCH_DAYS = 5 * 366;
 export function parseCronSchedule(text: string): CronSchedule {
   const fields = (MACROS[text.trim()] ?? text).trim().split(/\s+/);
   if (fields.length !== 5) {
-    throw new TkadmError('FLAG_INVALID', `Cannot read schedule "${text}": it has ${fields.length} fields, not 5`);
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot read schedule "${text}": it has ${fields.length} fields, not 5`,
+    );
   }
   const [minute = '', hour = '', day = '', month = '', weekday = ''] = fields;
   const weekdays = parseField(weekday, 0, 7, WEEKDAYS, text);
@@ -119,7 +122,8 @@ function parseField(
   schedule: string,
 ): Set<number> {
   const values = new Set<number>();
-  const fail = () => new TkadmError('FLAG_INVALID', `Cannot read schedule "${schedule}": field "${text}" is invalid`);
+  const fail = () =>
+    new TkadmError('FLAG_INVALID', `Cannot read schedule "${schedule}": field "${text}" is invalid`);
   const number = (part: string) => {
     const index = names.indexOf(part.toLowerCase());
     const value = index >= 0 ? index + min : Number(part);

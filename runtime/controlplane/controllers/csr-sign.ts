@@ -155,9 +155,5 @@ function formatBits(bits: readonly number[]): der.Asn1 {
 }
 
 function extension(oid: string, isCritical: boolean, value: Uint8Array): der.Asn1 {
-  return der.sequence([
-    der.oid(oid),
-    ...(isCritical ? [der.boolean(true)] : []),
-    der.octetString(value),
-  ]);
+  return der.sequence([der.oid(oid), ...(isCritical ? [der.boolean(true)] : []), der.octetString(value)]);
 }

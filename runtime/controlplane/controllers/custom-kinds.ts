@@ -1,5 +1,5 @@
 import { type ApiClient, isApiError, type ObjectList } from '../../api/client.ts';
-import { kindOf, type Kind, type KubeObject } from '../../api/kinds.ts';
+import { type Kind, type KubeObject, kindOf } from '../../api/kinds.ts';
 import { formatCollectionPath } from '../../api/resources.ts';
 
 /** A CustomResourceDefinition as far as finding its objects needs it. */

@@ -180,7 +180,8 @@ function planPods(state: State, failures: Failures): { actions: Action[]; retryM
     for (const pod of superfluous(state, staying)) actions.push(deletePod(state, pod));
   }
   for (const [name, pods] of state.podsByNode) {
-    if (wantedNames.has(name) || (state.tolerated.has(name) && pods.every((pod) => pod.spec?.nodeName))) continue;
+    if (wantedNames.has(name) || (state.tolerated.has(name) && pods.every((pod) => pod.spec?.nodeName)))
+      continue;
     for (const pod of pods) if (!pod.metadata?.deletionTimestamp) actions.push(deletePod(state, pod));
   }
   return { actions, retryMs: waits.length > 0 ? Math.min(...waits) : undefined };
@@ -208,7 +209,9 @@ function superfluous(state: State, staying: readonly Pod[]): Pod[] {
   if (rolloutLimits(state).maxSurge === 0) return staying.slice(1);
   const old = staying.filter((pod) => !isUpdated(state, pod));
   const updated = staying.filter((pod) => isUpdated(state, pod));
-  const isReplaced = updated.some((pod) => isPodAvailable(pod, state.set.spec?.minReadySeconds ?? 0, state.now));
+  const isReplaced = updated.some((pod) =>
+    isPodAvailable(pod, state.set.spec?.minReadySeconds ?? 0, state.now),
+  );
   return [...(isReplaced ? old : old.slice(1)), ...updated.slice(1)];
 }
 
@@ -246,7 +249,10 @@ function planRollout(state: State): Action[] {
   return [...broken, ...working.slice(0, room)].map((pod) => deletePod(state, pod));
 }
 
-function rolloutLimits({ set, wanted }: State): { readonly maxUnavailable: number; readonly maxSurge: number } {
+function rolloutLimits({ set, wanted }: State): {
+  readonly maxUnavailable: number;
+  readonly maxSurge: number;
+} {
   const { type, rollingUpdate } = set.spec?.updateStrategy ?? {};
   if (type === 'OnDelete') return { maxUnavailable: 0, maxSurge: 0 };
   const maxSurge = resolveIntOrPercent(rollingUpdate?.maxSurge, wanted.length, 'up');
@@ -258,7 +264,9 @@ function isUpdated({ set, hash }: State, pod: Pod): boolean {
   const labels = pod.metadata?.labels;
   const generation = set.metadata?.annotations?.['deprecated.daemonset.template.generation'];
   if (labels?.[REVISION_HASH_LABEL] === hash) return true;
-  return generation !== undefined && labels?.[GENERATION_LABEL] === generation && !labels[REVISION_HASH_LABEL];
+  return (
+    generation !== undefined && labels?.[GENERATION_LABEL] === generation && !labels[REVISION_HASH_LABEL]
+  );
 }
 
 function createPod(state: State, nodeName: string): Action {

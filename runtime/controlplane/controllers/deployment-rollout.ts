@@ -11,11 +11,7 @@ const sum = (sets: readonly ReplicaSet[], size: (entry: ReplicaSet) => number): 
 const availableOf = (replicaSet: ReplicaSet): number => replicaSet.status?.availableReplicas ?? 0;
 
 /** Replicas of the new ReplicaSet: as many as maxSurge lets it have beside the old ones. */
-export function planNewReplicas(
-  deployment: Deployment,
-  all: readonly ReplicaSet[],
-  newSize: number,
-): number {
+export function planNewReplicas(deployment: Deployment, all: readonly ReplicaSet[], newSize: number): number {
   const wanted = deployment.spec?.replicas ?? 1;
   if (deployment.spec?.strategy?.type === 'Recreate') return wanted;
   if (newSize >= wanted) return wanted;

@@ -64,7 +64,11 @@ export function isDeploymentComplete(deployment: Deployment, status: DeploymentS
 }
 
 /** When the progress deadline has to be looked at again; undefined when there is none to wait for. */
-export function nextDeadlineMs(deployment: Deployment, status: DeploymentStatus, now: Date): number | undefined {
+export function nextDeadlineMs(
+  deployment: Deployment,
+  status: DeploymentStatus,
+  now: Date,
+): number | undefined {
   const progressing = status.conditions?.find((condition) => condition.type === 'Progressing');
   if (!hasDeadline(deployment) || deployment.spec?.paused || !progressing) return undefined;
   if (progressing.reason === 'NewReplicaSetAvailable' || progressing.reason === 'ProgressDeadlineExceeded') {
@@ -109,7 +113,8 @@ function progressCondition(input: StatusInput, counts: DeploymentStatus): NextCo
   const subject = newReplicaSet
     ? `ReplicaSet "${newReplicaSet.metadata?.name}"`
     : `Deployment "${deployment.metadata?.name}"`;
-  if (counts.replicas === counts.updatedReplicas && present?.reason === 'NewReplicaSetAvailable') return undefined;
+  if (counts.replicas === counts.updatedReplicas && present?.reason === 'NewReplicaSetAvailable')
+    return undefined;
   if (isDeploymentComplete(deployment, counts)) {
     return {
       type: 'Progressing',
@@ -136,7 +141,8 @@ function progressCondition(input: StatusInput, counts: DeploymentStatus): NextCo
 }
 
 function hasProgressed(before: DeploymentStatus | undefined, now: DeploymentStatus): boolean {
-  const old = (status: DeploymentStatus | undefined) => (status?.replicas ?? 0) - (status?.updatedReplicas ?? 0);
+  const old = (status: DeploymentStatus | undefined) =>
+    (status?.replicas ?? 0) - (status?.updatedReplicas ?? 0);
   return (
     (now.updatedReplicas ?? 0) > (before?.updatedReplicas ?? 0) ||
     old(now) < old(before) ||

@@ -1,7 +1,7 @@
 import type { Deployment, ReplicaSet } from 'kubernetes-types/apps/v1.d.ts';
 import { isApiError } from '../../api/client.ts';
 import { DEPLOYMENTS, PODS, REPLICA_SETS } from '../../api/kinds.ts';
-import { type Action, create, event, mergePatch, remove, update, updateStatus } from '../component/action.ts';
+import { type Action, create, event, remove, update, updateStatus } from '../component/action.ts';
 import { byAge, controllerOf, isPodTerminal, isSameJson } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
 import { claimObjects } from './adoption.ts';
@@ -97,8 +97,10 @@ export function reconcileDeployment(key: string, context: ReconcileContext): Rec
   const statusActions = isSameJson(status, deployment.status)
     ? []
     : [updateStatus(DEPLOYMENTS, { ...deployment, status })];
+  // One write of the Deployment at a time: the status now brings the next look, which writes the rest.
+  const last = statusActions.length > 0 ? [] : (step.last ?? []);
   return {
-    actions: [...claim.actions, ...(step.actions ?? []), ...statusActions, ...(step.last ?? [])],
+    actions: [...claim.actions, ...(step.actions ?? []), ...statusActions, ...last],
     requeueAfterMs: nextDeadlineMs(deployment, status, context.now),
   };
 }
@@ -119,7 +121,9 @@ function planStep(state: State): Step {
     return { actions: [...actions, ...cleanup], notice: pauseNotice };
   }
   if (deployment.spec?.strategy?.type === 'Recreate') {
-    const running = new Map(old.filter((entry) => (entry.spec?.replicas ?? 1) > 0).map((entry) => [entry, 0]));
+    const running = new Map(
+      old.filter((entry) => (entry.spec?.replicas ?? 1) > 0).map((entry) => [entry, 0]),
+    );
     if (running.size > 0) return { actions: formatPlan(state, running), notice: pauseNotice };
     if (hasOldPods(state)) return { notice: pauseNotice };
   }
@@ -190,7 +194,9 @@ function planRevision({ deployment, old }: State, newReplicaSet: ReplicaSet): St
 
 function planRevisionAnnotation(deployment: Deployment, revision: number): Action[] {
   if (deployment.metadata?.annotations?.[REVISION] === String(revision)) return [];
-  return [mergePatch(DEPLOYMENTS, deployment, { metadata: { annotations: { [REVISION]: String(revision) } } })];
+  const annotations = { ...deployment.metadata?.annotations, [REVISION]: String(revision) };
+  const annotated = { ...deployment, metadata: { ...deployment.metadata, annotations } };
+  return [update(DEPLOYMENTS, annotated)];
 }
 
 function planRolling(state: State, newReplicaSet: ReplicaSet): Step {
@@ -237,7 +243,9 @@ function formatPlan({ deployment }: State, plan: ScalePlan): Action[] {
     const message = `Scaled ${direction} replica set ${name} from ${before} to ${replicas}`;
     return [
       update(REPLICA_SETS, changed),
-      ...(before === replicas ? [] : [event(DEPLOYMENTS, deployment, 'Normal', 'ScalingReplicaSet', message)]),
+      ...(before === replicas
+        ? []
+        : [event(DEPLOYMENTS, deployment, 'Normal', 'ScalingReplicaSet', message)]),
     ];
   });
 }

@@ -4,17 +4,32 @@ import {
   DEPLOYMENTS,
   type Kind,
   type KubeObject,
-  PODS,
   POD_DISRUPTION_BUDGETS,
+  PODS,
   REPLICA_SETS,
   REPLICATION_CONTROLLERS,
   STATEFUL_SETS,
 } from '../../api/kinds.ts';
 import { updateStatus } from '../component/action.ts';
-import { controllerOf, isPodReady, isPodTerminal, isSameJson, resolveIntOrPercent, timeMs, withCondition } from '../component/objects.ts';
+import {
+  controllerOf,
+  isPodReady,
+  isPodTerminal,
+  isSameJson,
+  resolveIntOrPercent,
+  timeMs,
+  withCondition,
+} from '../component/objects.ts';
 import { matchesLabelSelector } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watch, watchSelf } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watch,
+  watchSelf,
+} from './controller.ts';
 
 /** Whose replicas tell how many pods there should be. */
 const OWNER_KINDS: readonly Kind<KubeObject>[] = [
@@ -37,7 +52,9 @@ export function createDisruptionController(): Controller {
         return view
           .inNamespace(POD_DISRUPTION_BUDGETS, namespace)
           .filter(({ spec }) =>
-            [object, previous].some((pod) => pod && matchesLabelSelector(spec?.selector, pod.metadata?.labels)),
+            [object, previous].some(
+              (pod) => pod && matchesLabelSelector(spec?.selector, pod.metadata?.labels),
+            ),
           )
           .map(({ metadata }) => `${namespace}/${metadata?.name}`);
       }),
@@ -52,7 +69,9 @@ function reconcileBudget(key: string, { view, now }: ReconcileContext): Reconcil
   if (!budget || budget.metadata?.deletionTimestamp) return SETTLED;
   const pods = view
     .inNamespace(PODS, budget.metadata?.namespace ?? '')
-    .filter((pod) => !isPodTerminal(pod) && matchesLabelSelector(budget.spec?.selector, pod.metadata?.labels));
+    .filter(
+      (pod) => !isPodTerminal(pod) && matchesLabelSelector(budget.spec?.selector, pod.metadata?.labels),
+    );
   const { expectedPods, desiredHealthy } = countDesired(budget, pods, view);
   const disruptedPods = Object.fromEntries(
     Object.entries(budget.status?.disruptedPods ?? {}).filter(([name, since]) => {
@@ -61,7 +80,8 @@ function reconcileBudget(key: string, { view, now }: ReconcileContext): Reconcil
     }),
   );
   const currentHealthy = pods.filter(
-    (pod) => !pod.metadata?.deletionTimestamp && !((pod.metadata?.name ?? '') in disruptedPods) && isPodReady(pod),
+    (pod) =>
+      !pod.metadata?.deletionTimestamp && !((pod.metadata?.name ?? '') in disruptedPods) && isPodReady(pod),
   ).length;
   const disruptionsAllowed = expectedPods > 0 ? Math.max(0, currentHealthy - desiredHealthy) : 0;
   const isAllowed = disruptionsAllowed > 0;

@@ -4,7 +4,13 @@ import { ENDPOINT_SLICES, NODES, SERVICES } from '../../api/kinds.ts';
 import { type Action, create, parallel, remove, update } from '../component/action.ts';
 import { buildControllerReference, isSameJson } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watch } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watch,
+} from './controller.ts';
 import {
   addressesOf,
   hostnameOf,
@@ -43,7 +49,12 @@ export function createEndpointSliceController(): Controller {
 function reconcileSlices(key: string, { view }: ReconcileContext): ReconcileResult {
   const service = view.get(SERVICES, key);
   const hasSelector = Object.keys(service?.spec?.selector ?? {}).length > 0;
-  if (!service || !hasSelector || service.spec?.type === 'ExternalName' || service.metadata?.deletionTimestamp) {
+  if (
+    !service ||
+    !hasSelector ||
+    service.spec?.type === 'ExternalName' ||
+    service.metadata?.deletionTimestamp
+  ) {
     // Without its Service a slice goes by garbage collection.
     return SETTLED;
   }
@@ -143,7 +154,12 @@ function groupMembers(
   return groups.size > 0 ? [...groups.values()] : [{ ports: [], endpoints: new Map() }];
 }
 
-function buildEndpoint(service: Service, type: AddressType, member: Member, view: View): Endpoint | undefined {
+function buildEndpoint(
+  service: Service,
+  type: AddressType,
+  member: Member,
+  view: View,
+): Endpoint | undefined {
   const { pod } = member;
   const addresses = addressesOf(pod).filter((address) => address.includes(':') === (type === 'IPv6'));
   if (addresses.length === 0) return undefined;

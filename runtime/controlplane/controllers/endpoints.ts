@@ -2,7 +2,13 @@ import type { EndpointAddress, EndpointSubset, Endpoints, Service } from 'kubern
 import { ENDPOINTS, SERVICES } from '../../api/kinds.ts';
 import { create, remove, update } from '../component/action.ts';
 import { compareText, isSameJson } from '../component/objects.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watchSelf } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watchSelf,
+} from './controller.ts';
 import {
   addressesOf,
   hostnameOf,
@@ -28,11 +34,13 @@ function reconcileEndpoints(key: string, { view }: ReconcileContext): ReconcileR
   const service = view.get(SERVICES, key);
   const present = view.get(ENDPOINTS, key);
   if (!service) {
-    const isOurs = present?.metadata?.labels?.['endpoints.kubernetes.io/managed-by'] === 'endpoint-controller';
+    const isOurs =
+      present?.metadata?.labels?.['endpoints.kubernetes.io/managed-by'] === 'endpoint-controller';
     return present && isOurs ? { actions: [remove(ENDPOINTS, present)] } : SETTLED;
   }
   const hasSelector = Object.keys(service.spec?.selector ?? {}).length > 0;
-  if (!hasSelector || service.spec?.type === 'ExternalName' || service.metadata?.deletionTimestamp) return SETTLED;
+  if (!hasSelector || service.spec?.type === 'ExternalName' || service.metadata?.deletionTimestamp)
+    return SETTLED;
   const labels = {
     ...service.metadata?.labels,
     ...MANAGED_BY,
@@ -53,7 +61,10 @@ function nameOf({ metadata }: Service) {
 
 /** One subset for each set of ports, addresses in order. */
 function buildSubsets(service: Service, members: readonly Member[]): EndpointSubset[] {
-  const groups = new Map<string, { ready: EndpointAddress[]; notReady: EndpointAddress[]; ports: Member['ports'] }>();
+  const groups = new Map<
+    string,
+    { ready: EndpointAddress[]; notReady: EndpointAddress[]; ports: Member['ports'] }
+  >();
   for (const member of members) {
     if (member.isTerminating && !service.spec?.publishNotReadyAddresses) continue;
     if (member.ports.length === 0 && !(isHeadless(service) && !service.spec?.ports?.length)) continue;

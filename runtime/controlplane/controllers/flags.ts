@@ -43,7 +43,7 @@ export const FLAGS = [
     name: 'use-service-account-credentials',
     kind: 'boolean',
     default: false,
-    help: "A token of its own for each controller; accepted: the component's own identity is used",
+    help: 'Each controller acts as its own service account in kube-system',
   },
   {
     name: 'node-monitor-grace-period',

@@ -4,8 +4,14 @@ import type { Kind, KubeObject } from '../../api/kinds.ts';
 import { findResourceByKind, RESOURCES } from '../../api/resources.ts';
 import { type Action, mergePatch, parallel, remove } from '../component/action.ts';
 import { kindKey, type View } from '../component/view.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, type WatchRow } from './controller.ts';
-import { hasCollectorFinalizer, type GraphNode, OwnerGraph } from './owner-graph.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  type WatchRow,
+} from './controller.ts';
+import { type GraphNode, hasCollectorFinalizer, OwnerGraph } from './owner-graph.ts';
 
 /** Kinds whose objects nobody owns and that come in masses, as upstream leaves them out. */
 const IGNORED: ReadonlySet<string> = new Set(['/events', 'events.k8s.io/events']);
@@ -54,7 +60,11 @@ interface Collector extends ReconcileContext {
 }
 
 /** Orphans the dependents, or deletes them first, as the object's finalizers say. */
-function reconcileFinalizers(kind: Kind<KubeObject>, object: KubeObject, collector: Collector): ReconcileResult {
+function reconcileFinalizers(
+  kind: Kind<KubeObject>,
+  object: KubeObject,
+  collector: Collector,
+): ReconcileResult {
   if (!hasCollectorFinalizer(object)) return SETTLED;
   const uid = object.metadata?.uid ?? '';
   const dependents = findDependents(uid, collector);
@@ -104,7 +114,9 @@ async function reconcileOwners(
       : { actions: [patchOwners(kind, object, (reference) => !gone.has(reference.uid))] };
   }
   const hasDependents = collector.graph.dependentsOf(object.metadata?.uid ?? '').length > 0;
-  return { actions: [remove(kind, object, { propagationPolicy: policyFor(object, waiting, hasDependents) })] };
+  return {
+    actions: [remove(kind, object, { propagationPolicy: policyFor(object, waiting, hasDependents) })],
+  };
 }
 
 function policyFor(
@@ -141,7 +153,9 @@ async function observeOwner(
 
 function isWaiting(node: GraphNode, view: View): boolean {
   const metadata = view.get(node.kind, node.key)?.metadata;
-  return metadata?.deletionTimestamp !== undefined && (metadata.finalizers ?? []).includes('foregroundDeletion');
+  return (
+    metadata?.deletionTimestamp !== undefined && (metadata.finalizers ?? []).includes('foregroundDeletion')
+  );
 }
 
 function kindOfReference(

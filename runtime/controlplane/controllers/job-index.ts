@@ -43,7 +43,10 @@ export function withIndex(pod: Pod, job: Job, index: number): Pod {
   const withVariable = (container: Container): Container => {
     if (container.env?.some(({ name }) => name === INDEX_VARIABLE)) return container;
     const fieldRef = { fieldPath: `metadata.annotations['${INDEX_ANNOTATION}']` };
-    return { ...container, env: [...(container.env ?? []), { name: INDEX_VARIABLE, valueFrom: { fieldRef } }] };
+    return {
+      ...container,
+      env: [...(container.env ?? []), { name: INDEX_VARIABLE, valueFrom: { fieldRef } }],
+    };
   };
   const { spec, metadata } = pod;
   return {

@@ -1,16 +1,28 @@
 import type { Job, JobCondition, JobStatus } from 'kubernetes-types/batch/v1.d.ts';
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { JOBS, PODS } from '../../api/kinds.ts';
-import { type Action, create, event, mergePatch, parallel, remove, updateStatus } from '../component/action.ts';
+import {
+  type Action,
+  create,
+  event,
+  mergePatch,
+  parallel,
+  remove,
+  updateStatus,
+} from '../component/action.ts';
 import {
   buildControllerReference,
+  controllerOf,
   formatTime,
   isPodActive,
   isPodReady,
   isPodTerminal,
   isSameJson,
+  splitKey,
   timeMs,
 } from '../component/objects.ts';
+import { isEmptySelector } from '../component/selectors.ts';
+import type { View } from '../component/view.ts';
 import { claimObjects } from './adoption.ts';
 import {
   type Controller,
@@ -38,6 +50,35 @@ export function createJobController(): Controller {
   };
 }
 
+/**
+ * The Job with the selector and labels that its API server should have made (`generateSelector`): without
+ * them no pod would ever count.
+ */
+function withSelector(job: Job): Job {
+  const { uid = '', name = '' } = job.metadata ?? {};
+  const { spec } = job;
+  if (!spec || (spec.selector && !isEmptySelector(spec.selector))) return job;
+  const selector = { matchLabels: { 'batch.kubernetes.io/controller-uid': uid } };
+  const labels = {
+    ...spec.template.metadata?.labels,
+    ...selector.matchLabels,
+    'batch.kubernetes.io/job-name': name,
+    'controller-uid': uid,
+    'job-name': name,
+  };
+  const template = { ...spec.template, metadata: { ...spec.template.metadata, labels } };
+  return { ...job, spec: { ...spec, selector, template } };
+}
+
+/** The pods of a Job that is gone: nobody counts them any more. */
+function releaseOrphans(key: string, view: View): Action[] {
+  const { namespace, name } = splitKey(key);
+  return view
+    .inNamespace(PODS, namespace)
+    .filter((pod) => controllerOf(pod)?.kind === 'Job' && controllerOf(pod)?.name === name)
+    .flatMap(dropFinalizer);
+}
+
 /** What a Job's pods amount to. */
 interface State {
   readonly job: Job;
@@ -53,15 +94,16 @@ interface State {
 }
 
 export function reconcileJob(key: string, { view, now }: ReconcileContext): ReconcileResult {
-  const job = view.get(JOBS, key);
-  if (!job?.spec) return SETTLED;
-  const managedBy = (job.spec as { managedBy?: string }).managedBy;
+  const stored = view.get(JOBS, key);
+  if (!stored?.spec) return { actions: parallel(releaseOrphans(key, view)) };
+  const job = withSelector(stored);
+  const managedBy = (stored.spec as { managedBy?: string }).managedBy;
   if (managedBy && managedBy !== 'kubernetes.io/job-controller') return SETTLED;
-  const claim = claimObjects(view, { ownerKind: JOBS, owner: job, kind: PODS, selector: job.spec.selector });
+  const claim = claimObjects(view, { ownerKind: JOBS, owner: job, kind: PODS, selector: job.spec?.selector });
   if (hasCondition(job, 'Complete') || hasCondition(job, 'Failed') || job.metadata?.deletionTimestamp) {
     return { actions: parallel(claim.owned.flatMap(dropFinalizer)) };
   }
-  const refused = UNSUPPORTED_FIELDS.find((field) => field in job.spec!);
+  const refused = UNSUPPORTED_FIELDS.find((field) => field in stored.spec!);
   if (refused) {
     const message = `spec.${refused} is not supported by this controller manager`;
     return { actions: [event(JOBS, job, 'Warning', 'Unsupported', message)] };
@@ -77,7 +119,7 @@ export function reconcileJob(key: string, { view, now }: ReconcileContext): Reco
     actions: [
       ...claim.actions,
       // The tally is written before the pods may go.
-      ...(isSame ? [] : [updateStatus(JOBS, { ...job, status })]),
+      ...(isSame ? [] : [updateStatus(JOBS, { ...stored, status })]),
       ...parallel(releases),
       ...plan.actions,
       ...announceEnd(state, end),
@@ -207,10 +249,14 @@ function planPods(state: State, isEnding: boolean): { readonly actions: Action[]
   const left = completions === undefined ? parallelism : completions - completionCount(state);
   // A work queue that has had a success winds down: no new pods.
   const wanted =
-    completions === undefined && succeeded > 0 ? Math.min(active.length, parallelism) : Math.min(parallelism, Math.max(0, left));
+    completions === undefined && succeeded > 0
+      ? Math.min(active.length, parallelism)
+      : Math.min(parallelism, Math.max(0, left));
   const surplus = active.length - wanted;
   if (surplus > 0) {
-    const victims = [...active].sort((a, b) => Number(isPodReady(a)) - Number(isPodReady(b))).slice(0, surplus);
+    const victims = [...active]
+      .sort((a, b) => Number(isPodReady(a)) - Number(isPodReady(b)))
+      .slice(0, surplus);
     return { actions: parallel(victims.map((pod) => remove(PODS, pod))) };
   }
   const waitMs = backoffMs(state);
@@ -246,7 +292,9 @@ function createPods(state: State, count: number): Action[] {
     return Array.from({ length: count }, () => create(PODS, pod, { announce }));
   }
   const taken = new Set([...indexes, ...active.map(indexOf)]);
-  const free = Array.from({ length: job.spec.completions ?? 0 }, (_, index) => index).filter((index) => !taken.has(index));
+  const free = Array.from({ length: job.spec.completions ?? 0 }, (_, index) => index).filter(
+    (index) => !taken.has(index),
+  );
   return free.slice(0, count).map((index) => create(PODS, withIndex(pod, job, index), { announce }));
 }
 
@@ -320,5 +368,7 @@ function dropFinalizer(pod: Pod): Action[] {
 }
 
 function hasCondition({ status }: Job, type: string): boolean {
-  return (status?.conditions ?? []).some((condition) => condition.type === type && condition.status === 'True');
+  return (status?.conditions ?? []).some(
+    (condition) => condition.type === type && condition.status === 'True',
+  );
 }

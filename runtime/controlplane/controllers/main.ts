@@ -13,7 +13,8 @@ const NAME = 'kube-controller-manager';
 
 async function main(): Promise<void> {
   const flags = parseFlags(FLAGS, process.argv.slice(2));
-  if (flags.help) return void process.stdout.write(`Usage:\n  ${NAME} [flags]\n\nFlags:\n${formatFlagHelp(FLAGS)}`);
+  if (flags.help)
+    return void process.stdout.write(`Usage:\n  ${NAME} [flags]\n\nFlags:\n${formatFlagHelp(FLAGS)}`);
   if (flags.version) return void process.stdout.write(`Kubernetes ${KUBERNETES_VERSION}\n`);
   const now = () => new Date();
   const log = createLogger({
@@ -23,7 +24,13 @@ async function main(): Promise<void> {
     now,
   });
   const rows = selectControllers(flags.controllers);
-  const manager = new ControllerManager({ rows, settings: await loadSettings(flags), now, log });
+  const manager = new ControllerManager({
+    rows,
+    settings: await loadSettings(flags),
+    usesServiceAccounts: flags['use-service-account-credentials'],
+    now,
+    log,
+  });
   const end = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => end.abort());
   await runComponent({

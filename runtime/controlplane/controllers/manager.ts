@@ -5,12 +5,15 @@ import { ClusterCache, stripToMetadata } from '../component/cluster-cache.ts';
 import { EventRecorder } from '../component/event-recorder.ts';
 import type { Controller } from './controller.ts';
 import { runController } from './run.ts';
+import { createServiceAccountClient } from './service-account-client.ts';
 import type { ControllerSettings } from './settings.ts';
 import type { ControllerRow } from './table.ts';
 
 export interface ManagerOptions {
   readonly rows: readonly ControllerRow[];
   readonly settings: ControllerSettings;
+  /** Each controller acts as its own service account. */
+  readonly usesServiceAccounts: boolean;
   readonly now: () => Date;
   readonly log: Logger;
 }
@@ -21,13 +24,16 @@ const METADATA_DELAY_MS = 500;
 /** The chosen controllers over one shared copy of the cluster. */
 export class ControllerManager {
   readonly #options: ManagerOptions;
-  readonly #controllers: readonly Controller[];
+  readonly #entries: readonly { readonly controller: Controller; readonly account: string | undefined }[];
   #cache: ClusterCache | undefined;
   #metadataFollowed: Promise<void> = Promise.resolve();
 
   constructor(options: ManagerOptions) {
     this.#options = options;
-    this.#controllers = options.rows.flatMap((row) => row.create(options.settings) ?? []);
+    this.#entries = options.rows.flatMap((row) => {
+      const controller = row.create(options.settings);
+      return controller ? [{ controller, account: row.serviceAccount }] : [];
+    });
   }
 
   /** Begins to follow every kind that the controllers read. */
@@ -35,7 +41,7 @@ export class ControllerManager {
     const { log } = this.#options;
     const cache = new ClusterCache(client, { signal, log: log.child('cache') });
     this.#cache = cache;
-    const rows = this.#controllers.flatMap((controller) => controller.watches);
+    const rows = this.#entries.flatMap(({ controller }) => controller.watches);
     for (const row of rows) if (!row.metadataOnly) cache.follow(row.kind);
     this.#metadataFollowed = sleep(METADATA_DELAY_MS, signal).then(
       () => {
@@ -50,11 +56,15 @@ export class ControllerManager {
     const { now, log } = this.#options;
     const cache = this.#cache;
     if (!cache) throw new Error('follow() comes before run()');
-    const runs = this.#controllers.map(async (controller) => {
+    const runs = this.#entries.map(async ({ controller, account }) => {
       if (controller.watches.some((row) => row.metadataOnly)) await this.#metadataFollowed;
-      const recorder = new EventRecorder({ client, component: controller.name, now });
+      const own =
+        account && this.#options.usesServiceAccounts
+          ? await createServiceAccountClient({ client, name: account, signal, log })
+          : client;
+      const recorder = new EventRecorder({ client: own, component: controller.name, now });
       const record = recorder.record.bind(recorder);
-      await runController(controller, { client, cache, record, signal, now, log });
+      await runController(controller, { client: own, cache, record, signal, now, log });
     });
     await Promise.all(runs);
   }

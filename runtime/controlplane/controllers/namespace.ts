@@ -6,8 +6,15 @@ import { formatCollectionPath, RESOURCES } from '../../api/resources.ts';
 import { formatError } from '../../base/errors.ts';
 import { type Action, updateStatus } from '../component/action.ts';
 import { isSameJson, withCondition } from '../component/objects.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watch,
+  watchSelf,
+} from './controller.ts';
 import { loadCustomKinds } from './custom-kinds.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watch, watchSelf } from './controller.ts';
 
 const FINALIZER = 'kubernetes';
 const RECHECK_MS = 1_000;
@@ -30,7 +37,10 @@ export function createNamespaceController(): Controller {
   };
 }
 
-async function reconcileNamespace(name: string, { view, api, now }: ReconcileContext): Promise<ReconcileResult> {
+async function reconcileNamespace(
+  name: string,
+  { view, api, now }: ReconcileContext,
+): Promise<ReconcileResult> {
   const namespace = view.get(NAMESPACES, name);
   if (!namespace?.metadata?.deletionTimestamp) return SETTLED;
   if (!namespace.spec?.finalizers?.includes(FINALIZER)) return SETTLED;
@@ -109,11 +119,23 @@ function buildConditions(namespace: Namespace, remains: readonly Emptied[], now:
     finalizers.set(name, (finalizers.get(name) ?? 0) + 1);
   }
   const rows = [
-    row('NamespaceDeletionDiscoveryFailure', '', 'ResourcesDiscovered', 'All resources successfully discovered'),
-    row('NamespaceDeletionGroupVersionParsingFailure', '', 'ParsedGroupVersions', 'All legacy kube types successfully parsed'),
+    row(
+      'NamespaceDeletionDiscoveryFailure',
+      '',
+      'ResourcesDiscovered',
+      'All resources successfully discovered',
+    ),
+    row(
+      'NamespaceDeletionGroupVersionParsingFailure',
+      '',
+      'ParsedGroupVersions',
+      'All legacy kube types successfully parsed',
+    ),
     row(
       'NamespaceDeletionContentFailure',
-      errors.length > 0 ? `Failed to delete all resource types, ${errors.length} remaining: ${errors.join(', ')}` : '',
+      errors.length > 0
+        ? `Failed to delete all resource types, ${errors.length} remaining: ${errors.join(', ')}`
+        : '',
       errors.length > 0 ? 'ContentDeletionFailed' : 'ContentDeleted',
       'All content successfully deleted, may be waiting on finalization',
     ),
@@ -141,5 +163,10 @@ function buildConditions(namespace: Namespace, remains: readonly Emptied[], now:
 }
 
 function row(type: string, problem: string, reason: string, fine: string) {
-  return { type, status: problem === '' ? 'False' : 'True', reason, message: problem === '' ? fine : problem };
+  return {
+    type,
+    status: problem === '' ? 'False' : 'True',
+    reason,
+    message: problem === '' ? fine : problem,
+  };
 }

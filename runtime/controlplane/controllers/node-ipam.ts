@@ -30,7 +30,9 @@ export function createNodeIpamController(settings: NodeIpamSettings): Controller
   const reserved = settings.serviceCidrs.map(parseCidr);
   return {
     name: 'node-ipam-controller',
-    watches: [watch(NODES, (change) => (change.type === 'DELETED' || !change.object.spec?.podCIDR ? [KEY] : []))],
+    watches: [
+      watch(NODES, (change) => (change.type === 'DELETED' || !change.object.spec?.podCIDR ? [KEY] : [])),
+    ],
     workers: 1,
     reconcile: (_, { view }) => reconcileCidrs(settings, pools, reserved, view),
   };
@@ -101,7 +103,9 @@ export function formatCidr({ family, base, prefix }: Cidr): string {
     const bytes = [24n, 16n, 8n, 0n].map((shift) => (base >> shift) & 255n);
     return `${bytes.join('.')}/${prefix}`;
   }
-  const groups = Array.from({ length: 8 }, (_, index) => ((base >> BigInt(112 - index * 16)) & 0xffffn).toString(16));
+  const groups = Array.from({ length: 8 }, (_, index) =>
+    ((base >> BigInt(112 - index * 16)) & 0xffffn).toString(16),
+  );
   const address = new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
   return `${address}/${prefix}`;
 }
@@ -116,7 +120,8 @@ function overlaps(a: Cidr, b: Cidr): boolean {
 
 function parseIpv4(text: string): bigint | undefined {
   const parts = text.split('.');
-  if (parts.length !== 4 || parts.some((part) => !/^\d{1,3}$/.test(part) || Number(part) > 255)) return undefined;
+  if (parts.length !== 4 || parts.some((part) => !/^\d{1,3}$/.test(part) || Number(part) > 255))
+    return undefined;
   return parts.reduce((value, part) => value * 256n + BigInt(part), 0n);
 }
 

@@ -3,7 +3,13 @@ import { LEASES, NODES, PODS } from '../../api/kinds.ts';
 import { type Action, event, mergePatch, parallel, updateStatus } from '../component/action.ts';
 import { formatTime, isPodReady, isPodTerminal, isSameJson, withCondition } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watch } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watch,
+} from './controller.ts';
 
 const LEASE_NAMESPACE = 'kube-node-lease/';
 const PREFIX = 'node.kubernetes.io/';
@@ -47,7 +53,9 @@ export function createNodeLifecycleController(settings: NodeLifecycleSettings): 
         if (type === 'DELETED') heartbeats.delete(key);
         return [key];
       }),
-      watch(LEASES, ({ key }) => (key.startsWith(LEASE_NAMESPACE) ? [key.slice(LEASE_NAMESPACE.length)] : [])),
+      watch(LEASES, ({ key }) =>
+        key.startsWith(LEASE_NAMESPACE) ? [key.slice(LEASE_NAMESPACE.length)] : [],
+      ),
     ],
     reconcile(key, context): ReconcileResult {
       const node = context.view.get(NODES, key);
@@ -84,7 +92,10 @@ function reconcileNode(node: Node, leftMs: number, { view, now }: ReconcileConte
   if (actions.length === 0 && !isSameTaints(taints, node.spec?.taints ?? [])) {
     const { resourceVersion } = node.metadata ?? {};
     actions.push(
-      mergePatch(NODES, node, { metadata: { resourceVersion }, spec: { taints: taints.length ? taints : null } }),
+      mergePatch(NODES, node, {
+        metadata: { resourceVersion },
+        spec: { taints: taints.length ? taints : null },
+      }),
     );
   }
   const isReady = conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
@@ -133,7 +144,8 @@ function buildTaints(node: Node, conditions: readonly NodeCondition[] | undefine
 }
 
 function isSameTaints(left: readonly Taint[], right: readonly Taint[]): boolean {
-  const form = (taints: readonly Taint[]) => taints.map((t) => `${t.key}=${t.value ?? ''}:${t.effect}`).sort();
+  const form = (taints: readonly Taint[]) =>
+    taints.map((t) => `${t.key}=${t.value ?? ''}:${t.effect}`).sort();
   return isSameJson(form(left), form(right));
 }
 

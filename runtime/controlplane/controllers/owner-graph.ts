@@ -24,7 +24,8 @@ export class OwnerGraph {
     // Recreated between two looks: the old one's dependents have lost their owner.
     const replaced = previous?.metadata?.uid !== undefined && previous.metadata.uid !== uid;
     const orphaned = replaced ? this.#remove(previous?.metadata?.uid ?? '', previous) : [];
-    for (const { uid: owner } of previous?.metadata?.ownerReferences ?? []) this.#dependents.get(owner)?.delete(id);
+    for (const { uid: owner } of previous?.metadata?.ownerReferences ?? [])
+      this.#dependents.get(owner)?.delete(id);
     if (type === 'DELETED') return [...orphaned, ...this.#remove(uid, object), ...this.#ownersOf(object)];
     this.#nodes.set(uid, { kind, key: change.key, uid, namespace: object.metadata?.namespace ?? '' });
     for (const { uid: owner } of object.metadata?.ownerReferences ?? []) {
@@ -82,7 +83,10 @@ function isSameOwnership(object: KubeObject, previous: KubeObject | undefined): 
       metadata?.uid,
       metadata?.deletionTimestamp,
       metadata?.finalizers,
-      metadata?.ownerReferences?.map((reference: OwnerReference) => [reference.uid, reference.blockOwnerDeletion]),
+      metadata?.ownerReferences?.map((reference: OwnerReference) => [
+        reference.uid,
+        reference.blockOwnerDeletion,
+      ]),
     ]);
   return previous !== undefined && facts(object) === facts(previous);
 }

@@ -1,6 +1,6 @@
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { NODES, PODS } from '../../api/kinds.ts';
-import { type Action, parallel, remove, updateStatus } from '../component/action.ts';
+import { type Action, mergePatch, parallel, remove } from '../component/action.ts';
 import { byAge, isPodTerminal, withCondition } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
 import { type Controller, type ReconcileResult, watch } from './controller.ts';
@@ -60,8 +60,8 @@ function removeOrphan(pod: Pod, now: Date): Action[] {
     message: 'PodGC: node no longer exists',
   };
   const conditions = withCondition(pod.status?.conditions, condition, now);
-  const status = { ...pod.status, phase: 'Failed', conditions };
-  return [{ verb: 'parallel', actions: [updateStatus(PODS, { ...pod, status })] }, deletion];
+  const body = { status: { phase: 'Failed', conditions } };
+  return [{ verb: 'parallel', actions: [mergePatch(PODS, pod, body, 'status')] }, deletion];
 }
 
 function findSurplus(pods: readonly Pod[], threshold: number): Pod[] {

@@ -33,7 +33,10 @@ export class WorkQueue implements AsyncIterable<string> {
 
   /** Adds the key after a delay; of several delays the shortest counts. */
   addAfter(key: string, delayMs: number): void {
-    if (delayMs <= 0) return this.add(key);
+    if (delayMs <= 0) {
+      this.add(key);
+      return;
+    }
     const dueMs = performance.now() + delayMs;
     const present = this.#timers.get(key);
     if (this.#isClosed || (present && present.dueMs <= dueMs)) return;
@@ -45,7 +48,6 @@ export class WorkQueue implements AsyncIterable<string> {
       },
       Math.min(delayMs, 2 ** 31 - 1),
     );
-    timer.unref();
     this.#timers.set(key, { timer, dueMs });
   }
 

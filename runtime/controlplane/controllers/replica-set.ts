@@ -115,7 +115,12 @@ function reconcileReplicas<T extends Replicated>(
 }
 
 /** Creates what is missing or deletes what is too much. */
-function planReplicas<T extends Replicated>(kind: Kind<T>, owner: T, pods: readonly Pod[], view: View): Action[] {
+function planReplicas<T extends Replicated>(
+  kind: Kind<T>,
+  owner: T,
+  pods: readonly Pod[],
+  view: View,
+): Action[] {
   const difference = (owner.spec?.replicas ?? 1) - pods.length;
   if (difference > 0) {
     const count = Math.min(difference, BURST_REPLICAS);

@@ -6,7 +6,14 @@ import { updateStatus } from '../component/action.ts';
 import { isPodTerminal, isSameJson } from '../component/objects.ts';
 import { parseMilliQuantity, parseQuantity } from '../component/quantity.ts';
 import type { View } from '../component/view.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watch, watchSelf } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watch,
+  watchSelf,
+} from './controller.ts';
 
 const RESYNC_MS = 5 * 60_000;
 
@@ -50,7 +57,8 @@ async function measure(
   api: ApiClient,
 ): Promise<string | undefined> {
   const namespace = quota.metadata?.namespace ?? '';
-  const pods = () => view.inNamespace(PODS, namespace).filter((pod) => !isPodTerminal(pod) && isInScope(pod, quota));
+  const pods = () =>
+    view.inNamespace(PODS, namespace).filter((pod) => !isPodTerminal(pod) && isInScope(pod, quota));
   const services = () => view.inNamespace(SERVICES, namespace);
   const claims = () => view.inNamespace(PERSISTENT_VOLUME_CLAIMS, namespace);
   if (name === 'pods' || name === 'count/pods') return String(pods().length);
@@ -64,11 +72,15 @@ async function measure(
   }
   if (name === 'persistentvolumeclaims') return String(claims().length);
   if (name === 'requests.storage') {
-    return formatAmount(claims().map(({ spec }) => parseQuantity(spec?.resources?.requests?.['storage'])), 1);
+    return formatAmount(
+      claims().map(({ spec }) => parseQuantity(spec?.resources?.requests?.['storage'])),
+      1,
+    );
   }
   const compute = /^(requests\.|limits\.)?(cpu|memory|ephemeral-storage|hugepages-.+|.+\/.+)$/.exec(name);
   const isCount = name.startsWith('count/');
-  if (compute && !isCount) return measurePods(pods(), compute[1] === 'limits.' ? 'limits' : 'requests', compute[2]!);
+  if (compute && !isCount)
+    return measurePods(pods(), compute[1] === 'limits.' ? 'limits' : 'requests', compute[2]!);
   return countObjects(isCount ? name.slice('count/'.length) : name, namespace, api);
 }
 
@@ -76,8 +88,13 @@ function measurePods(pods: readonly Pod[], field: 'requests' | 'limits', resourc
   const isCpu = resource === 'cpu';
   const read = isCpu ? parseMilliQuantity : parseQuantity;
   const amounts = pods.map((pod) => {
-    const sum = (pod.spec?.containers ?? []).reduce((total, { resources }) => total + read(resources?.[field]?.[resource]), 0);
-    const initial = (pod.spec?.initContainers ?? []).map(({ resources }) => read(resources?.[field]?.[resource]));
+    const sum = (pod.spec?.containers ?? []).reduce(
+      (total, { resources }) => total + read(resources?.[field]?.[resource]),
+      0,
+    );
+    const initial = (pod.spec?.initContainers ?? []).map(({ resources }) =>
+      read(resources?.[field]?.[resource]),
+    );
     return Math.max(sum, ...initial) + read(pod.spec?.overhead?.[resource]);
   });
   return formatAmount(amounts, isCpu ? 1000 : 1);
@@ -87,7 +104,11 @@ function measurePods(pods: readonly Pod[], field: 'requests' | 'limits', resourc
 function formatAmount(amounts: readonly number[], scale: 1 | 1000): string {
   const sum = amounts.reduce((total, amount) => total + amount, 0);
   if (scale === 1000) return sum % 1000 === 0 ? String(sum / 1000) : `${sum}m`;
-  for (const [suffix, factor] of [['Gi', 2 ** 30], ['Mi', 2 ** 20], ['Ki', 2 ** 10]] as const) {
+  for (const [suffix, factor] of [
+    ['Gi', 2 ** 30],
+    ['Mi', 2 ** 20],
+    ['Ki', 2 ** 10],
+  ] as const) {
     if (sum > 0 && sum % factor === 0) return `${sum / factor}${suffix}`;
   }
   return String(sum);

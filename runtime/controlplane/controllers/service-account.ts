@@ -16,10 +16,13 @@ export function createServiceAccountController(): Controller {
     name: 'serviceaccount-controller',
     watches: [
       watchSelf(NAMESPACES),
-      watch(SERVICE_ACCOUNTS, ({ key }) => (splitKey(key).name === 'default' ? [splitKey(key).namespace] : [])),
+      watch(SERVICE_ACCOUNTS, ({ key }) =>
+        splitKey(key).name === 'default' ? [splitKey(key).namespace] : [],
+      ),
     ],
     reconcile(namespace, { view }): ReconcileResult {
-      if (!isActiveNamespace(view, namespace) || view.get(SERVICE_ACCOUNTS, `${namespace}/default`)) return SETTLED;
+      if (!isActiveNamespace(view, namespace) || view.get(SERVICE_ACCOUNTS, `${namespace}/default`))
+        return SETTLED;
       const account = { metadata: { name: 'default', namespace } };
       return { actions: [create(SERVICE_ACCOUNTS, account, { ignoreExisting: true })] };
     },

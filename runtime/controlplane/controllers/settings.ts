@@ -23,7 +23,10 @@ export async function loadSettings(flags: FlagValues<typeof FLAGS>): Promise<Con
   const keyPem = await readOptional(flags['cluster-signing-key-file']);
   const clusterCidrs = flags['cluster-cidr'];
   if (flags['allocate-node-cidrs'] && clusterCidrs.length === 0) {
-    throw new TkadmError('FLAG_INVALID', 'Cannot use flag "--allocate-node-cidrs": "--cluster-cidr" is empty');
+    throw new TkadmError(
+      'FLAG_INVALID',
+      'Cannot use flag "--allocate-node-cidrs": "--cluster-cidr" is empty',
+    );
   }
   return {
     rootCaPem: await readOptional(flags['root-ca-file']),

@@ -251,7 +251,10 @@ function buildReplica(
     persistentVolumeClaim: { claimName: claimName(set, claim, ordinal) },
   }));
   const names = new Set(claimed.map((volume) => volume.name));
-  const volumes = [...claimed, ...(template?.spec?.volumes ?? []).filter((volume) => !names.has(volume.name))];
+  const volumes = [
+    ...claimed,
+    ...(template?.spec?.volumes ?? []).filter((volume) => !names.has(volume.name)),
+  ];
   const spec = { ...template?.spec, hostname: name, subdomain: set.spec?.serviceName ?? '' };
   return {
     apiVersion: 'v1',

@@ -4,28 +4,28 @@ import { createCsrApprover, createCsrCleaner, createCsrSigner } from './certific
 import { createClusterRoleAggregation } from './cluster-role-aggregation.ts';
 import type { Controller } from './controller.ts';
 import { createCronJobController } from './cron-job.ts';
-import { createDisruptionController } from './disruption.ts';
-import { createJobController } from './job.ts';
-import { createPodGarbageCollector } from './pod-gc.ts';
-import { createReplicationController } from './replication-controller.ts';
-import { createResourceQuotaController } from './resource-quota.ts';
-import { createServiceAccountTokenController } from './service-account-token.ts';
-import { createStatefulSetController } from './stateful-set.ts';
-import { createTtlAfterFinished } from './ttl-after-finished.ts';
-import { createVolumeBinder } from './volume-binder.ts';
-import { createClaimProtection, createVolumeProtection } from './volume-protection.ts';
 import { createDaemonSetController } from './daemon-set.ts';
 import { createDeploymentController } from './deployment.ts';
+import { createDisruptionController } from './disruption.ts';
 import { createEndpointSliceController } from './endpoint-slice.ts';
 import { createEndpointsController } from './endpoints.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
+import { createJobController } from './job.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeIpamController } from './node-ipam.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
+import { createPodGarbageCollector } from './pod-gc.ts';
 import { createReplicaSetController } from './replica-set.ts';
+import { createReplicationController } from './replication-controller.ts';
+import { createResourceQuotaController } from './resource-quota.ts';
 import { createRootCaPublisher, createServiceAccountController } from './service-account.ts';
+import { createServiceAccountTokenController } from './service-account-token.ts';
 import type { ControllerSettings } from './settings.ts';
+import { createStatefulSetController } from './stateful-set.ts';
 import { createTaintEvictionController } from './taint-eviction.ts';
+import { createTtlAfterFinished } from './ttl-after-finished.ts';
+import { createVolumeBinder } from './volume-binder.ts';
+import { createClaimProtection, createVolumeProtection } from './volume-protection.ts';
 
 /** One entry of `--controllers`. */
 export interface ControllerRow {
@@ -34,6 +34,8 @@ export interface ControllerRow {
   /** Older names that upstream still takes. */
   readonly aliases?: readonly string[];
   readonly isDefault: boolean;
+  /** Account in kube-system that it acts as; without one the component's own identity. */
+  readonly serviceAccount?: string;
   /** The controller, or undefined when the settings give it nothing to work with. */
   readonly create: (settings: ControllerSettings) => Controller | undefined;
 }
@@ -42,82 +44,153 @@ export interface ControllerRow {
 export const CONTROLLERS: readonly ControllerRow[] = [
   {
     name: 'serviceaccount-controller',
+    serviceAccount: 'service-account-controller',
     aliases: ['serviceaccount'],
     isDefault: true,
     create: createServiceAccountController,
   },
   {
     name: 'root-ca-certificate-publisher-controller',
+    serviceAccount: 'root-ca-cert-publisher',
     aliases: ['root-ca-cert-publisher'],
     isDefault: true,
     create: ({ rootCaPem }) => (rootCaPem ? createRootCaPublisher(rootCaPem) : undefined),
   },
   {
     name: 'node-ipam-controller',
+    serviceAccount: 'node-controller',
     aliases: ['nodeipam'],
     isDefault: true,
     create: ({ nodeIpam }) => (nodeIpam ? createNodeIpamController(nodeIpam) : undefined),
   },
   {
     name: 'node-lifecycle-controller',
+    serviceAccount: 'node-controller',
     aliases: ['nodelifecycle'],
     isDefault: true,
     create: ({ nodeGracePeriodMs }) => createNodeLifecycleController({ gracePeriodMs: nodeGracePeriodMs }),
   },
-  { name: 'taint-eviction-controller', isDefault: true, create: createTaintEvictionController },
+  {
+    name: 'taint-eviction-controller',
+    serviceAccount: 'node-controller',
+    isDefault: true,
+    create: createTaintEvictionController,
+  },
   {
     name: 'certificatesigningrequest-approving-controller',
+    serviceAccount: 'certificate-controller',
     aliases: ['csrapproving'],
     isDefault: true,
     create: createCsrApprover,
   },
   {
     name: 'certificatesigningrequest-signing-controller',
+    serviceAccount: 'certificate-controller',
     aliases: ['csrsigning'],
     isDefault: true,
     create: ({ signing }) => (signing ? createCsrSigner(signing) : undefined),
   },
   {
     name: 'certificatesigningrequest-cleaner-controller',
+    serviceAccount: 'certificate-controller',
     aliases: ['csrcleaner'],
     isDefault: true,
     create: createCsrCleaner,
   },
   {
     name: 'bootstrap-signer-controller',
+    serviceAccount: 'bootstrap-signer',
     aliases: ['bootstrapsigner'],
     isDefault: false,
     create: createBootstrapSigner,
   },
-  { name: 'token-cleaner-controller', aliases: ['tokencleaner'], isDefault: false, create: createTokenCleaner },
-  { name: 'deployment-controller', aliases: ['deployment'], isDefault: true, create: createDeploymentController },
-  { name: 'replicaset-controller', aliases: ['replicaset'], isDefault: true, create: createReplicaSetController },
-  { name: 'daemonset-controller', aliases: ['daemonset'], isDefault: true, create: createDaemonSetController },
-  { name: 'endpoints-controller', aliases: ['endpoint'], isDefault: true, create: createEndpointsController },
+  {
+    name: 'token-cleaner-controller',
+    serviceAccount: 'token-cleaner',
+    aliases: ['tokencleaner'],
+    isDefault: false,
+    create: createTokenCleaner,
+  },
+  {
+    name: 'deployment-controller',
+    serviceAccount: 'deployment-controller',
+    aliases: ['deployment'],
+    isDefault: true,
+    create: createDeploymentController,
+  },
+  {
+    name: 'replicaset-controller',
+    serviceAccount: 'replicaset-controller',
+    aliases: ['replicaset'],
+    isDefault: true,
+    create: createReplicaSetController,
+  },
+  {
+    name: 'daemonset-controller',
+    serviceAccount: 'daemon-set-controller',
+    aliases: ['daemonset'],
+    isDefault: true,
+    create: createDaemonSetController,
+  },
+  {
+    name: 'endpoints-controller',
+    serviceAccount: 'endpoint-controller',
+    aliases: ['endpoint'],
+    isDefault: true,
+    create: createEndpointsController,
+  },
   {
     name: 'endpointslice-controller',
+    serviceAccount: 'endpointslice-controller',
     aliases: ['endpointslice'],
     isDefault: true,
     create: createEndpointSliceController,
   },
-  { name: 'job-controller', aliases: ['job'], isDefault: true, create: createJobController },
-  { name: 'cronjob-controller', aliases: ['cronjob'], isDefault: true, create: createCronJobController },
-  { name: 'statefulset-controller', aliases: ['statefulset'], isDefault: true, create: createStatefulSetController },
+  {
+    name: 'job-controller',
+    serviceAccount: 'job-controller',
+    aliases: ['job'],
+    isDefault: true,
+    create: createJobController,
+  },
+  {
+    name: 'cronjob-controller',
+    serviceAccount: 'cronjob-controller',
+    aliases: ['cronjob'],
+    isDefault: true,
+    create: createCronJobController,
+  },
+  {
+    name: 'statefulset-controller',
+    serviceAccount: 'statefulset-controller',
+    aliases: ['statefulset'],
+    isDefault: true,
+    create: createStatefulSetController,
+  },
   {
     name: 'replicationcontroller-controller',
+    serviceAccount: 'replication-controller',
     aliases: ['replicationcontroller'],
     isDefault: true,
     create: createReplicationController,
   },
-  { name: 'disruption-controller', aliases: ['disruption'], isDefault: true, create: createDisruptionController },
+  {
+    name: 'disruption-controller',
+    serviceAccount: 'disruption-controller',
+    aliases: ['disruption'],
+    isDefault: true,
+    create: createDisruptionController,
+  },
   {
     name: 'resourcequota-controller',
+    serviceAccount: 'resourcequota-controller',
     aliases: ['resourcequota'],
     isDefault: true,
     create: createResourceQuotaController,
   },
   {
     name: 'pod-garbage-collector-controller',
+    serviceAccount: 'pod-garbage-collector',
     aliases: ['podgc'],
     isDefault: true,
     create: ({ terminatedPodThreshold }) => createPodGarbageCollector(terminatedPodThreshold),
@@ -133,37 +206,49 @@ export const CONTROLLERS: readonly ControllerRow[] = [
   },
   {
     name: 'clusterrole-aggregation-controller',
+    serviceAccount: 'clusterrole-aggregation-controller',
     aliases: ['clusterrole-aggregation'],
     isDefault: true,
     create: createClusterRoleAggregation,
   },
   {
     name: 'ttl-after-finished-controller',
+    serviceAccount: 'ttl-after-finished-controller',
     aliases: ['ttl-after-finished'],
     isDefault: true,
     create: createTtlAfterFinished,
   },
   {
     name: 'persistentvolumeclaim-protection-controller',
+    serviceAccount: 'pvc-protection-controller',
     aliases: ['pvc-protection'],
     isDefault: true,
     create: createClaimProtection,
   },
   {
     name: 'persistentvolume-protection-controller',
+    serviceAccount: 'pv-protection-controller',
     aliases: ['pv-protection'],
     isDefault: true,
     create: createVolumeProtection,
   },
   {
     name: 'persistentvolume-binder-controller',
+    serviceAccount: 'persistent-volume-binder',
     aliases: ['persistentvolume-binder'],
     isDefault: true,
     create: createVolumeBinder,
   },
-  { name: 'namespace-controller', aliases: ['namespace'], isDefault: true, create: createNamespaceController },
+  {
+    name: 'namespace-controller',
+    serviceAccount: 'namespace-controller',
+    aliases: ['namespace'],
+    isDefault: true,
+    create: createNamespaceController,
+  },
   {
     name: 'garbage-collector-controller',
+    serviceAccount: 'generic-garbage-collector',
     aliases: ['garbagecollector'],
     isDefault: true,
     create: () => createGarbageCollector(),

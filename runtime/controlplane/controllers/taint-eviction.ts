@@ -3,7 +3,13 @@ import { NODES, PODS } from '../../api/kinds.ts';
 import { event, remove, updateStatus } from '../component/action.ts';
 import { toleratesTaint } from '../component/node-fit.ts';
 import { isPodTerminal, keyOf, timeMs, withCondition } from '../component/objects.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watch } from './controller.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watch,
+} from './controller.ts';
 
 /** Deletes pods from nodes with NoExecute taints, after the time that their tolerations give. */
 export function createTaintEvictionController(): Controller {

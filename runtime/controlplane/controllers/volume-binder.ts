@@ -1,9 +1,16 @@
 import type { PersistentVolume, PersistentVolumeClaim } from 'kubernetes-types/core/v1.d.ts';
 import { PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES } from '../../api/kinds.ts';
 import { event, remove, update, updateStatus } from '../component/action.ts';
-import { findVolume, isReservedFor } from '../component/volume-match.ts';
 import type { View } from '../component/view.ts';
-import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED, watch, watchSelf } from './controller.ts';
+import { findVolume, isReservedFor } from '../component/volume-match.ts';
+import {
+  type Controller,
+  type ReconcileContext,
+  type ReconcileResult,
+  SETTLED,
+  watch,
+  watchSelf,
+} from './controller.ts';
 
 const BIND_COMPLETED = 'pv.kubernetes.io/bind-completed';
 const BOUND_BY_CONTROLLER = 'pv.kubernetes.io/bound-by-controller';
@@ -31,7 +38,9 @@ export function createVolumeBinder(): Controller {
     // One at a time, so that no volume is given away twice.
     workers: 1,
     reconcile: (key, context) =>
-      key.startsWith(VOLUME) ? reconcileVolume(key.slice(VOLUME.length), context) : reconcileClaim(key, context),
+      key.startsWith(VOLUME)
+        ? reconcileVolume(key.slice(VOLUME.length), context)
+        : reconcileClaim(key, context),
   };
 }
 
@@ -50,7 +59,8 @@ function reconcileClaim(key: string, { view }: ReconcileContext): ReconcileResul
   const { volumeName } = claim.spec;
   if (volumeName) {
     const volume = view.get(PERSISTENT_VOLUMES, volumeName);
-    if (!volume || (volume.spec?.claimRef && !isReservedFor(volume, claim))) return { actions: markLost(claim) };
+    if (!volume || (volume.spec?.claimRef && !isReservedFor(volume, claim)))
+      return { actions: markLost(claim) };
     return bind(claim, volume);
   }
   const volumes = view.list(PERSISTENT_VOLUMES);
@@ -80,7 +90,13 @@ function markLost(claim: PersistentVolumeClaim): ReconcileResult['actions'] {
   if (!wasBound || claim.status?.phase === 'Lost') return [];
   return [
     updateStatus(PERSISTENT_VOLUME_CLAIMS, { ...claim, status: { ...claim.status, phase: 'Lost' } }),
-    event(PERSISTENT_VOLUME_CLAIMS, claim, 'Warning', 'ClaimLost', 'Bound claim has lost its PersistentVolume. Data on the volume is lost!'),
+    event(
+      PERSISTENT_VOLUME_CLAIMS,
+      claim,
+      'Warning',
+      'ClaimLost',
+      'Bound claim has lost its PersistentVolume. Data on the volume is lost!',
+    ),
   ];
 }
 
@@ -88,10 +104,19 @@ function markLost(claim: PersistentVolumeClaim): ReconcileResult['actions'] {
 function bind(claim: PersistentVolumeClaim, volume: PersistentVolume): ReconcileResult {
   const { name = '', namespace = '', uid = '', resourceVersion = '' } = claim.metadata ?? {};
   if (volume.spec?.claimRef?.uid !== uid) {
-    const claimRef = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace, uid, resourceVersion };
+    const claimRef = {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      name,
+      namespace,
+      uid,
+      resourceVersion,
+    };
     const annotations = { ...volume.metadata?.annotations, [BOUND_BY_CONTROLLER]: 'yes' };
     const metadata = { ...volume.metadata, ...(volume.spec?.claimRef ? {} : { annotations }) };
-    return { actions: [update(PERSISTENT_VOLUMES, { ...volume, metadata, spec: { ...volume.spec, claimRef } })] };
+    return {
+      actions: [update(PERSISTENT_VOLUMES, { ...volume, metadata, spec: { ...volume.spec, claimRef } })],
+    };
   }
   const volumeName = volume.metadata?.name ?? '';
   if (claim.spec?.volumeName !== volumeName || !claim.metadata?.annotations?.[BIND_COMPLETED]) {

@@ -1,6 +1,6 @@
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS } from '../../api/kinds.ts';
-import { mergePatch } from '../component/action.ts';
+import { update } from '../component/action.ts';
 import { isPodTerminal } from '../component/objects.ts';
 import { type Controller, type ReconcileResult, SETTLED, watch, watchSelf } from './controller.ts';
 
@@ -20,7 +20,7 @@ export function createClaimProtection(): Controller {
     ],
     reconcile(key, { view }): ReconcileResult {
       const claim = view.get(PERSISTENT_VOLUME_CLAIMS, key);
-      const { namespace = '', name = '', resourceVersion, finalizers = [], deletionTimestamp } = claim?.metadata ?? {};
+      const { namespace = '', name = '', finalizers = [], deletionTimestamp } = claim?.metadata ?? {};
       if (!claim) return SETTLED;
       const has = finalizers.includes(CLAIM_FINALIZER);
       const isUsed = () =>
@@ -31,8 +31,8 @@ export function createClaimProtection(): Controller {
       const next = deletionTimestamp
         ? finalizers.filter((entry) => entry !== CLAIM_FINALIZER)
         : [...finalizers, CLAIM_FINALIZER];
-      const body = { metadata: { resourceVersion, finalizers: next } };
-      return { actions: [mergePatch(PERSISTENT_VOLUME_CLAIMS, claim, body)] };
+      const metadata = { ...claim.metadata, finalizers: next };
+      return { actions: [update(PERSISTENT_VOLUME_CLAIMS, { ...claim, metadata })] };
     },
   };
 }
@@ -45,14 +45,15 @@ export function createVolumeProtection(): Controller {
     reconcile(key, { view }): ReconcileResult {
       const volume = view.get(PERSISTENT_VOLUMES, key);
       if (!volume) return SETTLED;
-      const { resourceVersion, finalizers = [], deletionTimestamp } = volume.metadata ?? {};
+      const { finalizers = [], deletionTimestamp } = volume.metadata ?? {};
       const has = finalizers.includes(VOLUME_FINALIZER);
-      if (has === !deletionTimestamp || (deletionTimestamp && volume.status?.phase === 'Bound')) return SETTLED;
+      if (has === !deletionTimestamp || (deletionTimestamp && volume.status?.phase === 'Bound'))
+        return SETTLED;
       const next = deletionTimestamp
         ? finalizers.filter((entry) => entry !== VOLUME_FINALIZER)
         : [...finalizers, VOLUME_FINALIZER];
-      const body = { metadata: { resourceVersion, finalizers: next } };
-      return { actions: [mergePatch(PERSISTENT_VOLUMES, volume, body)] };
+      const metadata = { ...volume.metadata, finalizers: next };
+      return { actions: [update(PERSISTENT_VOLUMES, { ...volume, metadata })] };
     },
   };
 }

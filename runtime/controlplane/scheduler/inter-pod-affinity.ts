@@ -59,7 +59,8 @@ export function buildAffinityState({ pod }: PodInfo, nodes: Iterable<NodeInfo>, 
         const domain = domainOf(term);
         if (domain && term.matches(other)) antiAffinityDomains[index]!.add(domain);
       });
-      for (const term of preferring) if (term.matches(other)) addWeight(preferred, domainOf(term), term.weight);
+      for (const term of preferring)
+        if (term.matches(other)) addWeight(preferred, domainOf(term), term.weight);
       for (const term of symmetricTerms(other, view)) {
         if (term.matches(pod)) addWeight(preferred, domainOf(term), term.weight);
       }

@@ -13,7 +13,8 @@ const NAME = 'kube-scheduler';
 
 async function main(): Promise<void> {
   const flags = parseFlags(FLAGS, process.argv.slice(2));
-  if (flags.help) return void process.stdout.write(`Usage:\n  ${NAME} [flags]\n\nFlags:\n${formatFlagHelp(FLAGS)}`);
+  if (flags.help)
+    return void process.stdout.write(`Usage:\n  ${NAME} [flags]\n\nFlags:\n${formatFlagHelp(FLAGS)}`);
   if (flags.version) return void process.stdout.write(`Kubernetes ${KUBERNETES_VERSION}\n`);
   if (flags.config !== undefined) {
     throw new TkadmError('UNSUPPORTED', `Cannot use flag "--config=${flags.config}": it is not supported`);

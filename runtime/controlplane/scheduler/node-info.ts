@@ -1,5 +1,5 @@
 import type { Node } from 'kubernetes-types/core/v1.d.ts';
-import { buildPodInfo, type HostPort, parseResources, type PodInfo, type Resources } from './pod-info.ts';
+import { buildPodInfo, type HostPort, type PodInfo, parseResources, type Resources } from './pod-info.ts';
 
 /** A node with the pods that run there or are about to, and what they take. */
 export class NodeInfo {

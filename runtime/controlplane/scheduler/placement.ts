@@ -9,7 +9,11 @@ import { buildSpreadState } from './topology-spread.ts';
 /** Where a pod goes, or why it goes nowhere. */
 export type Placement =
   | { readonly node: NodeInfo }
-  | { readonly node: undefined; readonly message: string; readonly rejections: ReadonlyMap<NodeInfo, readonly Rejection[]> };
+  | {
+      readonly node: undefined;
+      readonly message: string;
+      readonly rejections: ReadonlyMap<NodeInfo, readonly Rejection[]>;
+    };
 
 /** Chooses the best of the nodes that the pod fits; `pick` decides among equals (0 <= pick(n) < n). */
 export function placePod(
@@ -29,7 +33,8 @@ export function placePod(
     if (reasons.length === 0) fitting.push(node);
     else rejections.set(node, reasons);
   }
-  if (fitting.length === 0) return { node: undefined, message: formatRejections(nodes.length, rejections), rejections };
+  if (fitting.length === 0)
+    return { node: undefined, message: formatRejections(nodes.length, rejections), rejections };
   if (fitting.length === 1) return { node: fitting[0]! };
   const totals = scoreNodes(pod, fitting, { ...context, nodes });
   const best = Math.max(...totals);

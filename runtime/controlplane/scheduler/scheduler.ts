@@ -171,7 +171,7 @@ export class Scheduler {
       this.#displace(key);
       const current = cache.view.get(PODS, key);
       if (isApiError(error, 'NotFound') || !current || current.spec?.nodeName) return;
-      log.debug(`Cannot bind "${key}": ${formatError(error)}`);
+      log.warn(`Cannot bind "${key}": ${formatError(error)}`);
       this.#queue.putBack(next.info, next, { moves: this.#queue.moves, hasError: true });
       this.#queue.moveAll();
     }
@@ -280,9 +280,13 @@ function describePreemption(
   nodeCount: number,
 ): string {
   if (nodeCount === 0 || preemption) return '';
-  const unhelpful = [...rejections.values()].filter((reasons) => reasons.some(({ isFinal }) => isFinal)).length;
+  const unhelpful = [...rejections.values()].filter((reasons) =>
+    reasons.some(({ isFinal }) => isFinal),
+  ).length;
   const parts = [
-    ...(nodeCount > unhelpful ? [`${nodeCount - unhelpful} No preemption victims found for incoming pod`] : []),
+    ...(nodeCount > unhelpful
+      ? [`${nodeCount - unhelpful} No preemption victims found for incoming pod`]
+      : []),
     ...(unhelpful > 0 ? [`${unhelpful} Preemption is not helpful for scheduling`] : []),
   ];
   return ` preemption: 0/${nodeCount} nodes are available: ${parts.sort().join(', ')}.`;

@@ -128,7 +128,8 @@ export class SchedulingQueue {
     for (const entry of this.#entries.values()) {
       if (this.#dueMs(entry) <= now) {
         if (!best || isBefore(entry, best)) best = entry;
-      } else if (entry.state === 'backoff' && !entry.hasError && (!early || isBefore(entry, early))) early = entry;
+      } else if (entry.state === 'backoff' && !entry.hasError && (!early || isBefore(entry, early)))
+        early = entry;
     }
     return best ?? early;
   }

@@ -1,5 +1,4 @@
-import { toleratesTaint } from '../component/node-fit.ts';
-import { matchesNodeSelectorTerm } from '../component/node-fit.ts';
+import { matchesNodeSelectorTerm, toleratesTaint } from '../component/node-fit.ts';
 import type { FilterContext } from './filters.ts';
 import { scoreByAffinity } from './inter-pod-affinity.ts';
 import type { NodeInfo } from './node-info.ts';
@@ -71,7 +70,8 @@ function normalize(raw: readonly number[], how: ScoreRow['normalize']): readonly
 
 function countPreferNoSchedule({ pod }: PodInfo, { node }: NodeInfo): number {
   const taints = node?.spec?.taints?.filter((taint) => taint.effect === 'PreferNoSchedule') ?? [];
-  return taints.filter((taint) => !pod.spec?.tolerations?.some((entry) => toleratesTaint(entry, taint))).length;
+  return taints.filter((taint) => !pod.spec?.tolerations?.some((entry) => toleratesTaint(entry, taint)))
+    .length;
 }
 
 function sumPreferredAffinity({ pod }: PodInfo, { node }: NodeInfo): number {

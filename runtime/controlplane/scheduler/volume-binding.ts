@@ -28,7 +28,14 @@ export async function bindVolumes(
     const { name = '', namespace, uid, resourceVersion } = claim.metadata ?? {};
     const volume = findVolumeForNode(claim, node, cache.view);
     if (volume) {
-      const claimRef = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace, uid, resourceVersion };
+      const claimRef = {
+        apiVersion: 'v1',
+        kind: 'PersistentVolumeClaim',
+        name,
+        namespace,
+        uid,
+        resourceVersion,
+      };
       const body = { metadata: { resourceVersion: volume.metadata?.resourceVersion }, spec: { claimRef } };
       await client.patch(PERSISTENT_VOLUMES, { name: volume.metadata?.name ?? '' }, { type: 'merge', body });
     } else {

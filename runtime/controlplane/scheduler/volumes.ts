@@ -1,8 +1,8 @@
 import type { PersistentVolume, PersistentVolumeClaim, Pod } from 'kubernetes-types/core/v1.d.ts';
 import { PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES } from '../../api/kinds.ts';
 import { matchesNodeSelectorTerm } from '../component/node-fit.ts';
-import { findVolume } from '../component/volume-match.ts';
 import type { View } from '../component/view.ts';
+import { findVolume } from '../component/volume-match.ts';
 import type { Rejection } from './filters.ts';
 import type { NodeInfo } from './node-info.ts';
 import type { PodInfo } from './pod-info.ts';
@@ -22,9 +22,7 @@ export function claimNamesOf({ spec, metadata }: Pod): string[] {
 export function rejectByVolumes({ pod }: PodInfo, nodeInfo: NodeInfo, view: View): readonly Rejection[] {
   for (const name of claimNamesOf(pod)) {
     const claim = view.get(PERSISTENT_VOLUME_CLAIMS, `${pod.metadata?.namespace}/${name}`);
-    const reason = claim
-      ? rejectClaim(claim, nodeInfo, view)
-      : `persistentvolumeclaim "${name}" not found`;
+    const reason = claim ? rejectClaim(claim, nodeInfo, view) : `persistentvolumeclaim "${name}" not found`;
     if (reason !== undefined) return [{ reason, isFinal: true }];
   }
   return [];

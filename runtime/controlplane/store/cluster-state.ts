@@ -1,5 +1,6 @@
 import type { Kind, KubeObject } from '../../api/kinds.ts';
 import type { ResourceRow } from '../../api/resources.ts';
+import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 import { formatKeyPrefix, formatResource, KEY_PREFIX } from './keys.ts';
 import { formatStoredObject } from './object-bytes.ts';
@@ -21,6 +22,7 @@ export interface ClusterStateOptions {
   /** The rows that have objects of their own. */
   readonly rows: readonly ResourceRow[];
   readonly now: () => number;
+  readonly logger: Logger;
 }
 
 /** Where an object is: of a stored row, with its namespace ("" when the row has none). */
@@ -36,12 +38,14 @@ export class ClusterState implements ObjectReader {
   readonly #now: () => number;
   readonly #byResource = new Map<string, ResourceState>();
   readonly #byDirectory = new Map<string, ResourceState>();
+  readonly #logger: Logger;
   #revision = 0;
   #stop: (() => void) | undefined;
 
   private constructor(options: ClusterStateOptions) {
     this.#store = options.store;
     this.#now = options.now;
+    this.#logger = options.logger;
     for (const row of options.rows) this.addResource(row);
   }
 
@@ -161,7 +165,13 @@ export class ClusterState implements ObjectReader {
       if (list) list.push(event);
       else changed.set(found.resource, [event]);
     }
-    for (const [resource, list] of changed) resource.publish(list);
+    for (const [resource, list] of changed) resource.publish(list, (error) => this.#report(error));
+  }
+
+  // One reader that fails must not keep a committed change from the others, nor from whoever wrote it.
+  #report(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#logger.error('a reader of changes failed', { error: text });
   }
 
   #find(key: string): { readonly resource: ResourceState; readonly id: string } | undefined {

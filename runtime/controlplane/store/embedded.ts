@@ -193,6 +193,7 @@ export class EmbeddedStore implements Store {
       compactedRevision: this.#window.oldestRevision,
       sizeBytes: this.#databaseBytes + this.#log.sizeBytes,
       maxSizeBytes: this.#options.maxSizeBytes,
+      hasFailed: this.#failure !== undefined,
     };
   }
 

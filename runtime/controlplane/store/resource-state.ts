@@ -154,8 +154,14 @@ export class ResourceState {
     return event;
   }
 
-  publish(events: readonly StateEvent[]): void {
-    for (const listener of this.#listeners) listener(events);
+  publish(events: readonly StateEvent[], onError: (error: unknown) => void): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(events);
+      } catch (error) {
+        onError(error);
+      }
+    }
   }
 
   /** Forgets changes made before this time. */

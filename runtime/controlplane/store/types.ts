@@ -45,6 +45,8 @@ export interface StoreStats {
   /** Bytes on disk, and the size at which writes are refused. */
   readonly sizeBytes: number;
   readonly maxSizeBytes: number;
+  /** True when nothing can be written any more until the process is started again. */
+  readonly hasFailed: boolean;
 }
 
 /**

@@ -23,7 +23,6 @@ t.test('loadConfiguration() fills every default without a file', async (t) => {
     nodeRegistration: {
       name: 'node-1.example',
       criSocket: 'unix:///run/tkadm/runtime.sock',
-      taints: [{ key: 'node-role.kubernetes.io/control-plane', effect: 'NoSchedule' }],
       imagePullPolicy: 'IfNotPresent',
     },
     localAPIEndpoint: { advertiseAddress: '10.0.0.5', bindPort: 6443 },
@@ -54,6 +53,10 @@ t.test('loadConfiguration() fills every default without a file', async (t) => {
   const upstream = await init('apiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nengine: upstream\n');
   t.equal(upstream.config.cluster.networking.podSubnet, undefined);
   t.equal(upstream.config.tkadm.store, 'etcd');
+  t.same(config.nodeRegistration.taints, []);
+  t.same(upstream.config.nodeRegistration.taints, [
+    { key: 'node-role.kubernetes.io/control-plane', effect: 'NoSchedule' },
+  ]);
   t.equal(upstream.config.kubelet['cgroupDriver'], 'systemd');
 });
 
@@ -258,7 +261,7 @@ const REFUSED: readonly { name: string; text: string; kind?: ConfigKind; message
   },
   {
     name: 'external etcd',
-    text: `${CLUSTER}etcd: {external: {endpoints: ["http://a:2379"], certFile: /a}}\n---\napiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nstore: etcd\n`,
+    text: `${CLUSTER}etcd: {external: {endpoints: ["http://a:2379"], certFile: /a}}\n---\napiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nengine: upstream\n`,
     message: /must be an https URL[\s\S]*come together/,
   },
   {
@@ -270,6 +273,11 @@ const REFUSED: readonly { name: string; text: string; kind?: ConfigKind; message
     name: 'engine and store',
     text: 'apiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nengine: upstream\nstore: embedded\n',
     message: /store: Invalid value: "embedded"/,
+  },
+  {
+    name: 'embedded engine with etcd',
+    text: 'apiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nstore: etcd\n',
+    message: /store: Invalid value: "etcd": the embedded API server does not support etcd/,
   },
   { name: 'no discovery', kind: 'JoinConfiguration', text: JOIN, message: /discovery: Required value/ },
   {

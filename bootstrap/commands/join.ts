@@ -1,0 +1,147 @@
+import { hostname } from 'node:os';
+import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { TkadmError } from '../../runtime/base/errors.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
+import { createLocalHost } from '../../runtime/host/local.ts';
+import { loadConfiguration } from '../config/load.ts';
+import type { JoinConfig } from '../config/types.ts';
+import { JOIN_PHASES } from '../phases/join.ts';
+import type { OutputFormat } from '../render/renderer.ts';
+import { type DiscoveredCluster, discoverCluster, discoverFromFile } from '../tokens/discover.ts';
+import { type CliContext, readInput } from './context.ts';
+import { observeMachine } from './machine.ts';
+import { collectOverrides } from './overrides.ts';
+import { requireRoot } from './require-root.ts';
+import { runCommandPhases } from './run.ts';
+
+export interface JoinOptions {
+  readonly config?: string;
+  readonly fix?: boolean;
+  readonly output: OutputFormat;
+  readonly ssh?: readonly string[];
+  readonly token?: string;
+  readonly dryRun?: boolean;
+}
+
+/**
+ * `tkadm join`: this machine through the address of an API server, or other machines over SSH from one that
+ * has the administrator's kubeconfig. The first line says which of the two it is.
+ */
+export async function runJoin(
+  context: CliContext,
+  addresses: readonly string[],
+  options: JoinOptions,
+): Promise<void> {
+  const targets = [...(options.ssh ?? [])];
+  if (targets.length > 0 && addresses.length > 0) {
+    throw new TkadmError(
+      'USAGE',
+      `Cannot join "${addresses[0]}": give machines either as --ssh or as addresses`,
+    );
+  }
+  if (targets.length === 0 && (await meansMachines(context, addresses))) targets.push(...addresses);
+  if (targets.length > 0) {
+    const { runJoinOverSsh } = await import('./join-ssh.ts');
+    return runJoinOverSsh(context, targets, options as never);
+  }
+  if (addresses.length > 1)
+    throw new TkadmError('USAGE', `Cannot join this machine to ${addresses.length} API servers`);
+  await joinThisMachine(context, addresses[0], options);
+}
+
+/** Addresses are machines when this one reaches the cluster as administrator and they are not its API server. */
+async function meansMachines(context: CliContext, addresses: readonly string[]): Promise<boolean> {
+  const [address] = addresses;
+  if (address === undefined) return false;
+  if (addresses.length > 1 || address.includes('@')) return true;
+  const kubeconfig = context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
+  if (!(await context.fileExists(kubeconfig))) return false;
+  const server = new URL((await loadClientConfig(kubeconfig)).server);
+  return address !== server.host && address !== server.hostname;
+}
+
+async function joinThisMachine(
+  context: CliContext,
+  address: string | undefined,
+  options: JoinOptions,
+): Promise<void> {
+  const host = createLocalHost();
+  const text = options.config === undefined ? undefined : await readInput(context, options.config);
+  const endpoint = address === undefined || /:\d+$/.test(address) ? address : `${address}:6443`;
+  const overrides = {
+    ...collectOverrides('JoinConfiguration', options as unknown as Record<string, unknown>),
+  };
+  const machine = await observeMachine(host);
+  const { config, warnings } = await loadConfiguration({
+    kind: 'JoinConfiguration',
+    text,
+    overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
+    defaultsFrom: machine,
+  });
+  if (config.controlPlane) {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      'Cannot join as control plane: the embedded store has one control-plane node',
+    );
+  }
+  requireRoot(context);
+  if (options.output === 'text')
+    context.write(
+      `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
+    );
+  await runCommandPhases({
+    command: 'join',
+    cli: context,
+    host,
+    phases: JOIN_PHASES,
+    output: options.output,
+    skip: config.skipPhases,
+    only: undefined,
+    isDryRun: config.isDryRun,
+    kubeconfig: `${PATHS.kubernetes}/kubelet.conf`,
+    buildContext: ({ host: seenHost, warn }) => {
+      for (const warning of warnings) warn(warning);
+      const discover = discoverOnce(config, context);
+      return {
+        config,
+        host: seenHost,
+        shouldFix: options.fix ?? false,
+        nodeIp: machine.advertiseAddress,
+        warn,
+        discover,
+      };
+    },
+    finish: async () => ({
+      text: config.isDryRun
+        ? ''
+        : `\nThis machine is node "${config.nodeRegistration.name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`,
+      data: { node: config.nodeRegistration.name, host: hostname() },
+    }),
+  });
+}
+
+function describe({ discovery }: JoinConfig): string {
+  return (
+    discovery.bootstrapToken?.apiServerEndpoint ?? discovery.file?.kubeConfigPath ?? 'an unknown address'
+  );
+}
+
+function discoverOnce(config: JoinConfig, context: CliContext): () => Promise<DiscoveredCluster> {
+  let running: Promise<DiscoveredCluster> | undefined;
+  const discover = (): Promise<DiscoveredCluster> => {
+    const { bootstrapToken, file } = config.discovery;
+    if (file) return discoverFromFile(file.kubeConfigPath);
+    return discoverCluster({
+      endpoint: bootstrapToken?.apiServerEndpoint ?? '',
+      token: bootstrapToken?.token ?? '',
+      pins: bootstrapToken?.caCertHashes ?? [],
+      unsafeSkipCaVerification: bootstrapToken?.unsafeSkipCAVerification ?? false,
+      now: context.now,
+      signal: context.signal,
+    });
+  };
+  return () => {
+    running ??= discover();
+    return running;
+  };
+}

@@ -1,0 +1,169 @@
+import { hostname } from 'node:os';
+import { load } from 'js-yaml';
+import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
+import { TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
+import { buildKubeconfig } from '../../templates/kubeconfig.ts';
+import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
+import { readPatches } from '../../templates/patches.ts';
+import { renderYaml } from '../../templates/yaml.ts';
+import type { JoinConfig } from '../config/types.ts';
+import type { DiscoveredCluster } from '../tokens/discover.ts';
+import type { Action } from '../workflow/action.ts';
+import type { Phase } from '../workflow/phase.ts';
+import { planAgent } from './kubelet-start.ts';
+import { bundlePhase, runtimePhase } from './node-services.ts';
+import { preflightPhase } from './preflight.ts';
+
+export interface JoinContext {
+  readonly config: JoinConfig;
+  readonly host: Host;
+  readonly shouldFix: boolean;
+  /** This node's address towards the cluster. */
+  readonly nodeIp: string;
+  readonly warn: (message: string) => void;
+  /** Discovery, done once. */
+  readonly discover: () => Promise<DiscoveredCluster>;
+}
+
+const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
+const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
+
+/** The phases of a worker's join, named as kubeadm's; `discovery`, `bundle` and `runtime` are tkadm's own. */
+export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
+  preflightPhase as Phase<JoinContext>,
+  {
+    name: 'discovery',
+    summary: 'Verify the cluster by token and CA pin',
+    after: ['preflight'],
+    async plan({ discover }) {
+      await discover();
+      return [];
+    },
+  },
+  bundlePhase,
+  runtimePhase,
+  {
+    name: 'kubelet-start',
+    summary: 'Start the node agent',
+    after: ['runtime', 'discovery'],
+    plan: planKubeletStart,
+  },
+  {
+    name: 'kubelet-wait-bootstrap',
+    summary: 'Wait for the TLS bootstrap',
+    after: ['kubelet-start'],
+    plan: async ({ config }) => [
+      {
+        kind: 'wait',
+        subject: `the node's own certificate in "${KUBELET_KUBECONFIG}"`,
+        timeoutMs: config.timeouts.tlsBootstrapMs,
+        target: {
+          kind: 'node-client',
+          kubeconfig: KUBELET_KUBECONFIG,
+          nodeName: config.nodeRegistration.name,
+        },
+      },
+      { kind: 'remove', path: BOOTSTRAP_KUBECONFIG },
+    ],
+  },
+  {
+    name: 'wait-node',
+    summary: 'Wait for the node',
+    after: ['kubelet-wait-bootstrap'],
+    plan: async ({ config }) => [
+      {
+        kind: 'wait',
+        subject: `Node "${config.nodeRegistration.name}" to be Ready`,
+        timeoutMs: config.timeouts.kubeletHealthCheckMs,
+        target: {
+          kind: 'node-client',
+          kubeconfig: KUBELET_KUBECONFIG,
+          nodeName: config.nodeRegistration.name,
+          isReadyNeeded: true,
+        },
+      },
+    ],
+  },
+];
+
+async function planKubeletStart(context: JoinContext): Promise<readonly Action[]> {
+  const { config, host, nodeIp } = context;
+  const { server, caPem } = await context.discover();
+  const token = config.discovery.tlsBootstrapToken ?? config.discovery.bootstrapToken?.token;
+  const client = new ApiClient({ server, caPem, token });
+  try {
+    await refuseExistingNode(client, config.nodeRegistration.name);
+    const files = buildKubeletFiles({
+      nodeRegistration: config.nodeRegistration,
+      kubelet: await readKubeletConfig(client),
+      hostname: hostname(),
+      isWorker: true,
+      nodeIp,
+      patches: await readPatches(host, config.patchesDirectory),
+    });
+    return [
+      ...(await planCaFile(host, config.caCertPath, caPem)),
+      {
+        kind: 'write-file',
+        path: BOOTSTRAP_KUBECONFIG,
+        mode: 0o600,
+        secret: true,
+        content: renderYaml(
+          buildKubeconfig({
+            clusterName: 'kubernetes',
+            server,
+            caPem,
+            user: 'tls-bootstrap-token-user',
+            credentials: { token },
+          }),
+        ),
+      },
+      ...(await planAgent(host, files)),
+    ];
+  } finally {
+    client.close();
+  }
+}
+
+async function planCaFile(host: Host, path: string, caPem: string): Promise<readonly Action[]> {
+  const present = await host.readFile(path);
+  if (present?.trim() === caPem.trim()) return [];
+  if (present !== undefined) {
+    throw new TkadmError('PREFLIGHT_FAILED', `Cannot join: "${path}" holds the CA of another cluster`, {
+      hint: 'tkadm reset -f',
+    });
+  }
+  return [{ kind: 'write-file', path, mode: 0o644, content: caPem }];
+}
+
+/** @throws NODE_EXISTS when a Ready node has this name. */
+async function refuseExistingNode(client: ApiClient, name: string): Promise<void> {
+  const node = await client.find(NODES, { name }).catch((error) => {
+    if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden')) throw tokenRefused(error);
+    throw error;
+  });
+  const isReady = node?.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
+  if (!isReady) return;
+  throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
+    hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
+  });
+}
+
+function tokenRefused(cause: unknown): TkadmError {
+  return new TkadmError(
+    'DISCOVERY_TOKEN_UNKNOWN',
+    'Cannot join: the API server does not accept the token for TLS bootstrap',
+    {
+      cause,
+      hint: 'tkadm token create --print-join-command, on the control plane',
+    },
+  );
+}
+
+async function readKubeletConfig(client: ApiClient): Promise<Readonly<Record<string, unknown>>> {
+  const map = await client.get(CONFIG_MAPS, { name: 'kubelet-config', namespace: 'kube-system' });
+  return load(map.data?.['kubelet'] ?? '') as Readonly<Record<string, unknown>>;
+}

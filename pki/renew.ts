@@ -1,0 +1,93 @@
+import { type Certificate, parseCertificate } from './certificate.ts';
+import { CERTIFICATES, type CertificateRow } from './certificates.ts';
+import { type CaPair, type IssuedCertificate, issueCertificate, validityFrom } from './issue.ts';
+import type { KeyAlgorithm } from './keys.ts';
+import { type PkiContext, type PkiFile, readCa } from './plan.ts';
+
+/** When a certificate on disk ends. */
+export interface CertificateExpiry {
+  readonly name: string;
+  readonly path: string;
+  /** Undefined when the file is not there. */
+  readonly notAfter: Date | undefined;
+  /** Negative when it has expired. */
+  readonly residualMs: number | undefined;
+  readonly isCa: boolean;
+  /** Row of its issuer; undefined for a CA. */
+  readonly caName: string | undefined;
+  /** The CA's key is not on this machine. */
+  readonly isExternallyManaged: boolean;
+}
+
+/** Looks when each certificate of the rows ends, in their order. @throws PKI_CERTIFICATE_INVALID */
+export async function readExpiries(
+  { host, certificatesDir, now }: Pick<PkiContext, 'host' | 'certificatesDir' | 'now'>,
+  rows: readonly CertificateRow[] = CERTIFICATES,
+): Promise<readonly CertificateExpiry[]> {
+  return Promise.all(
+    rows.map(async (row) => {
+      const path = `${certificatesDir}/${row.baseName}.crt`;
+      const ca = CERTIFICATES.find((other) => other.name === (row.issuer ?? row.name))!;
+      const [text, caKey] = await Promise.all([
+        host.readFile(path),
+        host.readFile(`${certificatesDir}/${ca.baseName}.key`),
+      ]);
+      const notAfter = text === undefined ? undefined : parseCertificate(text).notAfter;
+      return {
+        name: row.name,
+        path,
+        notAfter,
+        residualMs: notAfter && notAfter.getTime() - now.getTime(),
+        isCa: row.issuer === undefined,
+        caName: row.issuer,
+        isExternallyManaged: text !== undefined && caKey === undefined,
+      };
+    }),
+  );
+}
+
+/**
+ * Issues a certificate like an existing one, for a new key: its subject, names and usages stay, algorithm and
+ * validity are the caller's.
+ * @throws PKI_KEY_INVALID, PKI_CERTIFICATE_INVALID
+ */
+export function reissueCertificate(
+  certificate: Certificate,
+  options: {
+    readonly ca: CaPair;
+    readonly algorithm: KeyAlgorithm;
+    readonly now: Date;
+    readonly certificateValidityMs: number;
+  },
+): Promise<IssuedCertificate> {
+  return issueCertificate({
+    spec: {
+      ...certificate.subject,
+      usages: certificate.usages.filter((usage) => usage.endsWith(' auth')),
+    },
+    subjectAltNames: certificate,
+    ca: options.ca,
+    algorithm: options.algorithm,
+    ...validityFrom(options.now, options.certificateValidityMs),
+  });
+}
+
+/**
+ * New files for a leaf of the table that is there; [] when it is not. The API server and etcd read theirs
+ * when they start.
+ * @throws PKI_KEY_MISSING when the CA's key is not on this machine.
+ */
+export async function planRenewal(
+  row: CertificateRow,
+  context: Omit<PkiContext, 'input' | 'caCertificateValidityMs'>,
+): Promise<readonly PkiFile[]> {
+  const path = `${context.certificatesDir}/${row.baseName}`;
+  const text = await context.host.readFile(`${path}.crt`);
+  if (text === undefined || row.issuer === undefined) return [];
+  const ca = await readCa(row.issuer as 'ca', context);
+  const pair = await reissueCertificate(parseCertificate(text), { ...context, ca });
+  return [
+    { kind: 'write-file', path: `${path}.key`, mode: 0o600, content: pair.keyPem, secret: true },
+    { kind: 'write-file', path: `${path}.crt`, mode: 0o644, content: pair.certPem },
+  ];
+}

@@ -1,0 +1,267 @@
+import { parseCertificate } from '../pki/certificate.ts';
+import { type CaPair, issueCertificate } from '../pki/issue.ts';
+import { type KeyAlgorithm, loadPrivateKey } from '../pki/keys.ts';
+import type { FileReader, PkiFile } from '../pki/plan.ts';
+import { reissueCertificate } from '../pki/renew.ts';
+import { type Kubeconfig, parseKubeconfig } from '../runtime/api/kubeconfig.ts';
+import { formatHostPort } from '../runtime/base/cidr.ts';
+import { TkadmError } from '../runtime/base/errors.ts';
+import { PATHS } from '../runtime/base/paths.ts';
+import { renderYaml } from './yaml.ts';
+
+/** Stands for the node's name in a row of the table. */
+const NODE_NAME = '{nodeName}';
+
+export interface KubeconfigRow {
+  /** The phase's name below "kubeconfig/". */
+  readonly name: string;
+  readonly fileName: string;
+  readonly user: string;
+  readonly organizations: readonly string[];
+  /** The cluster's stable address when there is one, or this node's own API server. */
+  readonly server: 'control-plane' | 'local';
+}
+
+/** The kubeconfig files of a control-plane node; the user's name is the certificate's common name. */
+export const KUBECONFIGS = [
+  {
+    name: 'admin',
+    fileName: 'admin.conf',
+    user: 'kubernetes-admin',
+    organizations: ['kubeadm:cluster-admins'],
+    server: 'control-plane',
+  },
+  {
+    name: 'super-admin',
+    fileName: 'super-admin.conf',
+    user: 'kubernetes-super-admin',
+    organizations: ['system:masters'],
+    server: 'control-plane',
+  },
+  {
+    name: 'kubelet',
+    fileName: 'kubelet.conf',
+    user: `system:node:${NODE_NAME}`,
+    organizations: ['system:nodes'],
+    server: 'local',
+  },
+  {
+    name: 'controller-manager',
+    fileName: 'controller-manager.conf',
+    user: 'system:kube-controller-manager',
+    organizations: [],
+    server: 'local',
+  },
+  {
+    name: 'scheduler',
+    fileName: 'scheduler.conf',
+    user: 'system:kube-scheduler',
+    organizations: [],
+    server: 'local',
+  },
+] as const satisfies readonly KubeconfigRow[];
+
+export type KubeconfigName = (typeof KUBECONFIGS)[number]['name'];
+
+/** What kubeconfig files depend on; the loaded configuration of init fits. */
+export interface KubeconfigInput {
+  readonly nodeRegistration: { readonly name: string };
+  readonly localAPIEndpoint: { readonly advertiseAddress: string; readonly bindPort: number };
+  readonly cluster: { readonly clusterName: string; readonly controlPlaneEndpoint?: string | undefined };
+}
+
+/** How a user proves who it is: a client certificate or a token. */
+export interface KubeconfigCredentials {
+  readonly certPem?: string | undefined;
+  readonly keyPem?: string | undefined;
+  readonly token?: string | undefined;
+}
+
+/** A kubeconfig with one cluster, one user and the context "USER@CLUSTER". */
+export function buildKubeconfig(options: {
+  readonly clusterName: string;
+  readonly server: string;
+  readonly caPem: string;
+  readonly user: string;
+  readonly credentials: KubeconfigCredentials;
+}): Kubeconfig {
+  const { clusterName, server, caPem, user, credentials } = options;
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const context = `${user}@${clusterName}`;
+  return {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: clusterName, cluster: { server, 'certificate-authority-data': base64(caPem) } }],
+    contexts: [{ name: context, context: { cluster: clusterName, user } }],
+    'current-context': context,
+    users: [
+      {
+        name: user,
+        user: {
+          ...(credentials.certPem ? { 'client-certificate-data': base64(credentials.certPem) } : {}),
+          ...(credentials.keyPem ? { 'client-key-data': base64(credentials.keyPem) } : {}),
+          ...(credentials.token ? { token: credentials.token } : {}),
+        },
+      },
+    ],
+  };
+}
+
+/** "https://10.0.0.5:6443": this node's API server. */
+export function localServer({ localAPIEndpoint }: KubeconfigInput): string {
+  return `https://${formatHostPort(localAPIEndpoint.advertiseAddress, localAPIEndpoint.bindPort)}`;
+}
+
+/** The cluster's stable address, its port or else the API server's; without one, this node's API server. */
+export function controlPlaneServer(input: KubeconfigInput): string {
+  const endpoint = input.cluster.controlPlaneEndpoint;
+  if (!endpoint) return localServer(input);
+  const match = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(endpoint);
+  const host = match ? match[1]!.replace(/^\[|\]$/g, '') : endpoint;
+  return `https://${formatHostPort(host, Number(match?.[2] ?? input.localAPIEndpoint.bindPort))}`;
+}
+
+/** The user of a row on a node. */
+export function kubeconfigUser(row: KubeconfigRow, nodeName: string): string {
+  return row.user.replace(NODE_NAME, nodeName);
+}
+
+export interface KubeconfigContext {
+  readonly host: FileReader;
+  readonly input: KubeconfigInput;
+  /** Both halves to make a file; the certificate alone to check one. */
+  readonly ca: CaPair | { readonly certPem: string; readonly keyPem?: undefined };
+  readonly algorithm: KeyAlgorithm;
+  readonly certificateValidityMs: number;
+  readonly now: Date;
+  /** Default: /etc/kubernetes */
+  readonly directory?: string;
+}
+
+/**
+ * The file of one kubeconfig; [] when it is there and its CA is the cluster's.
+ * @throws PKI_CERTIFICATE_STALE for a file of another cluster, PKI_KEY_MISSING without the CA's key.
+ */
+export async function planKubeconfig(
+  row: KubeconfigRow,
+  context: KubeconfigContext,
+): Promise<readonly PkiFile[]> {
+  const path = `${context.directory ?? PATHS.kubernetes}/${row.fileName}`;
+  const existing = await context.host.readFile(path);
+  if (existing !== undefined) {
+    checkKubeconfig(path, existing, context.ca.certPem);
+    return [];
+  }
+  if (context.ca.keyPem === undefined) {
+    throw new TkadmError(
+      'PKI_KEY_MISSING',
+      `Cannot issue the certificate of "${path}": the CA's key is not there`,
+      {
+        hint: "Restore the CA's key, or issue this kubeconfig with the external CA",
+      },
+    );
+  }
+  const kubeconfig = await generateKubeconfig(row, { ...context, ca: context.ca });
+  return [{ kind: 'write-file', path, mode: 0o600, content: renderYaml(kubeconfig), secret: true }];
+}
+
+/** What is unlike in a kubeconfig that is kept: another server than expected. undefined when nothing. */
+export function describeKeptKubeconfig(
+  row: KubeconfigRow,
+  text: string,
+  input: KubeconfigInput,
+): string | undefined {
+  const server = parseKubeconfig(text, row.fileName).clusters?.[0]?.cluster.server;
+  const expected = row.server === 'local' ? localServer(input) : controlPlaneServer(input);
+  return server === expected
+    ? undefined
+    : `"${row.fileName}" is kept: its server is "${server}", not "${expected}"`;
+}
+
+async function generateKubeconfig(
+  row: KubeconfigRow,
+  context: KubeconfigContext & { readonly ca: CaPair },
+): Promise<Kubeconfig> {
+  const { ca, input, now } = context;
+  const user = kubeconfigUser(row, input.nodeRegistration.name);
+  const { certPem, keyPem } = await issueCertificate({
+    spec: { commonName: user, organizations: row.organizations, usages: ['client auth'] },
+    ca,
+    algorithm: context.algorithm,
+    // As old as the CA, so that a clock that is set back does not lock the administrator out.
+    notBefore: parseCertificate(ca.certPem).notBefore,
+    notAfter: new Date(now.getTime() + context.certificateValidityMs),
+  });
+  return buildKubeconfig({
+    clusterName: input.cluster.clusterName,
+    server: row.server === 'local' ? localServer(input) : controlPlaneServer(input),
+    caPem: ca.certPem,
+    user,
+    credentials: { certPem, keyPem },
+  });
+}
+
+function checkKubeconfig(path: string, text: string, caPem: string): void {
+  const config = parseKubeconfig(text, path);
+  const data = config.clusters?.[0]?.cluster['certificate-authority-data'];
+  const found = data === undefined ? undefined : Buffer.from(data, 'base64').toString('utf8');
+  if (found !== undefined && parseCertificate(found).der.equals(parseCertificate(caPem).der)) {
+    checkClientKey(path, config);
+    return;
+  }
+  throw new TkadmError(
+    'PKI_CERTIFICATE_STALE',
+    `Cannot use existing "${path}": its CA is not the cluster's`,
+    {
+      hint: `Move it away so that it is made again: mv ${path} /root/`,
+    },
+  );
+}
+
+function checkClientKey(path: string, config: Kubeconfig): void {
+  const data = config.users?.[0]?.user['client-key-data'];
+  if (data === undefined) return;
+  try {
+    loadPrivateKey(Buffer.from(data, 'base64').toString('utf8'));
+  } catch (error) {
+    throw new TkadmError(
+      'PKI_CERTIFICATE_STALE',
+      `Cannot use existing "${path}": its client key cannot be read`,
+      {
+        cause: error,
+        hint: `Move it away so that it is made again: mv ${path} /root/`,
+      },
+    );
+  }
+}
+
+/**
+ * A kubeconfig file with a new client certificate like the old one; everything else in it stays.
+ * @throws KUBECONFIG_INVALID when it embeds no certificate.
+ */
+export async function planKubeconfigRenewal(
+  path: string,
+  text: string,
+  options: {
+    readonly ca: CaPair;
+    readonly algorithm: KeyAlgorithm;
+    readonly certificateValidityMs: number;
+    readonly now: Date;
+  },
+): Promise<PkiFile> {
+  const config = parseKubeconfig(text, path);
+  const [entry] = config.users ?? [];
+  const data = entry?.user['client-certificate-data'];
+  if (!entry || data === undefined) {
+    throw new TkadmError('KUBECONFIG_INVALID', `Cannot renew "${path}": it embeds no client certificate`);
+  }
+  const old = parseCertificate(Buffer.from(data, 'base64').toString('utf8'));
+  const { certPem, keyPem } = await reissueCertificate(old, options);
+  const user = {
+    ...entry.user,
+    'client-certificate-data': Buffer.from(certPem).toString('base64'),
+    'client-key-data': Buffer.from(keyPem).toString('base64'),
+  };
+  const content = renderYaml({ ...config, users: [{ ...entry, user }, ...(config.users ?? []).slice(1)] });
+  return { kind: 'write-file', path, mode: 0o600, content, secret: true };
+}

@@ -1,0 +1,30 @@
+import { dirname } from 'node:path';
+import type { ControlPlaneInput, HostFacts } from '../input.ts';
+import { directoryMount, type Mount } from './pod.ts';
+
+/** The host's CA bundles; the embedded programs trust the cluster's CAs alone and need none. */
+export function caMounts({ tkadm }: ControlPlaneInput, { caDirectories }: HostFacts): readonly Mount[] {
+  if (tkadm.engine === 'embedded') return [];
+  return [
+    directoryMount('ca-certs', '/etc/ssl/certs'),
+    ...caDirectories.map((path) => directoryMount(path.slice(1).replaceAll('/', '-'), path)),
+  ];
+}
+
+/** The directories of an external etcd's client files; one inside another, or below the pki directory, is left out. */
+export function externalEtcdMounts({ cluster }: ControlPlaneInput): readonly Mount[] {
+  const { external } = cluster.etcd;
+  if (!external) return [];
+  const files = [external.caFile, external.certFile, external.keyFile].filter((file) => file !== '');
+  const directories = [...new Set(files.map((file) => dirname(file)))].sort();
+  const isInside = (path: string, parent: string) => path === parent || path.startsWith(`${parent}/`);
+  return directories
+    .filter((path) => !isInside(path, cluster.certificatesDir))
+    .filter((path) => !directories.some((other) => other !== path && isInside(path, other)))
+    .map((path, i) => directoryMount(`etcd-certs-${i}`, path));
+}
+
+/** The kubeconfig of a component, a file. */
+export function kubeconfigMount(path: string): Mount {
+  return { name: 'kubeconfig', hostPath: path, isReadOnly: true, pathType: 'FileOrCreate' };
+}
