@@ -81,7 +81,7 @@ class Copier {
     if (source.kind === 'heredoc') {
       yield* this.#parents(place(source.name));
       const content = { kind: 'bytes', bytes: Buffer.from(source.content) } as const;
-      yield { name: place(source.name).slice(1), stats: this.#stamp(0o644), content };
+      yield { name: place(source.name).slice(1), stats: this.#stamp(this.#request.mode ?? 0o644), content };
       return;
     }
     const entry = await this.#request.source.lookup(source.path, true);
@@ -159,6 +159,6 @@ class Copier {
 
   #stamp(mode: number): LayerFile['stats'] {
     const { owner = { uid: 0, gid: 0 }, now } = this.#request;
-    return { mode: this.#request.mode ?? mode, ...owner, mtime: now };
+    return { mode, ...owner, mtime: now };
   }
 }
