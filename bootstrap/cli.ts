@@ -220,7 +220,7 @@ function addImageCommands(program: Command, context: CliContext): void {
     .command('build <context>')
     .description('Build an image from a Dockerfile')
     .option('-f, --file <file>', 'the Dockerfile (default: CONTEXT/Dockerfile)')
-    .requiredOption('-t, --tag <name>', 'name of the image')
+    .requiredOption('-t, --tag <name>', 'name of the image', repeatable)
     .option('--build-arg <name=value>', 'value of an ARG', repeatable)
     .option('--target <stage>', 'last stage to build')
     .option('--no-cache', 'run every instruction')
@@ -231,20 +231,10 @@ function addImageCommands(program: Command, context: CliContext): void {
     .requiredOption('-i, --input <file>', 'the archive, "-" for standard input')
     .action(async (options) => (await load()).runImageLoad(context, options));
   image
-    .command('save <name>')
-    .description('Write an image as a docker-archive')
-    .requiredOption('-o, --output <file>', 'the archive')
-    .action(async (name: string, options) => (await load()).runImageSave(context, name, options));
-  image
     .command('pull <name>')
     .description('Pull an image from its registry')
     .option('--plain-http', 'talk HTTP to the registry')
     .action(async (name: string, options) => (await load()).runImagePull(context, name, options));
-  image
-    .command('push <name>')
-    .description('Push an image to its registry')
-    .option('--plain-http', 'talk HTTP to the registry')
-    .action(async (name: string, options) => (await load()).runImagePush(context, name, options));
   image
     .command('ls')
     .description('List the images')

@@ -53,11 +53,11 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     isDryRun: config.isDryRun,
     kubeconfig: `${PATHS.kubernetes}/admin.conf`,
     superKubeconfig: `${PATHS.kubernetes}/super-admin.conf`,
-    buildContext: ({ api, warn }) => {
+    buildContext: ({ api, host: seenHost, warn }) => {
       for (const warning of warnings) warn(warning);
       return {
         config,
-        host,
+        host: seenHost,
         now: context.now,
         shouldFix: options.fix ?? false,
         initSystem,

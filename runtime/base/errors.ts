@@ -49,6 +49,10 @@ export const ERRORS = {
   // image
   DOCKERFILE_INVALID: 'usage',
   REGISTRY: 'host',
+  REGISTRY_UNREACHABLE: 'host',
+  REGISTRY_DENIED: 'host',
+  IMAGE_RUNTIME_UNREACHABLE: 'host',
+  IMAGE_REQUEST_INVALID: 'usage',
   IMAGE_REGISTRIES_INVALID: 'usage',
   IMAGE_BUILD_STEP: 'host',
   IMAGE_REFERENCE_INVALID: 'usage',
@@ -56,7 +60,6 @@ export const ERRORS = {
   IMAGE_UNPACK: 'host',
   IMAGE_NOT_FOUND: 'host',
   IMAGE_INVALID: 'host',
-  IMAGE_PULLER_MISSING: 'usage',
   // cri
   CRI_CALL: 'host',
   CRI_NOT_FOUND: 'host',

@@ -114,8 +114,8 @@ class FileImageStore implements ImageStore {
   readonly #layers: LayerStore;
   readonly #images = new Map<string, ImageRecord>();
   readonly #owners = new Map<string, readonly string[]>();
-  /** Layers imported by this process whose manifest did not follow yet. */
-  readonly #imported = new Set<string>();
+  /** Layers imported by this process whose manifest did not follow yet, diffId → digest of the blob. */
+  readonly #imported = new Map<string, string | undefined>();
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: ImageStoreOptions) {
@@ -178,10 +178,12 @@ class FileImageStore implements ImageStore {
   }
 
   async importLayer(stream: Readable, options: ImportLayerOptions = {}): Promise<LayerRecord> {
-    if (options.diffId !== undefined) this.#imported.add(options.diffId);
-    const record = await this.#layers.import(stream, options);
-    this.#imported.add(record.diffId);
-    return record;
+    if (options.diffId !== undefined) this.#imported.set(options.diffId, options.digest);
+    const onUnpacked = (layer: LayerRecord) => {
+      this.#imported.set(layer.diffId, layer.digest);
+      options.onUnpacked?.(layer);
+    };
+    return this.#layers.import(stream, { ...options, onUnpacked });
   }
 
   layer(diffId: string): Promise<LayerRecord | undefined> {
@@ -195,14 +197,14 @@ class FileImageStore implements ImageStore {
     const manifestDigest = sha256Digest(options.manifest);
     checkDigest(id, manifest.config?.digest);
     const layers = await this.#manifestLayers(manifest, config);
-    await this.blobs.put(Readable.from([options.config]), id);
-    await this.blobs.put(Readable.from([options.manifest]), manifestDigest);
-    const record = await this.#exclusively(() =>
-      this.#put(
+    const record = await this.#exclusively(async () => {
+      await this.blobs.put(Readable.from([options.config]), id);
+      await this.blobs.put(Readable.from([options.manifest]), manifestDigest);
+      return this.#put(
         { id, manifestDigest, layers, config, isPinned: options.isPinned ?? false, ...EMPTY_NAMES },
         options.names,
-      ),
-    );
+      );
+    });
     for (const layer of layers) this.#imported.delete(layer.diffId);
     return record;
   }
@@ -342,15 +344,14 @@ class FileImageStore implements ImageStore {
   }
 
   async #sweepNow(): Promise<void> {
-    const held = new Set([...this.#owners.values()].flat());
     const used = new Set(this.list().flatMap((image) => image.layers.map((layer) => layer.diffId)));
     for (const diffId of await this.#layers.list()) {
-      const isNeeded =
-        used.has(diffId) || this.#imported.has(diffId) || held.has(this.#layers.diffPath(diffId));
-      if (!isNeeded) await this.#layers.remove(diffId);
+      const path = this.#layers.diffPath(diffId);
+      // Asked anew for each: an owner may come while others are removed.
+      const isHeld = [...this.#owners.values()].some((directories) => directories.includes(path));
+      if (!isHeld && !used.has(diffId) && !this.#imported.has(diffId)) await this.#layers.remove(diffId);
     }
-    if (this.#imported.size > 0) return;
-    const blobs = new Set(this.list().flatMap(blobsOf));
+    const blobs = new Set<string | undefined>([...this.list().flatMap(blobsOf), ...this.#imported.values()]);
     for (const digest of await this.blobs.list()) if (!blobs.has(digest)) await this.blobs.remove(digest);
   }
 

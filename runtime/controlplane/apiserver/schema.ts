@@ -99,14 +99,14 @@ export async function loadPatches(): Promise<PatchFunctions> {
 /** Loads server-side apply. */
 export async function loadApply(): Promise<ApplyFunction> {
   const { applyServerSide } = await import('../../api/server-side-apply.ts');
-  return (live, applied, options) =>
+  return (live, applied, { apiVersion, kind, fieldManager, isForced, subresource, now }) =>
     withStatus(() =>
       applyServerSide(live as Json | undefined, applied as Json, {
-        fieldManager: options.fieldManager,
-        force: options.isForced,
-        typeName: typeOfApplied(options.apiVersion, options.kind),
-        now: options.now,
-        ...(options.subresource ? { subresource: options.subresource } : {}),
+        fieldManager,
+        force: isForced,
+        typeName: typeOfKind(apiVersion, kind),
+        now,
+        ...(subresource ? { subresource } : {}),
       }),
     ) as KubeObject;
 }
@@ -135,12 +135,6 @@ function toStatusError(error: unknown): unknown {
 
 function strategicType(row: ResourceRow): string {
   const typeName = typeOfKind(formatApiVersion(row), row.kind);
-  if (typeName !== undefined) return typeName;
-  throw unsupportedMediaType(['application/json-patch+json', 'application/merge-patch+json']);
-}
-
-function typeOfApplied(apiVersion: string, kind: string): string {
-  const typeName = typeOfKind(apiVersion, kind);
   if (typeName !== undefined) return typeName;
   throw unsupportedMediaType(['application/json-patch+json', 'application/merge-patch+json']);
 }
