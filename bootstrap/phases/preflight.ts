@@ -2,6 +2,7 @@ import type { Finding, PreflightInput } from '../../preflight/finding.ts';
 import { formatFinding, preflightError, runPreflight, selectFatal } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
 import type { InitConfig, JoinConfig } from '../config/types.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
@@ -39,12 +40,12 @@ function toRepairs(finding: Finding): readonly Action[] {
 }
 
 /**
- * What the checks look for. On a machine whose agent runs already, this is a second run: its own ports and
- * files are no finding.
+ * What the checks look for. The ports of an agent that runs already are no finding, nor are manifests that an
+ * earlier run has written, even one that was interrupted before it started the agent.
  */
 async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<PreflightInput> {
   const isInit = config.kind === 'InitConfiguration';
-  const isSecondRun = (await host.stat(`${PATHS.run}/tkadm-agent.service.pid`)) !== undefined;
+  const isSecondRun = await isServiceRunning(host, 'tkadm-agent', await detectInitSystem(host));
   const { nodeRegistration } = config;
   return {
     scope: isInit ? 'init' : 'join',
@@ -53,9 +54,7 @@ async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<
       ? []
       : [...AGENT_PORTS, ...(isInit ? [config.localAPIEndpoint.bindPort, 10257, 10259] : [])],
     absentFiles: isInit
-      ? isSecondRun
-        ? []
-        : MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`)
+      ? await foreignManifests(host, config.tkadm.imageRepository)
       : [`${PATHS.kubernetes}/kubelet.conf`],
     clusterCidrs: isInit
       ? [config.cluster.networking.podSubnet ?? '', config.cluster.networking.serviceSubnet]
@@ -66,6 +65,13 @@ async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<
     advertiseAddress: isInit ? config.localAPIEndpoint.advertiseAddress : undefined,
     engine: config.tkadm.engine,
   };
+}
+
+/** Paths of the control plane's manifests, without those that run the embedded engine's images. */
+async function foreignManifests(host: Host, imageRepository: string): Promise<readonly string[]> {
+  const paths = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
+  const texts = await Promise.all(paths.map((path) => host.readFile(path)));
+  return paths.filter((_, i) => !texts[i]?.includes(`image: ${imageRepository}/`));
 }
 
 /** The same input for `tkadm preflight`. */

@@ -11,6 +11,8 @@ type Wrapper = ListrTaskWrapper<unknown, never, never>;
 interface Line {
   readonly name: string;
   readonly summary: string;
+  /** The summary, and once the group has ended how it did. */
+  title: string;
   /** Phases of the group that have not ended. */
   pending: number;
   changes: number;
@@ -32,6 +34,7 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
     task: (_, task) => {
       line.task = task as unknown as Wrapper;
       // The list starts all at once; a line whose phases have not begun must not look as if they had.
+      task.title = line.title;
       if (line.isWaiting) showState(line, ListrTaskState.WAITING);
       task.output = line.lastText;
       return line.settled;
@@ -81,6 +84,7 @@ function buildLines({ phases }: RendererOptions): ReadonlyMap<string, Line> {
     lines.set(name, {
       name,
       summary: phase.summary,
+      title: phase.summary,
       pending: 1,
       changes: 0,
       startedAt: undefined,
@@ -109,7 +113,8 @@ function update(line: Line | undefined, event: Exclude<WorkflowEvent, { type: 'n
     line.pending -= 1;
     if (event.type === 'phase-done') line.changes += event.changes;
     if (line.pending > 0) return;
-    if (line.task) line.task.title = `${line.summary} ${formatEnd(line)}`;
+    line.title = `${line.summary} ${formatEnd(line)}`;
+    if (line.task) line.task.title = line.title;
     line.settle();
   }
 }
