@@ -54,7 +54,11 @@ export async function removeUnfinishedSteps(engine: ContainerEngine): Promise<vo
 
 async function buildStepSpec(command: StepCommand, cgroupsPath: string): Promise<OciSpec> {
   const { lowerDirs, args, cwd, user } = command;
-  const { uid, gid, additionalGids, home } = resolveUser(await readAccounts(lowerDirs), undefined, user ?? '');
+  const { uid, gid, additionalGids, home } = resolveUser(
+    await readAccounts(lowerDirs),
+    undefined,
+    user ?? '',
+  );
   const env = command.env.some((entry) => entry.startsWith('HOME='))
     ? command.env
     : [...command.env, `HOME=${home}`];
@@ -62,7 +66,9 @@ async function buildStepSpec(command: StepCommand, cgroupsPath: string): Promise
   const binds = HOST_FILES.map((path): OciMount => {
     return { destination: path, type: 'bind', source: path, options: ['bind', 'ro'] };
   });
-  const namespaces = (base.linux?.namespaces ?? []).filter(({ type }) => type !== 'network' && type !== 'uts');
+  const namespaces = (base.linux?.namespaces ?? []).filter(
+    ({ type }) => type !== 'network' && type !== 'uts',
+  );
   return {
     ...base,
     process: { ...base.process!, user: { uid, gid, additionalGids } },

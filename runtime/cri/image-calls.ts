@@ -95,6 +95,8 @@ async function readJson<T>(body: IncomingMessage): Promise<T> {
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8')) as T;
   } catch (error) {
-    throw new TkadmError('IMAGE_REQUEST_INVALID', 'Cannot read the request: it is not JSON', { cause: error });
+    throw new TkadmError('IMAGE_REQUEST_INVALID', 'Cannot read the request: it is not JSON', {
+      cause: error,
+    });
   }
 }

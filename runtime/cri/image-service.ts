@@ -88,11 +88,7 @@ function normalizeOrUndefined(text: string): string | undefined {
  * is named by content is taken from the store, and so are the images of the node bundle, which no registry has.
  * A name in the store whose registry cannot be reached at all stays usable: nodes may be offline.
  */
-async function pullImage(
-  context: RuntimeContext,
-  name: string,
-  options: PullOptions,
-): Promise<ImageRecord> {
+async function pullImage(context: RuntimeContext, name: string, options: PullOptions): Promise<ImageRecord> {
   const present = context.images.resolve(name);
   if (present !== undefined && (!isRegistryName(name) || present.isPinned)) return present;
   try {

@@ -86,7 +86,10 @@ function findCall(request: IncomingMessage): { readonly call: ImageCall; readonl
     if (!isMatch || request.method !== method) continue;
     return { call: call as ImageCall, name: isOpen ? decodeURIComponent(pathname.slice(path.length)) : '' };
   }
-  throw new TkadmError('IMAGE_REQUEST_INVALID', `Cannot answer "${request.method} ${pathname}": no such call`);
+  throw new TkadmError(
+    'IMAGE_REQUEST_INVALID',
+    `Cannot answer "${request.method} ${pathname}": no such call`,
+  );
 }
 
 function describeError(error: unknown): Extract<ImageAnswerLine<never>, { error: object }>['error'] {

@@ -5,7 +5,6 @@ import { type FlagRow, parseFlags } from '../base/flags.ts';
 import { createLogger, type LogLevel } from '../base/log.ts';
 import { PATHS } from '../base/paths.ts';
 import { VERSION } from '../base/version.ts';
-import { createRegistryPuller } from '../image/pull.ts';
 import { BRIDGE_PLUGIN } from './bridge-plugin.ts';
 import { createRuntime } from './create-runtime.ts';
 
@@ -52,8 +51,6 @@ async function main(): Promise<void> {
     cniConfDir: flags['cni-conf-dir'],
     cniBinDirs: flags['cni-bin-dir'],
     cniPlugins: [BRIDGE_PLUGIN],
-    createPuller: (store) =>
-      createRegistryPuller({ store, architecture: architecture === 'x64' ? 'amd64' : architecture }),
     streamingAddress: flags['streaming-address'],
     bundlePath: flags.bundle,
     architecture,

@@ -84,7 +84,8 @@ function expandAt(
   const found = variables.get(braced ?? bare ?? '');
   const isSet = found !== undefined && (colon !== ':' || found !== '');
   const other = () => expandWord(alternative, variables);
-  const value = operator === '-' && !isSet ? other() : operator === '+' ? (isSet ? other() : '') : (found ?? '');
+  const value =
+    operator === '-' && !isSet ? other() : operator === '+' ? (isSet ? other() : '') : (found ?? '');
   return { value, length: whole.length };
 }
 

@@ -72,7 +72,12 @@ export function parseDockerfile(text: string): Dockerfile {
   const starts = instructions.flatMap((row, index) => (row.name === 'FROM' ? [index] : []));
   const stages = starts.map((start, index) => {
     const from = instructions[start]!;
-    return { index, name: stageName(from), from, instructions: instructions.slice(start + 1, starts[index + 1]) };
+    return {
+      index,
+      name: stageName(from),
+      from,
+      instructions: instructions.slice(start + 1, starts[index + 1]),
+    };
   });
   return { globalArgs, stages };
 }

@@ -13,9 +13,7 @@ export function isIndex(
   mediaType: string | undefined,
 ): document is Required<Pick<ManifestDocument, 'manifests'>> {
   const type = document.mediaType ?? mediaType;
-  return (
-    document.manifests !== undefined || type === MEDIA_TYPES.index || type === MEDIA_TYPES.dockerIndex
-  );
+  return document.manifests !== undefined || type === MEDIA_TYPES.index || type === MEDIA_TYPES.dockerIndex;
 }
 
 /**

@@ -14,7 +14,9 @@ export function toCredentials(auth: RegistryAuth | undefined): RegistryCredentia
   if (auth.registryToken) return { kind: 'registry-token', token: auth.registryToken };
   if (auth.identityToken) return { kind: 'identity-token', token: auth.identityToken };
   if (auth.username) return { kind: 'password', username: auth.username, password: auth.password ?? '' };
-  const text = Buffer.from(auth.auth ?? '', 'base64').toString('utf8').replace(/\0+$/, '');
+  const text = Buffer.from(auth.auth ?? '', 'base64')
+    .toString('utf8')
+    .replace(/\0+$/, '');
   const colon = text.indexOf(':');
   return colon < 1
     ? undefined

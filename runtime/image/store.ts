@@ -351,10 +351,7 @@ class FileImageStore implements ImageStore {
       const isHeld = [...this.#owners.values()].some((directories) => directories.includes(path));
       if (!isHeld && !used.has(diffId) && !this.#imported.has(diffId)) await this.#layers.remove(diffId);
     }
-    const blobs = new Set<string | undefined>([
-      ...this.list().flatMap(blobsOf),
-      ...this.#imported.values(),
-    ]);
+    const blobs = new Set<string | undefined>([...this.list().flatMap(blobsOf), ...this.#imported.values()]);
     for (const digest of await this.blobs.list()) if (!blobs.has(digest)) await this.blobs.remove(digest);
   }
 

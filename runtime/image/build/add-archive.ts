@@ -75,7 +75,8 @@ export async function* readArchive(
     const chunks: Buffer[] = [];
     for await (const chunk of entry) chunks.push(chunk as Buffer);
     const content = toContent(type ?? 'file', Buffer.concat(chunks), linkname ?? '', inside);
-    if (inside(name) !== '' && content) yield { name: inside(name), stats: { mode, uid, gid, mtime }, content };
+    if (inside(name) !== '' && content)
+      yield { name: inside(name), stats: { mode, uid, gid, mtime }, content };
   }
   await feeding;
 }

@@ -210,7 +210,8 @@ class Build {
     const changed = { ...state, config: { ...state.config, WorkingDir: path } };
     const tree = this.#tree(state);
     const present = await tree.lookup(path);
-    if (present && !present.stats.isDirectory()) throw invalid(row.line, `WORKDIR "${path}", which is a file`);
+    if (present && !present.stats.isDirectory())
+      throw invalid(row.line, `WORKDIR "${path}", which is a file`);
     if (present || path === '/') return recordInstruction(changed, row);
     const files = directoriesTo(await tree.resolve(path), tree, this.#options.now());
     return this.#addLayer({ row, state: changed, content: path, make: async () => files });

@@ -5,7 +5,11 @@ import { expandWord, parseAssignments, splitWords, type Variables } from '../doc
 import type { OciExecutionConfig } from '../oci-image.ts';
 import { type StageState, setVariable, shellOf } from './state.ts';
 
-type ConfigInstruction = (row: Instruction, config: OciExecutionConfig, variables: Variables) => OciExecutionConfig;
+type ConfigInstruction = (
+  row: Instruction,
+  config: OciExecutionConfig,
+  variables: Variables,
+) => OciExecutionConfig;
 
 /** Instructions that change nothing but the image's configuration (OCI image-spec config.md). */
 const CONFIG_INSTRUCTIONS: Partial<Record<InstructionName, ConfigInstruction>> = {
@@ -47,7 +51,11 @@ const CONFIG_INSTRUCTIONS: Partial<Record<InstructionName, ConfigInstruction>> =
  * The state after an instruction that changes the configuration.
  * @throws DOCKERFILE_INVALID for an instruction that is not supported.
  */
-export function applyConfigInstruction(row: Instruction, state: StageState, variables: Variables): StageState {
+export function applyConfigInstruction(
+  row: Instruction,
+  state: StageState,
+  variables: Variables,
+): StageState {
   const apply = CONFIG_INSTRUCTIONS[row.name];
   if (!apply) throw invalid(row.line, `${row.name}, which is not supported`);
   const config = apply(row, state.config, variables);

@@ -87,7 +87,8 @@ class Copier {
     const entry = await this.#request.source.lookup(source.path, true);
     if (!entry) throw invalid(instruction.line, `"${source.path}", which is a link to nothing`);
     if (entry.stats.isDirectory()) return yield* this.#copyDirectory(entry, this.#base);
-    const archive = unpacksArchives && entry.stats.isFile() ? await detectArchive(entry.hostPaths[0]!) : undefined;
+    const archive =
+      unpacksArchives && entry.stats.isFile() ? await detectArchive(entry.hostPaths[0]!) : undefined;
     if (archive === undefined) {
       const inside = place(basename(source.path));
       yield* this.#parents(inside);
@@ -100,7 +101,10 @@ class Copier {
         yield file;
       }
     } else {
-      throw invalid(instruction.line, `ADD "${source.path}": ${archive} compression is not supported, COPY is`);
+      throw invalid(
+        instruction.line,
+        `ADD "${source.path}": ${archive} compression is not supported, COPY is`,
+      );
     }
   }
 
