@@ -9,7 +9,7 @@ import { findImage } from './find-image.ts';
 import { loadInodes } from './inodes.ts';
 import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
 import type { OciImageConfig, OciManifest } from './oci-image.ts';
-import { formatReference, parseReference } from './reference.ts';
+import { formatReference, normalizeReference, parseReference } from './reference.ts';
 import type {
   ImageFsUsage,
   ImageLayer,
@@ -140,6 +140,19 @@ export class FileImageStore implements ImageStore {
         throw new TkadmError('IMAGE_NOT_FOUND', `Cannot tag "${reference}": no such image`);
       }
       return this.#put(image, [name]);
+    });
+  }
+
+  async untag(name: string): Promise<ImageRecord> {
+    return this.#exclusively(async () => {
+      const tag = normalizeReference(name);
+      const image = this.list().find((candidate) => candidate.repoTags.includes(tag));
+      if (image === undefined) {
+        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot untag "${name}": no such image`);
+      }
+      const record = { ...image, repoTags: image.repoTags.filter((other) => other !== tag) };
+      await this.#write(record);
+      return record;
     });
   }
 

@@ -82,6 +82,8 @@ export interface ImageStore {
   registerDirectory(options: RegisterDirectoryOptions): Promise<ImageRecord>;
   /** Gives an image one more name. @throws IMAGE_NOT_FOUND */
   tag(reference: string, name: string): Promise<ImageRecord>;
+  /** Takes one name away; the image stays, also without any. @throws IMAGE_NOT_FOUND */
+  untag(name: string): Promise<ImageRecord>;
   /** Keeps layers, given as their directories, until `release(owner)`, for example for a container. */
   retain(owner: string, directories: readonly string[]): void;
   release(owner: string): Promise<void>;

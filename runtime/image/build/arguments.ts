@@ -1,4 +1,4 @@
-import { type Instruction, invalid } from '../dockerfile.ts';
+import { type Dockerfile, type Instruction, invalid } from '../dockerfile.ts';
 import { expandWord, splitWords, type Variables } from '../dockerfile-words.ts';
 
 export interface ArgumentScopes {
@@ -25,6 +25,13 @@ export function declareArgs(row: Instruction, { scope, globals, given }: Argumen
     if (chosen !== undefined) declared.set(name, chosen);
   }
   return declared;
+}
+
+/** The names that any ARG of the file declares. */
+export function argumentNames({ globalArgs, stages }: Dockerfile): ReadonlySet<string> {
+  const rows = [...globalArgs, ...stages.flatMap((stage) => stage.instructions)];
+  const words = rows.flatMap((row) => (row.name === 'ARG' ? splitWords(row.text, row.line) : []));
+  return new Set(words.map((word) => word.split('=', 1)[0]!));
 }
 
 /** ARGs that every Dockerfile has without declaring them (Dockerfile reference, "global scope"). */

@@ -6,7 +6,7 @@ import { expandWord, type Variables } from '../dockerfile-words.ts';
 import { MergedTree } from '../merged-tree.ts';
 import type { OciImageConfig } from '../oci-image.ts';
 import type { ImageRecord } from '../store.ts';
-import { declareArgs, platformArgs } from './arguments.ts';
+import { argumentNames, declareArgs, platformArgs } from './arguments.ts';
 import { applyConfigInstruction } from './config-instructions.ts';
 import { readCopy } from './copy.ts';
 import { digestCopy, planCopy } from './copy-step.ts';
@@ -57,6 +57,10 @@ class Build {
 
   async run(): Promise<ImageRecord> {
     const last = this.#lastStage();
+    const declared = argumentNames(this.#dockerfile);
+    for (const name of Object.keys(this.#options.buildArgs)) {
+      if (!declared.has(name)) this.#options.onProgress(`warning: no ARG "${name}" in the Dockerfile`);
+    }
     for (const stage of this.#neededStages(last)) {
       const state = await this.#buildStage(stage);
       this.#stages.set(String(stage.index), state);

@@ -162,6 +162,19 @@ t.test('a build ends when its client goes', { skip }, async (t) => {
   t.strictSame(readdirSync(join(fixture.cri.directory, 'root/images/tmp')), [], 'and its files');
 });
 
+t.test('callImages() removes one name of several, then the image', { skip }, async (t) => {
+  const context = fixture.writeContext({ Dockerfile: 'FROM busybox\nLABEL unique=names\n' });
+  const { image: built } = await fixture.build(context, { tags: ['names:1', 'names:2'] });
+  const { images } = fixture.cri.runtime;
+  t.strictSame(await callImages(fixture.socketPath, 'remove', { name: 'names:1' }), { id: built.id });
+  t.strictSame(images.resolve(built.id)?.repoTags, ['docker.io/library/names:2']);
+  await callImages(fixture.socketPath, 'remove', { name: 'names:2' });
+  t.equal(images.resolve(built.id), undefined);
+  await fixture.build(context, { tags: ['names:1', 'names:2'] });
+  await callImages(fixture.socketPath, 'remove', { name: built.id });
+  t.equal(images.resolve('names:2'), undefined, 'by id with all names');
+});
+
 t.test('PullImage asks the registry, and goes on without it', { skip }, async (t) => {
   const { client, runtime } = fixture.cri;
   const name = `${registry.host}/apps/x:cri`;
