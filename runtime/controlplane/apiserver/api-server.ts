@@ -20,6 +20,7 @@ import { Registry } from './registry.ts';
 import { ResourceHandler } from './resource-handler.ts';
 import { RouteTable } from './routes.ts';
 import {
+  loadApply,
   loadPatches,
   loadTableBuilder,
   matchesSelector,
@@ -174,7 +175,7 @@ export class ApiServer {
       parseSelectors,
       loadTableBuilder,
       subresources,
-      loadApply: undefined,
+      loadApply,
       formatYaml: async (value) => (await import('js-yaml')).dump(value),
       now,
     });

@@ -18,6 +18,7 @@ import {
   requirementsOfSelector,
 } from '../../api/selectors.ts';
 import { formatInvalid, validateObject } from '../../api/validation/validate.ts';
+import type { ApplyFunction } from './apply-handler.ts';
 import type { Codec, Decoded } from './body.ts';
 import type { Call } from './call.ts';
 import type { PatchFunctions } from './patcher.ts';
@@ -93,6 +94,21 @@ export async function loadPatches(): Promise<PatchFunctions> {
       ) as KubeObject;
     },
   };
+}
+
+/** Loads server-side apply. */
+export async function loadApply(): Promise<ApplyFunction> {
+  const { applyServerSide } = await import('../../api/server-side-apply.ts');
+  return (live, applied, { apiVersion, kind, fieldManager, isForced, subresource, now }) =>
+    withStatus(() =>
+      applyServerSide(live as Json | undefined, applied as Json, {
+        fieldManager,
+        force: isForced,
+        typeName: typeOfKind(apiVersion, kind),
+        now,
+        ...(subresource ? { subresource } : {}),
+      }),
+    ) as KubeObject;
 }
 
 /** Loads what prints Tables. */
