@@ -221,11 +221,11 @@ class Build {
   }
 
   async #finish(state: StageState): Promise<ImageRecord> {
-    const { store, tags, architecture, now } = this.#options;
+    const { store, tags, architecture } = this.#options;
     const config: OciImageConfig = {
       architecture,
       os: 'linux',
-      created: state.createdAt ?? now().toISOString(),
+      ...(state.createdAt === undefined ? {} : { created: state.createdAt }),
       config: { ...state.config, Env: withPath(state.config.Env) },
       rootfs: { type: 'layers', diff_ids: state.layers },
       history: state.history,

@@ -157,9 +157,10 @@ t.test('a build ends when its client goes', { skip }, async (t) => {
   const steps = () =>
     cgroupDirectories(fixture.cgroupParent).flatMap((path) => readdirSync(path, { withFileTypes: true }));
   const count = () => steps().filter((entry) => entry.isDirectory()).length;
-  for (let attempt = 0; count() > 0 && attempt < 100; attempt += 1) await sleep(50);
+  const files = () => readdirSync(join(fixture.cri.directory, 'root/images/tmp'));
+  for (let attempt = 0; count() + files().length > 0 && attempt < 100; attempt += 1) await sleep(50);
   t.equal(count(), 0, 'the container of the step is gone');
-  t.strictSame(readdirSync(join(fixture.cri.directory, 'root/images/tmp')), [], 'and its files');
+  t.strictSame(files(), [], 'and its files');
 });
 
 t.test('callImages() removes one name of several, then the image', { skip }, async (t) => {
