@@ -5,14 +5,8 @@ import { ENDPOINT_SLICES, SERVICES } from '../../api/kinds.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 import { runCommand } from '../command.ts';
-import {
-  buildRuleset,
-  EMPTY_RULESET,
-  formatBase,
-  formatTransition,
-  PROXY_TABLE,
-  type Ruleset,
-} from './ruleset.ts';
+import { buildRuleset } from './build-ruleset.ts';
+import { EMPTY_RULESET, formatBase, formatTransition, PROXY_TABLE, type Ruleset } from './ruleset.ts';
 import { buildServicePorts } from './service-model.ts';
 
 export interface ProxyOptions {
