@@ -131,7 +131,7 @@ export function selectStaleFlows(
 }
 
 /** nlmsghdr { u32 length, u16 type, u16 flags, u32 sequence, u32 pid }, nfgenmsg { u8 family, u8 version, u16 id }. */
-function buildRequest(type: number, flags: number, attributes = Buffer.alloc(0)): Buffer {
+function buildRequest(type: number, flags: number, attributes: Buffer = Buffer.alloc(0)): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt32LE(HEADER_BYTES + attributes.length, 0);
   header.writeUInt16LE(type, 4);

@@ -16,7 +16,10 @@ export interface Ruleset {
 
 export const EMPTY_RULESET: Ruleset = { chains: new Map(), sets: new Map(), elements: new Map() };
 
-/** Transaction that makes the fixed part anew: hooks, maps and the chains that look into them. */
+/**
+ * Transaction that makes the fixed part anew: hooks, maps and the chains that look into them. TCP is refused by a
+ * reset, because the kernel limits how many ICMP errors it sends (icmp_ratelimit).
+ */
 export function formatBase(): string {
   const t = PROXY_TABLE;
   return `add table ${t}
@@ -26,7 +29,7 @@ table ${t} {
   map service-nodeports { type inet_proto . inet_service : verdict ; }
   map no-endpoint-ips { type ipv4_addr . inet_proto . inet_service : verdict ; }
   map no-endpoint-nodeports { type inet_proto . inet_service : verdict ; }
-  chain reject-chain { reject ; }
+  chain reject-chain { meta l4proto tcp reject with tcp reset ; reject ; }
   chain mark-for-masquerade { meta mark set meta mark or ${MASQUERADE_MARK} ; }
   chain services {
     ip daddr . meta l4proto . th dport vmap @service-ips ;

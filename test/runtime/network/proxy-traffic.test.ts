@@ -1,4 +1,5 @@
 import './own-network.ts';
+import type { ChildProcess } from 'node:child_process';
 import type { Service } from 'kubernetes-types/core/v1.d.ts';
 import type { EndpointSlice } from 'kubernetes-types/discovery/v1.d.ts';
 import t from 'tap';
@@ -47,7 +48,7 @@ const kinds = (answers: readonly string[]) => [...new Set(answers)].sort();
 
 t.test('the proxy', { skip: skipReason }, async (t) => {
   addOutside();
-  const servers = [];
+  const servers: ChildProcess[] = [];
   for (const name of Object.keys(PODS)) {
     const netns = addNamespace(name);
     const result = await addToBridge(
@@ -185,16 +186,13 @@ t.test('the proxy', { skip: skipReason }, async (t) => {
     const conntrack = openConntrack();
     t.teardown(() => conntrack.close());
     const from = { protocol: 'udp', localPort: 4100 } as const;
-    sh(
-      'nft delete table ip kube-proxy; ip route add blackhole 10.96.0.0/12 || true; ip route del blackhole 10.96.0.0/12',
-    );
+    sh('nft delete table ip kube-proxy');
     loaded = undefined;
-    sh('ip route add 10.96.0.0/12 via 192.0.2.2');
     t.same(ask('caller', VIP, 80, from), ['timeout']);
     await load({}, { [PODS.p1]: 'here' });
     t.same(ask('caller', VIP, 80, from), ['timeout'], 'the kernel remembers that there was no endpoint');
     const ports = state({}, { [PODS.p1]: 'here' });
-    t.equal(conntrack.delete(selectStaleFlows(conntrack.listUdp(), ports)), 1);
+    t.ok(conntrack.delete(selectStaleFlows(conntrack.listUdp(), ports)) >= 1);
     t.same(ask('caller', VIP, 80, from), ['p1 10.244.1.4']);
   });
 });
