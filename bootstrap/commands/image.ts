@@ -23,7 +23,11 @@ export interface ImageBuildFlags {
 }
 
 /** `tkadm image build CONTEXT`: the paths are this machine's, which is the runtime's. */
-export async function runImageBuild(context: CliContext, path: string, flags: ImageBuildFlags): Promise<void> {
+export async function runImageBuild(
+  context: CliContext,
+  path: string,
+  flags: ImageBuildFlags,
+): Promise<void> {
   const contextDir = resolve(context.cwd, path);
   const body: BuildRequest = {
     contextDir,
@@ -118,7 +122,12 @@ export function formatImageTable(images: readonly ImageSummary[]): string {
   );
   const table = [COLUMNS, ...rows.sort((a, b) => a.join(' ').localeCompare(b.join(' ')))];
   const widths = COLUMNS.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  const lines = table.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
+  const lines = table.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
   return `${lines.join('\n')}\n`;
 }
 

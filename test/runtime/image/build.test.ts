@@ -29,12 +29,12 @@ async function print(image: string, scripts: readonly string[]): Promise<readonl
     const outputs: string[] = [];
     for (const script of scripts) {
       const cmd = ['/bin/busybox', 'sh', '-c', `{ ${script}; } 2>&1`];
-      const { stdout } = await client.execSync({ containerId, cmd, timeout: 10n });
+      const { stdout } = await client.execSync({ containerId, cmd, timeout: 10 });
       outputs.push(Buffer.from(stdout).toString('utf8'));
     }
     return outputs;
   } finally {
-    await client.stopContainer({ containerId, timeout: 0n });
+    await client.stopContainer({ containerId, timeout: 0 });
     await client.removeContainer({ containerId });
   }
 }
@@ -187,7 +187,9 @@ t.test('buildImage() makes whiteouts of what RUN deletes', { skip }, async (t) =
 });
 
 t.test('buildImage() leaves no mount point of a step in the image', { skip }, async (t) => {
-  const root = fixture.writeContext({ Dockerfile: 'FROM scratch\nCOPY bin /bin\nRUN ["/bin/busybox", "true"]\n' });
+  const root = fixture.writeContext({
+    Dockerfile: 'FROM scratch\nCOPY bin /bin\nRUN ["/bin/busybox", "true"]\n',
+  });
   mkdirSync(join(root, 'bin'));
   execFileSync('cp', ['/bin/busybox', join(root, 'bin')]);
   await fixture.build(root, { tags: ['bare'] });
