@@ -1,5 +1,5 @@
 import type { PersistentVolume, PersistentVolumeClaim } from 'kubernetes-types/core/v1.d.ts';
-import { parseQuantity } from './quantity.ts';
+import { quantityToNumber } from '../../api/quantity.ts';
 import { isEmptySelector, matchesLabelSelector } from './selectors.ts';
 
 /** The smallest free volume that satisfies the claim; one reserved for it goes before all. */
@@ -34,11 +34,11 @@ function isSuitable(volume: PersistentVolume, { spec }: PersistentVolumeClaim): 
     (volume.spec?.storageClassName ?? '') === (spec?.storageClassName ?? '') &&
     (volume.spec?.volumeMode ?? 'Filesystem') === (spec?.volumeMode ?? 'Filesystem') &&
     (spec?.accessModes ?? []).every((mode) => modes.includes(mode)) &&
-    capacityOf(volume) >= parseQuantity(spec?.resources?.requests?.['storage']) &&
+    capacityOf(volume) >= quantityToNumber(spec?.resources?.requests?.['storage']) &&
     (isEmptySelector(spec?.selector) || matchesLabelSelector(spec?.selector, volume.metadata?.labels))
   );
 }
 
 function capacityOf({ spec }: PersistentVolume): number {
-  return parseQuantity(spec?.capacity?.['storage']);
+  return quantityToNumber(spec?.capacity?.['storage']);
 }
