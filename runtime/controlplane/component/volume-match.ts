@@ -1,6 +1,6 @@
 import type { PersistentVolume, PersistentVolumeClaim } from 'kubernetes-types/core/v1.d.ts';
+import { isEmptySelector, matchesLabelSelector } from '../../api/label-selectors.ts';
 import { quantityToNumber } from '../../api/quantity.ts';
-import { isEmptySelector, matchesLabelSelector } from './selectors.ts';
 
 /** The smallest free volume that satisfies the claim; one reserved for it goes before all. */
 export function findVolume(
