@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import { PATHS } from '../base/paths.ts';
 import { parseIpv4Network } from './address.ts';
-import type { BridgeConfig, CniArguments, CniResult, PortMapping } from './cni-types.ts';
+import { formatHostPorts, formatNodeRules, releaseHostPorts } from './bridge-rules.ts';
+import type { BridgeConfig, CniArguments, CniResult } from './cni-types.ts';
 import { runCommand } from './command.ts';
 import { findAddresses, gatewayOf, releaseAddresses, reserveAddress } from './ipam.ts';
 
@@ -15,12 +16,6 @@ export interface BridgePaths {
 }
 
 export const BRIDGE_PATHS: BridgePaths = { stateDir: `${PATHS.state}/network`, runDir: PATHS.run };
-
-/** nftables table of the plugin: masquerading of what leaves the cluster, and host ports. */
-export const BRIDGE_TABLE = 'tkadm-bridge';
-
-/** Packet mark of a pod that calls a host port, which may lead back to itself. */
-const HAIRPIN_MARK = '0x2000';
 
 /**
  * CNI ADD: a veth pair between the namespace and the bridge, an address, a default route, host ports.
@@ -36,10 +31,12 @@ export async function addToBridge(
     throw new TkadmError('NETWORK_CONFIG', 'Cannot add a network: CNI_NETNS is not set');
   const gateway = gatewayOf(config.podCIDR);
   const { prefix } = parseIpv4Network(config.podCIDR);
+  const mappings = config.runtimeConfig?.portMappings ?? [];
+  formatHostPorts(mappings, gateway);
   const address = await reserveAddress(addressDir(config, paths), config.podCIDR, args);
   const veth = vethName(args);
   try {
-    await ensureNode(config, paths);
+    await ensureBridge(config, paths);
     await runCommand(
       ['ip', '-batch', '-'],
       [
@@ -60,7 +57,7 @@ export async function addToBridge(
         '',
       ].join('\n'),
     );
-    await addHostPorts(address, config.runtimeConfig?.portMappings ?? []);
+    await runCommand(['nft', '-f', '-'], formatNodeRules(config) + formatHostPorts(mappings, address));
     return buildResult(config, args, {
       address: `${address}/${prefix}`,
       gateway,
@@ -83,7 +80,9 @@ export async function deleteFromBridge(
   await runCommand(['ip', 'link', 'del', vethName(args)]).catch((error: Error) => {
     if (!/Cannot find device/.test(error.message)) throw error;
   });
-  await deleteHostPorts(config.runtimeConfig?.portMappings ?? []);
+  if ((config.runtimeConfig?.portMappings ?? []).length > 0) {
+    await releaseHostPorts(await findAddresses(directory, args));
+  }
   await releaseAddresses(directory, args);
 }
 
@@ -109,14 +108,15 @@ function addressDir(config: BridgeConfig, paths: BridgePaths): string {
   return join(paths.stateDir, config.name);
 }
 
-/** The bridge and the rules of the node, once for each boot and configuration: a mark on tmpfs remembers. */
-async function ensureNode(config: BridgeConfig, paths: BridgePaths): Promise<void> {
+/** The bridge, once for each boot and configuration: a mark on tmpfs remembers. */
+async function ensureBridge(config: BridgeConfig, paths: BridgePaths): Promise<void> {
   const mark = join(paths.runDir, `network-${config.bridge}`);
-  const wanted = JSON.stringify([config.podCIDR, config.clusterCIDR, config.mtu]);
+  const wanted = JSON.stringify([config.podCIDR, config.mtu]);
   const isMarked = (await readFile(mark, 'utf8').catch(() => '')) === wanted;
-  if (isMarked && (await exists(`/sys/class/net/${config.bridge}`))) return;
+  const isThere = await exists(`/sys/class/net/${config.bridge}`);
+  if (isMarked && isThere) return;
   const { prefix } = parseIpv4Network(config.podCIDR);
-  if (!(await exists(`/sys/class/net/${config.bridge}`))) {
+  if (!isThere) {
     await runCommand(['ip', 'link', 'add', config.bridge, 'type', 'bridge']).catch((error: Error) => {
       if (!/File exists/.test(error.message)) throw error;
     });
@@ -126,62 +126,10 @@ async function ensureNode(config: BridgeConfig, paths: BridgePaths): Promise<voi
     `addr replace ${gatewayOf(config.podCIDR)}/${prefix} dev ${config.bridge}\nlink set ${config.bridge} up\n`,
   );
   await writeFile('/proc/sys/net/ipv4/ip_forward', '1').catch(() => {});
-  await runCommand(['nft', '-f', '-'], formatNodeRules(config));
+  // For host ports at 127.0.0.1; the rules keep pods from the host's loopback.
+  await writeFile(`/proc/sys/net/ipv4/conf/${config.bridge}/route_localnet`, '1').catch(() => {});
   await mkdir(paths.runDir, { recursive: true });
   await writeFile(mark, wanted);
-}
-
-/** Rules of the node. Elements of `hostports` stay when the rules are loaded again. */
-export function formatNodeRules(config: BridgeConfig): string {
-  const table = `ip ${BRIDGE_TABLE}`;
-  const local = config.clusterCIDR ?? config.podCIDR;
-  return `add table ${table}
-add map ${table} hostports { type inet_proto . inet_service : ipv4_addr . inet_service ; }
-add chain ${table} prerouting { type nat hook prerouting priority dstnat ; policy accept ; }
-add chain ${table} output { type nat hook output priority -100 ; policy accept ; }
-add chain ${table} postrouting { type nat hook postrouting priority srcnat ; policy accept ; }
-flush chain ${table} prerouting
-flush chain ${table} output
-flush chain ${table} postrouting
-add rule ${table} prerouting ip saddr ${config.podCIDR} fib daddr type local meta l4proto . th dport @hostports meta mark set meta mark or ${HAIRPIN_MARK}
-add rule ${table} prerouting fib daddr type local dnat ip to meta l4proto . th dport map @hostports
-add rule ${table} output fib daddr type local dnat ip to meta l4proto . th dport map @hostports
-add rule ${table} postrouting meta mark and ${HAIRPIN_MARK} != 0 ct status dnat masquerade
-add rule ${table} postrouting ip saddr ${config.podCIDR} ip daddr != { ${local}, 224.0.0.0/4 } masquerade
-`;
-}
-
-async function addHostPorts(address: string, mappings: readonly PortMapping[]): Promise<void> {
-  const elements = mappings
-    .filter((mapping) => mapping.hostPort > 0)
-    .map((mapping) => `${formatHostPort(mapping)} : ${address} . ${mapping.containerPort}`);
-  if (elements.length === 0) return;
-  await runCommand(
-    ['nft', '-f', '-'],
-    `add element ip ${BRIDGE_TABLE} hostports { ${elements.join(', ')} }\n`,
-  );
-}
-
-async function deleteHostPorts(mappings: readonly PortMapping[]): Promise<void> {
-  for (const mapping of mappings.filter((row) => row.hostPort > 0)) {
-    await runCommand([
-      'nft',
-      'delete',
-      'element',
-      'ip',
-      BRIDGE_TABLE,
-      'hostports',
-      '{',
-      formatHostPort(mapping),
-      '}',
-    ]).catch((error: Error) => {
-      if (!/No such file/.test(error.message)) throw error;
-    });
-  }
-}
-
-function formatHostPort(mapping: PortMapping): string {
-  return `${mapping.protocol.toLowerCase()} . ${mapping.hostPort}`;
 }
 
 interface Attachment {

@@ -1,8 +1,12 @@
-import { formatError, TkadmError } from '../base/errors.ts';
+import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import { addToBridge, checkOnBridge, deleteFromBridge } from './bridge.ts';
 import type { BridgeConfig, CniArguments } from './cni-types.ts';
 
 const VERSIONS = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'];
+
+/** Error codes of CNI specification §5: an invalid variable, and the first that plugins may use. */
+const INVALID_ENVIRONMENT = 4;
+const PLUGIN_FAILED = 100;
 
 /** The plugin as an executable: CNI_* variables and the configuration on standard input, the result on output. */
 async function main(): Promise<unknown> {
@@ -20,7 +24,7 @@ async function main(): Promise<unknown> {
   if (command === 'DEL') return deleteFromBridge(config, args);
   if (command === 'CHECK') return checkOnBridge(config, args);
   if (command === 'GC' || command === 'STATUS') return undefined;
-  throw new TkadmError('NETWORK_CONFIG', `Cannot do CNI command "${command}": it is not supported`);
+  throw new TkadmError('UNSUPPORTED', `Cannot do CNI command "${command}": it is not supported`);
 }
 
 main().then(
@@ -28,7 +32,8 @@ main().then(
     if (result !== undefined) process.stdout.write(JSON.stringify(result));
   },
   (error) => {
-    process.stdout.write(JSON.stringify({ cniVersion: '1.0.0', code: 100, msg: formatError(error) }));
+    const code = isTkadmError(error, 'UNSUPPORTED') ? INVALID_ENVIRONMENT : PLUGIN_FAILED;
+    process.stdout.write(JSON.stringify({ cniVersion: '1.0.0', code, msg: formatError(error) }));
     process.exitCode = 1;
   },
 );

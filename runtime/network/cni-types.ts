@@ -40,23 +40,3 @@ export interface CniResult {
   readonly routes: readonly { readonly dst: string; readonly gw?: string }[];
   readonly dns: Readonly<Record<string, never>>;
 }
-
-/** The network configuration list of a node, for `/etc/cni/net.d/10-tkadm.conflist`. */
-export function buildCniConfig(input: {
-  readonly podCidr: string;
-  readonly clusterCidr?: string | undefined;
-}): unknown {
-  return {
-    cniVersion: '1.0.0',
-    name: 'tkadm',
-    plugins: [
-      {
-        type: 'tkadm-bridge',
-        bridge: 'tkadm0',
-        podCIDR: input.podCidr,
-        ...(input.clusterCidr ? { clusterCIDR: input.clusterCidr } : {}),
-        capabilities: { portMappings: true },
-      },
-    ],
-  };
-}

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { execa, type ResultPromise } from 'execa';
 import { buildHostInit } from './host-init.ts';
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
+
+/** The clone that is tested; on the hosts it lies at the same path. */
+export const REPOSITORY = resolve(import.meta.dirname, '../..');
 
 export interface CommandOutput {
   readonly exitCode: number;
@@ -154,6 +157,7 @@ class HostState implements LabHost {
       hasNode: this.#hasNode,
       publicKey: await readFile(join(this.#lab.directory, 'id_ed25519.pub'), 'utf8'),
       privateKeyPath: join(this.#lab.directory, 'id_ed25519'),
+      sharedDirectories: [REPOSITORY],
     });
     await writeFile(join(this.#directory, 'init.sh'), script.inside, { mode: 0o755 });
     await rm(join(this.#directory, 'ready'), { force: true });
