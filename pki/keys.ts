@@ -6,6 +6,7 @@ import {
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { formatError, TkadmError } from '../runtime/base/errors.ts';
+import { generateRsaPrivateKeyPem } from './rsa.ts';
 
 /** A row for each key algorithm that `encryptionAlgorithm` may name (kubeadm.k8s.io/v1beta4). */
 export const KEY_ALGORITHMS = [
@@ -33,9 +34,13 @@ const generate = promisify(generateNodeKeyPair) as unknown as (
 export async function generateKeyPair(algorithm: KeyAlgorithm): Promise<KeyPair> {
   const row = KEY_ALGORITHMS.find((candidate) => candidate.name === algorithm);
   if (!row) throw new Error(`no key algorithm is called "${algorithm}"`);
+  if (row.type === 'rsa') {
+    const privateKeyPem = await generateRsaPrivateKeyPem(row.modulusLength);
+    return { privateKeyPem, publicKeyPem: derivePublicKeyPem(privateKeyPem) };
+  }
   const { privateKey, publicKey } = await generate(row.type, {
-    ...(row.type === 'rsa' ? { modulusLength: row.modulusLength } : { namedCurve: row.namedCurve }),
-    privateKeyEncoding: { type: row.type === 'rsa' ? 'pkcs1' : 'sec1', format: 'pem' },
+    namedCurve: row.namedCurve,
+    privateKeyEncoding: { type: 'sec1', format: 'pem' },
     publicKeyEncoding: { type: 'spki', format: 'pem' },
   });
   return { privateKeyPem: privateKey, publicKeyPem: publicKey };

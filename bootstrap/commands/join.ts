@@ -99,12 +99,12 @@ async function joinThisMachine(
     only: undefined,
     isDryRun: config.isDryRun,
     kubeconfig: `${PATHS.kubernetes}/kubelet.conf`,
-    buildContext: ({ warn }) => {
+    buildContext: ({ host: seenHost, warn }) => {
       for (const warning of warnings) warn(warning);
       const discover = discoverOnce(config, context);
       return {
         config,
-        host,
+        host: seenHost,
         shouldFix: options.fix ?? false,
         nodeIp: machine.advertiseAddress,
         warn,

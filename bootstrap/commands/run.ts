@@ -1,8 +1,10 @@
 import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
+import type { Action } from '../workflow/action.ts';
 import { performAction } from '../workflow/perform.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { isSelected } from '../workflow/phase.ts';
@@ -29,6 +31,8 @@ export interface CommandRun<C> {
 
 /** What a phase's context is built from. */
 export interface RunTools {
+  /** The machine for phases to look at: in a dry run, with what earlier phases would have written. */
+  readonly host: Host;
   readonly api: () => Promise<ApiClient>;
   readonly warn: (message: string) => void;
 }
@@ -36,6 +40,7 @@ export interface RunTools {
 /** Runs the phases of a command with the renderer that fits, and shows the result. */
 export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   const { cli, host, phases } = run;
+  const planned = createPlannedHost(host);
   const shown = phases.filter((phase) => run.only === undefined || isSelected(phase.name, run.only));
   const renderer: Renderer = await createRenderer({
     format: run.output,
@@ -48,6 +53,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   const superApi = clientOnce(run.superKubeconfig ?? run.kubeconfig);
   const initSystem = await detectInitSystem(host);
   const tools: RunTools = {
+    host: run.isDryRun ? planned : host,
     api,
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
   };
@@ -69,12 +75,20 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
       skip: run.skip,
       ...(run.only ? { only: run.only } : {}),
       isDryRun: run.isDryRun,
+      planned: (action) => planAction(action, planned),
     });
   } catch (error) {
     await renderer.finish({ isOk: false, text: '', data: {} });
     throw error;
   }
   await renderer.finish({ isOk: true, ...(await run.finish()) });
+}
+
+/** In a dry run: puts the files of an action where later phases look, on the machine that is only planned. */
+async function planAction(action: Action, host: Host): Promise<void> {
+  if (action.kind === 'write-file') await host.writeFile(action.path, action.content, { mode: action.mode });
+  if (action.kind === 'make-directory') await host.mkdir(action.path, { mode: action.mode });
+  if (action.kind === 'remove') await host.remove(action.path);
 }
 
 /** A client that is made when it is first asked for: its kubeconfig may be one of the run's results. */

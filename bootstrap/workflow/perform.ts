@@ -103,6 +103,8 @@ async function applyObject(
       return;
     } catch (error) {
       if (isApiError(error, 'AlreadyExists')) break;
+      // A Service with a fixed address fails on the address, which its own first copy holds.
+      if (isApiError(error, 'Invalid') && (await api.find(kind, { name, namespace }))) break;
       if (attempt >= 20 || isApiError(error)) throw error;
       await sleep(100, signal);
     }

@@ -13,8 +13,9 @@ export interface RunOptions<C> {
   readonly skip?: readonly string[];
   /** Only these phases or groups. */
   readonly only?: readonly string[];
-  /** Plan and tell, change nothing. */
+  /** Plan and tell, change nothing; `planned` gets each action so that later phases see its effect. */
   readonly isDryRun?: boolean;
+  readonly planned?: (action: Action) => Promise<void>;
 }
 
 /**
@@ -66,7 +67,7 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
   for (const action of actions) {
     signal.throwIfAborted();
     emit({ type: 'action', phase: phase.name, action, isDryRun });
-    if (!isDryRun) await perform(action);
+    await (isDryRun ? options.planned?.(action) : perform(action));
   }
   emit({
     type: 'phase-done',

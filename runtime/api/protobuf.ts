@@ -1,6 +1,7 @@
 import { formatError } from '../base/errors.ts';
 import { readMessage, readWireFields, toInteger, toText, type WireField } from './protobuf-reader.ts';
 import { badRequest, RequestError } from './request-error.ts';
+import { ensureObject } from './schema/access.ts';
 import { requireType, typeOfKind } from './schema/registry.ts';
 import { normalizeScalar } from './schema/scalars.ts';
 import type { FieldSchema, FieldType, JsonObject, Scalar, TypeSchema } from './schema/types.ts';
@@ -156,7 +157,7 @@ function isZero(value: unknown): boolean {
 function readMapEntry(object: JsonObject, name: string, bytes: Uint8Array, values: FieldType): void {
   const entry = readMessage(bytes);
   const content = entry.get(2) ?? { number: 2, value: 0n, bytes: new Uint8Array() };
-  const map = (object[name] ??= {}) as JsonObject;
+  const map = ensureObject(object, name);
   Object.defineProperty(map, toText(entry.get(1)), {
     value: readValue(content, values),
     writable: true,
@@ -170,8 +171,10 @@ function readField(object: JsonObject, schema: FieldSchema, field: WireField): v
   if (type.kind === 'map') {
     readMapEntry(object, name, contentOf(field), type.values);
   } else if (type.kind === 'array') {
-    const list = (object[name] ??= []) as unknown[];
-    list.push(readValue(field, type.items));
+    const before = object[name];
+    const value = readValue(field, type.items);
+    if (Array.isArray(before)) before.push(value);
+    else object[name] = [value];
   } else {
     const value = readValue(field, type);
     const isLeftOut =

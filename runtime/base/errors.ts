@@ -49,6 +49,10 @@ export const ERRORS = {
   // image
   DOCKERFILE_INVALID: 'usage',
   REGISTRY: 'host',
+  REGISTRY_UNREACHABLE: 'host',
+  REGISTRY_DENIED: 'host',
+  IMAGE_RUNTIME_UNREACHABLE: 'host',
+  IMAGE_REQUEST_INVALID: 'usage',
   IMAGE_REGISTRIES_INVALID: 'usage',
   IMAGE_BUILD_STEP: 'host',
   IMAGE_REFERENCE_INVALID: 'usage',
@@ -56,7 +60,6 @@ export const ERRORS = {
   IMAGE_UNPACK: 'host',
   IMAGE_NOT_FOUND: 'host',
   IMAGE_INVALID: 'host',
-  IMAGE_PULLER_MISSING: 'usage',
   // cri
   CRI_CALL: 'host',
   CRI_NOT_FOUND: 'host',
@@ -73,7 +76,6 @@ export const ERRORS = {
   COREFILE_INVALID: 'usage',
   // agent
   AGENT_CONFIG_INVALID: 'usage',
-  AGENT_POD_INVALID: 'usage',
   AGENT_MANIFEST_INVALID: 'usage',
   AGENT_VOLUME: 'host',
   AGENT_VOLUME_UNSUPPORTED: 'usage',

@@ -17,6 +17,7 @@ export const PATHS = {
   logs: '/var/log/tkadm',
   run: '/run/tkadm',
   runtimeSocket: '/run/tkadm/runtime.sock',
+  imageSocket: '/run/tkadm/images.sock',
 } as const;
 
 /** Image names of the embedded components are this repository + component + ":" + Kubernetes version. */

@@ -8,14 +8,17 @@ import { createContainerEngine } from '../container/create-engine.ts';
 import { loadLibc, MNT_DETACH } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
-import type { ImagePuller } from '../image/puller.ts';
+import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
+import { removeUnfinishedSteps } from './build-runner.ts';
 import { createCni, type InProcessCniPlugin } from './cni.ts';
 import { followExits, recoverContainers } from './container-lifecycle.ts';
 import { createContainerHandlers } from './container-service.ts';
 import { EventHub } from './events.ts';
 import type { CriHandlers } from './handlers.ts';
+import { createImageCalls } from './image-calls.ts';
 import { createImageHandlers } from './image-service.ts';
+import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { type ContainerRecord, RecordStore, type SandboxRecord } from './records.ts';
@@ -45,7 +48,12 @@ export interface RuntimeOptions {
   readonly bundlePath: string;
   /** Node.js' name. */
   readonly architecture: PauseArchitecture;
-  readonly createPuller?: (store: ImageStore) => ImagePuller;
+  /** Unix socket for loading, pulling and building images; not served when undefined. */
+  readonly imageSocketPath?: string;
+  /** Below this cgroup the containers of image builds are; default "/tkadm". */
+  readonly buildCgroupParent?: string;
+  /** How registries are reached; the usual file when undefined. */
+  readonly registriesPath?: string;
   readonly now: () => Date;
   readonly log: Logger;
 }
@@ -67,7 +75,14 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { root, log, now } = options;
   const abort = new AbortController();
   const mounter = createMounter();
-  const images = await openImageStore({ root: join(root, 'images'), log: log.child('images') });
+  const imagesDir = join(root, 'images');
+  const images = await openImageStore({ root: imagesDir, log: log.child('images') });
+  const architecture = IMAGE_ARCHITECTURES[options.architecture];
+  const puller = createRegistryPuller({
+    store: images,
+    architecture,
+    ...(options.registriesPath === undefined ? {} : { registriesPath: options.registriesPath }),
+  });
   await addBuiltinImages(images, options);
   const sandboxes = new RecordStore<SandboxRecord>(join(root, 'sandboxes'), 'sandbox.json');
   const containers = new RecordStore<ContainerRecord>(join(root, 'containers'), 'container.json');
@@ -85,7 +100,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const context: RuntimeContext = {
     engine,
     images,
-    puller: options.createPuller?.(images),
+    puller,
     cni: createCni({
       confDir: options.cniConfDir,
       binDirs: options.cniBinDirs,
@@ -108,6 +123,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   );
   await recoverContainers(context);
   await recoverSandboxes(context);
+  await removeUnfinishedSteps(engine);
   await images.sweep();
   const streams = new StreamServer({
     address: options.streamingAddress,
@@ -117,9 +133,23 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   });
   await streams.listen();
   const server = await serveCri(options.socketPath, createHandlers(context, streams), log.child('cri'));
+  const imageCalls = createImageCalls({
+    store: images,
+    puller,
+    engine,
+    imagesDir,
+    architecture,
+    cgroupParent: options.buildCgroupParent ?? '/tkadm',
+    now,
+  });
+  const imageServer =
+    options.imageSocketPath === undefined
+      ? undefined
+      : await serveImages(options.imageSocketPath, imageCalls, log.child('images'));
   return {
     images,
     async close() {
+      await imageServer?.close();
       await server.close();
       await streams.close();
       abort.abort();

@@ -1,4 +1,6 @@
-import { TkadmError } from '../base/errors.ts';
+import { isTkadmError, TkadmError } from '../base/errors.ts';
+import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
+import type { PullOptions } from '../image/puller.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
 import type { ImageRecord } from '../image/store.ts';
 import type { CriHandlers } from './handlers.ts';
@@ -31,10 +33,8 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
     async pullImage({ image: spec, auth }, { signal }) {
       const reference = spec?.image ?? '';
       if (reference === '') throw new TkadmError('CRI_INVALID', 'Cannot pull image: it has no name');
-      const present = findImage(context, spec);
-      if (present !== undefined) return { imageRef: present.id };
-      const pulled = await requirePuller(context, reference).pull(reference, { auth, signal });
-      return { imageRef: pulled.id };
+      const image = await pullImage(context, reference, { auth, signal });
+      return { imageRef: image.id };
     },
     async removeImage({ image: spec }) {
       const image = findImage(context, spec);
@@ -83,15 +83,28 @@ function normalizeOrUndefined(text: string): string | undefined {
   }
 }
 
-function requirePuller(context: RuntimeContext, reference: string) {
-  if (context.puller !== undefined) return context.puller;
-  throw new TkadmError(
-    'IMAGE_PULLER_MISSING',
-    `Cannot pull image "${reference}": this runtime has no puller`,
-    {
-      hint: 'Load the image on this node',
-    },
-  );
+/**
+ * The image of its registry, which is asked even when the name is in the store: a tag may have moved. What
+ * is named by content is taken from the store, and so are the images of the node bundle, which no registry has.
+ * A name in the store whose registry cannot be reached at all stays usable: nodes may be offline.
+ */
+async function pullImage(context: RuntimeContext, name: string, options: PullOptions): Promise<ImageRecord> {
+  const present = context.images.resolve(name);
+  if (present !== undefined && (!isRegistryName(name) || present.isPinned)) return present;
+  try {
+    return await context.puller.pull(name, options);
+  } catch (error) {
+    if (present === undefined || !isTkadmError(error, 'REGISTRY_UNREACHABLE')) throw error;
+    context.log.warn('used the image in the store', { image: name, reason: error.message });
+    return present;
+  }
+}
+
+/** False for an id, a digest, and names of this program's own images. */
+function isRegistryName(text: string): boolean {
+  if (/^(sha256:)?[0-9a-f]{64}$/.test(text)) return false;
+  const { registry, digest } = parseReference(text);
+  return digest === undefined && registry !== EMBEDDED_IMAGE_REPOSITORY;
 }
 
 function buildImage(image: ImageRecord): Image {

@@ -5,13 +5,13 @@ import { type FlagRow, parseFlags } from '../base/flags.ts';
 import { createLogger, type LogLevel } from '../base/log.ts';
 import { PATHS } from '../base/paths.ts';
 import { VERSION } from '../base/version.ts';
-import { createRegistryPuller } from '../image/pull.ts';
 import { BRIDGE_PLUGIN } from './bridge-plugin.ts';
 import { createRuntime } from './create-runtime.ts';
 
 /** The flags of `tkadm-runtime`. */
 export const RUNTIME_FLAGS = [
   { name: 'socket', kind: 'string', default: PATHS.runtimeSocket, help: 'Unix socket for CRI' },
+  { name: 'image-socket', kind: 'string', default: PATHS.imageSocket, help: 'Unix socket for tkadm image' },
   { name: 'root', kind: 'string', default: PATHS.state, help: 'Images, sandboxes and containers' },
   { name: 'state-dir', kind: 'string', default: `${PATHS.run}/engine`, help: 'State of running containers' },
   { name: 'cni-conf-dir', kind: 'string', default: PATHS.cniConfig, help: 'CNI configurations' },
@@ -42,6 +42,7 @@ async function main(): Promise<void> {
   const log = createLogger({ name: 'runtime', level, write: (line) => process.stderr.write(line), now });
   const runtime = await createRuntime({
     socketPath: flags.socket,
+    imageSocketPath: flags['image-socket'],
     root: flags.root,
     stateDir: flags['state-dir'],
     nodePath: process.execPath,
@@ -50,8 +51,6 @@ async function main(): Promise<void> {
     cniConfDir: flags['cni-conf-dir'],
     cniBinDirs: flags['cni-bin-dir'],
     cniPlugins: [BRIDGE_PLUGIN],
-    createPuller: (store) =>
-      createRegistryPuller({ store, architecture: architecture === 'x64' ? 'amd64' : architecture }),
     streamingAddress: flags['streaming-address'],
     bundlePath: flags.bundle,
     architecture,

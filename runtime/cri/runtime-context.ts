@@ -27,8 +27,8 @@ export interface ContainerEvent {
 export interface RuntimeContext {
   readonly engine: ContainerEngine;
   readonly images: ImageStore;
-  /** Brings images that are not in the store; without it PullImage of such an image is UNIMPLEMENTED. */
-  readonly puller: ImagePuller | undefined;
+  /** Brings images that are not in the store. */
+  readonly puller: ImagePuller;
   readonly cni: Cni;
   readonly sandboxes: RecordStore<SandboxRecord>;
   readonly containers: RecordStore<ContainerRecord>;

@@ -1,18 +1,22 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { createReadStream } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
-import { extract } from 'tar-stream';
 import { TkadmError } from '../base/errors.ts';
-import { sha256Digest } from './blobs.ts';
+import { type ArchiveFiles, unpackArchive } from './archive-files.ts';
+import { checkDigest, sha256Digest } from './blobs.ts';
+import type { LayerRecord } from './layers.ts';
 import { MEDIA_TYPES, type OciDescriptor, type OciImageConfig, type OciManifest } from './oci-image.ts';
+import { choosePlatform, isIndex, type ManifestDocument } from './platform.ts';
 import type { ImageRecord, ImageStore } from './store.ts';
 
-/** A name inside an archive: plain components only, nothing that leads out. */
-const SAFE_NAME = /^(?!\/)(?!.*(^|\/)\.\.(\/|$))[\w./:@+-]+$/;
+export interface LoadOptions {
+  /** For the files of the archive while it is read. */
+  readonly workDir: string;
+  /** "amd64", "arm64": which manifest of an index is taken. */
+  readonly architecture: string;
+}
 
 /**
  * Adds the images of a docker-archive (`docker save`, manifest.json) or an OCI layout in a tar (index.json),
@@ -22,14 +26,13 @@ const SAFE_NAME = /^(?!\/)(?!.*(^|\/)\.\.(\/|$))[\w./:@+-]+$/;
 export async function loadArchive(
   store: ImageStore,
   archive: Readable,
-  temporaryRoot: string,
+  { workDir, architecture }: LoadOptions,
 ): Promise<readonly ImageRecord[]> {
-  const directory = join(temporaryRoot, `load-${randomBytes(6).toString('hex')}`);
-  await mkdir(directory, { recursive: true });
+  const directory = join(workDir, `load-${randomBytes(6).toString('hex')}`);
   try {
-    const names = await unpackArchive(archive, directory);
-    if (names.has('manifest.json')) return await loadDockerArchive(store, directory);
-    if (names.has('index.json')) return await loadOciLayout(store, directory);
+    const files = await unpackArchive(archive, directory);
+    if (files.has('manifest.json')) return await loadDockerArchive(store, files);
+    if (files.has('index.json')) return await loadOciLayout(store, files, architecture);
     throw new TkadmError(
       'IMAGE_INVALID',
       'Cannot load the archive: it has neither manifest.json nor index.json',
@@ -39,89 +42,91 @@ export async function loadArchive(
   }
 }
 
-/** Writes the regular files of the archive; links (old docker-archives have some) are followed by name. */
-async function unpackArchive(archive: Readable, directory: string): Promise<ReadonlySet<string>> {
-  const names = new Set<string>();
-  const entries = extract();
-  const body = await gunzipIfNeeded(archive);
-  const reading = pipeline(body, entries);
-  reading.catch(() => {});
-  for await (const entry of entries) {
-    const name = entry.header.name.replace(/^\.\//, '').replace(/\/$/, '');
-    if (entry.header.type === 'file') {
-      if (!SAFE_NAME.test(name))
-        throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: it has a file named "${name}"`);
-      const path = join(directory, name);
-      await mkdir(dirname(path), { recursive: true });
-      await pipeline(entry, createWriteStream(path, { flags: 'wx' }));
-      names.add(name);
-    } else entry.resume();
-  }
-  await reading;
-  return names;
-}
-
-async function gunzipIfNeeded(stream: Readable): Promise<NodeJS.ReadableStream> {
-  const iterator = stream[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  if (first.done) throw new TkadmError('IMAGE_INVALID', 'Cannot load the archive: it is empty');
-  const head = first.value as Buffer;
-  stream.unshift(head);
-  return head[0] === 0x1f && head[1] === 0x8b ? stream.pipe(createGunzip()) : stream;
-}
-
 interface DockerArchiveEntry {
   readonly Config: string;
   readonly RepoTags: readonly string[] | null;
   readonly Layers: readonly string[];
 }
 
-async function loadDockerArchive(store: ImageStore, directory: string): Promise<readonly ImageRecord[]> {
-  const entries = JSON.parse(
-    await readFile(join(directory, 'manifest.json'), 'utf8'),
-  ) as readonly DockerArchiveEntry[];
+async function loadDockerArchive(store: ImageStore, files: ArchiveFiles): Promise<readonly ImageRecord[]> {
   const images: ImageRecord[] = [];
-  for (const entry of entries) {
-    const config = await readFile(archivePath(directory, entry.Config));
+  for (const entry of await readJson<readonly DockerArchiveEntry[]>(files.path('manifest.json'))) {
+    const config = await readFile(files.path(entry.Config));
     const { rootfs } = JSON.parse(config.toString('utf8')) as OciImageConfig;
     const layers: OciDescriptor[] = [];
     for (const [index, name] of entry.Layers.entries()) {
       const diffId = rootfs.diff_ids[index];
-      const record =
-        (diffId && (await store.layer(diffId))) ||
-        (await store.importLayer(createReadStream(archivePath(directory, name)), { diffId }));
-      layers.push({ mediaType: MEDIA_TYPES.layerTar, digest: record.diffId, size: record.sizeBytes });
+      const present = diffId === undefined ? undefined : await store.layer(diffId);
+      const read = () => store.importLayer(createReadStream(files.path(name)), { diffId });
+      layers.push(layerDescriptor(present ?? (await read())));
     }
     images.push(await putImage(store, { config, layers, names: entry.RepoTags ?? [] }));
   }
   return images;
 }
 
-async function loadOciLayout(store: ImageStore, directory: string): Promise<readonly ImageRecord[]> {
-  const index = JSON.parse(await readFile(join(directory, 'index.json'), 'utf8')) as {
-    manifests: readonly OciDescriptor[];
-  };
-  const blob = (digest: string) => archivePath(directory, `blobs/${digest.replace(':', '/')}`);
+/** Names a layer in a manifest as it was imported. */
+export function layerDescriptor({ digest, diffId, blobBytes }: LayerRecord): OciDescriptor {
+  const mediaType = digest === diffId ? MEDIA_TYPES.layerTar : MEDIA_TYPES.layerTarGzip;
+  return { mediaType, digest, size: blobBytes };
+}
+
+async function loadOciLayout(
+  store: ImageStore,
+  files: ArchiveFiles,
+  architecture: string,
+): Promise<readonly ImageRecord[]> {
+  const index = await readJson<{ readonly manifests: readonly OciDescriptor[] }>(files.path('index.json'));
   const images: ImageRecord[] = [];
   for (const descriptor of index.manifests) {
-    const manifest = await readFile(blob(descriptor.digest));
+    const names = imageNames(descriptor);
+    const manifest = await readManifest(files, descriptor, names[0] ?? descriptor.digest, architecture);
     const { config, layers } = JSON.parse(manifest.toString('utf8')) as OciManifest;
-    if (!config || !layers)
-      throw new TkadmError('IMAGE_INVALID', 'Cannot load the archive: nested indexes are not supported');
-    for (const layer of layers)
-      await store.importLayer(createReadStream(blob(layer.digest)), { digest: layer.digest });
-    const name =
-      descriptor.annotations?.['io.containerd.image.name'] ??
-      descriptor.annotations?.['org.opencontainers.image.ref.name'];
-    images.push(
-      await store.putManifest({
-        manifest,
-        config: await readFile(blob(config.digest)),
-        names: name ? [name] : [],
-      }),
-    );
+    const configBytes = await readBlob(files, config.digest);
+    const { rootfs } = JSON.parse(configBytes.toString('utf8')) as OciImageConfig;
+    for (const [position, { digest }] of layers.entries()) {
+      const diffId = rootfs.diff_ids[position];
+      if (diffId !== undefined && (await store.layer(diffId))) continue;
+      await store.importLayer(createReadStream(files.path(blobName(digest))), { digest, diffId });
+    }
+    images.push(await store.putManifest({ manifest, config: configBytes, names }));
   }
   return images;
+}
+
+/** The manifest that a descriptor leads to; of an index the one of this machine's platform. */
+async function readManifest(
+  files: ArchiveFiles,
+  descriptor: OciDescriptor,
+  name: string,
+  architecture: string,
+): Promise<Buffer> {
+  const bytes = await readBlob(files, descriptor.digest);
+  const document = JSON.parse(bytes.toString('utf8')) as ManifestDocument;
+  if (!isIndex(document, descriptor.mediaType)) return bytes;
+  return readBlob(files, choosePlatform(name, document.manifests, architecture).digest);
+}
+
+/** containerd's full name, else the OCI annotation when it is more than a tag. */
+function imageNames({ annotations = {} }: OciDescriptor): readonly string[] {
+  const full = annotations['io.containerd.image.name'];
+  const name = annotations['org.opencontainers.image.ref.name'];
+  if (full) return [full];
+  return name && /[:/]/.test(name) ? [name] : [];
+}
+
+async function readBlob(files: ArchiveFiles, digest: string): Promise<Buffer> {
+  const bytes = await readFile(files.path(blobName(digest)));
+  checkDigest(sha256Digest(bytes), digest);
+  return bytes;
+}
+
+function blobName(digest: string): string {
+  return `blobs/${digest.replace(':', '/')}`;
+}
+
+async function readJson<T>(path: string): Promise<T> {
+  return JSON.parse(await readFile(path, 'utf8')) as T;
 }
 
 export interface NewImage {
@@ -139,10 +144,4 @@ export async function putImage(store: ImageStore, { config, layers, names }: New
     layers,
   };
   return store.putManifest({ manifest: Buffer.from(JSON.stringify(manifest)), config, names });
-}
-
-function archivePath(directory: string, name: string): string {
-  if (!SAFE_NAME.test(name))
-    throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: it names "${name}"`);
-  return join(directory, name);
 }

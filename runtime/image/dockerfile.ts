@@ -1,16 +1,22 @@
 import { TkadmError } from '../base/errors.ts';
 
+/** A here-document `<<NAME`; in a quoted one, `<<"NAME"`, variables stay as they are. */
+export interface Heredoc {
+  readonly name: string;
+  readonly isQuoted: boolean;
+  readonly content: string;
+}
+
 /** One instruction with its line; `flags` are the `--name=value` words before the arguments. */
 export interface Instruction {
   readonly line: number;
-  readonly name: string;
+  readonly name: InstructionName;
   readonly flags: Readonly<Record<string, string>>;
   /** The arguments as written, continuation lines joined. */
   readonly text: string;
   /** The arguments of the JSON form `["a", "b"]`; undefined in the shell form. */
   readonly json: readonly string[] | undefined;
-  /** Here-documents `<<EOF` by name, in order. */
-  readonly heredocs: readonly { readonly name: string; readonly content: string }[];
+  readonly heredocs: readonly Heredoc[];
 }
 
 /** One `FROM` with its instructions. */
@@ -27,30 +33,33 @@ export interface Dockerfile {
   readonly stages: readonly Stage[];
 }
 
-const INSTRUCTIONS = new Set([
-  'ADD',
-  'ARG',
-  'CMD',
-  'COPY',
-  'ENTRYPOINT',
-  'ENV',
-  'EXPOSE',
-  'FROM',
-  'HEALTHCHECK',
-  'LABEL',
-  'MAINTAINER',
-  'ONBUILD',
-  'RUN',
-  'SHELL',
-  'STOPSIGNAL',
-  'USER',
-  'VOLUME',
-  'WORKDIR',
-]);
+/** Every instruction with the flags that are supported. */
+export const INSTRUCTIONS = {
+  ADD: ['chown', 'chmod', 'link'],
+  ARG: [],
+  CMD: [],
+  COPY: ['from', 'chown', 'chmod', 'link'],
+  ENTRYPOINT: [],
+  ENV: [],
+  EXPOSE: [],
+  FROM: ['platform'],
+  HEALTHCHECK: ['interval', 'timeout', 'start-period', 'retries'],
+  LABEL: [],
+  MAINTAINER: [],
+  ONBUILD: [],
+  RUN: [],
+  SHELL: [],
+  STOPSIGNAL: [],
+  USER: [],
+  VOLUME: [],
+  WORKDIR: [],
+} as const satisfies Record<string, readonly string[]>;
+
+export type InstructionName = keyof typeof INSTRUCTIONS;
 
 /**
- * Parses a Dockerfile (Dockerfile reference: format, parser directive `escape`, continuation lines,
- * comments, JSON forms, here-documents).
+ * Parses a Dockerfile (Dockerfile reference: format, continuation lines, comments, JSON forms,
+ * here-documents).
  * @throws DOCKERFILE_INVALID with the line.
  */
 export function parseDockerfile(text: string): Dockerfile {
@@ -60,73 +69,118 @@ export function parseDockerfile(text: string): Dockerfile {
   const globalArgs = instructions.slice(0, firstFrom);
   const stray = globalArgs.find((row) => row.name !== 'ARG');
   if (stray) throw invalid(stray.line, `${stray.name} before the first FROM`);
-  const stages: {
-    index: number;
-    name: string | undefined;
-    from: Instruction;
-    instructions: Instruction[];
-  }[] = [];
-  for (const row of instructions.slice(firstFrom)) {
-    if (row.name === 'FROM') {
-      const name = /\s+as\s+(\S+)\s*$/i.exec(row.text)?.[1]?.toLowerCase();
-      stages.push({ index: stages.length, name, from: row, instructions: [] });
-    } else stages.at(-1)!.instructions.push(row);
-  }
+  const starts = instructions.flatMap((row, index) => (row.name === 'FROM' ? [index] : []));
+  const stages = starts.map((start, index) => {
+    const from = instructions[start]!;
+    return {
+      index,
+      name: stageName(from),
+      from,
+      instructions: instructions.slice(start + 1, starts[index + 1]),
+    };
+  });
   return { globalArgs, stages };
 }
 
-function splitInstructions(lines: readonly string[]): Instruction[] {
-  const escapeChar = /^#\s*escape\s*=\s*(.)/i.exec(lines[0] ?? '')?.[1] ?? '\\';
+/** "IMAGE" or "IMAGE AS NAME". */
+function stageName(from: Instruction): string | undefined {
+  const [, keyword, name, ...rest] = from.text.split(/\s+/);
+  if (keyword === undefined) return undefined;
+  if (keyword.toLowerCase() !== 'as' || name === undefined || rest.length > 0) {
+    throw invalid(from.line, `FROM "${from.text}", which is not IMAGE or IMAGE AS NAME`);
+  }
+  return name.toLowerCase();
+}
+
+function splitInstructions(lines: readonly string[]): readonly Instruction[] {
+  checkDirectives(lines);
   const result: Instruction[] = [];
-  for (let i = 0; i < lines.length; i += 1) {
-    if (isBlank(lines[i]!)) continue;
-    const first = i;
-    let text = '';
-    for (;;) {
-      const line = lines[i] ?? '';
-      const trimmed = line.trimEnd();
-      const continues = trimmed.endsWith(escapeChar);
-      text += continues ? trimmed.slice(0, -1) : line;
-      if (!continues) break;
-      i += 1;
-      while (i < lines.length && isBlank(lines[i]!)) i += 1;
-      if (i >= lines.length) break;
+  for (let next = 0; next < lines.length; ) {
+    if (isBlank(lines[next]!)) {
+      next += 1;
+      continue;
     }
-    const names = [...text.matchAll(/<<-?\s*(["']?)([A-Za-z_]\w*)\1/g)];
-    const heredocs: { name: string; content: string }[] = [];
-    const takesHeredoc = /^\s*(RUN|COPY|ADD)\s/i.test(text);
-    for (const match of takesHeredoc ? names : []) {
-      const stripsTabs = match[0].startsWith('<<-');
-      const content: string[] = [];
-      for (i += 1; i < lines.length; i += 1) {
-        const line = stripsTabs ? lines[i]!.replace(/^\t+/, '') : lines[i]!;
-        if (line === match[2]) break;
-        content.push(line);
-      }
-      if (i >= lines.length) throw invalid(first + 1, `a here-document "${match[2]}" that does not end`);
-      heredocs.push({ name: match[2]!, content: content.map((line) => `${line}\n`).join('') });
-    }
-    result.push(parseInstruction(text.trim(), first + 1, heredocs));
+    const line = next + 1;
+    const joined = joinLines(lines, next);
+    const { heredocs, end } = readHeredocs(lines, joined, line);
+    result.push(parseInstruction(joined.text.trim(), line, heredocs));
+    next = end;
   }
   return result;
 }
 
-function parseInstruction(text: string, line: number, heredocs: Instruction['heredocs']): Instruction {
+/** Parser directives stand before everything else; others than `escape` do not change what is built. */
+function checkDirectives(lines: readonly string[]): void {
+  for (const [index, line] of lines.entries()) {
+    const [, name = '', value = ''] = /^#\s*(\w+)\s*=\s*(\S+)/.exec(line) ?? [];
+    if (name === '') return;
+    if (name.toLowerCase() === 'escape' && value !== '\\') {
+      throw invalid(index + 1, `the escape character "${value}", but only "\\" is supported`);
+    }
+  }
+}
+
+interface JoinedLines {
+  readonly text: string;
+  /** Index of the first line behind. */
+  readonly end: number;
+}
+
+/** An instruction's first line and its continuation lines; comments between them are left out. */
+function joinLines(lines: readonly string[], start: number): JoinedLines {
+  let text = '';
+  for (let index = start; index < lines.length; index += 1) {
+    const line = lines[index]!;
+    if (index > start && isBlank(line)) continue;
+    const trimmed = line.trimEnd();
+    if (!trimmed.endsWith('\\')) return { text: text + line, end: index + 1 };
+    text += trimmed.slice(0, -1);
+  }
+  return { text, end: lines.length };
+}
+
+const HEREDOC = /(?<=\s)\d*<<(-?)(["']?)([A-Za-z_][\w.]*)\2(?=$|[\s;|&)>])/g;
+
+function readHeredocs(
+  lines: readonly string[],
+  { text, end }: JoinedLines,
+  line: number,
+): { readonly heredocs: readonly Heredoc[]; readonly end: number } {
+  const heredocs: Heredoc[] = [];
+  if (!/^\s*(RUN|COPY|ADD)\s/i.test(text)) return { heredocs, end };
+  let next = end;
+  for (const [, dash, quote, name = ''] of text.matchAll(HEREDOC)) {
+    const rows = lines.slice(next).map((row) => (dash === '-' ? row.replace(/^\t+/, '') : row));
+    const length = rows.indexOf(name);
+    if (length < 0) throw invalid(line, `a here-document "${name}" that does not end`);
+    const content = rows.slice(0, length).map((row) => `${row}\n`);
+    heredocs.push({ name, isQuoted: quote !== '', content: content.join('') });
+    next += length + 1;
+  }
+  return { heredocs, end: next };
+}
+
+const FLAG = /^--([a-z-]+)(?:=(\S*))?(?:\s+|$)/;
+
+function parseInstruction(text: string, line: number, heredocs: readonly Heredoc[]): Instruction {
   const [word = ''] = text.split(/\s/, 1);
   const name = word.toUpperCase();
-  if (!INSTRUCTIONS.has(name)) throw invalid(line, `an unknown instruction "${word}"`);
-  let rest = text.slice(word.length).trim();
+  if (!isInstruction(name)) throw invalid(line, `an unknown instruction "${word}"`);
+  const supported: readonly string[] = INSTRUCTIONS[name];
   const flags: Record<string, string> = {};
-  for (
-    let match = /^--([a-z-]+)(?:=(\S*))?(?:\s+|$)/.exec(rest);
-    match;
-    match = /^--([a-z-]+)(?:=(\S*))?(?:\s+|$)/.exec(rest)
-  ) {
-    flags[match[1]!] = match[2] ?? 'true';
-    rest = rest.slice(match[0].length);
+  let rest = text.slice(word.length).trim();
+  for (let match = FLAG.exec(rest); match; match = FLAG.exec(rest)) {
+    const [whole, flag = '', value = 'true'] = match;
+    if (!supported.includes(flag)) throw invalid(line, `${name} --${flag}, which is not supported`);
+    flags[flag] = value;
+    rest = rest.slice(whole.length);
   }
-  if (rest === '' && name !== 'HEALTHCHECK') throw invalid(line, `${name} without arguments`);
+  if (rest === '') throw invalid(line, `${name} without arguments`);
   return { line, name, flags, text: rest, json: parseJson(rest), heredocs };
+}
+
+function isInstruction(name: string): name is InstructionName {
+  return Object.hasOwn(INSTRUCTIONS, name);
 }
 
 function parseJson(text: string): readonly string[] | undefined {
@@ -137,85 +191,6 @@ function parseJson(text: string): readonly string[] | undefined {
   } catch {
     return undefined;
   }
-}
-
-/**
- * Splits words at white space outside of quotes; quotes stay for `expandWord`.
- * @throws DOCKERFILE_INVALID when a quote does not end.
- */
-export function splitWords(text: string, line: number): readonly string[] {
-  const words: string[] = [];
-  let word = '';
-  let quote = '';
-  for (let i = 0; i < text.length; i += 1) {
-    const char = text[i]!;
-    if (char === '\\' && quote !== "'" && i + 1 < text.length) {
-      word += char + text[i + 1];
-      i += 1;
-    } else if (quote) {
-      word += char;
-      if (char === quote) quote = '';
-    } else if (/\s/.test(char)) {
-      if (word) words.push(word);
-      word = '';
-    } else {
-      if (char === '"' || char === "'") quote = char;
-      word += char;
-    }
-  }
-  if (quote) throw invalid(line, `a quote ${quote} that does not end`);
-  if (word) words.push(word);
-  return words;
-}
-
-/** Removes quotes and replaces $NAME, ${NAME}, ${NAME:-default}, ${NAME:+value} outside of single quotes. */
-export function expandWord(word: string, variables: ReadonlyMap<string, string>): string {
-  let result = '';
-  let quote = '';
-  for (let i = 0; i < word.length; i += 1) {
-    const char = word[i]!;
-    if (char === '\\' && quote !== "'") {
-      const next = word[i + 1] ?? '';
-      result += quote === '"' && !/["\\$]/.test(next) ? `\\${next}` : next;
-      i += 1;
-    } else if (char === quote) quote = '';
-    else if (!quote && (char === '"' || char === "'")) quote = char;
-    else if (char === '$' && quote !== "'") {
-      const match = /^\$(?:\{([A-Za-z_]\w*)(?::?([-+])([^}]*))?\}|([A-Za-z_]\w*))/.exec(word.slice(i));
-      if (!match) {
-        result += char;
-        continue;
-      }
-      result += substitute(match, variables);
-      i += match[0].length - 1;
-    } else result += char;
-  }
-  return result;
-}
-
-function substitute(match: RegExpExecArray, variables: ReadonlyMap<string, string>): string {
-  const value = variables.get(match[1] ?? match[4] ?? '') ?? '';
-  if (match[2] === '-') return value === '' ? expandWord(match[3] ?? '', variables) : value;
-  if (match[2] === '+') return value === '' ? '' : expandWord(match[3] ?? '', variables);
-  return value;
-}
-
-/** `NAME=value NAME2="a b"` or the old form `NAME value`. @throws DOCKERFILE_INVALID */
-export function parseAssignments(
-  instruction: Instruction,
-  variables: ReadonlyMap<string, string>,
-): readonly (readonly [string, string])[] {
-  const words = splitWords(instruction.text, instruction.line);
-  if (words[0] && !words[0].includes('=')) {
-    const [name, ...rest] = words;
-    if (rest.length === 0) throw invalid(instruction.line, `${instruction.name} "${name}" without a value`);
-    return [[name!, expandWord(instruction.text.slice(name!.length).trim(), variables)]];
-  }
-  return words.map((word) => {
-    const at = word.indexOf('=');
-    if (at < 1) throw invalid(instruction.line, `${instruction.name} "${word}" without "="`);
-    return [expandWord(word.slice(0, at), variables), expandWord(word.slice(at + 1), variables)] as const;
-  });
 }
 
 function isBlank(line: string): boolean {

@@ -28,6 +28,8 @@ export interface ImportLayerOptions {
   readonly digest?: string | undefined;
   /** Expected digest of the uncompressed tar. */
   readonly diffId?: string | undefined;
+  /** Told what was unpacked, before it can be seen in the store. */
+  readonly onUnpacked?: ((layer: LayerRecord) => void) | undefined;
 }
 
 /** Where a layer's files are: `layers/<hex of diffId>/diff`, beside them `layer.json`. */
@@ -70,6 +72,7 @@ export class LayerStore {
       checkDigest(diffId, options.diffId);
       const record: LayerRecord = { diffId, digest, blobBytes, ...unpacked };
       await writeFileAtomic(join(temporary, 'layer.json'), JSON.stringify(record));
+      options.onUnpacked?.(record);
       await this.#publish(temporary, diffId);
       return record;
     } finally {
@@ -138,7 +141,7 @@ async function peek(stream: Readable): Promise<{ readonly head: Buffer; readonly
 /** By magic number: gzip (RFC 1952 §2.3.1), zstd (RFC 8878 §3.1.1), otherwise plain tar. */
 function decompressor(head: Buffer): NodeJS.ReadWriteStream {
   if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip();
-  if (head.readUInt32LE !== undefined && head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) {
+  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) {
     throw new TkadmError('IMAGE_INVALID', 'Cannot unpack layer: zstd compression is not supported');
   }
   return new PassThrough();

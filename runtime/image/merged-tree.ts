@@ -55,6 +55,16 @@ export class MergedTree {
     return current;
   }
 
+  /** The path with every link on the way followed, as far as it is there; the rest is taken as it is. */
+  async resolve(path: string): Promise<string> {
+    const parts = path.split('/').filter(Boolean);
+    for (let count = parts.length; count > 0; count -= 1) {
+      const entry = await this.lookup(parts.slice(0, count).join('/'));
+      if (entry) return join(entry.path, ...parts.slice(count));
+    }
+    return join('/', ...parts);
+  }
+
   /** Names in a directory, sorted. */
   async list(directory: MergedEntry): Promise<readonly string[]> {
     const names = new Set<string>();

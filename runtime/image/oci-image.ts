@@ -35,6 +35,9 @@ export interface OciExecutionConfig {
   readonly Labels?: Readonly<Record<string, string>> | null;
   readonly Volumes?: Readonly<Record<string, object>> | null;
   readonly ExposedPorts?: Readonly<Record<string, object>> | null;
+  readonly OnBuild?: readonly string[] | null;
+  readonly Shell?: readonly string[] | null;
+  readonly Healthcheck?: object | null;
 }
 
 /** An image configuration (OCI image-spec config.md). */

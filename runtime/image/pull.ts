@@ -1,17 +1,21 @@
 import { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { checkDigest, sha256Digest } from './blobs.ts';
-import { MEDIA_TYPES, type OciDescriptor, type OciImageConfig, type OciManifest } from './oci-image.ts';
-import type { ImagePuller, PullOptions, RegistryAuth } from './puller.ts';
+import type { OciDescriptor, OciImageConfig, OciManifest } from './oci-image.ts';
+import { choosePlatform, isIndex, type ManifestDocument } from './platform.ts';
+import type { ImagePuller, PullOptions } from './puller.ts';
 import { formatReference, type ImageReference, parseReference } from './reference.ts';
 import { isPlainHttp, loadRegistries } from './registries.ts';
-import { RegistryClient, type RegistryCredentials } from './registry.ts';
+import { RegistryClient } from './registry.ts';
+import { toCredentials } from './registry-auth.ts';
 import type { ImageRecord, ImageStore } from './store.ts';
 
 export interface PullerOptions {
   readonly store: ImageStore;
   /** "amd64", "arm64": which manifest of an index is taken. */
   readonly architecture: string;
+  /** The file of loadRegistries; its usual place when undefined. */
+  readonly registriesPath?: string;
 }
 
 export interface PullProgress {
@@ -33,28 +37,62 @@ export interface RegistryPuller extends ImagePuller {
 const PARALLEL_LAYERS = 3;
 const LAYER_ATTEMPTS = 3;
 
-/** A puller from registries; pulls of one image that come at the same time share the work. */
-export function createRegistryPuller({ store, architecture }: PullerOptions): RegistryPuller {
-  const running = new Map<string, Promise<ImageRecord>>();
+/** A pull that is under way, and those who wait for it. */
+interface RunningPull {
+  readonly result: Promise<ImageRecord>;
+  readonly listeners: Set<RegistryPullOptions>;
+  readonly abort: AbortController;
+}
+
+/**
+ * A puller from registries. Pulls of one image that come at the same time share the work, which ends early when
+ * the last of them is aborted.
+ */
+export function createRegistryPuller(options: PullerOptions): RegistryPuller {
+  const running = new Map<string, RunningPull>();
+  const start = (key: string, reference: ImageReference, first: RegistryPullOptions): RunningPull => {
+    const abort = new AbortController();
+    const listeners = new Set<RegistryPullOptions>();
+    const onProgress = (progress: PullProgress) => {
+      for (const listener of listeners) listener.onProgress?.(progress);
+    };
+    const context = { ...options, ...first, signal: abort.signal, onProgress };
+    const result = pullImage(reference, context).finally(() => running.delete(key));
+    const pull = { result, listeners, abort };
+    running.set(key, pull);
+    return pull;
+  };
   return {
-    pull(text, options = {}) {
+    async pull(text, pullOptions = {}) {
+      pullOptions.signal?.throwIfAborted();
       const reference = parseReference(text);
-      const key = `${formatReference(reference)} ${JSON.stringify(options.auth ?? null)}`;
-      const present = running.get(key);
-      if (present) return present;
-      const pulling = pullImage(reference, { store, architecture, ...options }).finally(() =>
-        running.delete(key),
-      );
-      running.set(key, pulling);
-      return pulling;
+      const auth = JSON.stringify(pullOptions.auth ?? null);
+      const key = `${formatReference(reference)} ${pullOptions.usesPlainHttp ?? false} ${auth}`;
+      return follow(running.get(key) ?? start(key, reference, pullOptions), pullOptions);
     },
   };
 }
 
-interface PullContext extends RegistryPullOptions, PullerOptions {}
+async function follow(pull: RunningPull, options: RegistryPullOptions): Promise<ImageRecord> {
+  const { signal } = options;
+  pull.listeners.add(options);
+  const aborted = new Promise<never>((_resolve, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  try {
+    return await Promise.race([pull.result, aborted]);
+  } finally {
+    pull.listeners.delete(options);
+    if (pull.listeners.size === 0) pull.abort.abort();
+  }
+}
+
+interface PullContext extends RegistryPullOptions, PullerOptions {
+  readonly signal: AbortSignal;
+}
 
 async function pullImage(reference: ImageReference, context: PullContext): Promise<ImageRecord> {
-  const config = await loadRegistries();
+  const config = await loadRegistries(context.registriesPath);
   const hosts = [...(config.mirrors[reference.registry] ?? []), reference.registry];
   let failure: unknown;
   for (const host of hosts) {
@@ -62,14 +100,15 @@ async function pullImage(reference: ImageReference, context: PullContext): Promi
       host,
       repository: reference.repository,
       isPlainHttp: context.usesPlainHttp || isPlainHttp(host, config),
-      credentials: toCredentials(context.auth),
+      // A mirror is another registry: what opens one is no business of the other.
+      credentials: host === reference.registry ? toCredentials(context.auth) : undefined,
       signal: context.signal,
     });
     try {
       return await pullFrom(client, reference, context);
     } catch (error) {
       failure = error;
-      context.signal?.throwIfAborted();
+      context.signal.throwIfAborted();
     }
   }
   throw failure;
@@ -80,23 +119,23 @@ async function pullFrom(
   reference: ImageReference,
   context: PullContext,
 ): Promise<ImageRecord> {
-  const { store } = context;
+  const name = formatReference(reference);
   const manifest = await fetchManifest(client, reference, context.architecture);
-  const { config, layers } = JSON.parse(manifest.toString('utf8')) as OciManifest;
-  const configBytes = await readBlob(client, config);
-  const { rootfs } = JSON.parse(configBytes.toString('utf8')) as OciImageConfig;
-  if (rootfs?.diff_ids?.length !== layers.length) {
-    throw new TkadmError(
-      'IMAGE_INVALID',
-      `Cannot pull "${formatReference(reference)}": its layers do not fit its configuration`,
-    );
+  const { config, layers } = JSON.parse(manifest.toString('utf8')) as Partial<OciManifest>;
+  if (!config || !layers) {
+    throw new TkadmError('IMAGE_INVALID', `Cannot pull "${name}": its manifest is of no supported kind`);
   }
-  const queue = layers.map((layer, index) => ({ layer, diffId: rootfs.diff_ids[index]! }));
-  const work = async () => {
-    for (let next = queue.shift(); next; next = queue.shift()) await pullLayer(client, next, context);
-  };
-  await Promise.all(Array.from({ length: PARALLEL_LAYERS }, work));
-  return store.putManifest({ manifest, config: configBytes, names: [formatReference(reference)] });
+  const configBytes = await readBlob(client, config);
+  const { rootfs } = JSON.parse(configBytes.toString('utf8')) as Partial<OciImageConfig>;
+  if (rootfs?.diff_ids?.length !== layers.length) {
+    throw new TkadmError('IMAGE_INVALID', `Cannot pull "${name}": its layers do not fit its configuration`);
+  }
+  await pullLayers(
+    client,
+    layers.map((layer, index) => ({ layer, diffId: rootfs.diff_ids[index]! })),
+    context,
+  );
+  return context.store.putManifest({ manifest, config: configBytes, names: [name] });
 }
 
 /** The manifest's bytes; of an index the one of this machine's platform. */
@@ -106,27 +145,12 @@ async function fetchManifest(
   architecture: string,
 ): Promise<Buffer> {
   const { bytes, mediaType } = await client.fetchManifest(reference.digest ?? reference.tag ?? 'latest');
-  if (reference.digest) checkDigest(sha256Digest(bytes), reference.digest);
-  const document = JSON.parse(bytes.toString('utf8')) as {
-    mediaType?: string;
-    manifests?: readonly OciDescriptor[];
-  };
-  const type = document.mediaType ?? mediaType;
-  if (type !== MEDIA_TYPES.index && type !== MEDIA_TYPES.dockerIndex && !document.manifests) return bytes;
-  const match = document.manifests?.find(
-    (row) => row.platform?.os === 'linux' && row.platform.architecture === architecture,
-  );
-  if (!match) {
-    const offered = document.manifests
-      ?.map((row) => `${row.platform?.os}/${row.platform?.architecture}`)
-      .join(', ');
-    throw new TkadmError(
-      'IMAGE_INVALID',
-      `Cannot pull "${formatReference(reference)}": no image for linux/${architecture}, only for ${offered}`,
-    );
-  }
-  const chosen = await client.fetchManifest(match.digest);
-  checkDigest(sha256Digest(chosen.bytes), match.digest);
+  checkDigest(sha256Digest(bytes), reference.digest);
+  const document = JSON.parse(bytes.toString('utf8')) as ManifestDocument;
+  if (!isIndex(document, mediaType)) return bytes;
+  const { digest } = choosePlatform(formatReference(reference), document.manifests, architecture);
+  const chosen = await client.fetchManifest(digest);
+  checkDigest(sha256Digest(chosen.bytes), digest);
   return chosen.bytes;
 }
 
@@ -143,12 +167,30 @@ interface LayerWork {
   readonly diffId: string;
 }
 
+async function pullLayers(
+  client: RegistryClient,
+  layers: readonly LayerWork[],
+  context: PullContext,
+): Promise<void> {
+  const queue = [...layers];
+  const work = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) {
+      try {
+        await pullLayer(client, next, context);
+      } catch (error) {
+        queue.length = 0;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL_LAYERS }, work));
+}
+
 async function pullLayer(
   client: RegistryClient,
   { layer, diffId }: LayerWork,
-  context: PullContext,
+  { store, onProgress, signal }: PullContext,
 ): Promise<void> {
-  const { store, onProgress, signal } = context;
   const tell = (state: PullProgress['state']) =>
     onProgress?.({ digest: layer.digest, state, sizeBytes: layer.size });
   if (await store.layer(diffId)) return tell('present');
@@ -159,17 +201,8 @@ async function pullLayer(
       await store.importLayer(stream, { digest: layer.digest, diffId });
       return tell('done');
     } catch (error) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       if (attempt >= LAYER_ATTEMPTS) throw error;
     }
   }
-}
-
-function toCredentials(auth: RegistryAuth | undefined): RegistryCredentials | undefined {
-  if (auth?.username !== undefined && auth.password !== undefined)
-    return { username: auth.username, password: auth.password };
-  if (!auth?.auth) return undefined;
-  const text = Buffer.from(auth.auth, 'base64').toString('utf8');
-  const colon = text.indexOf(':');
-  return { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }

@@ -1,10 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TkadmError } from '../base/errors.ts';
 import { MEDIA_TYPES } from './oci-image.ts';
-
-export interface RegistryCredentials {
-  readonly username: string;
-  readonly password: string;
-}
+import {
+  basicAuthorization,
+  buildTokenRequest,
+  parseChallenge,
+  type RegistryCredentials,
+} from './registry-auth.ts';
 
 export interface RegistryOptions {
   /** "registry.example:5000" */
@@ -23,6 +25,14 @@ export interface FetchedManifest {
 }
 
 const ATTEMPTS = 3;
+const PAUSE_MS = 500;
+
+interface RegistryRequest {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | ReadableStream<Uint8Array>;
+  /** Statuses that are no failure. */
+  readonly allow?: readonly number[];
+}
 
 /** A client of one repository of a registry (OCI distribution-spec 1.1), with token and basic authentication. */
 export class RegistryClient {
@@ -86,69 +96,57 @@ export class RegistryClient {
     });
   }
 
-  async #request(
-    method: string,
-    path: string | URL,
-    options: {
-      readonly headers?: Readonly<Record<string, string>>;
-      readonly body?: Uint8Array | ReadableStream<Uint8Array>;
-      readonly allow?: readonly number[];
-    },
-  ): Promise<Response> {
-    const isStream = options.body instanceof ReadableStream;
+  async #request(method: string, path: string | URL, options: RegistryRequest): Promise<Response> {
+    const isRepeatable = !(options.body instanceof ReadableStream);
+    let hasAuthenticated = false;
     for (let attempt = 1; ; attempt += 1) {
-      const response = await this.#send(method, path, options).catch((error: Error) => {
-        const state = error.cause instanceof Error ? error.cause.message : error.message;
-        if (attempt >= ATTEMPTS || isStream) throw this.#failure(String(path), state, error);
-        return undefined;
-      });
-      if (!response) continue;
+      const response = await this.#send(method, path, options);
       if (response.ok || options.allow?.includes(response.status)) return response;
-      if (response.status === 401 && attempt === 1 && !isStream) {
+      const canRepeat = isRepeatable && attempt < ATTEMPTS;
+      if (response.status === 401 && canRepeat && !hasAuthenticated) {
+        hasAuthenticated = true;
         this.#authorization = await this.#authenticate(response.headers.get('www-authenticate') ?? '');
         if (this.#authorization) continue;
       }
       const isPassing = response.status >= 500 || response.status === 429;
-      if (isPassing && attempt < ATTEMPTS && !isStream) continue;
-      throw this.#failure(String(path), await describeFailure(response));
+      if (!isPassing || !canRepeat) throw await this.#refusal(String(path), response);
+      await sleep(PAUSE_MS * attempt, undefined, { signal: this.#options.signal });
     }
   }
 
-  #send(
-    method: string,
-    path: string | URL,
-    options: { headers?: Readonly<Record<string, string>>; body?: Uint8Array | ReadableStream<Uint8Array> },
-  ): Promise<Response> {
-    return fetch(path instanceof URL ? path : this.#url(path), {
-      method,
-      headers: { ...options.headers, ...(this.#authorization ? { authorization: this.#authorization } : {}) },
-      ...(options.body ? { body: options.body as never, duplex: 'half' } : {}),
-      ...(this.#options.signal ? { signal: this.#options.signal } : {}),
-    } as RequestInit);
+  async #send(method: string, path: string | URL, options: RegistryRequest): Promise<Response> {
+    const { signal } = this.#options;
+    const authorization = this.#authorization;
+    try {
+      return await fetch(path instanceof URL ? path : this.#url(path), {
+        method,
+        headers: { ...options.headers, ...(authorization ? { authorization } : {}) },
+        ...(options.body ? { body: options.body as never, duplex: 'half' } : {}),
+        ...(signal ? { signal } : {}),
+      } as RequestInit);
+    } catch (error) {
+      throw this.#unreachable(error);
+    }
   }
 
-  /** Answers a 401's challenge: Basic, or a token from the realm (Docker token authentication). */
-  async #authenticate(challenge: string): Promise<string | undefined> {
-    const { credentials, repository } = this.#options;
-    const basic = credentials
-      ? `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`
-      : undefined;
-    if (/^basic/i.test(challenge)) return basic;
-    if (!/^bearer/i.test(challenge)) return undefined;
-    const parameters = new Map(
-      [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map((match) => [match[1]!, match[2]!]),
-    );
-    const url = new URL(parameters.get('realm') ?? '');
-    const service = parameters.get('service');
-    if (service) url.searchParams.set('service', service);
-    url.searchParams.set('scope', parameters.get('scope') ?? `repository:${repository}:pull`);
-    const response = await fetch(url, basic ? { headers: { authorization: basic } } : {});
-    if (!response.ok) throw this.#failure(url.host, await describeFailure(response));
-    const { token, access_token: accessToken } = (await response.json()) as {
-      token?: string;
-      access_token?: string;
-    };
-    return `Bearer ${token ?? accessToken}`;
+  /** Answers a 401's challenge: Basic, or a token from the realm. */
+  async #authenticate(header: string): Promise<string | undefined> {
+    const { credentials, repository, signal } = this.#options;
+    const challenge = parseChallenge(header);
+    if (credentials?.kind === 'registry-token') return `Bearer ${credentials.token}`;
+    if (challenge.scheme === 'basic') {
+      return credentials?.kind === 'password'
+        ? basicAuthorization(credentials.username, credentials.password)
+        : undefined;
+    }
+    if (challenge.scheme !== 'bearer') return undefined;
+    const { url, init } = buildTokenRequest(challenge, credentials, `repository:${repository}:pull`);
+    const response = await fetch(url, { ...init, signal: signal ?? null }).catch((error: unknown) => {
+      throw this.#unreachable(error);
+    });
+    if (!response.ok) throw await this.#refusal(url.host, response);
+    const body = (await response.json()) as { readonly token?: string; readonly access_token?: string };
+    return `Bearer ${body.token ?? body.access_token}`;
   }
 
   #url(path: string): URL {
@@ -157,13 +155,35 @@ export class RegistryClient {
     return new URL(`${isPlainHttp ? 'http' : 'https'}://${address}/v2/${repository}/${path}`);
   }
 
-  #failure(path: string, state: string, cause?: unknown): TkadmError {
-    const { host, repository } = this.#options;
+  #failure(path: string, state: string): TkadmError {
+    return new TkadmError('REGISTRY', `Cannot use "${path}" of repository "${this.#name()}": ${state}`);
+  }
+
+  async #refusal(path: string, response: Response): Promise<TkadmError> {
+    const state = await describeFailure(response);
+    if (response.status === 401 || response.status === 403) {
+      return new TkadmError('REGISTRY_DENIED', `Cannot use repository "${this.#name()}": ${state}`, {
+        hint: 'Check the name; a private repository needs credentials (imagePullSecrets)',
+      });
+    }
+    return response.status === 404
+      ? new TkadmError('IMAGE_NOT_FOUND', `Cannot find "${path}" in repository "${this.#name()}": ${state}`)
+      : this.#failure(path, state);
+  }
+
+  #unreachable(error: unknown): unknown {
+    if (this.#options.signal?.aborted) return error;
+    const { cause, message } = error as Error;
+    const { code = '', message: state = message } = (cause ?? {}) as NodeJS.ErrnoException;
     return new TkadmError(
-      'REGISTRY',
-      `Cannot use "${path}" of repository "${host}/${repository}": ${state}`,
-      { cause },
+      'REGISTRY_UNREACHABLE',
+      `Cannot reach registry "${this.#options.host}": ${state || code}`,
+      { cause: error },
     );
+  }
+
+  #name(): string {
+    return `${this.#options.host}/${this.#options.repository}`;
   }
 }
 

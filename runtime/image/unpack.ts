@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Stats } from 'node:fs';
 import { chmod, lchown, link, lstat, lutimes, mkdir, open, rm, symlink, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -7,7 +6,9 @@ import type { Header } from 'tar-stream';
 import { extract } from 'tar-stream';
 import { isSystemError, TkadmError } from '../base/errors.ts';
 import type { Inodes } from './inodes.ts';
+import { isWhiteout, OPAQUE_ATTRIBUTE } from './overlay-files.ts';
 import { resolveInRoot } from './root-path.ts';
+import { feedTar } from './tar-feed.ts';
 
 export interface UnpackResult {
   /** Sum of the files' sizes. */
@@ -22,7 +23,6 @@ interface Entry extends AsyncIterable<Uint8Array> {
 
 const WHITEOUT_PREFIX = '.wh.';
 const OPAQUE_MARKER = '.wh..wh..opq';
-const OPAQUE_ATTRIBUTE = 'trusted.overlay.opaque';
 const XATTR_PREFIX = 'SCHILY.xattr.';
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
@@ -38,7 +38,7 @@ const S_IFIFO = 0o010000;
 export async function unpackLayer(tar: Readable, root: string, inodes: Inodes): Promise<UnpackResult> {
   const unpacker = new Unpacker(root, inodes);
   const entries = extract();
-  const feeding = feed(tar, entries);
+  const feeding = feedTar(tar, entries);
   feeding.catch(() => {});
   try {
     for await (const entry of entries as AsyncIterable<unknown> as AsyncIterable<Entry>)
@@ -52,19 +52,6 @@ export async function unpackLayer(tar: Readable, root: string, inodes: Inodes): 
   }
   await unpacker.finish();
   return { sizeBytes: unpacker.sizeBytes, inodes: unpacker.inodes };
-}
-
-/** tar-stream's streams are not Node's own, so a pipeline of Node's cannot join them. */
-async function feed(tar: Readable, sink: ReturnType<typeof extract>): Promise<void> {
-  try {
-    for await (const chunk of tar) {
-      if (!sink.write(chunk)) await once(sink, 'drain');
-    }
-    sink.end(undefined);
-  } catch (error) {
-    sink.destroy(error as Error);
-    throw error;
-  }
 }
 
 /** The state of one layer being unpacked: directories' times are set last, as their entries change them. */
@@ -228,10 +215,6 @@ function checkName(name: string): string {
     throw new TkadmError('IMAGE_UNPACK', `Cannot unpack "${name}": the path leads out of the layer`);
   }
   return components.join('/');
-}
-
-function isWhiteout(stats: Stats): boolean {
-  return stats.isCharacterDevice() && stats.rdev === 0;
 }
 
 async function statIfExists(path: string): Promise<Stats | undefined> {

@@ -9,6 +9,10 @@ export const BRIDGE_TABLE = 'tkadm-bridge';
 /** Packet mark of a pod that calls a host port, which may lead back to itself. */
 const HAIRPIN_MARK = '0x2000';
 
+/** Pod ranges of the other nodes: what goes there keeps its source address. */
+const NETWORKS_SET = 'pod-networks';
+const addNetworksSet = `add set ip ${BRIDGE_TABLE} ${NETWORKS_SET} { type ipv4_addr ; flags interval ; }`;
+
 /** Host ports at all addresses, and those at one (`hostIP`). */
 const ANY_MAP = 'hostports';
 const ADDRESS_MAP = 'hostports-at';
@@ -35,10 +39,12 @@ export function formatNodeRules(config: BridgeConfig): string {
     `output fib daddr type local dnat ip to meta l4proto . th dport map @${ANY_MAP}`,
     `postrouting meta mark and ${HAIRPIN_MARK} != 0 ct status dnat masquerade`,
     `postrouting oifname "${config.bridge}" ip saddr 127.0.0.0/8 masquerade`,
+    `postrouting ip daddr @${NETWORKS_SET} return`,
     `postrouting ip saddr ${config.podCIDR} ip daddr != { ${local}, 224.0.0.0/4 } masquerade`,
   ];
   return [
     `add table ${t}`,
+    addNetworksSet,
     `add map ${t} ${ANY_MAP} { type inet_proto . inet_service : ipv4_addr . inet_service ; }`,
     `add map ${t} ${ADDRESS_MAP} { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service ; }`,
     ...chains.map(([name, hook]) => `add chain ${t} ${name} { ${hook} ; policy accept ; }`),
@@ -46,6 +52,14 @@ export function formatNodeRules(config: BridgeConfig): string {
     ...rules.map((rule) => `add rule ${t} ${rule}`),
     '',
   ].join('\n');
+}
+
+/** Tells the rules the pod ranges, IPv4, of all other nodes. @throws NETWORK_COMMAND */
+export async function setPodNetworks(cidrs: readonly string[]): Promise<void> {
+  const t = `ip ${BRIDGE_TABLE}`;
+  const elements = cidrs.length > 0 ? [`add element ${t} ${NETWORKS_SET} { ${cidrs.join(', ')} }`] : [];
+  const commands = [`add table ${t}`, addNetworksSet, `flush set ${t} ${NETWORKS_SET}`, ...elements, ''];
+  await runCommand(['nft', '-f', '-'], commands.join('\n'));
 }
 
 /**

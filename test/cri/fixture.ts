@@ -143,7 +143,8 @@ async function addBusybox(runtime: Runtime, directory: string): Promise<void> {
   });
 }
 
-function removeCgroups(parent: string): void {
+/** Removes a cgroup parent, which must have no processes any more. */
+export function removeCgroups(parent: string): void {
   execFileSync('sh', [
     '-c',
     `for d in /sys/fs/cgroup${parent} /sys/fs/cgroup/*${parent}; do [ -d "$d" ] && find "$d" -depth -type d -exec rmdir {} + ; done; true`,

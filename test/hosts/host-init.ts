@@ -8,6 +8,8 @@ export interface HostInitOptions {
   readonly hasNode: boolean;
   readonly publicKey: string;
   readonly privateKeyPath: string;
+  /** Folders of the machine that must be seen as they are, also when they are other file systems. */
+  readonly sharedDirectories: readonly string[];
 }
 
 /**
@@ -52,8 +54,9 @@ ${controllers
   })
   .join('\n')}
 # The machine that runs the tests is reached through the host's own view of its folder.
-mkdir -p ${root}${directory} ${root}/work
+mkdir -p ${root}${directory}
 mount --bind ${directory} ${root}${directory}
+${options.sharedDirectories.map((path) => `mkdir -p ${root}${path}; mount --bind ${path} ${root}${path}`).join('\n')}
 cd ${root}
 pivot_root . oldroot
 exec <&- 0</dev/null

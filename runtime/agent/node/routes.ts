@@ -5,6 +5,7 @@ import { Informer } from '../../api/informer.ts';
 import { NODES } from '../../api/kinds.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
+import { setPodNetworks } from '../../network/bridge-rules.ts';
 import type { ApiSession } from '../api-link.ts';
 
 const run = promisify(execFile);
@@ -57,6 +58,8 @@ export async function followNodeRoutes(
 }
 
 async function syncRoutes(routes: readonly NodeRoute[]): Promise<void> {
+  const ranges = routes.map(({ destination }) => destination).filter((range) => !range.includes(':'));
+  await setPodNetworks(ranges);
   const failures: string[] = [];
   for (const family of ['-4', '-6']) {
     const wanted = routes.filter(({ destination }) => destination.includes(':') === (family === '-6'));

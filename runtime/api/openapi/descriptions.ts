@@ -30,7 +30,8 @@ export function describeType(typeName: string): string {
   if (text) return text;
   if (name.endsWith('List') && TYPE_DESCRIPTIONS[name.slice(0, -4)])
     return `A list of ${name.slice(0, -4)} objects.`;
-  return `${name}: ${spell(name)}.`;
+  const words = spell(name);
+  return `${words[0]?.toUpperCase()}${words.slice(1)}.`;
 }
 
 /** What a field is for, or "" when its name has to do. */

@@ -21,6 +21,9 @@ const FORMATS = {
   'application/strategic-merge-patch+json': 'strategic',
 } as const satisfies Record<string, keyof PatchFunctions>;
 
+/** The patch formats that every built-in kind takes. */
+export const PATCH_TYPES: readonly string[] = Object.keys(FORMATS);
+
 /** The content type of server-side apply. */
 export const APPLY_TYPE = 'application/apply-patch+yaml';
 
@@ -30,7 +33,7 @@ export const APPLY_TYPE = 'application/apply-patch+yaml';
  */
 export function parsePatch(functions: PatchFunctions, mediaType: string, body: Buffer): Patch {
   const format = FORMATS[mediaType as keyof typeof FORMATS];
-  if (!format) throw unsupportedMediaType([...Object.keys(FORMATS), APPLY_TYPE]);
+  if (!format) throw unsupportedMediaType(PATCH_TYPES);
   const patch = parseJson(body.toString('utf8'));
   if (format === 'json' && !Array.isArray(patch)) {
     throw badRequest(

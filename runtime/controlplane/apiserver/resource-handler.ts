@@ -13,10 +13,10 @@ import {
   readDeleteOptions,
 } from './delete-handlers.ts';
 import { answerList, formatSelectionKey, getObject } from './list-handler.ts';
-import { APPLY_TYPE } from './patcher.ts';
+import { APPLY_TYPE, PATCH_TYPES } from './patcher.ts';
 import { createPresenter, type Presenter, type TableBuilder } from './presenter.ts';
 import type { UpgradeSocket } from './server.ts';
-import { methodNotAllowed } from './status-errors.ts';
+import { methodNotAllowed, unsupportedMediaType } from './status-errors.ts';
 import { strategyOf } from './strategies.ts';
 import type { SubresourceHandlers } from './subresources.ts';
 import type { WatchServer } from './watch-handler.ts';
@@ -33,7 +33,8 @@ export interface ResourceHandlerOptions extends WriteDependencies {
   readonly loadTableBuilder: () => Promise<TableBuilder>;
   readonly subresources: SubresourceHandlers;
   readonly formatYaml: (value: unknown) => Promise<string>;
-  readonly loadApply: () => Promise<ApplyFunction>;
+  /** undefined: server-side apply is answered with 415. */
+  readonly loadApply: (() => Promise<ApplyFunction>) | undefined;
   readonly now: () => Date;
 }
 
@@ -93,7 +94,9 @@ export class ResourceHandler {
     if (mediaTypeOf(call.request) !== APPLY_TYPE) {
       return this.#answer(call, presenter, 200, await patchObject(this.#options, call));
     }
-    const { object, isCreated } = await applyObject(this.#options, call);
+    const { loadApply } = this.#options;
+    if (!loadApply) throw unsupportedMediaType(PATCH_TYPES);
+    const { object, isCreated } = await applyObject({ ...this.#options, loadApply }, call);
     return this.#answer(call, presenter, isCreated ? 201 : 200, object);
   }
 

@@ -1,5 +1,6 @@
 import { PassThrough, Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
+import { sleep } from '../../base/time.ts';
 import { EventHub } from '../events.ts';
 import type { RemoteChannels, RemoteStatus, TerminalSize } from './remote-command.ts';
 import { parseResizes } from './remote-command.ts';
@@ -9,6 +10,9 @@ export const CHANNEL_PROTOCOLS = ['v5.channel.k8s.io', 'v4.channel.k8s.io'] as c
 
 /** First byte of every message. */
 const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
+
+/** kubectl up to 1.32 reads before its streams are registered, and drops output that comes that early. */
+const CLIENT_SETTLE_MS = 15;
 
 export interface ChannelWishes {
   readonly stdin: boolean;
@@ -42,8 +46,9 @@ export function openWebSocketChannels(socket: WebSocket, wishes: ChannelWishes):
       for (const size of parseSizes(payload)) resizes.publish(size);
     }
   });
-  const stdout = wishes.stdout ? openChannel(socket, CHANNEL.stdout) : undefined;
-  const stderr = wishes.stderr ? openChannel(socket, CHANNEL.stderr) : undefined;
+  const ready = sleep(CLIENT_SETTLE_MS);
+  const stdout = wishes.stdout ? openChannel(socket, CHANNEL.stdout, ready) : undefined;
+  const stderr = wishes.stderr ? openChannel(socket, CHANNEL.stderr, ready) : undefined;
   // The client waits for a first message to know that the connection stands.
   const first = wishes.stdout ? CHANNEL.stdout : wishes.stderr ? CHANNEL.stderr : CHANNEL.error;
   socket.send(Buffer.from([first]));
@@ -62,11 +67,12 @@ export function openWebSocketChannels(socket: WebSocket, wishes: ChannelWishes):
   };
 }
 
-/** A sink whose writes are messages of one channel. */
-export function openChannel(socket: WebSocket, channel: number): Writable {
+/** A sink whose writes are messages of one channel, from when `ready` resolves. */
+export function openChannel(socket: WebSocket, channel: number, ready = Promise.resolve()): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
-      socket.send(Buffer.concat([Buffer.from([channel]), chunk]), (error) => done(error ?? null));
+      const message = Buffer.concat([Buffer.from([channel]), chunk]);
+      void ready.then(() => socket.send(message, (error) => done(error ?? null)));
     },
   });
 }

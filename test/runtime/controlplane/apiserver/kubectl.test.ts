@@ -77,7 +77,6 @@ const COMMANDS: readonly (readonly [command: string, output: RegExp])[] = [
   ['get pod lone', /^NAME +READY +STATUS +RESTARTS +AGE\nlone +0\/1 +Pending/],
   ['delete pod lone', /deleted/],
   ['!get pod lone', /pods "lone" not found/],
-  ['apply --server-side -f MANIFEST --force-conflicts', /serverside-applied/],
   ['delete -f MANIFEST', /deleted/],
   ['delete namespace other --wait=false', /deleted/],
   ['get namespace other -o jsonpath={.status.phase}', /^Terminating$/],

@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { isAbsolute, join } from 'node:path';
+import { isTkadmError, TkadmError } from '../base/errors.ts';
+import type { ContainerEngine } from '../container/engine.ts';
+import { loadArchive } from '../image/archive.ts';
+import { buildImage } from '../image/build/build.ts';
+import { loadInodes } from '../image/inodes.ts';
+import type { PullProgress, RegistryPuller } from '../image/pull.ts';
+import { normalizeReference } from '../image/reference.ts';
+import type { ImageRecord, ImageStore } from '../image/store.ts';
+import { createStepRunner } from './build-runner.ts';
+import type { BuildRequest, ImageSummary, PullRequest } from './image-messages.ts';
+import type { ImageHandlers } from './image-socket.ts';
+
+export interface ImageCallOptions {
+  readonly store: ImageStore;
+  readonly puller: RegistryPuller;
+  readonly engine: ContainerEngine;
+  /** The store's directory. */
+  readonly imagesDir: string;
+  /** "amd64", "arm64" */
+  readonly architecture: string;
+  /** Below this cgroup the containers of RUN are. */
+  readonly cgroupParent: string;
+  readonly now: () => Date;
+}
+
+/** What the image socket does: every change of the store is made by the runtime, its one owner. */
+export function createImageCalls(options: ImageCallOptions): ImageHandlers {
+  const { store, puller, architecture, imagesDir, now } = options;
+  const workDir = join(imagesDir, 'tmp');
+  const inodes = loadInodes();
+  const runStep = createStepRunner(options);
+  return {
+    async load({ body }) {
+      const images = await loadArchive(store, body, { workDir, architecture });
+      return images.map(summarize);
+    },
+    async pull({ body, progress, signal }) {
+      const { name, plainHttp } = await readJson<PullRequest>(body);
+      const onProgress = (step: PullProgress) => progress(formatPullProgress(step));
+      return summarize(await puller.pull(name, { usesPlainHttp: plainHttp, onProgress, signal }));
+    },
+    async build({ body, progress, signal }) {
+      const request = await readJson<BuildRequest>(body);
+      const { contextDir } = request;
+      for (const path of [contextDir, request.dockerfile]) checkAbsolute(path);
+      const dockerfile = await readDockerfile(request.dockerfile);
+      const cacheDir = join(imagesDir, 'build-cache');
+      const tools = { store, puller, inodes, runStep, workDir, cacheDir, architecture, now };
+      return summarize(await buildImage({ ...request, ...tools, dockerfile, signal, onProgress: progress }));
+    },
+    list: async () => store.list().map(summarize),
+    async remove({ name }) {
+      const image = store.resolve(name);
+      if (!image) throw new TkadmError('IMAGE_NOT_FOUND', `Cannot remove image "${name}": no such image`);
+      const others = image.repoTags.filter((tag) => !isNameOf(name, tag));
+      if (others.length > 0 && others.length < image.repoTags.length) await store.untag(name);
+      else await store.remove(name);
+      return { id: image.id };
+    },
+  };
+}
+
+/** False for an id, which removes the image with all its names. */
+function isNameOf(text: string, tag: string): boolean {
+  try {
+    return normalizeReference(text) === tag;
+  } catch (error) {
+    if (isTkadmError(error, 'IMAGE_REFERENCE_INVALID')) return false;
+    throw error;
+  }
+}
+
+function summarize({ id, repoTags, repoDigests, sizeBytes, isPinned }: ImageRecord): ImageSummary {
+  return { id, repoTags, repoDigests, sizeBytes, isPinned };
+}
+
+const PULL_STATES = { present: 'is there', pulling: 'pulling', done: 'done' } as const satisfies Record<
+  PullProgress['state'],
+  string
+>;
+
+function formatPullProgress({ digest, state, sizeBytes }: PullProgress): string {
+  return `${digest.slice('sha256:'.length, 'sha256:'.length + 12)}: ${PULL_STATES[state]} (${sizeBytes} bytes)`;
+}
+
+async function readDockerfile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new TkadmError('IMAGE_REQUEST_INVALID', `Cannot build: no Dockerfile at "${path}"`, {
+      hint: 'Name it with --file',
+      cause: error,
+    });
+  }
+}
+
+function checkAbsolute(path: unknown): void {
+  if (typeof path === 'string' && isAbsolute(path)) return;
+  throw new TkadmError('IMAGE_REQUEST_INVALID', `Cannot build: "${path}" is no absolute path`);
+}
+
+async function readJson<T>(body: IncomingMessage): Promise<T> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk as Buffer);
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as T;
+  } catch (error) {
+    throw new TkadmError('IMAGE_REQUEST_INVALID', 'Cannot read the request: it is not JSON', {
+      cause: error,
+    });
+  }
+}

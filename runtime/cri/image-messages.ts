@@ -1,0 +1,59 @@
+import { PATHS } from '../base/paths.ts';
+
+/** The calls of the image socket: plain HTTP, answers in JSON lines of which the last has result or error. */
+export const IMAGE_CALLS = {
+  /** Body: a docker-archive or OCI archive, plain or gzip. */
+  load: { method: 'POST', path: '/load' },
+  pull: { method: 'POST', path: '/pull' },
+  build: { method: 'POST', path: '/build' },
+  list: { method: 'GET', path: '/images' },
+  /** Behind the path the name, percent-encoded: one of several names goes alone, the last takes the image along. */
+  remove: { method: 'DELETE', path: '/images/' },
+} as const satisfies Record<string, { readonly method: string; readonly path: string }>;
+
+export type ImageCall = keyof typeof IMAGE_CALLS;
+
+/** The image socket of a node. */
+export const IMAGE_SOCKET = PATHS.imageSocket;
+
+/** Body of /pull. */
+export interface PullRequest {
+  readonly name: string;
+  readonly plainHttp: boolean;
+}
+
+/** Body of /build; paths are absolute, on the machine of the runtime. */
+export interface BuildRequest {
+  readonly contextDir: string;
+  /** Path of the Dockerfile. */
+  readonly dockerfile: string;
+  readonly tags: readonly string[];
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly target?: string | undefined;
+  readonly usesCache: boolean;
+}
+
+/** An image as the socket tells about it. */
+export interface ImageSummary {
+  /** "sha256:HEX" */
+  readonly id: string;
+  readonly repoTags: readonly string[];
+  readonly repoDigests: readonly string[];
+  readonly sizeBytes: number;
+  readonly isPinned: boolean;
+}
+
+/** The result of each call. */
+export interface ImageResults {
+  readonly load: readonly ImageSummary[];
+  readonly pull: ImageSummary;
+  readonly build: ImageSummary;
+  readonly list: readonly ImageSummary[];
+  readonly remove: { readonly id: string };
+}
+
+/** One line of an answer. */
+export type ImageAnswerLine<T> =
+  | { readonly progress: string }
+  | { readonly result: T }
+  | { readonly error: { readonly code: string; readonly message: string; readonly hint?: string } };

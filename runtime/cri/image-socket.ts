@@ -1,0 +1,99 @@
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { dirname } from 'node:path';
+import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { IMAGE_CALLS, type ImageAnswerLine, type ImageCall, type ImageResults } from './image-messages.ts';
+
+/** What a handler of the image socket gets. */
+export interface ImageCallContext {
+  /** What stands behind the call's path, decoded. */
+  readonly name: string;
+  readonly body: IncomingMessage;
+  /** Tells the client how far it is; a line without its end. */
+  readonly progress: (line: string) => void;
+  /** Aborted when the client has gone. */
+  readonly signal: AbortSignal;
+}
+
+/** A handler for each call. */
+export type ImageHandlers = {
+  readonly [C in ImageCall]: (context: ImageCallContext) => Promise<ImageResults[C]>;
+};
+
+export interface ImageServer {
+  /** Stops listening and ends the calls under way. */
+  close(): Promise<void>;
+}
+
+/** Serves images on a unix socket that root alone may open (0600); an old socket file is replaced. */
+export async function serveImages(
+  socketPath: string,
+  handlers: ImageHandlers,
+  log: Logger,
+): Promise<ImageServer> {
+  const server = createServer({ requestTimeout: 0 }, (request, response) => {
+    void answer(request, response, handlers, log);
+  });
+  await mkdir(dirname(socketPath), { recursive: true, mode: 0o755 });
+  await rm(socketPath, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(socketPath, resolve);
+  });
+  await chmod(socketPath, 0o600);
+  return {
+    async close() {
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      await rm(socketPath, { force: true });
+    },
+  };
+}
+
+/** Answers one call in JSON lines; the status is 200 once the call is known. */
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handlers: ImageHandlers,
+  log: Logger,
+): Promise<void> {
+  const abort = new AbortController();
+  response.on('close', () => abort.abort());
+  const write = (line: ImageAnswerLine<unknown>) => {
+    if (!abort.signal.aborted) response.write(`${JSON.stringify(line)}\n`);
+  };
+  try {
+    const { call, name } = findCall(request);
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    const progress = (line: string) => write({ progress: line });
+    const result = await handlers[call]({ name, body: request, progress, signal: abort.signal });
+    write({ result });
+  } catch (error) {
+    if (!isTkadmError(error)) log.warn('image call failed', { call: request.url, error: formatError(error) });
+    write({ error: describeError(error) });
+  }
+  response.end();
+  // What the call did not read of the body must not keep the connection.
+  request.resume();
+}
+
+function findCall(request: IncomingMessage): { readonly call: ImageCall; readonly name: string } {
+  const { pathname } = new URL(request.url ?? '/', 'http://images');
+  for (const [call, { method, path }] of Object.entries(IMAGE_CALLS)) {
+    const isOpen = path.endsWith('/');
+    const isMatch = isOpen ? pathname.startsWith(path) && pathname !== path : pathname === path;
+    if (!isMatch || request.method !== method) continue;
+    return { call: call as ImageCall, name: isOpen ? decodeURIComponent(pathname.slice(path.length)) : '' };
+  }
+  throw new TkadmError(
+    'IMAGE_REQUEST_INVALID',
+    `Cannot answer "${request.method} ${pathname}": no such call`,
+  );
+}
+
+function describeError(error: unknown): Extract<ImageAnswerLine<never>, { error: object }>['error'] {
+  const message = formatError(error);
+  if (!isTkadmError(error)) return { code: 'INTERNAL', message };
+  return { code: error.code, message, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+}

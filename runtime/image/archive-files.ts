@@ -1,0 +1,87 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join, posix } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { extract } from 'tar-stream';
+import { TkadmError } from '../base/errors.ts';
+import { feedTar } from './tar-feed.ts';
+
+/** The files of an unpacked archive. */
+export interface ArchiveFiles {
+  has(name: string): boolean;
+  /** Where the file is on disk, links followed. @throws IMAGE_INVALID when it is not in the archive. */
+  path(name: string): string;
+}
+
+/** A name inside an archive: plain components only, nothing that leads out. */
+const SAFE_NAME = /^(?!\/)(?!.*(^|\/)\.\.(\/|$))[\w./:@+-]+$/;
+const MAX_LINKS = 8;
+
+/**
+ * Writes the regular files of a tar, plain or gzip, below `directory`; links are remembered, not made.
+ * @throws IMAGE_INVALID when it is no tar, or a name leads out of it.
+ */
+export async function unpackArchive(archive: Readable, directory: string): Promise<ArchiveFiles> {
+  const names = new Set<string>();
+  const links = new Map<string, string>();
+  const entries = extract();
+  const feeding = feedTar(await gunzipIfNeeded(archive), entries);
+  feeding.catch(() => {});
+  try {
+    for await (const entry of entries) {
+      const { type, linkname } = entry.header;
+      const name = checkName(entry.header.name);
+      if (type === 'file') {
+        const path = join(directory, name);
+        await mkdir(dirname(path), { recursive: true });
+        await pipeline(entry as AsyncIterable<Uint8Array>, createWriteStream(path));
+        names.add(name);
+      } else if (type === 'symlink') {
+        links.set(name, posix.join(posix.dirname(name), linkname ?? ''));
+      } else if (type === 'link') links.set(name, posix.normalize(linkname ?? ''));
+      entry.resume();
+    }
+    await feeding;
+  } catch (error) {
+    archive.destroy();
+    if (error instanceof TkadmError) throw error;
+    const state = (error as Error).message;
+    throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: ${state}`, { cause: error });
+  }
+  const find = (name: string) => {
+    let target = posix.normalize(name);
+    for (let count = 0; links.has(target) && count < MAX_LINKS; count += 1) target = links.get(target)!;
+    return names.has(target) ? target : undefined;
+  };
+  return {
+    has: (name) => find(name) !== undefined,
+    path(name) {
+      const found = find(name);
+      if (found !== undefined) return join(directory, found);
+      throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: "${name}" is not in it`);
+    },
+  };
+}
+
+function checkName(text: string): string {
+  const name = posix.normalize(text).replace(/\/$/, '');
+  if (SAFE_NAME.test(name)) return name;
+  throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: it has a file named "${text}"`);
+}
+
+async function gunzipIfNeeded(stream: Readable): Promise<AsyncIterable<unknown>> {
+  const iterator = stream[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  if (first.done) throw new TkadmError('IMAGE_INVALID', 'Cannot load the archive: it is empty');
+  const head = Buffer.from(first.value as Uint8Array);
+  const whole = async function* () {
+    yield head;
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  };
+  if (head[0] !== 0x1f || head[1] !== 0x8b) return whole();
+  const plain = createGunzip();
+  pipeline(whole, plain).catch(() => {});
+  return plain;
+}

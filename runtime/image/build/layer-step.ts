@@ -1,0 +1,82 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatError, isTkadmError, TkadmError } from '../../base/errors.ts';
+import { readFileIfExists, writeFileAtomic } from '../../base/files.ts';
+import type { Instruction } from '../dockerfile.ts';
+import { type LayerFile, packFiles } from '../pack.ts';
+import type { BuildOptions } from './options.ts';
+import { digestOf, type StageState } from './state.ts';
+
+export interface LayerStep {
+  readonly row: Instruction;
+  readonly state: StageState;
+  /** Digest of what the step's files depend on, besides everything before it. */
+  readonly content: string;
+  /** The files; `directory` is there for the step alone and removed after it. */
+  readonly make: (directory: string) => Promise<AsyncIterable<LayerFile>>;
+}
+
+/** Names a build's layers in the store, so that they stay while it runs. */
+export interface LayerHolder {
+  hold(layers: readonly string[]): void;
+}
+
+/** A cache entry: the layer that a step made, and when. */
+interface CacheEntry {
+  readonly diffId: string;
+  readonly createdAt: string;
+}
+
+/**
+ * The state with one more layer, from the cache or by `make`.
+ * @throws IMAGE_BUILD_STEP with the line.
+ */
+export async function addLayer(
+  step: LayerStep,
+  options: BuildOptions,
+  holder: LayerHolder,
+): Promise<StageState> {
+  const { row, state } = step;
+  const cacheKey = digestOf(state.cacheKey, row.name, row.text, step.content);
+  const cachePath = join(options.cacheDir, cacheKey);
+  const cached = options.usesCache ? await readCache(cachePath, step, options, holder) : undefined;
+  if (cached) options.onProgress('  from the cache');
+  const { diffId, createdAt } = cached ?? (await makeLayer(step, options));
+  const layers = [...state.layers, diffId];
+  holder.hold(layers);
+  if (!cached) await writeFileAtomic(cachePath, JSON.stringify({ diffId, createdAt }), { sync: false });
+  const history = [...state.history, { created: createdAt, created_by: `${row.name} ${row.text}` }];
+  return { ...state, layers, history, createdAt, cacheKey };
+}
+
+async function readCache(
+  path: string,
+  { state }: LayerStep,
+  { store }: BuildOptions,
+  holder: LayerHolder,
+): Promise<CacheEntry | undefined> {
+  const text = await readFileIfExists(path);
+  if (text === undefined) return undefined;
+  const entry = JSON.parse(text) as CacheEntry;
+  holder.hold([...state.layers, entry.diffId]);
+  return (await store.layer(entry.diffId)) && entry;
+}
+
+async function makeLayer({ row, make }: LayerStep, options: BuildOptions): Promise<CacheEntry> {
+  const directory = join(options.workDir, `step-${randomBytes(6).toString('hex')}`);
+  try {
+    await mkdir(directory, { recursive: true });
+    const { diffId } = await options.store.importLayer(packFiles(await make(directory)));
+    return { diffId, createdAt: options.now().toISOString() };
+  } catch (error) {
+    if (isTkadmError(error, 'DOCKERFILE_INVALID') || isTkadmError(error, 'IMAGE_BUILD_STEP')) throw error;
+    throw new TkadmError(
+      'IMAGE_BUILD_STEP',
+      `Cannot build line ${row.line}, ${row.name} ${row.text}: ${formatError(error)}`,
+      { cause: error },
+    );
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
