@@ -255,10 +255,13 @@ class HostState implements LabHost {
     });
     const { timeoutMs } = options;
     let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      void signalEntered(child, 'SIGKILL');
-    }, timeoutMs ?? 2 ** 31 - 1);
+    const timer = setTimeout(
+      () => {
+        isLate = true;
+        void signalEntered(child, 'SIGKILL');
+      },
+      timeoutMs ?? 2 ** 31 - 1,
+    );
     const result = await child.finally(() => clearTimeout(timer));
     return {
       exitCode: isLate ? 124 : (result.exitCode ?? 125),
