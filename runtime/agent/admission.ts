@@ -1,5 +1,5 @@
+import { quantityToInteger, quantityToMilli } from '../api/quantity.ts';
 import { type AgentPod, isSidecar, isStaticPod } from './pod.ts';
-import { parseMilliCpu, parseWhole } from './quantity.ts';
 
 export interface AdmissionContext {
   /** Pods that run on the node already. */
@@ -41,18 +41,18 @@ export function admitPod(
 function findShortage(pod: AgentPod, { active, allocatable }: AdmissionContext) {
   const others = active.filter((other) => other.metadata.uid !== pod.metadata.uid);
   const checks = [
-    { name: 'pods', requested: 1, used: others.length, capacity: parseWhole(allocatable['pods']) },
+    { name: 'pods', requested: 1, used: others.length, capacity: quantityToInteger(allocatable['pods']) },
     {
       name: 'cpu',
-      requested: sumRequests(pod, 'cpu', parseMilliCpu),
-      used: others.reduce((sum, other) => sum + sumRequests(other, 'cpu', parseMilliCpu), 0),
-      capacity: parseMilliCpu(allocatable['cpu']),
+      requested: sumRequests(pod, 'cpu', quantityToMilli),
+      used: others.reduce((sum, other) => sum + sumRequests(other, 'cpu', quantityToMilli), 0),
+      capacity: quantityToMilli(allocatable['cpu']),
     },
     {
       name: 'memory',
-      requested: sumRequests(pod, 'memory', parseWhole),
-      used: others.reduce((sum, other) => sum + sumRequests(other, 'memory', parseWhole), 0),
-      capacity: parseWhole(allocatable['memory']),
+      requested: sumRequests(pod, 'memory', quantityToInteger),
+      used: others.reduce((sum, other) => sum + sumRequests(other, 'memory', quantityToInteger), 0),
+      capacity: quantityToInteger(allocatable['memory']),
     },
   ];
   const short = checks.find(

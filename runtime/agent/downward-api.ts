@@ -1,7 +1,7 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
+import { parseQuantity } from '../api/quantity.ts';
 import { TkadmError } from '../base/errors.ts';
 import { type AgentPod, allContainers } from './pod.ts';
-import { parseQuantity } from './quantity.ts';
 
 /** What a pod may ask about itself beyond its own object. */
 export interface FieldContext {
@@ -59,8 +59,8 @@ export function readContainerResource(
   const table = container.resources?.[kind] ?? {};
   const fallback = kind === 'limits' ? options.fields.allocatable[resource] : undefined;
   const value = parseQuantity(table[resource] ?? fallback ?? '0');
-  const divisor = parseQuantity(selector.divisor ?? '1') || 1;
-  return String(Math.ceil(value / divisor - 1e-9));
+  const divisor = parseQuantity(selector.divisor ?? 1) || parseQuantity(1);
+  return String((value + divisor - 1n) / divisor);
 }
 
 function splitResource(text: string): ['limits' | 'requests', string] {

@@ -1,7 +1,7 @@
+import { quantityToInteger, quantityToMilli } from '../api/quantity.ts';
 import type { InitOf } from '../base/protobuf.ts';
 import type { LinuxContainerResources } from '../cri/messages/linux.ts';
 import { type AgentPod, allContainers, type Container, computeQosClass, isSidecar } from './pod.ts';
-import { parseMilliCpu, parseWhole } from './quantity.ts';
 
 type Resources = InitOf<typeof LinuxContainerResources>;
 
@@ -18,17 +18,20 @@ export function buildContainerResources(
   nodeMemoryBytes: number,
 ): Resources {
   const { requests = {}, limits = {} } = container.resources ?? {};
-  const limitCpu = parseMilliCpu(limits['cpu']);
-  const memory = parseWhole(limits['memory']);
+  const limitCpu = quantityToMilli(limits['cpu']);
+  const memory = quantityToInteger(limits['memory']);
   return {
     cpuPeriod: PERIOD_US,
-    cpuShares: toShares(requests['cpu'] === undefined ? limitCpu : parseMilliCpu(requests['cpu'])),
+    cpuShares: toShares(requests['cpu'] === undefined ? limitCpu : quantityToMilli(requests['cpu'])),
     ...(limitCpu > 0 ? { cpuQuota: toQuota(limitCpu) } : {}),
     ...(memory > 0 ? { memoryLimitInBytes: memory, memorySwapLimitInBytes: memory } : {}),
     oomScoreAdj: computeOomScoreAdj(pod, container, nodeMemoryBytes),
     hugepageLimits: Object.entries(limits)
       .filter(([name]) => name.startsWith('hugepages-'))
-      .map(([name, size]) => ({ pageSize: `${name.slice('hugepages-'.length)}B`, limit: parseWhole(size) })),
+      .map(([name, size]) => ({
+        pageSize: `${name.slice('hugepages-'.length)}B`,
+        limit: quantityToInteger(size),
+      })),
   };
 }
 
@@ -42,12 +45,14 @@ export function buildPodResources(pod: AgentPod): Resources {
     return Math.max(steady, ...init);
   };
   const requestCpu = total(({ resources }) =>
-    parseMilliCpu(resources?.requests?.['cpu'] ?? resources?.limits?.['cpu']),
+    quantityToMilli(resources?.requests?.['cpu'] ?? resources?.limits?.['cpu']),
   );
   const hasAll = (name: string) =>
     containers.every(({ resources }) => resources?.limits?.[name] !== undefined);
-  const limitCpu = hasAll('cpu') ? total(({ resources }) => parseMilliCpu(resources?.limits?.['cpu'])) : 0;
-  const memory = hasAll('memory') ? total(({ resources }) => parseWhole(resources?.limits?.['memory'])) : 0;
+  const limitCpu = hasAll('cpu') ? total(({ resources }) => quantityToMilli(resources?.limits?.['cpu'])) : 0;
+  const memory = hasAll('memory')
+    ? total(({ resources }) => quantityToInteger(resources?.limits?.['memory']))
+    : 0;
   return {
     cpuPeriod: PERIOD_US,
     cpuShares: toShares(requestCpu),
@@ -71,7 +76,7 @@ export function computeOomScoreAdj(pod: AgentPod, container: Container, nodeMemo
   const qos = computeQosClass(pod);
   if (qos === 'Guaranteed') return -997;
   if (qos === 'BestEffort') return 1000;
-  const request = parseWhole(container.resources?.requests?.['memory']);
+  const request = quantityToInteger(container.resources?.requests?.['memory']);
   const score = 1000 - Math.floor((1000 * request) / nodeMemoryBytes);
   return Math.min(Math.max(score, 3), 999);
 }

@@ -124,21 +124,21 @@ export function subtractQuantity(left: string | number, right: string | number):
   return combine(left, right, -1n);
 }
 
-/** The value as a number, which may lose digits: "100m" → 0.1, "1Gi" → 1073741824. Throws plain `Error`. */
-export function quantityToNumber(text: string | number): number {
+/** The value as a number, which may lose digits: "100m" → 0.1; 0 for none. Throws plain `Error`. */
+export function quantityToNumber(text: string | number = 0): number {
   const nano = parseQuantity(text);
   return nano % NANO === 0n ? Number(nano / NANO) : Number(nano) / 1e9;
 }
 
-/** Thousandths of the unit, rounded up: "0.1" → 100. Throws plain `Error`. */
-export function quantityToMilli(text: string | number): number {
+/** Thousandths of the unit, rounded up: "0.1" → 100; 0 for none. Throws plain `Error`. */
+export function quantityToMilli(text: string | number = 0): number {
   const nano = parseQuantity(text);
   const milli = nano / 1_000_000n;
   return Number(nano > milli * 1_000_000n ? milli + 1n : milli);
 }
 
-/** Whole units, rounded up: "1500m" → 2. Throws plain `Error`. */
-export function quantityToInteger(text: string | number): number {
+/** Whole units, rounded up: "1500m" → 2; 0 for none. Throws plain `Error`. */
+export function quantityToInteger(text: string | number = 0): number {
   const nano = parseQuantity(text);
   const whole = nano / NANO;
   return Number(nano > whole * NANO ? whole + 1n : whole);

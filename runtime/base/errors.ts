@@ -76,7 +76,6 @@ export const ERRORS = {
   COREFILE_INVALID: 'usage',
   // agent
   AGENT_CONFIG_INVALID: 'usage',
-  AGENT_POD_INVALID: 'usage',
   AGENT_MANIFEST_INVALID: 'usage',
   AGENT_VOLUME: 'host',
   AGENT_VOLUME_UNSUPPORTED: 'usage',

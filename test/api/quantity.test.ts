@@ -24,6 +24,8 @@ const CANONICAL = [
   ['-2000', '-2k'],
   ['100n', '100n'],
   ['1Ki', '1Ki'],
+  ['128974848', '128974848'],
+  ['8Ei', '8Ei'],
   ['5M', '5M'],
 ] as const;
 
@@ -54,5 +56,7 @@ t.test('quantities compute exactly', (t) => {
   t.equal(quantityToMilli('0.1'), 100);
   t.equal(quantityToMilli('1n'), 1);
   t.equal(quantityToInteger('1500m'), 2);
+  t.equal(quantityToInteger('12E'), 12e18);
+  t.equal(quantityToInteger(undefined), 0);
   t.end();
 });

@@ -1,13 +1,11 @@
 import t from 'tap';
+import { matchFields, parseFieldSelector, singleNameOf } from '../../runtime/api/field-selectors.ts';
 import {
   formatLabelSelector,
-  matchFields,
-  matchLabels,
-  parseFieldSelector,
+  matchesLabelSelector,
+  matchesRequirements,
   parseLabelSelector,
-  requirementsOfSelector,
-  singleNameOf,
-} from '../../runtime/api/selectors.ts';
+} from '../../runtime/api/label-selectors.ts';
 
 const LABELS = { app: 'web', tier: 'front', 'example.com/size': '5' };
 const MATCHES = [
@@ -27,15 +25,15 @@ const MATCHES = [
   ['app=', false],
 ] as const;
 
-t.test('parseLabelSelector() and matchLabels()', (t) => {
+t.test('parseLabelSelector() and matchesRequirements()', (t) => {
   for (const [text, expected] of MATCHES)
-    t.equal(matchLabels(parseLabelSelector(text), LABELS), expected, text);
+    t.equal(matchesRequirements(parseLabelSelector(text), LABELS), expected, text);
   for (const bad of ['a b', '=x', 'a=b=c', 'a in b', ',', 'a=$'])
     t.throws(() => parseLabelSelector(bad), { code: 400 }, bad);
   t.end();
 });
 
-t.test('requirementsOfSelector() and formatLabelSelector() agree with the text form', (t) => {
+t.test('matchesLabelSelector() and formatLabelSelector() agree with the text form', (t) => {
   const selector = {
     matchLabels: { app: 'web' },
     matchExpressions: [
@@ -43,10 +41,10 @@ t.test('requirementsOfSelector() and formatLabelSelector() agree with the text f
       { key: 'old', operator: 'DoesNotExist' },
     ],
   };
-  t.ok(matchLabels(requirementsOfSelector(selector), LABELS));
+  t.ok(matchesLabelSelector(selector, LABELS));
   t.equal(formatLabelSelector(selector), 'app=web,!old,tier in (back,front)');
-  t.ok(matchLabels(requirementsOfSelector({}), undefined));
-  t.throws(() => requirementsOfSelector({ matchExpressions: [{ key: 'a', operator: 'Nope' }] }), {
+  t.ok(matchesLabelSelector({}, undefined));
+  t.throws(() => formatLabelSelector({ matchExpressions: [{ key: 'a', operator: 'Nope' }] }), {
     code: 400,
   });
   t.end();

@@ -1,7 +1,7 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
+import { quantityToInteger, quantityToMilli } from '../../api/quantity.ts';
 import { KUBERNETES_VERSION } from '../../base/version.ts';
 import type { KubeletConfig } from '../kubelet-config.ts';
-import { formatBytes, parseMilliCpu, parseWhole } from '../quantity.ts';
 import type { MachineFacts } from './machine.ts';
 
 /** What the container runtime says about itself. */
@@ -122,23 +122,28 @@ function buildAllocatable(
 ): Record<string, string> {
   const reserved = (name: string) => [config.systemReserved[name], config.kubeReserved[name]];
   const milliCpu =
-    parseMilliCpu(capacity['cpu']) - reserved('cpu').reduce((sum, text) => sum + parseMilliCpu(text), 0);
+    quantityToMilli(capacity['cpu']) - reserved('cpu').reduce((sum, text) => sum + quantityToMilli(text), 0);
   const hugepages = Object.entries(capacity)
     .filter(([name]) => name.startsWith('hugepages-'))
-    .reduce((sum, [, text]) => sum + parseWhole(text), 0);
+    .reduce((sum, [, text]) => sum + quantityToInteger(text), 0);
   const memory =
-    parseWhole(capacity['memory']) -
+    quantityToInteger(capacity['memory']) -
     hugepages -
-    reserved('memory').reduce((sum, text) => sum + parseWhole(text), 0);
+    reserved('memory').reduce((sum, text) => sum + quantityToInteger(text), 0);
   const storage =
-    Math.floor(parseWhole(capacity['ephemeral-storage']) * 0.9) -
-    reserved('ephemeral-storage').reduce((sum, text) => sum + parseWhole(text), 0);
+    Math.floor(quantityToInteger(capacity['ephemeral-storage']) * 0.9) -
+    reserved('ephemeral-storage').reduce((sum, text) => sum + quantityToInteger(text), 0);
   return {
     ...capacity,
     cpu: milliCpu % 1000 === 0 ? String(milliCpu / 1000) : `${Math.max(milliCpu, 0)}m`,
     memory: formatBytes(Math.max(memory, 0)),
     'ephemeral-storage': String(Math.max(storage, 0)),
   };
+}
+
+/** Bytes as "1234Ki" when they are whole KiB, else plain. */
+function formatBytes(bytes: number): string {
+  return bytes > 0 && bytes % 1024 === 0 ? `${bytes / 1024}Ki` : String(Math.floor(bytes));
 }
 
 interface ConditionState {

@@ -1,10 +1,10 @@
 import { chmod, chown, lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
+import { quantityToInteger } from '../../api/quantity.ts';
 import { TkadmError } from '../../base/errors.ts';
 import { type AgentPod, computeQosClass } from '../pod.ts';
 import { type PodPaths, volumePath } from '../pod-paths.ts';
-import { parseWhole } from '../quantity.ts';
 import { writeAtomically } from './atomic-writer.ts';
 import { prepareHostPath } from './host-path.ts';
 import { listMounts, mountTmpfs, unmount } from './mounts.ts';
@@ -102,9 +102,9 @@ function tmpfsOptions(source: core.EmptyDirVolumeSource, pod: AgentPod): string[
   const limits =
     computeQosClass(pod) === 'BestEffort'
       ? []
-      : pod.spec.containers.map(({ resources }) => parseWhole(resources?.limits?.['memory']));
+      : pod.spec.containers.map(({ resources }) => quantityToInteger(resources?.limits?.['memory']));
   const memory = limits.length > 0 && limits.every((limit) => limit > 0) ? limits.reduce((a, b) => a + b) : 0;
-  const sizes = [parseWhole(source.sizeLimit), memory].filter((size) => size > 0);
+  const sizes = [quantityToInteger(source.sizeLimit), memory].filter((size) => size > 0);
   return sizes.length > 0 ? [`size=${Math.min(...sizes)}`] : [];
 }
 

@@ -1,6 +1,6 @@
+import { formatLabelSelector, type LabelSelector } from '../label-selectors.ts';
 import { getObject, getObjects, getString, getStringMap } from '../schema/access.ts';
 import type { JsonObject } from '../schema/types.ts';
-import { formatLabelSelector, type LabelSelector } from '../selectors.ts';
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;

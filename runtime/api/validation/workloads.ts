@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { formatError } from '../../base/errors.ts';
+import { matchesLabelSelector } from '../label-selectors.ts';
 import { getObject, getString, getStringMap } from '../schema/access.ts';
 import type { JsonObject } from '../schema/types.ts';
-import { matchLabels, requirementsOfSelector } from '../selectors.ts';
 import { type Findings, forbidden, invalid, notSupported, required } from './field-error.ts';
 import { immutable } from './metadata.ts';
 import { validatePodTemplate } from './pod.ts';
@@ -32,7 +32,7 @@ function* validateSelector(spec: JsonObject, kind: string): Findings {
 function* validateMatch(spec: JsonObject, selector: JsonObject): Findings {
   const labels = templateLabels(spec);
   try {
-    if (matchLabels(requirementsOfSelector(selector), labels)) return;
+    if (matchesLabelSelector(selector, labels)) return;
   } catch (error) {
     yield invalid('spec.selector', selector, formatError(error));
     return;

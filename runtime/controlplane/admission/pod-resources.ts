@@ -1,5 +1,5 @@
 import type { Container, PodSpec } from 'kubernetes-types/core/v1.d.ts';
-import { parseQuantity } from './quantity.ts';
+import { parseQuantity } from '../../api/quantity.ts';
 
 /** Quantities by resource name, in billionths. */
 export type ResourceAmounts = Map<string, bigint>;

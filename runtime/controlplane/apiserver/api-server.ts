@@ -23,7 +23,6 @@ import {
   loadApply,
   loadPatches,
   loadTableBuilder,
-  matchesSelector,
   parseSelectors,
   SCHEMA_CODEC,
   SCHEMA_RULES,
@@ -166,7 +165,6 @@ export class ApiServer {
           request as Parts[1],
         );
       },
-      matchesSelector,
     });
     return new ResourceHandler({
       ...shared,

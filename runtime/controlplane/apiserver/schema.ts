@@ -6,17 +6,12 @@ import {
   type Decoded as SchemaDecoded,
 } from '../../api/decode.ts';
 import { applyDefaults } from '../../api/defaults.ts';
+import { matchFields, parseFieldSelector } from '../../api/field-selectors.ts';
 import type { KubeObject } from '../../api/kinds.ts';
+import { matchesRequirements, parseLabelSelector } from '../../api/label-selectors.ts';
 import { RequestError } from '../../api/request-error.ts';
 import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
 import { typeOfKind } from '../../api/schema/registry.ts';
-import {
-  matchFields,
-  matchLabels,
-  parseFieldSelector,
-  parseLabelSelector,
-  requirementsOfSelector,
-} from '../../api/selectors.ts';
 import { formatInvalid, validateObject } from '../../api/validation/validate.ts';
 import type { ApplyFunction } from './apply-handler.ts';
 import type { Codec, Decoded } from './body.ts';
@@ -67,18 +62,10 @@ export const parseSelectors: SelectorParser = (call: Call) => {
     const requirements = labels === '' ? [] : parseLabelSelector(labels);
     const fieldRequirements = fields === '' ? [] : parseFieldSelector(fields, call.row);
     return (object: KubeObject) =>
-      (requirements.length === 0 || matchLabels(requirements, object.metadata?.labels)) &&
-      (fieldRequirements.length === 0 || matchFields(fieldRequirements, object as Json));
+      matchesRequirements(requirements, object.metadata?.labels) &&
+      matchFields(fieldRequirements, object as Json);
   });
 };
-
-/** True when a LabelSelector selects these labels; an absent selector selects nothing. */
-export function matchesSelector(
-  selector: object | undefined,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  return selector !== undefined && matchLabels(requirementsOfSelector(selector), labels);
-}
 
 /** Loads the patch formats. */
 export async function loadPatches(): Promise<PatchFunctions> {

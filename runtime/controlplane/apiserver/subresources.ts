@@ -1,6 +1,7 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import type * as policy from 'kubernetes-types/policy/v1.d.ts';
 import { type KubeObject, POD_DISRUPTION_BUDGETS } from '../../api/kinds.ts';
+import { formatLabelSelector, type LabelSelector, matchesLabelSelector } from '../../api/label-selectors.ts';
 import type { ResourceRow } from '../../api/resources.ts';
 import { formatResource } from '../store/keys.ts';
 import { sendJson } from './answers.ts';
@@ -28,10 +29,6 @@ export interface SubresourceOptions extends WriteDependencies {
   readonly reviews: Readonly<Record<string, ReviewHandler>>;
   /** POST serviceaccounts/NAME/token */
   readonly issueToken: (call: Call, request: KubeObject) => Promise<KubeObject> | KubeObject;
-  readonly matchesSelector: (
-    selector: policy.PodDisruptionBudgetSpec['selector'],
-    labels: Readonly<Record<string, string>>,
-  ) => boolean;
 }
 
 /** The handlers of paths that are more than reading and writing an object. */
@@ -189,7 +186,7 @@ async function spendDisruption(
   const { registry } = options;
   const budgets = registry.state
     .list(POD_DISRUPTION_BUDGETS, call.info.namespace)
-    .filter((budget) => options.matchesSelector(budget.spec?.selector, pod.metadata?.labels ?? {}));
+    .filter((budget) => matchesLabelSelector(budget.spec?.selector, pod.metadata?.labels));
   if (budgets.length > 1) {
     throw new StatusError(500, {
       reason: 'InternalError',
@@ -301,21 +298,11 @@ function formatScale(object: AnyObject): AnyObject {
   };
 }
 
+/** A selector as text; a ReplicationController's is a plain map of labels. */
 function formatSelector(selector: unknown): string {
   if (selector === undefined || selector === null) return '';
-  const { matchLabels, matchExpressions } = selector as {
-    matchLabels?: Record<string, string>;
-    matchExpressions?: readonly { key: string; operator: string; values?: readonly string[] }[];
-  };
-  const isPlain = matchLabels === undefined && matchExpressions === undefined;
-  const labels = isPlain ? (selector as Record<string, string>) : (matchLabels ?? {});
-  const equal = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-  const others = (matchExpressions ?? []).map(({ key, operator, values }) => {
-    if (operator === 'Exists') return key;
-    if (operator === 'DoesNotExist') return `!${key}`;
-    return `${key} ${operator === 'In' ? 'in' : 'notin'} (${(values ?? []).join(',')})`;
-  });
-  return [...equal.sort(), ...others.sort()].join(',');
+  const isPlain = !('matchLabels' in Object(selector) || 'matchExpressions' in Object(selector));
+  return formatLabelSelector((isPlain ? { matchLabels: selector } : selector) as LabelSelector);
 }
 
 async function answerComponentStatuses(call: Call): Promise<void> {

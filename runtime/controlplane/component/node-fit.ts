@@ -1,5 +1,5 @@
 import type { Node, NodeSelectorTerm, PodSpec, Taint, Toleration } from 'kubernetes-types/core/v1.d.ts';
-import { matchesLabels, matchesRequirement } from './selectors.ts';
+import { matchesLabels, matchesRequirement } from '../../api/label-selectors.ts';
 
 /** Whether the toleration covers the taint (API convention: empty key with Exists covers all). */
 export function toleratesTaint(toleration: Toleration, taint: Taint): boolean {

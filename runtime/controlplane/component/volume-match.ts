@@ -1,6 +1,6 @@
 import type { PersistentVolume, PersistentVolumeClaim } from 'kubernetes-types/core/v1.d.ts';
-import { parseQuantity } from './quantity.ts';
-import { isEmptySelector, matchesLabelSelector } from './selectors.ts';
+import { isEmptySelector, matchesLabelSelector } from '../../api/label-selectors.ts';
+import { quantityToNumber } from '../../api/quantity.ts';
 
 /** The smallest free volume that satisfies the claim; one reserved for it goes before all. */
 export function findVolume(
@@ -34,11 +34,11 @@ function isSuitable(volume: PersistentVolume, { spec }: PersistentVolumeClaim): 
     (volume.spec?.storageClassName ?? '') === (spec?.storageClassName ?? '') &&
     (volume.spec?.volumeMode ?? 'Filesystem') === (spec?.volumeMode ?? 'Filesystem') &&
     (spec?.accessModes ?? []).every((mode) => modes.includes(mode)) &&
-    capacityOf(volume) >= parseQuantity(spec?.resources?.requests?.['storage']) &&
+    capacityOf(volume) >= quantityToNumber(spec?.resources?.requests?.['storage']) &&
     (isEmptySelector(spec?.selector) || matchesLabelSelector(spec?.selector, volume.metadata?.labels))
   );
 }
 
 function capacityOf({ spec }: PersistentVolume): number {
-  return parseQuantity(spec?.capacity?.['storage']);
+  return quantityToNumber(spec?.capacity?.['storage']);
 }

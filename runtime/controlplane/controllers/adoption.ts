@@ -1,8 +1,8 @@
 import type { LabelSelector } from 'kubernetes-types/meta/v1.d.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
+import { isEmptySelector, matchesLabelSelector } from '../../api/label-selectors.ts';
 import { type Action, mergePatch } from '../component/action.ts';
 import { buildControllerReference } from '../component/objects.ts';
-import { isEmptySelector, matchesLabelSelector } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
 
 export interface Claim<T> {

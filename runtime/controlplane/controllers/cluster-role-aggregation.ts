@@ -1,8 +1,8 @@
 import type { ClusterRole, PolicyRule } from 'kubernetes-types/rbac/v1.d.ts';
 import { CLUSTER_ROLES } from '../../api/kinds.ts';
+import { matchesLabelSelector } from '../../api/label-selectors.ts';
 import { update } from '../component/action.ts';
 import { compareText, isSameJson } from '../component/objects.ts';
-import { matchesLabelSelector } from '../component/selectors.ts';
 import { type Controller, type ReconcileResult, SETTLED, watch } from './controller.ts';
 
 /** Fills the rules of aggregated ClusterRoles with those of the roles that they select. */

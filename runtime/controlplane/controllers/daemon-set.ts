@@ -1,6 +1,7 @@
 import type { DaemonSet, DaemonSetStatus } from 'kubernetes-types/apps/v1.d.ts';
 import type { Node, Pod, PodSpec, Toleration } from 'kubernetes-types/core/v1.d.ts';
 import { CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS } from '../../api/kinds.ts';
+import { matchesLabelSelector } from '../../api/label-selectors.ts';
 import { type Action, create, event, parallel, remove, updateStatus } from '../component/action.ts';
 import { findUntoleratedTaint, matchesNodeAffinity } from '../component/node-fit.ts';
 import {
@@ -13,7 +14,6 @@ import {
   isSameJson,
   resolveIntOrPercent,
 } from '../component/objects.ts';
-import { matchesLabelSelector } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
 import { claimObjects } from './adoption.ts';
 import {

@@ -10,6 +10,7 @@ import {
   REPLICATION_CONTROLLERS,
   STATEFUL_SETS,
 } from '../../api/kinds.ts';
+import { matchesLabelSelector } from '../../api/label-selectors.ts';
 import { updateStatus } from '../component/action.ts';
 import {
   controllerOf,
@@ -20,7 +21,6 @@ import {
   timeMs,
   withCondition,
 } from '../component/objects.ts';
-import { matchesLabelSelector } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
 import {
   type Controller,

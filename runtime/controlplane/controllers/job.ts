@@ -1,6 +1,7 @@
 import type { Job, JobCondition, JobStatus } from 'kubernetes-types/batch/v1.d.ts';
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { JOBS, PODS } from '../../api/kinds.ts';
+import { isEmptySelector } from '../../api/label-selectors.ts';
 import {
   type Action,
   create,
@@ -21,7 +22,6 @@ import {
   splitKey,
   timeMs,
 } from '../component/objects.ts';
-import { isEmptySelector } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
 import { claimObjects } from './adoption.ts';
 import {

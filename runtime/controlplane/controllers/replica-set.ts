@@ -3,6 +3,7 @@ import type { Pod, PodTemplateSpec } from 'kubernetes-types/core/v1.d.ts';
 import type { LabelSelector } from 'kubernetes-types/meta/v1.d.ts';
 import { isApiError } from '../../api/client.ts';
 import { type Kind, type KubeObject, PODS, REPLICA_SETS } from '../../api/kinds.ts';
+import { matchesLabelSelector, matchesLabels } from '../../api/label-selectors.ts';
 import { type Action, create, event, parallel, remove, updateStatus } from '../component/action.ts';
 import {
   buildControllerReference,
@@ -16,7 +17,6 @@ import {
   timeMs,
   withCondition,
 } from '../component/objects.ts';
-import { matchesLabelSelector, matchesLabels } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
 import { claimObjects } from './adoption.ts';
 import {

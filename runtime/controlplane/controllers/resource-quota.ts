@@ -1,10 +1,10 @@
 import type { Pod, ResourceQuota } from 'kubernetes-types/core/v1.d.ts';
 import type { ApiClient, ObjectList } from '../../api/client.ts';
 import { PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, SERVICES } from '../../api/kinds.ts';
+import { quantityToMilli, quantityToNumber } from '../../api/quantity.ts';
 import { formatCollectionPath, RESOURCES } from '../../api/resources.ts';
 import { updateStatus } from '../component/action.ts';
 import { isPodTerminal, isSameJson } from '../component/objects.ts';
-import { parseMilliQuantity, parseQuantity } from '../component/quantity.ts';
 import type { View } from '../component/view.ts';
 import {
   type Controller,
@@ -73,7 +73,7 @@ async function measure(
   if (name === 'persistentvolumeclaims') return String(claims().length);
   if (name === 'requests.storage') {
     return formatAmount(
-      claims().map(({ spec }) => parseQuantity(spec?.resources?.requests?.['storage'])),
+      claims().map(({ spec }) => quantityToNumber(spec?.resources?.requests?.['storage'])),
       1,
     );
   }
@@ -86,7 +86,7 @@ async function measure(
 
 function measurePods(pods: readonly Pod[], field: 'requests' | 'limits', resource: string): string {
   const isCpu = resource === 'cpu';
-  const read = isCpu ? parseMilliQuantity : parseQuantity;
+  const read = isCpu ? quantityToMilli : quantityToNumber;
   const amounts = pods.map((pod) => {
     const sum = (pod.spec?.containers ?? []).reduce(
       (total, { resources }) => total + read(resources?.[field]?.[resource]),

@@ -1,7 +1,7 @@
 import type { Pod, Service, ServicePort } from 'kubernetes-types/core/v1.d.ts';
 import { PODS, SERVICES } from '../../api/kinds.ts';
+import { matchesLabels } from '../../api/label-selectors.ts';
 import { isPodReady, isPodTerminal, isSameJson } from '../component/objects.ts';
-import { matchesLabels } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
 import { type WatchRow, watch } from './controller.ts';
 

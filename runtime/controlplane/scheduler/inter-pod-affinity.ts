@@ -1,7 +1,7 @@
 import type { Pod, PodAffinityTerm } from 'kubernetes-types/core/v1.d.ts';
 import type { LabelSelector } from 'kubernetes-types/meta/v1.d.ts';
 import { NAMESPACES } from '../../api/kinds.ts';
-import { matchesLabelSelector } from '../component/selectors.ts';
+import { matchesLabelSelector } from '../../api/label-selectors.ts';
 import type { View } from '../component/view.ts';
 import type { Rejection } from './filters.ts';
 import type { NodeInfo } from './node-info.ts';

@@ -1,5 +1,5 @@
 import type { Container, Pod } from 'kubernetes-types/core/v1.d.ts';
-import { parseMilliQuantity, parseQuantity } from '../component/quantity.ts';
+import { quantityToInteger, quantityToMilli } from '../../api/quantity.ts';
 
 /** Amounts by resource name: cpu in thousandths of a core, all else in units (bytes, devices). */
 export type Resources = Readonly<Record<string, number>>;
@@ -42,7 +42,7 @@ export function buildPodInfo(pod: Pod): PodInfo {
 export function parseResources(quantities: Readonly<Record<string, string>> | undefined): Resources {
   const amounts: Record<string, number> = {};
   for (const [name, quantity] of Object.entries(quantities ?? {})) {
-    amounts[name] = name === 'cpu' ? parseMilliQuantity(quantity) : Math.ceil(parseQuantity(quantity));
+    amounts[name] = name === 'cpu' ? quantityToMilli(quantity) : quantityToInteger(quantity);
   }
   return amounts;
 }

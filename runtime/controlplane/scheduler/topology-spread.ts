@@ -1,9 +1,9 @@
 import type { Pod, TopologySpreadConstraint } from 'kubernetes-types/core/v1.d.ts';
 import type { LabelSelector } from 'kubernetes-types/meta/v1.d.ts';
 import { REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS } from '../../api/kinds.ts';
+import { matchesLabelSelector, matchesLabels } from '../../api/label-selectors.ts';
 import { findUntoleratedTaint, matchesNodeAffinity } from '../component/node-fit.ts';
 import { controllerOf } from '../component/objects.ts';
-import { matchesLabelSelector, matchesLabels } from '../component/selectors.ts';
 import type { View } from '../component/view.ts';
 import type { Rejection } from './filters.ts';
 import type { NodeInfo } from './node-info.ts';

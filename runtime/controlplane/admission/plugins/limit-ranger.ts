@@ -6,9 +6,9 @@ import type {
   Pod,
 } from 'kubernetes-types/core/v1.d.ts';
 import { LIMIT_RANGES } from '../../../api/kinds.ts';
+import { formatQuantity, parseQuantity, parseQuantityFormat } from '../../../api/quantity.ts';
 import type { ObjectReader } from '../../store/reader.ts';
 import { podResources, type ResourceAmounts, toAmounts } from '../pod-resources.ts';
-import { formatQuantity, isBinaryQuantity, parseQuantity } from '../quantity.ts';
 import { isCreateOf, isWriteOf, objectOf, refuse } from '../refusals.ts';
 import type { AdmissionPlugin, AdmissionRequest } from '../types.ts';
 
@@ -122,5 +122,5 @@ function checkBounds(
 }
 
 function show(amount: bigint, like: string): string {
-  return formatQuantity(amount, isBinaryQuantity(like) ? 'binary' : 'decimal');
+  return formatQuantity(amount, parseQuantityFormat(like).format);
 }

@@ -1,7 +1,7 @@
 import type { PersistentVolumeClaim } from 'kubernetes-types/core/v1.d.ts';
 import { STORAGE_CLASSES } from '../../../api/kinds.ts';
+import { parseQuantity } from '../../../api/quantity.ts';
 import type { ObjectReader } from '../../store/reader.ts';
-import { parseQuantity } from '../quantity.ts';
 import { isWriteOf, objectOf, refuse } from '../refusals.ts';
 import type { AdmissionPlugin } from '../types.ts';
 

@@ -1,9 +1,9 @@
 import type { Pod, ResourceQuota } from 'kubernetes-types/core/v1.d.ts';
 import { type KubeObject, RESOURCE_QUOTAS } from '../../../api/kinds.ts';
+import { formatQuantity, parseQuantity, parseQuantityFormat } from '../../../api/quantity.ts';
 import type { ResourceRow } from '../../../api/resources.ts';
 import type { ObjectReader } from '../../store/reader.ts';
 import { add, type ResourceAmounts } from '../pod-resources.ts';
-import { formatQuantity, isBinaryQuantity, parseQuantity } from '../quantity.ts';
 import { isInScope, usageOf } from '../quota-usage.ts';
 import { objectOf, refuse } from '../refusals.ts';
 import type { AdmissionPlugin, AdmissionRequest } from '../types.ts';
@@ -82,10 +82,7 @@ function checkQuota(input: {
   if (exceeded.length === 0) return;
   const show = (amounts: (name: string) => bigint) =>
     exceeded
-      .map(
-        (name) =>
-          `${name}=${formatQuantity(amounts(name), isBinaryQuantity(hard[name]!) ? 'binary' : 'decimal')}`,
-      )
+      .map((name) => `${name}=${formatQuantity(amounts(name), parseQuantityFormat(hard[name]!).format)}`)
       .join(',');
   throw refuse(
     request,

@@ -1,5 +1,5 @@
 import type { Pod, PodSpec, PodStatus } from 'kubernetes-types/core/v1.d.ts';
-import { parseQuantity } from '../quantity.ts';
+import { parseQuantity } from '../../../api/quantity.ts';
 import { isCreateOf, isWriteOf, objectOf } from '../refusals.ts';
 import type { AdmissionPlugin } from '../types.ts';
 

@@ -7,9 +7,9 @@ import {
   ROLE_BINDINGS,
   ROLES,
 } from '../../../api/kinds.ts';
+import { matchesLabelSelector } from '../../../api/label-selectors.ts';
 import type { ObjectReader } from '../../store/reader.ts';
 import { formatServiceAccountUser } from '../names.ts';
-import { matchesLabelSelector } from '../selectors.ts';
 import type { PolicyRule, UserInfo } from '../types.ts';
 
 /** One binding as seen by one of its subjects. */

@@ -4,7 +4,6 @@ import type { CertificateSigningRequest } from 'kubernetes-types/certificates/v1
 import type { Node, PersistentVolumeClaim, Pod, PodSpec } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
 import type { KubeObject } from '../../../../runtime/api/kinds.ts';
-import { formatQuantity, parseQuantity } from '../../../../runtime/controlplane/admission/quantity.ts';
 import { qosClassOf } from '../../../../runtime/controlplane/admission/strategies/pod.ts';
 import { buildBootstrapPolicy } from '../../../../runtime/controlplane/auth/bootstrap-policy/policy.ts';
 import type { UserInfo } from '../../../../runtime/controlplane/auth/types.ts';
@@ -29,23 +28,6 @@ function pod(name: string, spec: object = {}, metadata: object = {}): Pod {
 function limited(resources: object): Partial<PodSpec> {
   return { containers: [{ name: 'c', image: 'i', resources }] };
 }
-
-t.test('parseQuantity() and formatQuantity() are exact', (t) => {
-  const cases = [
-    ['100m', 'decimal', '100m'],
-    ['0.1', 'decimal', '100m'],
-    ['1.5Gi', 'binary', '1536Mi'],
-    ['1e3', 'decimal', '1k'],
-    ['128974848', 'decimal', '128974848'],
-    ['2000m', 'decimal', '2'],
-    ['0', 'decimal', '0'],
-    ['8Ei', 'binary', '8Ei'],
-  ] as const;
-  for (const [text, form, canonical] of cases)
-    t.equal(formatQuantity(parseQuantity(text), form), canonical, text);
-  for (const text of ['', 'x', '1 Gi', '1gi', '--1']) t.throws(() => parseQuantity(text), text);
-  t.end();
-});
 
 t.test('qosClassOf() follows requests and limits', (t) => {
   const cases = [

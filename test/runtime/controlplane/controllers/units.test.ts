@@ -1,7 +1,6 @@
 import { createHmac, createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import t from 'tap';
 import * as der from '../../../../runtime/controlplane/component/der.ts';
-import { parseQuantity } from '../../../../runtime/controlplane/component/quantity.ts';
 import { createSelfSignedIdentity } from '../../../../runtime/controlplane/component/self-signed.ts';
 import { signDetached } from '../../../../runtime/controlplane/controllers/bootstrap-token.ts';
 import {
@@ -107,18 +106,6 @@ t.test('createSelfSignedIdentity() makes a certificate that its own key signed',
   const certificate = new X509Certificate(certPem);
   t.ok(certificate.verify(certificate.publicKey));
   t.ok(certificate.checkPrivateKey(createPrivateKey(keyPem)));
-  t.end();
-});
-
-t.test('parseQuantity() reads every suffix', (t) => {
-  const cases: readonly [string, number][] = [
-    ['100m', 0.1],
-    ['1Ki', 1024],
-    ['2M', 2e6],
-    ['1e3', 1000],
-    ['0.5', 0.5],
-  ];
-  for (const [text, value] of cases) t.equal(parseQuantity(text), value, text);
   t.end();
 });
 
