@@ -51,6 +51,11 @@ function buildProgram(context: CliContext): Command {
     .showHelpAfterError('(add --help for the list of commands and flags)')
     .showSuggestionAfterError()
     .configureOutput({ writeOut: context.write, writeErr: context.writeError })
+    // Before the commands are added: each takes it over when it is made.
+    .exitOverride((error) => {
+      process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
+      throw error;
+    })
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
   addTokenCommands(program, context);
@@ -111,11 +116,12 @@ function addClusterCommands(program: Command, context: CliContext): void {
   ).action(async (options) => (await import('./commands/init.ts')).runInit(context, options));
   addInitFlags(
     init
-      .command('phase <name>')
-      .description('Run one phase of init, or a group of phases: "certs", "certs/ca"'),
-  ).action(async (name: string, options) => {
-    const { runInit } = await import('./commands/init.ts');
-    await runInit(context, { ...init.opts(), ...options, onlyPhase: name });
+      .command('phase [name]')
+      .description('Run one phase of init, or a group: "certs/ca", "certs"; without a name: list the phases'),
+  ).action(async (name: string | undefined, options) => {
+    const { listInitPhases, runInit } = await import('./commands/init.ts');
+    if (name === undefined) listInitPhases(context, options.output);
+    else await runInit(context, { ...init.opts(), ...options, onlyPhase: name });
   });
   addCommonFlags(
     program
@@ -288,10 +294,9 @@ function report(error: unknown, context: CliContext, isJson: boolean): number {
 
 const context = buildContext();
 const program = buildProgram(context);
-program.exitOverride((error) => {
-  process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
-  throw error;
-});
+// A reader that goes away, as `head` does, ends neither a run nor its effect.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
 try {
   await program.parseAsync();
 } catch (error) {

@@ -1,3 +1,6 @@
+import { resolve } from 'node:path';
+import { TkadmError } from '../../runtime/base/errors.ts';
+
 /** What the command line hands to a command: the world outside, and nothing else does. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -17,9 +20,20 @@ export interface CliContext {
   readonly fileExists: (path: string) => Promise<boolean>;
 }
 
-/** Text of a file named on the command line; "-" is standard input. */
+/** The command as the reader has typed it: npx tells its children of itself. */
+export function programName({ env }: Pick<CliContext, 'env'>): string {
+  return env['npm_command'] === 'exec' ? 'npx tkadm' : 'tkadm';
+}
+
+/** Text of a file named on the command line; "-" is standard input. @throws FILE_READ */
 export async function readInput(context: CliContext, path: string): Promise<string> {
-  if (path !== '-') return (await import('node:fs/promises')).readFile(path, 'utf8');
+  if (path !== '-') {
+    const { readFile } = await import('node:fs/promises');
+    return readFile(resolve(context.cwd, path), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      const state = error.code === 'ENOENT' ? 'there is no such file' : error.message;
+      throw new TkadmError('FILE_READ', `Cannot read "${path}": ${state}`, { cause: error });
+    });
+  }
   const chunks: Buffer[] = [];
   for await (const chunk of context.stdin) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks).toString('utf8');

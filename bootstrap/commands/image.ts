@@ -73,6 +73,7 @@ export async function runImageRemove(context: CliContext, names: readonly string
   }
 }
 
+/** TKADM_IMAGE_SOCKET names another runtime's socket. */
 async function call<C extends ImageCall>(
   context: CliContext,
   name: C,

@@ -9,11 +9,13 @@ import type { InitConfig } from '../config/types.ts';
 import { readCaBundle } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { type CliContext, readInput } from './context.ts';
+import { type CliContext, programName, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
+import { writeData } from './output.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
+import { formatTable } from './token.ts';
 
 export interface InitOptions {
   readonly config?: string;
@@ -68,22 +70,35 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     },
     finish: async () => {
       if (config.isDryRun || options.onlyPhase !== undefined) return { text: '', data: {} };
-      return describeCluster(config, host, options.skipTokenPrint ?? false);
+      return describeCluster(config, {
+        host,
+        hidesToken: options.skipTokenPrint ?? false,
+        program: programName(context),
+      });
     },
   });
 }
 
-async function describeCluster(
-  config: InitConfig,
-  host: ReturnType<typeof createLocalHost>,
-  hidesToken: boolean,
-) {
+/** `tkadm init phase`: the phases in their order. */
+export function listInitPhases(context: CliContext, output: string): void {
+  const phases = INIT_PHASES.map(({ name, summary }) => ({ name, summary }));
+  writeData(context, output, { phases }, formatTable(phases.map((phase) => [phase.name, phase.summary])));
+}
+
+interface Description {
+  readonly host: ReturnType<typeof createLocalHost>;
+  readonly hidesToken: boolean;
+  /** How the reader calls this command. */
+  readonly program: string;
+}
+
+async function describeCluster(config: InitConfig, { host, hidesToken, program }: Description) {
   const { advertiseAddress, bindPort } = config.localAPIEndpoint;
   const endpoint = config.cluster.controlPlaneEndpoint ?? formatHostPort(advertiseAddress, bindPort);
   const pin = formatCaPin(await readCaBundle(host, config.cluster.certificatesDir));
   const token = hidesToken ? '<token>' : (config.bootstrapTokens[0]?.token ?? '<token>');
   const kubeconfig = `${PATHS.kubernetes}/admin.conf`;
-  const joinCommand = `tkadm join ${endpoint} --token ${token} --discovery-token-ca-cert-hash ${pin}`;
+  const joinCommand = `${program} join ${endpoint} --token ${token} --discovery-token-ca-cert-hash ${pin}`;
   const text = `
 Your Kubernetes cluster is up.
 
@@ -92,15 +107,14 @@ Your Kubernetes cluster is up.
 
 Add a machine, on the machine itself:
 
-  tkadm join ${endpoint} --token ${token} \\
+  ${program} join ${endpoint} --token ${token} \\
 	--discovery-token-ca-cert-hash ${pin}
 
 or from here over SSH (root, or a user with sudo; nothing needs to be installed there):
 
-  tkadm join root@MACHINE --token ${token} \\
-	--discovery-token-ca-cert-hash ${pin}
+  ${program} join root@MACHINE
 
-Undo everything: tkadm reset
+Undo everything: ${program} reset
 `;
   return { text, data: { kubeconfig, endpoint, caCertHash: pin, ...(hidesToken ? {} : { joinCommand }) } };
 }

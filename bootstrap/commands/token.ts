@@ -14,7 +14,7 @@ import {
   readTokenSecret,
   TOKEN_USAGES,
 } from '../tokens/token.ts';
-import type { CliContext } from './context.ts';
+import { type CliContext, programName } from './context.ts';
 import { writeData } from './output.ts';
 
 interface KubeconfigOption {
@@ -50,7 +50,9 @@ export async function runTokenCreate(
     groups: options.groups ?? [DEFAULT_TOKEN_GROUP],
   });
   await withClient(config, (client) => client.create(SECRETS, secret));
-  const joinCommand = options.printJoinCommand ? formatJoinCommand(config, token) : undefined;
+  const joinCommand = options.printJoinCommand
+    ? `${programName(context)} ${formatJoinArguments(config, token)}`
+    : undefined;
   writeData(
     context,
     options.output,
@@ -145,7 +147,7 @@ async function withClient<T>(config: ClientConfig, use: (client: ApiClient) => P
   return use(client).finally(() => client.close());
 }
 
-function formatJoinCommand(config: ClientConfig, token: string): string {
+function formatJoinArguments(config: ClientConfig, token: string): string {
   const pin = formatCaPin(config.caPem ?? '');
-  return `tkadm join ${new URL(config.server).host} --token ${token} --discovery-token-ca-cert-hash ${pin}`;
+  return `join ${new URL(config.server).host} --token ${token} --discovery-token-ca-cert-hash ${pin}`;
 }

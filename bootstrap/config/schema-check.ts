@@ -54,7 +54,7 @@ function unknownField(kind: string, error: ErrorObject): FieldProblem {
   const known = Object.keys((error.parentSchema?.['properties'] as Record<string, unknown>) ?? {});
   const similar = findSimilar(name, known);
   const isCase = similar !== undefined && similar.toLowerCase() === name.toLowerCase();
-  const advice = similar === undefined ? '' : isCase ? `; write "${similar}"` : `; is "${similar}" meant`;
+  const advice = similar === undefined ? '' : isCase ? `; write "${similar}"` : `; is "${similar}" meant?`;
   return {
     path: formatFieldPath(`${error.instancePath}/${name}`),
     rule: 'Unknown field',

@@ -73,6 +73,20 @@ function validateInit(config: InitConfig, check: Checker): void {
   validateCertificateKey(config.certificateKey, 'certificateKey', check);
   validatePatches(config.patchesDirectory, check);
   validateClusterConfig(config.cluster, config.tkadm, check);
+  if (config.tkadm.engine === 'embedded') refuseIpv6(config, check);
+}
+
+/** Agent, pod network, proxy and DNS of the embedded engine know IPv4 alone. */
+function refuseIpv6({ localAPIEndpoint, cluster }: InitConfig, check: Checker): void {
+  const { podSubnet = '', serviceSubnet } = cluster.networking;
+  const rows = [
+    ['localAPIEndpoint.advertiseAddress', localAPIEndpoint.advertiseAddress],
+    ['networking.podSubnet', podSubnet],
+    ['networking.serviceSubnet', serviceSubnet],
+  ] as const;
+  for (const [path, value] of rows) {
+    if (value.includes(':')) check.invalid(path, value, 'the embedded engine does not support IPv6');
+  }
 }
 
 /** Checks a ClusterConfiguration; problems and warnings go to `check`. */

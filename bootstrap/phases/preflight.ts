@@ -2,6 +2,7 @@ import type { Finding, PreflightInput } from '../../preflight/finding.ts';
 import { formatFinding, preflightError, runPreflight, selectFatal } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
 import type { InitConfig, JoinConfig } from '../config/types.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
@@ -44,7 +45,7 @@ function toRepairs(finding: Finding): readonly Action[] {
  */
 async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<PreflightInput> {
   const isInit = config.kind === 'InitConfiguration';
-  const isSecondRun = (await host.stat(`${PATHS.run}/tkadm-agent.service.pid`)) !== undefined;
+  const isSecondRun = await isServiceRunning(host, 'tkadm-agent', await detectInitSystem(host));
   const { nodeRegistration } = config;
   return {
     scope: isInit ? 'init' : 'join',

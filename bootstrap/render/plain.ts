@@ -12,7 +12,7 @@ export function createPlainRenderer({ write }: RendererOptions): Renderer {
       } else if (event.type === 'phase-done' && event.changes === 0)
         write(`[${event.phase}] Nothing to do\n`);
       else if (event.type === 'phase-skipped') write(`[${event.phase}] Skipped\n`);
-      else if (event.type === 'phase-failed') write(`[${event.phase}] Failed: ${event.message}\n`);
+      else if (event.type === 'phase-failed') write(`[${event.phase}] Failed\n`);
       else if (event.type === 'note')
         write(event.level === 'warning' ? `[warning] ${event.message}\n` : `${event.message}\n`);
     },

@@ -104,6 +104,8 @@ export class Container {
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${failure}`);
     }
     this.#update({ startedAt: this.#context.now().toISOString() });
+    // A disk that is full must not stop the container; a write tells of it.
+    void this.#logWriter?.create().catch(() => {});
   }
 
   /** Signals the first process. False when it has ended. */

@@ -22,6 +22,13 @@ export class LogWriter {
     this.#now = now;
   }
 
+  /** Makes the file, so that a container that prints nothing has an empty log. */
+  create(): Promise<void> {
+    return this.#enqueue(async () => {
+      this.#file ??= await openAppend(this.#path);
+    });
+  }
+
   /** Adds output of one stream; resolves when it is in the file. */
   write(stream: 'stdout' | 'stderr', chunk: Buffer): Promise<void> {
     const { lines, rest } = splitLines(joinPending(this.#pending.get(stream), chunk));

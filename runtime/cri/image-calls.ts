@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { isAbsolute, join } from 'node:path';
-import { TkadmError } from '../base/errors.ts';
+import { isTkadmError, TkadmError } from '../base/errors.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import { loadArchive } from '../image/archive.ts';
 import { buildImage } from '../image/build/build.ts';
 import { loadInodes } from '../image/inodes.ts';
 import type { PullProgress, RegistryPuller } from '../image/pull.ts';
+import { normalizeReference } from '../image/reference.ts';
 import type { ImageRecord, ImageStore } from '../image/store.ts';
 import { createStepRunner } from './build-runner.ts';
 import type { BuildRequest, ImageSummary, PullRequest } from './image-messages.ts';
@@ -54,10 +55,22 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
     async remove({ name }) {
       const image = store.resolve(name);
       if (!image) throw new TkadmError('IMAGE_NOT_FOUND', `Cannot remove image "${name}": no such image`);
-      await store.remove(name);
+      const others = image.repoTags.filter((tag) => !isNameOf(name, tag));
+      if (others.length > 0 && others.length < image.repoTags.length) await store.untag(name);
+      else await store.remove(name);
       return { id: image.id };
     },
   };
+}
+
+/** False for an id, which removes the image with all its names. */
+function isNameOf(text: string, tag: string): boolean {
+  try {
+    return normalizeReference(text) === tag;
+  } catch (error) {
+    if (isTkadmError(error, 'IMAGE_REFERENCE_INVALID')) return false;
+    throw error;
+  }
 }
 
 function summarize({ id, repoTags, repoDigests, sizeBytes, isPinned }: ImageRecord): ImageSummary {

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ERRORS, type ErrorCode, TkadmError } from '../base/errors.ts';
+import { ERRORS, type ErrorCode, isSystemError, TkadmError } from '../base/errors.ts';
 import { IMAGE_CALLS, type ImageAnswerLine, type ImageCall, type ImageResults } from './image-messages.ts';
 
 export interface ImageCallRequest {
@@ -23,18 +23,25 @@ export async function callImages<C extends ImageCall>(
   call: C,
   options: ImageCallRequest = {},
 ): Promise<ImageResults[C]> {
-  const response = await send(socketPath, call, options).catch((error: NodeJS.ErrnoException) => {
+  try {
+    const response = await send(socketPath, call, options);
+    for await (const text of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
+      const line = JSON.parse(text) as ImageAnswerLine<ImageResults[C]>;
+      if ('progress' in line) options.onProgress?.(line.progress);
+      else if ('result' in line) return line.result;
+      else throw toError(line.error);
+    }
+  } catch (error) {
     options.signal?.throwIfAborted();
-    throw unreachable(socketPath, error);
-  });
-  for await (const text of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
-    const line = JSON.parse(text) as ImageAnswerLine<ImageResults[C]>;
-    if ('progress' in line) options.onProgress?.(line.progress);
-    else if ('result' in line) return line.result;
-    else throw toError(line.error);
+    throw isSystemFailure(error) ? unreachable(socketPath, error) : error;
   }
   options.signal?.throwIfAborted();
   throw unreachable(socketPath, new Error('it ended before its answer did'));
+}
+
+/** True for what the socket itself reports, "ENOENT", "ECONNREFUSED", "ECONNRESET". */
+function isSystemFailure(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error ? true : isSystemError(error, 'ECONNRESET');
 }
 
 async function send(

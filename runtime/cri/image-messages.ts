@@ -7,7 +7,7 @@ export const IMAGE_CALLS = {
   pull: { method: 'POST', path: '/pull' },
   build: { method: 'POST', path: '/build' },
   list: { method: 'GET', path: '/images' },
-  /** Behind the path: "/" + the name, percent-encoded. */
+  /** Behind the path the name, percent-encoded: one of several names goes alone, the last takes the image along. */
   remove: { method: 'DELETE', path: '/images/' },
 } as const satisfies Record<string, { readonly method: string; readonly path: string }>;
 

@@ -82,7 +82,7 @@ t.test('container engine', { skip: skipReason }, async (t) => {
 
   await t.test('masked paths are empty, read-only paths refuse writes', async (t) => {
     const { output } = await shell(
-      'wc -c < /proc/timer_list; ls /sys/firmware | wc -l; echo 1 > /proc/sys/kernel/panic || echo refused',
+      'wc -c < /proc/timer_list; ls /sys/firmware | wc -l; (echo 1 > /proc/sys/kernel/panic) 2>/dev/null || echo refused',
     );
     t.match(output, /^0\n0\n/);
     t.match(output, /refused/);

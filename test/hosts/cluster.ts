@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { ResultPromise } from 'execa';
-import { type CommandOutput, type LabExecOptions, type LabHost, REPOSITORY } from './lab.ts';
+import { type CommandOutput, type LabExecOptions, type LabHost, REPOSITORY, signalEntered } from './lab.ts';
 
 /** The built command line of the clone under test. */
 export const TKADM = join(REPOSITORY, 'dist/tkadm.js');
@@ -202,7 +202,7 @@ export function follow(host: LabHost, argv: readonly string[]): Follower {
     text: () => text,
     exited,
     stop: async () => {
-      child.kill('SIGTERM');
+      await signalEntered(child, 'SIGTERM');
       await exited;
     },
   };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { execa, type ResultPromise } from 'execa';
+import { execa, type Options, type ResultPromise } from 'execa';
 import { buildHostInit } from './host-init.ts';
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
@@ -44,6 +44,12 @@ export interface LabHost {
 
 export interface Lab {
   readonly hosts: readonly LabHost[];
+  /** The hosts' gateway, on the bridge: programs started with `spawn` listen there. */
+  readonly gateway: string;
+  /** A folder that is gone when the lab is closed. */
+  readonly directory: string;
+  /** Starts a program of the machine itself in the bridge's network; it ends with the lab. */
+  spawn(argv: readonly string[], options?: { readonly cwd?: string }): ResultPromise;
   /** Ends every process and removes namespaces, cgroups and disks. */
   close(): Promise<void>;
 }
@@ -62,6 +68,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   const directory = join(options.baseDir ?? '/var/tmp', `tkadm-lab-${id}`);
   const subnet = `10.77.${1 + Math.floor(Math.random() * 250)}`;
   const lab = new LabState(id, directory, subnet, options);
+  process.on('exit', () => lab.abandon());
   try {
     await lab.start();
   } catch (error) {
@@ -78,6 +85,7 @@ class LabState implements Lab {
   readonly subnet: string;
   readonly #options: LabOptions;
   #switch: ResultPromise | undefined;
+  readonly #programs: ResultPromise[] = [];
 
   constructor(id: string, directory: string, subnet: string, options: LabOptions) {
     this.id = id;
@@ -110,7 +118,29 @@ class LabState implements Lab {
     await execa('nsenter', [`--net=/proc/${this.switchPid}/ns/net`, 'sh', '-ec', script]);
   }
 
+  get gateway(): string {
+    return `${this.subnet}.1`;
+  }
+
+  spawn(argv: readonly string[], options: { readonly cwd?: string } = {}): ResultPromise {
+    const program = execa('nsenter', [`--net=/proc/${this.switchPid}/ns/net`, ...argv], {
+      ...options,
+      reject: false,
+      stdin: 'ignore',
+    });
+    this.#programs.push(program);
+    return program;
+  }
+
+  /** Ends what runs when the test's process is ended before it has closed the lab; cannot wait. */
+  abandon(): void {
+    for (const host of this.hosts) host.kill();
+    for (const program of [...this.#programs, this.#switch]) program?.kill('SIGKILL');
+  }
+
   async close(): Promise<void> {
+    for (const program of this.#programs) program.kill('SIGKILL');
+    await Promise.all(this.#programs);
     for (const host of this.hosts) await host.halt();
     this.#switch?.kill('SIGKILL');
     await this.#switch;
@@ -197,8 +227,15 @@ class HostState implements LabHost {
     await execa('nsenter', [`--net=/proc/${this.#pid}/ns/net`, 'sh', '-ec', inside.join('; ')]);
   }
 
+  kill(): void {
+    if (this.#pid === 0) return;
+    try {
+      process.kill(this.#pid, 'SIGKILL');
+    } catch {}
+  }
+
   async halt(): Promise<void> {
-    if (this.#pid > 0) await execa('kill', ['-KILL', String(this.#pid)], { reject: false });
+    this.kill();
     await this.#process;
     for (const name of ['pid', 'plugged', 'ready']) await rm(join(this.#directory, name), { force: true });
     await removeCgroups(this.#cgroup);
@@ -211,26 +248,41 @@ class HostState implements LabHost {
   }
 
   async exec(argv: readonly string[], options: LabExecOptions = {}): Promise<CommandOutput> {
-    const result = await execa('sh', ['-c', this.#enterScript(), 'sh', ...argv], {
-      reject: false,
+    const child = this.#enter(argv, {
       stripFinalNewline: false,
-      extendEnv: false,
-      env: {
-        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-        HOME: '/root',
-        ...options.env,
-      },
+      env: options.env,
       ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
-      ...(options.timeoutMs ? { timeout: options.timeoutMs } : {}),
     });
-    return { exitCode: result.exitCode ?? 124, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
+    const { timeoutMs } = options;
+    let isLate = false;
+    const timer = setTimeout(
+      () => {
+        isLate = true;
+        void signalEntered(child, 'SIGKILL');
+      },
+      timeoutMs ?? 2 ** 31 - 1,
+    );
+    const result = await child.finally(() => clearTimeout(timer));
+    return {
+      exitCode: isLate ? 124 : (result.exitCode ?? 125),
+      stdout: String(result.stdout ?? ''),
+      stderr: `${result.stderr ?? ''}${isLate ? `\nkilled after ${timeoutMs} ms\n` : ''}`,
+    };
   }
 
   spawn(
     argv: readonly string[],
     options: { readonly env?: Readonly<Record<string, string>> } = {},
   ): ResultPromise {
+    return this.#enter(argv, { env: options.env });
+  }
+
+  #enter(
+    argv: readonly string[],
+    options: { readonly env: Readonly<Record<string, string>> | undefined } & Omit<Options, 'env'>,
+  ): ResultPromise {
     return execa('sh', ['-c', this.#enterScript(), 'sh', ...argv], {
+      ...options,
       reject: false,
       extendEnv: false,
       env: {
@@ -244,6 +296,15 @@ class HostState implements LabHost {
   /** Into the host's cgroups first, then into its namespaces. */
   #enterScript(): string {
     return `for d in ${CGROUP_ROOT}/*/${this.#cgroup}; do echo $$ > $d/cgroup.procs 2>/dev/null; done; cd /; exec nsenter -t ${this.#pid} -m -u -i -n -p -C -- "$@"`;
+  }
+}
+
+/** Signals what `nsenter`, which forked on its way into the pid namespace, waits for. */
+export async function signalEntered(entered: ResultPromise, signal: NodeJS.Signals): Promise<void> {
+  for (const pid of await childrenOf(entered.pid ?? 0)) {
+    try {
+      process.kill(pid, signal);
+    } catch {}
   }
 }
 
@@ -279,8 +340,12 @@ async function removeCgroups(name: string): Promise<void> {
 
 /** The host's init is the only child of `unshare`, which is what the started shell became. */
 async function findInit(pid: number): Promise<number> {
+  return (await childrenOf(pid))[0] ?? 0;
+}
+
+async function childrenOf(pid: number): Promise<readonly number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  return Number(text.trim().split(/\s+/)[0] ?? 0) || 0;
+  return text.trim().split(/\s+/).filter(Boolean).map(Number);
 }
 
 async function isOwnNetwork(pid: number): Promise<boolean> {

@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { posix } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
 import { layerDescriptor, putImage } from '../archive.ts';
 import { type Dockerfile, type Instruction, invalid, parseDockerfile, type Stage } from '../dockerfile.ts';
-import { expandWord, splitWords, type Variables } from '../dockerfile-words.ts';
+import { expandWord, type Variables } from '../dockerfile-words.ts';
 import { MergedTree } from '../merged-tree.ts';
 import type { OciImageConfig } from '../oci-image.ts';
-import type { LayerFile } from '../pack.ts';
 import type { ImageRecord } from '../store.ts';
+import { argumentNames, declareArgs, platformArgs } from './arguments.ts';
 import { applyConfigInstruction } from './config-instructions.ts';
 import { readCopy } from './copy.ts';
 import { digestCopy, planCopy } from './copy-step.ts';
@@ -16,6 +15,7 @@ import type { BuildOptions } from './options.ts';
 import { buildRunStep } from './run-step.ts';
 import { openContext, SourceTree } from './source-tree.ts';
 import { recordInstruction, SCRATCH, type StageState, variablesOf, withPath } from './state.ts';
+import { planDirectory } from './workdir-step.ts';
 
 /**
  * Builds the image that a Dockerfile describes and gives it its tags; each step that changes files is a
@@ -50,13 +50,17 @@ class Build {
     this.#dockerfile = dockerfile;
     this.#context = context;
     this.#globals = dockerfile.globalArgs.reduce(
-      (scope, row) => this.#declareArgs(row, scope, new Map()),
+      (scope, row) => declareArgs(row, { scope, globals: new Map(), given: options.buildArgs }),
       platformArgs(options.architecture),
     );
   }
 
   async run(): Promise<ImageRecord> {
     const last = this.#lastStage();
+    const declared = argumentNames(this.#dockerfile);
+    for (const name of Object.keys(this.#options.buildArgs)) {
+      if (!declared.has(name)) this.#options.onProgress(`warning: no ARG "${name}" in the Dockerfile`);
+    }
     for (const stage of this.#neededStages(last)) {
       const state = await this.#buildStage(stage);
       this.#stages.set(String(stage.index), state);
@@ -163,23 +167,15 @@ class Build {
       case 'WORKDIR':
         return this.#changeDirectory(row, state);
       case 'ARG':
-        return recordInstruction({ ...state, args: this.#declareArgs(row, state.args, this.#globals) }, row);
+        return this.#declareArgs(row, state);
       default:
         return recordInstruction(applyConfigInstruction(row, state, variablesOf(state)), row);
     }
   }
 
-  /** ARG NAME or NAME=default; a build argument wins; a global ARG gives the default of the same name. */
-  #declareArgs(row: Instruction, scope: Variables, globals: Variables): Variables {
-    const declared = new Map(scope);
-    for (const word of splitWords(row.text, row.line)) {
-      const [, name = '', value] = /^([A-Za-z_]\w*)(?:=([\s\S]*))?$/.exec(word) ?? [];
-      if (name === '') throw invalid(row.line, `ARG "${word}"`);
-      const preset = value === undefined ? globals.get(name) : expandWord(value, declared);
-      const given = this.#options.buildArgs[name] ?? preset;
-      if (given !== undefined) declared.set(name, given);
-    }
-    return declared;
+  #declareArgs(row: Instruction, state: StageState): StageState {
+    const scopes = { scope: state.args, globals: this.#globals, given: this.#options.buildArgs };
+    return recordInstruction({ ...state, args: declareArgs(row, scopes) }, row);
   }
 
   async #copy(row: Instruction, state: StageState): Promise<StageState> {
@@ -205,15 +201,9 @@ class Build {
 
   /** WORKDIR: makes the directories that are not there. */
   async #changeDirectory(row: Instruction, state: StageState): Promise<StageState> {
-    const text = expandWord(row.text, variablesOf(state));
-    const path = posix.resolve('/', state.config.WorkingDir || '/', text);
+    const { path, files } = await planDirectory(row, state, this.#tree(state), this.#options.now());
     const changed = { ...state, config: { ...state.config, WorkingDir: path } };
-    const tree = this.#tree(state);
-    const present = await tree.lookup(path);
-    if (present && !present.stats.isDirectory())
-      throw invalid(row.line, `WORKDIR "${path}", which is a file`);
-    if (present || path === '/') return recordInstruction(changed, row);
-    const files = directoriesTo(await tree.resolve(path), tree, this.#options.now());
+    if (files === undefined) return recordInstruction(changed, row);
     return this.#addLayer({ row, state: changed, content: path, make: async () => files });
   }
 
@@ -231,11 +221,11 @@ class Build {
   }
 
   async #finish(state: StageState): Promise<ImageRecord> {
-    const { store, tags, architecture, now } = this.#options;
+    const { store, tags, architecture } = this.#options;
     const config: OciImageConfig = {
       architecture,
       os: 'linux',
-      created: state.createdAt ?? now().toISOString(),
+      ...(state.createdAt === undefined ? {} : { created: state.createdAt }),
       config: { ...state.config, Env: withPath(state.config.Env) },
       rootfs: { type: 'layers', diff_ids: state.layers },
       history: state.history,
@@ -243,26 +233,5 @@ class Build {
     const records = await Promise.all(state.layers.map((diffId) => store.layer(diffId)));
     const layers = records.filter((record) => record !== undefined).map(layerDescriptor);
     return putImage(store, { config: Buffer.from(JSON.stringify(config)), layers, names: tags });
-  }
-}
-
-/** ARGs that every Dockerfile has without declaring them (Dockerfile reference, "global scope"). */
-function platformArgs(architecture: string): Variables {
-  const rows = { PLATFORM: `linux/${architecture}`, OS: 'linux', ARCH: architecture };
-  return new Map(
-    Object.entries(rows).flatMap(([name, value]) => [
-      [`TARGET${name}`, value],
-      [`BUILD${name}`, value],
-    ]),
-  );
-}
-
-/** The directories on the way to `path` and itself: those that are there as they are, new ones 0755. */
-async function* directoriesTo(path: string, tree: MergedTree, now: Date): AsyncGenerator<LayerFile> {
-  const parts = path.split('/').filter(Boolean);
-  for (const [index] of parts.entries()) {
-    const name = parts.slice(0, index + 1).join('/');
-    const stats = (await tree.lookup(name))?.stats ?? { mode: 0o755, uid: 0, gid: 0, mtime: now };
-    yield { name, stats, content: { kind: 'directory' } };
   }
 }

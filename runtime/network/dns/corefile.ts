@@ -31,20 +31,23 @@ export interface DnsConfig {
   readonly cacheSeconds: number;
   readonly logsErrors: boolean;
   readonly shuffles: boolean;
+  /** Time between two looks at the Corefile; undefined without `reload`. */
+  readonly reloadMs: number | undefined;
 }
 
-const PLUGINS = new Set([
-  'errors',
-  'health',
-  'ready',
-  'kubernetes',
-  'prometheus',
-  'forward',
-  'cache',
-  'loop',
-  'reload',
-  'loadbalance',
-]);
+/** Plugin → the options of its block that this server has; any other is refused. */
+const PLUGINS: Readonly<Record<string, readonly string[]>> = {
+  errors: [],
+  health: ['lameduck'],
+  ready: [],
+  kubernetes: ['pods', 'ttl', 'fallthrough'],
+  prometheus: [],
+  forward: ['max_concurrent'],
+  cache: ['disable'],
+  loop: [],
+  reload: [],
+  loadbalance: [],
+};
 
 /**
  * Parses a Corefile (CoreDNS manual, "Configuration").
@@ -68,10 +71,15 @@ export function parseCorefile(text: string): readonly ServerBlock[] {
       if (!opens || words.length !== 2)
         throw invalid(line, `a server block that does not begin with "ZONE {"`);
       current = { ...parseZone(words[0]!), plugins: [] };
-    } else if (plugin) plugin.block.push(words);
-    else {
+    } else if (plugin) {
+      if (!PLUGINS[plugin.name]?.includes(words[0]!))
+        throw invalid(line, `the option "${words[0]}" of "${plugin.name}", which is not supported`);
+      if (words[0] === 'pods' && words[1] === 'verified')
+        throw invalid(line, 'the option "pods verified", which is not supported');
+      plugin.block.push(words);
+    } else {
       const entry = { name: words[0]!, args: words.slice(1, opens ? -1 : undefined), block: [] };
-      if (!PLUGINS.has(entry.name)) throw invalid(line, `the plugin "${entry.name}", which is not supported`);
+      if (!PLUGINS[entry.name]) throw invalid(line, `the plugin "${entry.name}", which is not supported`);
       current.plugins.push(entry);
       if (opens) plugin = entry;
     }
@@ -97,6 +105,7 @@ export function resolveDnsConfig(blocks: readonly ServerBlock[]): DnsConfig {
   const ready = find('ready');
   const prometheus = find('prometheus');
   const forward = find('forward');
+  const reload = find('reload');
   return {
     port: block.port,
     clusterDomain: kubernetes?.args.find((zone) => !zone.endsWith('.arpa')) ?? 'cluster.local',
@@ -110,6 +119,7 @@ export function resolveDnsConfig(blocks: readonly ServerBlock[]): DnsConfig {
     cacheSeconds: find('cache') ? Number(find('cache')?.args[0] ?? 3600) : 0,
     logsErrors: find('errors') !== undefined,
     shuffles: find('loadbalance') !== undefined,
+    reloadMs: reload ? parseSeconds(reload.args[0] ?? '30s') * 1000 || undefined : undefined,
   };
 }
 
@@ -128,8 +138,8 @@ function portOf(address: string | undefined, fallback: number): number {
 }
 
 function parseSeconds(text: string | undefined): number {
-  const [, value = '0', unit = 's'] = /^(\d+)(ms|s)$/.exec(text ?? '') ?? [];
-  return unit === 'ms' ? Number(value) / 1000 : Number(value);
+  const [, value = '0', unit = 's'] = /^(\d+)(ms|s|m)$/.exec(text ?? '') ?? [];
+  return Number(value) * { ms: 0.001, s: 1, m: 60 }[unit as 'ms' | 's' | 'm'];
 }
 
 function invalid(line: number, state: string): TkadmError {

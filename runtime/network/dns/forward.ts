@@ -9,12 +9,20 @@ export interface Upstream {
   readonly port: number;
 }
 
-/** The nameservers of resolv.conf text; those on the loopback are left out: the query would come back here. */
-export function parseResolvConf(text: string): readonly Upstream[] {
+/**
+ * The nameservers of resolv.conf text. Those on the loopback are left out, and told to `onLoop`: the query would
+ * come back here.
+ */
+export function parseResolvConf(
+  text: string,
+  onLoop: (host: string) => void = () => {},
+): readonly Upstream[] {
   return text.split('\n').flatMap((line) => {
-    const match = /^\s*nameserver\s+(\S+)/.exec(line);
-    const host = match?.[1];
-    return host && !host.startsWith('127.') && host !== '::1' ? [{ host, port: 53 }] : [];
+    const host = /^\s*nameserver\s+(\S+)/.exec(line)?.[1];
+    if (!host) return [];
+    const isLoop = host.startsWith('127.') || host === '::1';
+    if (isLoop) onLoop(host);
+    return isLoop ? [] : [{ host, port: 53 }];
   });
 }
 

@@ -5,7 +5,7 @@ import { Informer } from '../../api/informer.ts';
 import { ENDPOINT_SLICES, SERVICES } from '../../api/kinds.ts';
 import { loadClientConfig, loadInClusterConfig } from '../../api/kubeconfig.ts';
 import { type FlagRow, parseFlags } from '../../base/flags.ts';
-import { createLogger } from '../../base/log.ts';
+import { createLogger, type Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 import { VERSION } from '../../base/version.ts';
 import { type DnsConfig, parseCorefile, resolveDnsConfig } from './corefile.ts';
@@ -32,7 +32,8 @@ async function main(): Promise<void> {
     write: (line) => process.stderr.write(line),
     now: () => new Date(),
   });
-  const config = resolveDnsConfig(parseCorefile(await readFile(flags.conf, 'utf8')));
+  const text = await readFile(flags.conf, 'utf8');
+  const config = resolveDnsConfig(parseCorefile(text));
   const abort = new AbortController();
   const clientConfig = flags.kubeconfig
     ? await loadClientConfig(flags.kubeconfig)
@@ -44,7 +45,7 @@ async function main(): Promise<void> {
   let records: RecordTable = new Map();
   const resolver = new Resolver({
     config,
-    upstreams: await loadUpstreams(config),
+    upstreams: await loadUpstreams(config, log),
     records: () => records,
     now: () => performance.now(),
     random: Math.random,
@@ -76,6 +77,7 @@ async function main(): Promise<void> {
       resolver.metrics(),
     );
   }
+  void followCorefile(flags.conf, { config, text, resolver, log });
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.on(name, async () => {
       await sleep(config.lameDuckMs);
@@ -91,11 +93,48 @@ async function main(): Promise<void> {
   log.info('The records are complete', { services: services.list().length });
 }
 
-async function loadUpstreams(config: DnsConfig): Promise<readonly Upstream[]> {
+/** Settings that a running server cannot change. */
+const FIXED = ['port', 'clusterDomain', 'healthPort', 'readyPort', 'metricsAddress'] as const;
+
+/** The `reload` plugin: applies a changed Corefile; one that is invalid changes nothing. */
+async function followCorefile(
+  path: string,
+  { config: first, text: firstText, resolver, log }: Following,
+): Promise<void> {
+  let [config, text] = [first, firstText];
+  while (config.reloadMs !== undefined) {
+    await sleep(config.reloadMs);
+    try {
+      const next = await readFile(path, 'utf8');
+      if (next === text) continue;
+      text = next;
+      const wanted = resolveDnsConfig(parseCorefile(next));
+      for (const name of FIXED) {
+        if (wanted[name] !== first[name]) log.warn(`"${name}" of the Corefile changed: this needs a restart`);
+      }
+      resolver.configure({ ...wanted, clusterDomain: first.clusterDomain }, await loadUpstreams(wanted, log));
+      config = wanted;
+      log.info('The Corefile is applied again');
+    } catch (error) {
+      log.error(`The Corefile is not applied again: ${(error as Error).message}`);
+    }
+  }
+}
+
+interface Following {
+  readonly config: DnsConfig;
+  readonly text: string;
+  readonly resolver: Resolver;
+  readonly log: Logger;
+}
+
+async function loadUpstreams(config: DnsConfig, log: Logger): Promise<readonly Upstream[]> {
   const lists = await Promise.all(
     config.forwardTo.map(async (target) =>
       target.startsWith('/')
-        ? parseResolvConf(await readFile(target, 'utf8').catch(() => ''))
+        ? parseResolvConf(await readFile(target, 'utf8').catch(() => ''), (host) =>
+            log.warn(`Leaving out nameserver "${host}" of "${target}": queries would come back here`),
+          )
         : [parseUpstream(target)],
     ),
   );

@@ -10,9 +10,9 @@ import {
 } from 'dns-packet';
 import type { DnsConfig } from './corefile.ts';
 import { forwardQuery, type Upstream } from './forward.ts';
+import { echoOptions, lifetimeOf, normalizeQuery, tryDecode, udpLimit, withQuestion } from './message.ts';
 import { type ClusterRecord, parsePodName, type RecordTable } from './records.ts';
 
-const MAX_UDP_BYTES = 512;
 const MAX_CACHE_ENTRIES = 10_000;
 const NAME_ERROR = 3;
 const SERVER_FAILURE = 2;
@@ -30,17 +30,24 @@ export interface ResolverOptions {
 interface CacheEntry {
   readonly answer: Buffer;
   readonly expiresAt: number;
+  readonly storedAt: number;
 }
 
 /** Answers DNS messages: the cluster's zone from its records, all else from upstream through a cache. */
 export class Resolver {
-  readonly #options: ResolverOptions;
+  #options: ResolverOptions;
   readonly #cache = new Map<string, CacheEntry>();
   #serial = 1;
   readonly #counts = { local: 0, forwarded: 0, cached: 0, failed: 0 };
 
   constructor(options: ResolverOptions) {
     this.#options = options;
+  }
+
+  /** Goes on with another configuration; what is kept from upstream is dropped. */
+  configure(config: DnsConfig, upstreams: readonly Upstream[]): void {
+    this.#options = { ...this.#options, config, upstreams };
+    this.#cache.clear();
   }
 
   /** Tells that the records changed: the zone's serial rises. */
@@ -65,7 +72,7 @@ export class Resolver {
     const local = this.#answerLocally(name, question.type);
     if (local) {
       this.#counts.local += 1;
-      return this.#encodeLocal(query, local, isTcp);
+      return this.#encodeLocal(query, await this.#followAlias(local, question.type), isTcp);
     }
     return this.#answerFromUpstream(message, { name, type: question.type, isTcp });
   }
@@ -99,6 +106,21 @@ export class Resolver {
     const isAlias = chosen.some((record) => record.type === 'CNAME');
     const inline = isAlias ? additionals.filter((row) => row.type === type) : [];
     return { isFound: true, answers: [...answers, ...inline], additionals: isAlias ? [] : additionals };
+  }
+
+  /** A stub resolver does not follow an alias out of the cluster: the server adds what upstream says. */
+  async #followAlias(local: LocalAnswer, type: string): Promise<LocalAnswer> {
+    const [alias, ...more] = local.answers;
+    if (alias?.type !== 'CNAME' || more.length > 0 || type === 'CNAME') return local;
+    const { clusterDomain } = this.#options.config;
+    if (alias.data.endsWith(`.${clusterDomain}`)) return local;
+    const query = encode({
+      type: 'query',
+      flags: RECURSION_DESIRED,
+      questions: [{ name: alias.data, type: type as 'A' }],
+    });
+    const answer = tryDecode(await this.#answerFromUpstream(query, { name: alias.data, type, isTcp: false }));
+    return { ...local, answers: [alias, ...(answer?.answers ?? [])] };
   }
 
   #toAnswer(name: string, record: ClusterRecord): Answer {
@@ -148,23 +170,37 @@ export class Resolver {
         minimum: ttlSeconds,
       },
     };
+    // Names are answered in the letters of the question (0x20).
+    const asked = query.questions?.[0]?.name ?? '';
+    const inCase = local.answers.map((row) =>
+      row.name === asked.toLowerCase() ? { ...row, name: asked } : row,
+    );
     const packet: Packet = {
       type: 'response',
       ...(query.id === undefined ? {} : { id: query.id }),
       flags: flags | (local.isFound ? 0 : NAME_ERROR),
       questions: query.questions ?? [],
-      answers: [...local.answers],
+      answers: inCase,
       authorities: local.answers.length === 0 ? [soa] : [],
       additionals: [...local.additionals, ...echoOptions(query)],
     };
     const bytes = encode(packet);
     if (isTcp || bytes.length <= udpLimit(query)) return bytes;
-    return encode({
-      ...packet,
-      flags: (packet.flags ?? 0) | TRUNCATED_RESPONSE,
-      answers: [],
-      additionals: echoOptions(query),
-    });
+    // Whole records that fit: a client without TCP can use them (RFC 2181 §9).
+    const answers = [...inCase];
+    const cut = () =>
+      encode({
+        ...packet,
+        flags: (packet.flags ?? 0) | TRUNCATED_RESPONSE,
+        answers,
+        additionals: echoOptions(query),
+      });
+    let bytesCut = cut();
+    while (bytesCut.length > udpLimit(query) && answers.length > 0) {
+      answers.pop();
+      bytesCut = cut();
+    }
+    return bytesCut;
   }
 
   async #answerFromUpstream(
@@ -172,30 +208,35 @@ export class Resolver {
     question: { name: string; type: string; isTcp: boolean },
   ): Promise<Buffer> {
     const { now, upstreams, config, onError } = this.#options;
-    const key = `${question.name}/${question.type}/${question.isTcp}/${message.length}`;
+    const query = normalizeQuery(message, decode(message));
+    const tail = query.subarray(12 + Buffer.byteLength(question.name)).toString('latin1');
+    const key = `${question.name}/${question.isTcp}/${query.readUInt16BE(2)}/${tail}`;
     const cached = this.#cache.get(key);
     if (cached && cached.expiresAt > now()) {
       this.#counts.cached += 1;
-      return withId(cached.answer, message);
+      return withQuestion(cached.answer, message, {
+        name: question.name,
+        ageSeconds: Math.floor((now() - cached.storedAt) / 1000),
+      });
     }
     try {
-      const answer = await forwardQuery(message, upstreams, question.isTcp);
+      const answer = await forwardQuery(query, upstreams, question.isTcp);
       this.#counts.forwarded += 1;
       const seconds = Math.min(config.cacheSeconds, lifetimeOf(answer));
       if (seconds > 0) {
         if (this.#cache.size >= MAX_CACHE_ENTRIES) this.#cache.clear();
-        this.#cache.set(key, { answer, expiresAt: now() + seconds * 1000 });
+        this.#cache.set(key, { answer, storedAt: now(), expiresAt: now() + seconds * 1000 });
       }
       return answer;
     } catch (error) {
       this.#counts.failed += 1;
       if (config.logsErrors) onError(`${question.name} ${question.type}: ${(error as Error).message}`);
-      const query = decode(message);
+      const { id, flags = 0, questions = [] } = decode(message);
       return encode({
         type: 'response',
-        ...(query.id === undefined ? {} : { id: query.id }),
-        flags: RECURSION_AVAILABLE | ((query.flags ?? 0) & RECURSION_DESIRED) | SERVER_FAILURE,
-        questions: query.questions ?? [],
+        ...(id === undefined ? {} : { id }),
+        flags: RECURSION_AVAILABLE | (flags & RECURSION_DESIRED) | SERVER_FAILURE,
+        questions,
       });
     }
   }
@@ -205,54 +246,4 @@ interface LocalAnswer {
   readonly isFound: boolean;
   readonly answers: readonly Answer[];
   readonly additionals: readonly Answer[];
-}
-
-function tryDecode(message: Buffer): Packet | undefined {
-  try {
-    return decode(message);
-  } catch {
-    return undefined;
-  }
-}
-
-/** RFC 6891: an OPT record in the query is answered with one. */
-function echoOptions(query: Packet): Answer[] {
-  const option = query.additionals?.find((row) => row.type === 'OPT');
-  if (!option) return [];
-  return [
-    {
-      type: 'OPT',
-      name: '.',
-      udpPayloadSize: 1232,
-      extendedRcode: 0,
-      ednsVersion: 0,
-      flags: 0,
-      flag_do: false,
-      options: [],
-    } as never,
-  ];
-}
-
-function udpLimit(query: Packet): number {
-  const option = query.additionals?.find((row) => row.type === 'OPT') as
-    | { udpPayloadSize?: number }
-    | undefined;
-  return Math.max(MAX_UDP_BYTES, Math.min(option?.udpPayloadSize ?? MAX_UDP_BYTES, 1232));
-}
-
-function withId(answer: Buffer, query: Buffer): Buffer {
-  const copy = Buffer.from(answer);
-  query.copy(copy, 0, 0, 2);
-  return copy;
-}
-
-/** Seconds that an answer may be kept: the least ttl; an error or a cut answer is not kept. */
-function lifetimeOf(answer: Buffer): number {
-  const packet = tryDecode(answer) as (Packet & { rcode?: string }) | undefined;
-  if (!packet || (packet.flags ?? 0) & TRUNCATED_RESPONSE) return 0;
-  if (packet.rcode !== 'NOERROR' && packet.rcode !== 'NXDOMAIN') return 0;
-  const ttls = [...(packet.answers ?? []), ...(packet.authorities ?? [])].flatMap((row) =>
-    'ttl' in row && typeof row.ttl === 'number' ? [row.ttl] : [],
-  );
-  return ttls.length === 0 ? 0 : Math.min(...ttls);
 }

@@ -1,5 +1,6 @@
 import { load } from 'js-yaml';
 import { TkadmError } from '../../base/errors.ts';
+import { parseIpv4Network } from '../address.ts';
 
 /** What the proxy takes from a KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1). */
 export interface ProxyConfig {
@@ -69,11 +70,26 @@ export function parseProxyConfig(text: string): ProxyConfig {
   if (mode !== '' && mode !== 'nftables') {
     throw new TkadmError('PROXY_CONFIG', `Cannot use proxy mode "${mode}": only "nftables" is supported`);
   }
+  const clusterCidr = (document['clusterCIDR'] as string | undefined) || undefined;
+  if (clusterCidr !== undefined) checkClusterCidr(clusterCidr);
   const connection = (document['clientConnection'] ?? {}) as { kubeconfig?: string };
   return {
     kubeconfig: connection.kubeconfig ?? '',
-    clusterCidr: (document['clusterCIDR'] as string | undefined) || undefined,
+    clusterCidr,
     hostnameOverride: (document['hostnameOverride'] as string | undefined) || undefined,
     healthzBindAddress: (document['healthzBindAddress'] as string | undefined) || '0.0.0.0:10256',
   };
+}
+
+/** @throws PROXY_CONFIG for IPv6 and for several networks. */
+export function checkClusterCidr(clusterCidr: string): void {
+  try {
+    parseIpv4Network(clusterCidr);
+  } catch (cause) {
+    throw new TkadmError(
+      'PROXY_CONFIG',
+      `Cannot use clusterCIDR "${clusterCidr}": only one IPv4 network is supported`,
+      { cause },
+    );
+  }
 }

@@ -5,7 +5,7 @@ import { loadClientConfig } from '../../api/kubeconfig.ts';
 import { type FlagRow, parseFlags } from '../../base/flags.ts';
 import { createLogger } from '../../base/log.ts';
 import { VERSION } from '../../base/version.ts';
-import { parseProxyConfig } from './config.ts';
+import { checkClusterCidr, parseProxyConfig } from './config.ts';
 import { removeRuleset, runProxy, startHealthServer } from './proxy.ts';
 
 /** kube-proxy's flags that this one has. */
@@ -35,6 +35,7 @@ async function main(): Promise<void> {
     await loadClientConfig(flags.kubeconfig ?? config?.kubeconfig ?? ''),
     `kube-proxy/${VERSION}`,
   );
+  if (flags['cluster-cidr']) checkClusterCidr(flags['cluster-cidr']);
   let isSynced = false;
   const health = startHealthServer(config?.healthzBindAddress ?? '0.0.0.0:10256', () => isSynced);
   health.on('error', (error) => log.error(`Cannot serve /healthz: ${error.message}`));

@@ -1,19 +1,15 @@
 import { createServer, type Server } from 'node:http';
+import type { Service } from 'kubernetes-types/core/v1.d.ts';
 import type { ApiClient } from '../../api/client.ts';
 import { Informer } from '../../api/informer.ts';
 import { ENDPOINT_SLICES, SERVICES } from '../../api/kinds.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 import { runCommand } from '../command.ts';
-import {
-  buildRuleset,
-  EMPTY_RULESET,
-  formatBase,
-  formatTransition,
-  PROXY_TABLE,
-  type Ruleset,
-} from './ruleset.ts';
-import { buildServicePorts } from './service-model.ts';
+import { buildRuleset } from './build-ruleset.ts';
+import { type Conntrack, openConntrack, selectStaleFlows } from './conntrack.ts';
+import { EMPTY_RULESET, formatBase, formatTransition, PROXY_TABLE, type Ruleset } from './ruleset.ts';
+import { buildServicePorts, type ServicePort } from './service-model.ts';
 
 export interface ProxyOptions {
   readonly client: ApiClient;
@@ -38,11 +34,14 @@ export async function runProxy(options: ProxyOptions): Promise<void> {
   for (const informer of [services, slices]) void drain(informer.changes(), wake.call);
   await Promise.all([services.synced(), slices.synced()]);
   let loaded: Ruleset | undefined;
+  const forgetStaleFlows = createFlowCleaner(log);
+  warnOfIpv6(services.list(), log);
   while (!signal.aborted) {
     const ports = buildServicePorts(services.list(), slices.list(), options.nodeName);
     const wanted = buildRuleset(ports, options);
     try {
       loaded = await loadRuleset(loaded, wanted);
+      forgetStaleFlows(ports);
       options.onSynced?.();
     } catch (error) {
       // The table may have been changed by somebody else: the next try makes all of it anew.
@@ -79,6 +78,37 @@ export function startHealthServer(address: string, isHealthy: () => boolean): Se
   });
   server.listen(Number(port), host);
   return server;
+}
+
+/** Looks at the kernel's flows when a UDP port's endpoints changed, the first time too. */
+function createFlowCleaner(log: Logger): (ports: readonly ServicePort[]) => void {
+  let conntrack: Conntrack | undefined;
+  let seen = '';
+  return (ports) => {
+    const udp = ports.filter(({ protocol }) => protocol === 'udp');
+    const text = JSON.stringify(udp);
+    if (text === seen || (udp.length === 0 && seen === '')) return;
+    try {
+      conntrack ??= openConntrack();
+      const count = conntrack.delete(selectStaleFlows(conntrack.listUdp(), udp));
+      if (count > 0) log.info('Forgot UDP flows to endpoints that are gone', { count });
+      seen = text;
+    } catch (error) {
+      conntrack?.close();
+      conntrack = undefined;
+      log.warn((error as Error).message);
+    }
+  };
+}
+
+function warnOfIpv6(services: readonly Service[], log: Logger): void {
+  for (const { metadata, spec } of services) {
+    const address = spec?.clusterIPs?.find((ip) => ip.includes(':'));
+    if (!address) continue;
+    log.warn(
+      `Cannot serve "${metadata?.namespace}/${metadata?.name}" at "${address}": IPv6 is not supported`,
+    );
+  }
 }
 
 async function drain(changes: AsyncIterable<unknown>, onChange: () => void): Promise<void> {

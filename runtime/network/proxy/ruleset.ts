@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto';
-import type { Endpoint, ServicePort } from './service-model.ts';
-
 /** The table that the proxy owns. */
 export const PROXY_TABLE = 'ip kube-proxy';
 
@@ -19,12 +16,10 @@ export interface Ruleset {
 
 export const EMPTY_RULESET: Ruleset = { chains: new Map(), sets: new Map(), elements: new Map() };
 
-export interface RulesetOptions {
-  /** Pods' addresses: other sources of cluster IP traffic are masqueraded. */
-  readonly clusterCidr: string | undefined;
-}
-
-/** Transaction that makes the fixed part anew: hooks, maps and the chains that look into them. */
+/**
+ * Transaction that makes the fixed part anew: hooks, maps and the chains that look into them. TCP is refused by a
+ * reset, because the kernel limits how many ICMP errors it sends (icmp_ratelimit).
+ */
 export function formatBase(): string {
   const t = PROXY_TABLE;
   return `add table ${t}
@@ -34,7 +29,7 @@ table ${t} {
   map service-nodeports { type inet_proto . inet_service : verdict ; }
   map no-endpoint-ips { type ipv4_addr . inet_proto . inet_service : verdict ; }
   map no-endpoint-nodeports { type inet_proto . inet_service : verdict ; }
-  chain reject-chain { reject ; }
+  chain reject-chain { meta l4proto tcp reject with tcp reset ; reject ; }
   chain mark-for-masquerade { meta mark set meta mark or ${MASQUERADE_MARK} ; }
   chain services {
     ip daddr . meta l4proto . th dport vmap @service-ips ;
@@ -55,46 +50,6 @@ table ${t} {
   chain filter-output { type filter hook output priority -110 ; policy accept ; jump no-endpoints ; }
 }
 `;
-}
-
-/** Builds what the table should hold for these service ports. */
-export function buildRuleset(ports: readonly ServicePort[], options: RulesetOptions): Ruleset {
-  const chains = new Map<string, readonly string[]>();
-  const sets = new Map<string, number>();
-  const elements = new Map<string, Map<string, string>>(
-    ['service-ips', 'service-nodeports', 'no-endpoint-ips', 'no-endpoint-nodeports'].map((name) => [
-      name,
-      new Map(),
-    ]),
-  );
-  const add = (map: string, key: string, verdict: string) => elements.get(map)!.set(key, verdict);
-  for (const port of ports) {
-    const id = chainId(port);
-    const internal = addBalancer({ chains, sets }, port, { name: `service-${id}`, endpoints: port.internal });
-    for (const ip of port.clusterIps) {
-      const key = `${ip} . ${port.protocol} . ${port.port}`;
-      if (internal === undefined) add('no-endpoint-ips', key, 'goto reject-chain');
-      else add('service-ips', key, `goto ${addClusterChain(chains, id, internal, options)}`);
-    }
-    if (port.externalIps.length === 0 && !port.nodePort) continue;
-    const external = addBalancer({ chains, sets }, port, {
-      name: `external-${id}`,
-      endpoints: port.external,
-    });
-    const chain = external === undefined ? undefined : `entry-${id}`;
-    if (chain)
-      chains.set(chain, [...(port.keepsSource ? [] : ['jump mark-for-masquerade']), `goto ${external}`]);
-    for (const ip of port.externalIps) {
-      const key = `${ip} . ${port.protocol} . ${port.port}`;
-      if (chain) add('service-ips', key, `goto ${chain}`);
-      else add('no-endpoint-ips', key, 'goto reject-chain');
-    }
-    if (!port.nodePort) continue;
-    const key = `${port.protocol} . ${port.nodePort}`;
-    if (chain) add('service-nodeports', key, `goto ${chain}`);
-    else add('no-endpoint-nodeports', key, 'goto reject-chain');
-  }
-  return { chains, sets, elements };
 }
 
 /**
@@ -129,59 +84,6 @@ export function formatTransition(before: Ruleset, after: Ruleset): string {
   for (const name of goneChains) lines.push(`delete chain ${t} ${name}`);
   for (const name of before.sets.keys()) if (!after.sets.has(name)) lines.push(`delete set ${t} ${name}`);
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
-}
-
-interface Tables {
-  readonly chains: Map<string, readonly string[]>;
-  readonly sets: Map<string, number>;
-}
-
-interface Balancer {
-  readonly name: string;
-  readonly endpoints: readonly Endpoint[];
-}
-
-/** A chain that picks an endpoint, and a chain for each endpoint; undefined when there is none. */
-function addBalancer(tables: Tables, port: ServicePort, { name, endpoints }: Balancer): string | undefined {
-  if (endpoints.length === 0) return undefined;
-  const id = chainId(port);
-  const targets = endpoints.map((endpoint) => {
-    const target = `endpoint-${id}-${endpoint.address.replaceAll('.', '-')}-${endpoint.port}`;
-    const set = `affinity-${id}-${endpoint.address.replaceAll('.', '-')}-${endpoint.port}`;
-    if (port.affinitySeconds !== undefined) tables.sets.set(set, port.affinitySeconds);
-    tables.chains.set(target, [
-      `ip saddr ${endpoint.address} jump mark-for-masquerade`,
-      ...(port.affinitySeconds === undefined ? [] : [`update @${set} { ip saddr }`]),
-      `meta l4proto ${port.protocol} dnat to ${endpoint.address}:${endpoint.port}`,
-    ]);
-    return { target, set };
-  });
-  const choices = targets.map(({ target }, index) => `${index} : goto ${target}`).join(', ');
-  tables.chains.set(name, [
-    ...(port.affinitySeconds === undefined
-      ? []
-      : targets.map(({ target, set }) => `ip saddr @${set} goto ${target}`)),
-    `numgen random mod ${targets.length} vmap { ${choices} }`,
-  ]);
-  return name;
-}
-
-/** Traffic to a cluster IP from outside the pods' addresses is masqueraded, so that answers find back. */
-function addClusterChain(
-  chains: Map<string, readonly string[]>,
-  id: string,
-  target: string,
-  options: RulesetOptions,
-): string {
-  if (options.clusterCidr === undefined) return target;
-  const name = `cluster-${id}`;
-  chains.set(name, [`ip saddr != ${options.clusterCidr} jump mark-for-masquerade`, `goto ${target}`]);
-  return name;
-}
-
-function chainId(port: ServicePort): string {
-  const readable = port.key.replace(/[^a-zA-Z0-9]+/g, '-').slice(0, 60);
-  return `${createHash('sha256').update(`${port.key}/${port.protocol}`).digest('hex').slice(0, 8)}-${readable}`;
 }
 
 function isSame(a: readonly string[] | undefined, b: readonly string[]): boolean {

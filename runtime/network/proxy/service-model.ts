@@ -23,6 +23,8 @@ export interface ServicePort {
   readonly nodePort: number | undefined;
   /** Seconds that a client stays with its endpoint; undefined without session affinity. */
   readonly affinitySeconds: number | undefined;
+  /** All of them, wherever they are. */
+  readonly all: readonly Endpoint[];
   /** For traffic to the cluster IP. */
   readonly internal: readonly Endpoint[];
   /** For traffic from outside: node port, external IPs. */
@@ -43,12 +45,13 @@ export function buildServicePorts(
     const clusterIps = (spec?.clusterIPs ?? [spec?.clusterIP ?? '']).filter(isIpv4);
     if (!spec || spec.type === 'ExternalName' || clusterIps.length === 0) return [];
     const serviceSlices = slicesByService.get(objectKey(service)) ?? [];
-    const balancerIps = (service.status?.loadBalancer?.ingress ?? []).flatMap((row) =>
-      row.ip && isIpv4(row.ip) ? [row.ip] : [],
+    const balancerIps = ((service.status?.loadBalancer?.ingress ?? []) as readonly BalancerAddress[]).flatMap(
+      (row) => (row.ip && isIpv4(row.ip) && row.ipMode !== 'Proxy' ? [row.ip] : []),
     );
     return (spec.ports ?? []).map((port): ServicePort => {
-      const endpoints = collectEndpoints(serviceSlices, port.name ?? '', nodeName);
-      const local = endpoints.filter((endpoint) => endpoint.isLocal);
+      const candidates = collectEndpoints(serviceSlices, port.name ?? '', nodeName);
+      const all = chooseEndpoints(candidates);
+      const local = chooseEndpoints(candidates.filter((endpoint) => endpoint.isLocal));
       const keepsSource = spec.externalTrafficPolicy === 'Local';
       return {
         key: `${objectKey(service)}:${port.name ?? port.port}`,
@@ -61,8 +64,9 @@ export function buildServicePorts(
           spec.sessionAffinity === 'ClientIP'
             ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800)
             : undefined,
-        internal: spec.internalTrafficPolicy === 'Local' ? local : endpoints,
-        external: keepsSource ? local : endpoints,
+        all,
+        internal: spec.internalTrafficPolicy === 'Local' ? local : all,
+        external: keepsSource ? local : all,
         keepsSource,
       };
     });
@@ -80,25 +84,43 @@ function groupSlices(slices: readonly EndpointSlice[]): ReadonlyMap<string, read
   return groups;
 }
 
-/** Ready endpoints; where there is none, those that still serve while they end. */
+/** `ipMode` is newer than the type definitions (Service v1, LoadBalancerIngress). */
+interface BalancerAddress {
+  readonly ip?: string;
+  readonly ipMode?: string;
+}
+
+interface Candidate extends Endpoint {
+  readonly isReady: boolean;
+}
+
+/** Endpoints that are ready, or that still serve while they end. */
 function collectEndpoints(
   slices: readonly EndpointSlice[],
   portName: string,
   nodeName: string,
-): readonly Endpoint[] {
-  const ready = new Map<string, Endpoint>();
-  const serving = new Map<string, Endpoint>();
+): readonly Candidate[] {
+  const found = new Map<string, Candidate>();
   for (const slice of slices) {
     const port = slice.ports?.find((row) => (row.name ?? '') === portName)?.port;
     if (port === undefined) continue;
-    for (const endpoint of slice.endpoints ?? []) {
-      const { conditions } = endpoint;
-      const target = conditions?.ready === false ? (conditions.serving ? serving : undefined) : ready;
-      for (const address of endpoint.addresses) {
-        target?.set(`${address}:${port}`, { address, port, isLocal: endpoint.nodeName === nodeName });
+    for (const { addresses, conditions, nodeName: endpointNode } of slice.endpoints ?? []) {
+      const isReady = conditions?.ready !== false;
+      if (!isReady && !(conditions?.serving && conditions.terminating)) continue;
+      for (const address of addresses) {
+        const key = `${address}:${port}`;
+        // While a slice is split or merged, an endpoint is in two of them.
+        if (found.get(key)?.isReady) continue;
+        found.set(key, { address, port, isReady, isLocal: endpointNode === nodeName });
       }
     }
   }
-  const chosen = ready.size > 0 ? ready : serving;
-  return [...chosen.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, endpoint]) => endpoint);
+  return [...found.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, candidate]) => candidate);
+}
+
+/** The ready ones; where there is none, those that still serve. */
+function chooseEndpoints(candidates: readonly Candidate[]): readonly Endpoint[] {
+  const ready = candidates.filter((candidate) => candidate.isReady);
+  const chosen = ready.length > 0 ? ready : candidates;
+  return chosen.map(({ address, port, isLocal }) => ({ address, port, isLocal }));
 }

@@ -225,9 +225,15 @@ t.test('buildImage() shows what RUN writes, with both streams', { skip }, async 
   const context = fixture.writeContext({ Dockerfile: 'FROM busybox\nRUN echo out; echo err >&2; exit 3\n' });
   const lines: string[] = [];
   const { callImages } = await import('../../../runtime/cri/image-client.ts');
-  const body = { contextDir: context, dockerfile: join(context, 'Dockerfile'), tags: ['x'], buildArgs: {} };
+  const body = {
+    contextDir: context,
+    dockerfile: join(context, 'Dockerfile'),
+    tags: ['x'],
+    buildArgs: { UNUSED: '1' },
+  };
   const call = callImages(fixture.socketPath, 'build', { body, onProgress: (line) => lines.push(line) });
   await t.rejects(call, { code: 'IMAGE_BUILD_STEP' });
   t.ok(lines.includes('out'));
   t.ok(lines.includes('err'));
+  t.equal(lines[0], 'warning: no ARG "UNUSED" in the Dockerfile');
 });

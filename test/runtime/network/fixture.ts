@@ -19,7 +19,7 @@ export function addNamespace(name: string): string {
 export function addOutside(): void {
   addNamespace('outside');
   sh(`ip link add uplink type veth peer name eth0 netns outside
-    ip addr add 192.0.2.1/24 dev uplink && ip link set uplink up
+    ip addr add 192.0.2.1/24 dev uplink && ip link set uplink up && ip route add default via 192.0.2.2
     ip -n outside addr add 192.0.2.2/24 dev eth0 && ip -n outside link set eth0 up
     ip -n outside route add default via 192.0.2.1`);
 }

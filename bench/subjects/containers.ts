@@ -1,0 +1,153 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerEngine } from '../../runtime/container/engine.ts';
+import { createFixture, type Fixture } from '../../test/container/fixture.ts';
+import { type Bench, type Subject, timed } from '../measure.ts';
+
+/** Long enough for the pool to be full and rehearsed again. */
+const REFILL_MS = 400;
+const PEERS = [
+  { name: 'runc', paths: ['/usr/sbin/runc', '/usr/bin/runc'], wrapper: [] },
+  // Debian 12's crun refuses a machine that has cgroup v1 and cgroup2 side by side: it does not get to see cgroup2.
+  {
+    name: 'crun',
+    paths: ['/usr/bin/crun'],
+    wrapper: ['unshare', '--mount', 'sh', '-c', 'umount /sys/fs/cgroup/unified; exec "$@"', 'sh'],
+  },
+] as const;
+
+/** `true` in a container and an exec of `true`, beside the OCI runtimes that the machine has. */
+export const containersSubject: Subject = {
+  name: 'containers',
+  rows: [
+    {
+      key: 'true.pooled',
+      what: 'true, launcher waiting: create, start, exit',
+      unit: 'ms',
+      bar: 9,
+      peers: 'runc 1.3 45, runc 1.1 36, crun 1.28 9.5',
+    },
+    { key: 'true.cold', what: 'true, no launcher waiting', unit: 'ms', bar: 90 },
+    { key: 'true.runc', what: 'true, this machine’s runc run', unit: 'ms' },
+    { key: 'true.crun', what: 'true, this machine’s crun run (with 3 ms of unshare)', unit: 'ms' },
+    {
+      key: 'exec.pooled',
+      what: 'exec of true, launcher waiting',
+      unit: 'ms',
+      bar: 12,
+      peers: 'runc 17-36, crun 5.9',
+    },
+    { key: 'exec.runc', what: 'exec of true, this machine’s runc', unit: 'ms' },
+    { key: 'exec.crun', what: 'exec of true, this machine’s crun (with 3 ms of unshare)', unit: 'ms' },
+  ],
+  async run(bench) {
+    const fixture = createFixture();
+    try {
+      for (let index = 0; index < bench.samples; index += 1) {
+        for (const peer of PEERS) measurePeer(bench, fixture, peer);
+      }
+      await measureEngine(bench, fixture, { poolSize: 1, key: 'true.pooled', hasExec: true });
+      await measureEngine(bench, fixture, { poolSize: 0, key: 'true.cold', hasExec: false });
+    } finally {
+      fixture.removeCgroups();
+      fixture.remove();
+    }
+  },
+};
+
+async function measureEngine(
+  bench: Bench,
+  fixture: Fixture,
+  options: { readonly poolSize: number; readonly key: string; readonly hasExec: boolean },
+): Promise<void> {
+  const engine = await fixture.openEngine({ poolSize: options.poolSize });
+  try {
+    // The first compiles and loads what all later ones use.
+    await runTrue(engine, fixture, 'warm');
+    for (let index = 0; index < bench.samples * 2; index += 1) {
+      await sleep(REFILL_MS);
+      const { ms } = await timed(() => startTrue(engine, fixture, `c${index}`));
+      bench.record(options.key, ms);
+      await engine.delete(`c${index}`);
+    }
+    if (options.hasExec) await measureExec(bench, engine, fixture);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function runTrue(engine: ContainerEngine, fixture: Fixture, id: string): Promise<void> {
+  await startTrue(engine, fixture, id);
+  await engine.delete(id);
+}
+
+async function startTrue(engine: ContainerEngine, fixture: Fixture, id: string): Promise<void> {
+  await engine.create({
+    id,
+    spec: fixture.buildSpec(['true']),
+    rootfs: { kind: 'path', path: fixture.rootfs },
+    logPath: fixture.logPath(id),
+  });
+  await engine.start(id);
+  const { exitCode } = await engine.wait(id);
+  if (exitCode !== 0) throw new Error(`true ended with exit code ${exitCode}`);
+}
+
+async function measureExec(bench: Bench, engine: ContainerEngine, fixture: Fixture): Promise<void> {
+  const spec = fixture.buildSpec(['sleep', '600']);
+  await engine.create({ id: 'box', spec, rootfs: { kind: 'path', path: fixture.rootfs } });
+  await engine.start('box');
+  for (let index = 0; index < bench.samples * 2; index += 1) {
+    await sleep(REFILL_MS);
+    const { ms } = await timed(async () => {
+      const session = await engine.exec('box', { process: { ...spec.process!, args: ['true'] } });
+      session.stdout.resume();
+      session.stderr?.resume();
+      return session.exited;
+    });
+    bench.record('exec.pooled', ms);
+  }
+  await engine.delete('box', { force: true });
+}
+
+function measurePeer(bench: Bench, fixture: Fixture, peer: (typeof PEERS)[number]): void {
+  const program = peer.paths.find((path) => existsSync(path));
+  if (program === undefined) return;
+  const bundle = join(bench.scratch, peer.name);
+  const root = join(bench.scratch, `${peer.name}-state`);
+  mkdirSync(bundle, { recursive: true });
+  const id = `tkadm-bench-${process.pid}-${peer.name}`;
+  const write = (args: readonly string[]) => {
+    // Older releases of crun refuse a version of the specification that they do not know.
+    const spec = { ...fixture.buildSpec(args), ociVersion: '1.0.2', root: { path: fixture.rootfs } };
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
+  };
+  const run = (args: readonly string[]) => {
+    const [command = '', ...rest] = [...peer.wrapper, program, `--root=${root}`, ...args];
+    execFileSync(command, rest, { stdio: 'ignore' });
+  };
+  write(['true']);
+  bench.record(
+    `true.${peer.name}`,
+    timedSync(() => run(['run', '--bundle', bundle, id])),
+  );
+  write(['sleep', '600']);
+  run(['run', '--detach', '--bundle', bundle, id]);
+  try {
+    bench.record(
+      `exec.${peer.name}`,
+      timedSync(() => run(['exec', id, 'true'])),
+    );
+  } finally {
+    spawnSync(program, [`--root=${root}`, 'delete', '--force', id]);
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+function timedSync(work: () => void): number {
+  const startedAt = performance.now();
+  work();
+  return performance.now() - startedAt;
+}

@@ -1,0 +1,291 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { TkadmError } from '../base/errors.ts';
+import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
+import type { Logger } from '../base/log.ts';
+import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
+import { findImage } from './find-image.ts';
+import { loadInodes } from './inodes.ts';
+import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
+import type { OciImageConfig, OciManifest } from './oci-image.ts';
+import { formatReference, normalizeReference, parseReference } from './reference.ts';
+import type {
+  ImageFsUsage,
+  ImageLayer,
+  ImageRecord,
+  ImageStore,
+  ImageStoreOptions,
+  PutManifestOptions,
+  RegisterDirectoryOptions,
+} from './store.ts';
+
+/** The store's files: `records/<hex of id>.json` beside what BlobStore and LayerStore keep. */
+export class FileImageStore implements ImageStore {
+  readonly blobs: BlobStore;
+  readonly #root: string;
+  readonly #log: Logger;
+  readonly #layers: LayerStore;
+  readonly #images = new Map<string, ImageRecord>();
+  readonly #owners = new Map<string, readonly string[]>();
+  /** Layers imported by this process whose manifest did not follow yet, diffId → digest of the blob. */
+  readonly #imported = new Map<string, string | undefined>();
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ImageStoreOptions) {
+    this.#root = options.root;
+    this.#log = options.log;
+    this.blobs = new BlobStore(options.root);
+    this.#layers = new LayerStore(options.root, options.inodes ?? loadInodes());
+  }
+
+  async load(): Promise<void> {
+    await this.blobs.prepare();
+    await this.#layers.prepare();
+    await mkdir(this.#recordsPath(), { recursive: true });
+    for (const name of await readdir(this.#recordsPath())) {
+      if (!name.endsWith('.json')) continue;
+      const text = await readFileIfExists(join(this.#recordsPath(), name));
+      try {
+        const record = JSON.parse(text ?? '') as ImageRecord;
+        this.#images.set(record.id, record);
+      } catch {
+        this.#log.warn('dropped an unreadable image record', { name });
+        await rm(join(this.#recordsPath(), name), { force: true });
+      }
+    }
+  }
+
+  list(): readonly ImageRecord[] {
+    return [...this.#images.values()];
+  }
+
+  config(image: ImageRecord): OciImageConfig {
+    return image.config;
+  }
+
+  lowerDirs(image: ImageRecord): readonly string[] {
+    return image.layers.map((layer) => layer.directory ?? this.#layers.diffPath(layer.diffId)).reverse();
+  }
+
+  lowerDirsOf(diffIds: readonly string[]): readonly string[] {
+    const external = new Map(
+      this.list().flatMap((image) => image.layers.map((layer) => [layer.diffId, layer.directory])),
+    );
+    return diffIds.map((diffId) => external.get(diffId) ?? this.#layers.diffPath(diffId)).reverse();
+  }
+
+  resolve(reference: string): ImageRecord | undefined {
+    return findImage(this.#images, reference);
+  }
+
+  async remove(reference: string): Promise<void> {
+    await this.#exclusively(async () => {
+      const image = this.resolve(reference);
+      if (image === undefined) return;
+      await rm(this.#recordPath(image.id), { force: true });
+      this.#images.delete(image.id);
+      await this.#sweepNow();
+    });
+  }
+
+  async importLayer(stream: Readable, options: ImportLayerOptions = {}): Promise<LayerRecord> {
+    if (options.diffId !== undefined) this.#imported.set(options.diffId, options.digest);
+    const onUnpacked = (layer: LayerRecord) => {
+      this.#imported.set(layer.diffId, layer.digest);
+      options.onUnpacked?.(layer);
+    };
+    return this.#layers.import(stream, { ...options, onUnpacked });
+  }
+
+  layer(diffId: string): Promise<LayerRecord | undefined> {
+    return this.#layers.get(diffId);
+  }
+
+  async putManifest(options: PutManifestOptions): Promise<ImageRecord> {
+    const manifest = parseJson<OciManifest>(options.manifest, 'image manifest');
+    const config = parseJson<OciImageConfig>(options.config, 'image configuration');
+    const id = sha256Digest(options.config);
+    const manifestDigest = sha256Digest(options.manifest);
+    checkDigest(id, manifest.config?.digest);
+    const layers = await this.#manifestLayers(manifest, config);
+    const record = await this.#exclusively(async () => {
+      await this.blobs.put(Readable.from([options.config]), id);
+      await this.blobs.put(Readable.from([options.manifest]), manifestDigest);
+      return this.#put(
+        { id, manifestDigest, layers, config, isPinned: options.isPinned ?? false, ...EMPTY_NAMES },
+        options.names,
+      );
+    });
+    for (const layer of layers) this.#imported.delete(layer.diffId);
+    return record;
+  }
+
+  async registerDirectory(options: RegisterDirectoryOptions): Promise<ImageRecord> {
+    const { directory, digest, diffId, sizeBytes } = options;
+    const config: OciImageConfig = { ...options.config, rootfs: { type: 'layers', diff_ids: [diffId] } };
+    const layers = [{ digest, diffId, sizeBytes, directory }];
+    const id = sha256Digest(JSON.stringify(config));
+    return this.#exclusively(async () => {
+      const record = await this.#put({ id, layers, config, isPinned: true, ...EMPTY_NAMES }, options.names);
+      await this.#dropNameless();
+      return record;
+    });
+  }
+
+  async tag(reference: string, name: string): Promise<ImageRecord> {
+    return this.#exclusively(async () => {
+      const image = this.resolve(reference);
+      if (image === undefined) {
+        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot tag "${reference}": no such image`);
+      }
+      return this.#put(image, [name]);
+    });
+  }
+
+  async untag(name: string): Promise<ImageRecord> {
+    return this.#exclusively(async () => {
+      const tag = normalizeReference(name);
+      const image = this.list().find((candidate) => candidate.repoTags.includes(tag));
+      if (image === undefined) {
+        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot untag "${name}": no such image`);
+      }
+      const record = { ...image, repoTags: image.repoTags.filter((other) => other !== tag) };
+      await this.#write(record);
+      return record;
+    });
+  }
+
+  retain(owner: string, directories: readonly string[]): void {
+    this.#owners.set(owner, directories);
+  }
+
+  async release(owner: string): Promise<void> {
+    const held = this.#owners.get(owner) ?? [];
+    this.#owners.delete(owner);
+    const known = new Set(this.list().flatMap((image) => this.lowerDirs(image)));
+    if (held.some((directory) => !known.has(directory))) await this.sweep();
+  }
+
+  async sweep(): Promise<void> {
+    await this.#exclusively(() => this.#sweepNow());
+  }
+
+  async fsUsage(): Promise<ImageFsUsage> {
+    const layers = await Promise.all((await this.#layers.list()).map((diffId) => this.#layers.get(diffId)));
+    const sum = (pick: (layer: LayerRecord) => number) =>
+      layers.reduce((total, layer) => total + (layer === undefined ? 0 : pick(layer)), 0);
+    return {
+      path: this.#root,
+      usedBytes: sum((layer) => layer.sizeBytes),
+      inodes: sum((layer) => layer.inodes),
+    };
+  }
+
+  async #manifestLayers(manifest: OciManifest, config: OciImageConfig): Promise<readonly ImageLayer[]> {
+    const diffIds = config.rootfs?.diff_ids ?? [];
+    if (diffIds.length !== manifest.layers?.length) {
+      throw new TkadmError(
+        'IMAGE_INVALID',
+        `Cannot add image: its manifest has ${manifest.layers?.length} layers, its configuration ${diffIds.length}`,
+      );
+    }
+    return Promise.all(
+      diffIds.map(async (diffId, index) => {
+        const layer = await this.#layers.get(diffId);
+        if (layer === undefined) {
+          throw new TkadmError('IMAGE_INVALID', `Cannot add image: layer "${diffId}" is not in the store`);
+        }
+        return { digest: manifest.layers[index]!.digest, diffId, sizeBytes: layer.sizeBytes };
+      }),
+    );
+  }
+
+  /** Stores a record with `names` besides those it has; a tag belongs to one image. */
+  async #put(image: Omit<ImageRecord, 'sizeBytes'>, names: readonly string[]): Promise<ImageRecord> {
+    const known = this.#images.get(image.id);
+    const references = names.map(parseReference);
+    const tags = references.filter((r) => r.tag !== undefined && r.digest === undefined).map(formatReference);
+    const digests =
+      image.manifestDigest === undefined
+        ? []
+        : references.map((r) => formatReference({ ...r, tag: undefined, digest: image.manifestDigest }));
+    const record: ImageRecord = {
+      ...image,
+      sizeBytes: image.layers.reduce((total, layer) => total + layer.sizeBytes, 0),
+      repoTags: union(known?.repoTags, tags),
+      repoDigests: union(known?.repoDigests, digests),
+      isPinned: image.isPinned || (known?.isPinned ?? false),
+    };
+    await this.#write(record);
+    for (const other of this.list()) {
+      if (other.id === record.id || !other.repoTags.some((tag) => tags.includes(tag))) continue;
+      await this.#write({ ...other, repoTags: other.repoTags.filter((tag) => !tags.includes(tag)) });
+    }
+    return record;
+  }
+
+  async #write(record: ImageRecord): Promise<void> {
+    const known = this.#images.get(record.id);
+    const text = JSON.stringify(record);
+    if (known !== undefined && JSON.stringify(known) === text) return;
+    await writeFileAtomic(this.#recordPath(record.id), text);
+    this.#images.set(record.id, record);
+  }
+
+  /** A directory image without a name is one of an earlier bundle. */
+  async #dropNameless(): Promise<void> {
+    for (const image of this.list()) {
+      if (image.repoTags.length > 0 || !image.layers.every((layer) => layer.directory !== undefined))
+        continue;
+      await rm(this.#recordPath(image.id), { force: true });
+      this.#images.delete(image.id);
+    }
+  }
+
+  async #sweepNow(): Promise<void> {
+    const used = new Set(this.list().flatMap((image) => image.layers.map((layer) => layer.diffId)));
+    for (const diffId of await this.#layers.list()) {
+      const path = this.#layers.diffPath(diffId);
+      // Asked anew for each: an owner may come while others are removed.
+      const isHeld = [...this.#owners.values()].some((directories) => directories.includes(path));
+      if (!isHeld && !used.has(diffId) && !this.#imported.has(diffId)) await this.#layers.remove(diffId);
+    }
+    const blobs = new Set<string | undefined>([...this.list().flatMap(blobsOf), ...this.#imported.values()]);
+    for (const digest of await this.blobs.list()) if (!blobs.has(digest)) await this.blobs.remove(digest);
+  }
+
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  #recordsPath(): string {
+    return join(this.#root, 'records');
+  }
+
+  #recordPath(id: string): string {
+    return join(this.#recordsPath(), `${id.slice('sha256:'.length)}.json`);
+  }
+}
+
+const EMPTY_NAMES = { repoTags: [], repoDigests: [] } as const;
+
+function blobsOf(image: ImageRecord): readonly string[] {
+  return [image.id, image.manifestDigest ?? image.id, ...image.layers.map((layer) => layer.digest)];
+}
+
+function union(first: readonly string[] = [], second: readonly string[] = []): readonly string[] {
+  return [...new Set([...first, ...second])];
+}
+
+function parseJson<T>(bytes: Uint8Array, what: string): T {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8')) as T;
+  } catch (error) {
+    throw new TkadmError('IMAGE_INVALID', `Cannot read ${what}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
