@@ -126,14 +126,14 @@ export class ApiServer {
   }
 
   #createPipeline(): RequestPipeline {
-    const { authenticator, authorizer, state, logger } = this.#options;
+    const { authenticator, authorizer, state, logger, now } = this.#options;
     const routes = new RouteTable();
     const metrics = new Metrics(state, () => this.#watches.openCount);
     const resources = this.#createResourceHandler();
     const paths = this.#createPathHandlers(routes, metrics);
     return new RequestPipeline({
       routes,
-      identity: new Identity({ authenticator, authorizer, impersonate: applyImpersonation }),
+      identity: new Identity({ authenticator, authorizer, impersonate: applyImpersonation, now }),
       authorizer,
       forbidden,
       serveResource: (call, upgrade) => resources.serve(call, upgrade),

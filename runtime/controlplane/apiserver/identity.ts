@@ -14,45 +14,57 @@ export type Impersonate = (input: {
 /** Headers that decide who asks, beside the certificate of the connection. */
 const DECIDING = /^(authorization|impersonate-|x-remote-|sec-websocket-protocol)/;
 
+interface PeerCertificate {
+  readonly der: Buffer | undefined;
+  /** The end of its validity; without a certificate nothing ends. */
+  readonly notAfterMs: number;
+}
+
 /**
  * Finds out who sends a request. The answer for a connection's certificate is kept with the connection, so
- * that only the first request on it pays for the verification.
+ * that only the first request on it pays for the verification; it holds until the certificate expires.
  */
 export class Identity {
   readonly #authenticator: RequestAuthenticator;
   readonly #authorizer: Authorizer;
   readonly #impersonate: Impersonate;
-  readonly #certificates = new WeakMap<Duplex, { readonly der: Buffer | undefined }>();
+  readonly #now: () => Date;
+  readonly #certificates = new WeakMap<Duplex, PeerCertificate>();
   readonly #users = new WeakMap<Duplex, UserInfo>();
 
   constructor(options: {
     readonly authenticator: RequestAuthenticator;
     readonly authorizer: Authorizer;
     readonly impersonate: Impersonate;
+    readonly now: () => Date;
   }) {
     this.#authenticator = options.authenticator;
     this.#authorizer = options.authorizer;
     this.#impersonate = options.impersonate;
+    this.#now = options.now;
   }
 
   /** @throws StatusError 401; 403 for an impersonation that is not allowed */
   async identify(request: IncomingMessage): Promise<UserInfo> {
     const { headers, rawHeaders, socket } = request;
     const isPlain = !Object.keys(headers).some((name) => DECIDING.test(name));
-    const known = isPlain ? this.#users.get(socket) : undefined;
+    const { der: peerCertificate, notAfterMs } = this.#certificate(socket as TLSSocket);
+    const isKept = isPlain && this.#now().getTime() <= notAfterMs;
+    const known = isKept ? this.#users.get(socket) : undefined;
     if (known) return known;
-    const peerCertificate = this.#certificate(socket as TLSSocket);
     const user = await this.#authenticator.authenticate({ headers, rawHeaders, peerCertificate });
     if (!isPlain) return this.#impersonate({ user, headers, rawHeaders, authorizer: this.#authorizer });
     this.#users.set(socket, user);
     return user;
   }
 
-  #certificate(socket: TLSSocket): Buffer | undefined {
+  #certificate(socket: TLSSocket): PeerCertificate {
     const known = this.#certificates.get(socket);
-    if (known) return known.der;
-    const der = socket.getPeerX509Certificate?.()?.raw;
-    this.#certificates.set(socket, { der });
-    return der;
+    if (known) return known;
+    const certificate = socket.getPeerX509Certificate?.();
+    const notAfterMs = certificate ? Date.parse(certificate.validTo) : Number.POSITIVE_INFINITY;
+    const found = { der: certificate?.raw, notAfterMs };
+    this.#certificates.set(socket, found);
+    return found;
   }
 }

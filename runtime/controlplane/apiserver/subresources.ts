@@ -79,8 +79,10 @@ async function answerReview(options: SubresourceOptions, call: Call): Promise<vo
 
 async function issueToken(options: SubresourceOptions, call: Call): Promise<void> {
   const row = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' };
-  const request = await readObject(options.codec, call, row);
-  const answer = await options.issueToken(call, request);
+  const object = await readObject(options.codec, call, row);
+  const change = { operation: 'CREATE', object, oldObject: undefined } as const;
+  const issue = async () => options.issueToken(call, object);
+  const answer = await options.registry.admit(targetOf(call), change, issue);
   sendJson(call.response, 201, { ...answer, kind: 'TokenRequest', apiVersion: 'authentication.k8s.io/v1' });
 }
 

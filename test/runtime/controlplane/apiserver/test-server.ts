@@ -106,6 +106,7 @@ function flagsOf(directory: string, port: number): readonly string[] {
     `--secure-port=${port}`,
     '--advertise-address=127.0.0.1',
     '--authorization-mode=Node,RBAC',
+    '--enable-admission-plugins=NodeRestriction',
     `--client-ca-file=${file('ca.crt')}`,
     `--tls-cert-file=${file('apiserver.crt')}`,
     `--tls-private-key-file=${file('apiserver.key')}`,
