@@ -30,11 +30,12 @@ function buildContext(): CliContext {
   };
 }
 
-function output(): Option {
-  return new Option('-o, --output <format>', 'output format')
-    .choices(['text', 'json', 'yaml'])
-    .default('text');
+/** Documents can be YAML; the events of a run are JSON lines. */
+function output(formats: readonly string[] = ['text', 'json', 'yaml']): Option {
+  return new Option('-o, --output <format>', 'output format').choices(formats).default('text');
 }
+
+const RUN_FORMATS = ['text', 'json'] as const;
 
 function repeatable(value: string, previous: readonly string[] | undefined): readonly string[] {
   return [...(previous ?? []), value];
@@ -90,7 +91,7 @@ function addCommonFlags(command: Command): Command {
     .option('--skip-phases <names>', 'phases to leave out', list)
     .option('--fix', 'repair what preflight finds, where that is possible')
     .option('--dry-run', 'show what would be done, change nothing')
-    .addOption(output());
+    .addOption(output(RUN_FORMATS));
 }
 
 function addInitFlags(command: Command): Command {
@@ -154,7 +155,7 @@ function addClusterCommands(program: Command, context: CliContext): void {
     .option('-f, --force', 'do not ask')
     .option('--dry-run', 'show what would be done, change nothing')
     .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
-    .addOption(output())
+    .addOption(output(RUN_FORMATS))
     .action(async (options) => (await import('./commands/reset.ts')).runReset(context, options));
   addCommonFlags(program.command('preflight').description('Run the checks alone')).action(async (options) =>
     (await import('./commands/preflight.ts')).runPreflightCommand(context, options),

@@ -13,15 +13,16 @@ export function printCompletion(context: CliContext, program: Command, shell: st
       `Cannot complete for shell "${shell}": only bash and zsh are supported`,
     );
   }
-  const cases = [...walk(program, [])].map(
-    ({ path, words }) => `    "${path.join(' ')}") words="${words.join(' ')}" ;;`,
-  );
+  const rows = [...walk(program, [])];
+  const known = rows.slice(1).map(({ path }) => `"${path.join(' ')}"`);
+  const cases = rows.map(({ path, words }) => `    "${path.join(' ')}") words="${words.join(' ')}" ;;`);
   const script = [
     '_tkadm() {',
-    '  local words="" path="" i',
+    '  local words="" path="" next i',
     '  for ((i = 1; i < COMP_CWORD; i++)); do',
     // biome-ignore lint/suspicious/noTemplateCurlyInString: shell syntax
-    '    case ${COMP_WORDS[i]} in -*) ;; *) path="${path:+$path }${COMP_WORDS[i]}" ;; esac',
+    '    next="${path:+$path }${COMP_WORDS[i]}"',
+    `    case "$next" in ${known.join('|')}) path="$next" ;; esac`,
     '  done',
     '  case "$path" in',
     ...cases,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { formatCaPin } from '../../pki/certificate.ts';
-import { ApiClient } from '../../runtime/api/client.ts';
+import { ApiClient, isApiError } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
@@ -92,9 +92,20 @@ export async function runTokenDelete(
   const ids = tokens.map((text) => (/^[a-z0-9]{6}$/.test(text) ? text : parseToken(text).id));
   await withClient(await loadConfig(context, options), async (client) => {
     for (const id of ids) {
-      await client.delete(SECRETS, { name: `bootstrap-token-${id}`, namespace: 'kube-system' });
+      await client
+        .delete(SECRETS, { name: `bootstrap-token-${id}`, namespace: 'kube-system' })
+        .catch((error) => {
+          throw isApiError(error, 'NotFound') ? unknownToken(id, error) : error;
+        });
       context.write(`bootstrap token "${id}" deleted\n`);
     }
+  });
+}
+
+function unknownToken(id: string, cause: unknown): TkadmError {
+  return new TkadmError('TOKEN_NOT_FOUND', `Cannot delete token "${id}": there is none with that id`, {
+    cause,
+    hint: 'tkadm token list',
   });
 }
 
