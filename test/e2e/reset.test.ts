@@ -11,12 +11,12 @@ import {
 } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
 
-/** What `tkadm reset` says it keeps: the repaired kernel setting, and files of the person. */
-const KEPT = new Set(['/etc/sysctl.d/99-tkadm.conf', '/root/.ssh/known_hosts']);
+/** What `tkadm reset` keeps: the repaired kernel setting. */
+const KEPT = new Set(['/etc/sysctl.d/99-tkadm.conf']);
 
 /** Everything that tkadm may leave on a machine, one thing a line. */
 const SNAPSHOT = `
-for d in /etc /opt /root /var/log /var/lib/tkadm /var/lib/kubelet /var/lib/etcd /var/lib/cni /run /usr/local /tmp; do
+for d in /etc /opt /root/.ssh /var/log /var/lib/tkadm /var/lib/kubelet /var/lib/etcd /var/lib/cni /run /usr/local /tmp; do
   [ ! -e $d ] || find $d -xdev -not -type d -not -name '*.pyc' -newer /snapshot-mark 2>/dev/null | sed 's/^/file /'
 done
 for d in /etc/kubernetes /etc/cni /opt/cni /var/lib/tkadm /var/lib/kubelet /var/lib/etcd /var/lib/cni /var/log/pods /var/log/containers /var/log/tkadm /run/tkadm /run/netns; do
