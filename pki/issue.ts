@@ -124,16 +124,33 @@ export function issueForPublicKey(
     readonly spki: Uint8Array;
   },
 ): string {
+  return issueLeaf({
+    ...options,
+    subject: buildName(options.spec),
+    usages: options.spec.usages,
+    alternatives: subjectAltNameExtensions(options.subjectAltNames ?? { dnsNames: [], ipAddresses: [] }),
+  });
+}
+
+/** Issues a leaf certificate for a `Name` and a SubjectAltName extension as they are. */
+export function issueLeaf(
+  options: Validity & {
+    readonly subject: Asn1;
+    readonly usages: readonly KeyUsage[];
+    readonly alternatives: readonly Asn1[];
+    readonly ca: CaPair;
+    readonly spki: Uint8Array;
+  },
+): string {
   const { certificate: ca, key } = loadCa(options.ca);
   return signCertificate({
     ...options,
     issuer: decode(ca.subjectDer),
-    subject: buildName(options.spec),
     extensions: [
-      ...usageExtensions(options.spec.usages),
+      ...usageExtensions(options.usages),
       basicConstraintsExtension(false),
       ...(ca.subjectKeyIdentifier ? [authorityKeyExtension(ca.subjectKeyIdentifier)] : []),
-      ...subjectAltNameExtensions(options.subjectAltNames ?? { dnsNames: [], ipAddresses: [] }),
+      ...options.alternatives,
     ],
     signingKey: key,
   });
