@@ -40,8 +40,8 @@ function toRepairs(finding: Finding): readonly Action[] {
 }
 
 /**
- * What the checks look for. On a machine whose agent runs already, this is a second run: its own ports and
- * files are no finding.
+ * What the checks look for. The ports of an agent that runs already are no finding, nor are manifests that an
+ * earlier run has written, even one that was interrupted before it started the agent.
  */
 async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<PreflightInput> {
   const isInit = config.kind === 'InitConfiguration';
@@ -54,9 +54,7 @@ async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<
       ? []
       : [...AGENT_PORTS, ...(isInit ? [config.localAPIEndpoint.bindPort, 10257, 10259] : [])],
     absentFiles: isInit
-      ? isSecondRun
-        ? []
-        : MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`)
+      ? await foreignManifests(host, config.tkadm.imageRepository)
       : [`${PATHS.kubernetes}/kubelet.conf`],
     clusterCidrs: isInit
       ? [config.cluster.networking.podSubnet ?? '', config.cluster.networking.serviceSubnet]
@@ -67,6 +65,13 @@ async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<
     advertiseAddress: isInit ? config.localAPIEndpoint.advertiseAddress : undefined,
     engine: config.tkadm.engine,
   };
+}
+
+/** Paths of the control plane's manifests, without those that run the embedded engine's images. */
+async function foreignManifests(host: Host, imageRepository: string): Promise<readonly string[]> {
+  const paths = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
+  const texts = await Promise.all(paths.map((path) => host.readFile(path)));
+  return paths.filter((_, i) => !texts[i]?.includes(`image: ${imageRepository}/`));
 }
 
 /** The same input for `tkadm preflight`. */

@@ -1,4 +1,4 @@
-import { Listr, type ListrTask, type ListrTaskWrapper } from 'listr2';
+import { Listr, type ListrTask, ListrTaskState, type ListrTaskWrapper } from 'listr2';
 import { formatAction } from '../workflow/action.ts';
 import type { WorkflowEvent } from '../workflow/event.ts';
 import { groupOf } from '../workflow/phase.ts';
@@ -11,10 +11,14 @@ type Wrapper = ListrTaskWrapper<unknown, never, never>;
 interface Line {
   readonly name: string;
   readonly summary: string;
+  /** The summary, and once the group has ended how it did. */
+  title: string;
   /** Phases of the group that have not ended. */
   pending: number;
   changes: number;
   startedAt: number | undefined;
+  /** No phase of the group has begun or been left out. */
+  isWaiting: boolean;
   task: Wrapper | undefined;
   lastText: string;
   readonly settled: Promise<void>;
@@ -29,6 +33,9 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
     title: line.summary,
     task: (_, task) => {
       line.task = task as unknown as Wrapper;
+      // The list starts all at once; a line whose phases have not begun must not look as if they had.
+      task.title = line.title;
+      if (line.isWaiting) showState(line, ListrTaskState.WAITING);
       task.output = line.lastText;
       return line.settled;
     },
@@ -37,6 +44,8 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
     concurrent: true,
     exitOnError: false,
     collectErrors: false,
+    // The command line ends a run by its own signal, with its own exit code.
+    registerSignalListeners: false,
     rendererOptions: { collapseErrors: true, showErrorMessage: false },
   } as never);
   const running = list.run().catch(() => {});
@@ -48,7 +57,9 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
       else update(lines.get(groupOf(event.phase)), event);
     },
     async finish(result: RunResult) {
-      for (const line of lines.values()) line.settle(result.isOk ? undefined : new Error('not reached'));
+      for (const line of lines.values()) {
+        line.settle(result.isOk || line.isWaiting ? undefined : new Error('not finished'));
+      }
       await running;
       for (const note of notes) options.write(note);
       options.write(result.text);
@@ -73,9 +84,11 @@ function buildLines({ phases }: RendererOptions): ReadonlyMap<string, Line> {
     lines.set(name, {
       name,
       summary: phase.summary,
+      title: phase.summary,
       pending: 1,
       changes: 0,
       startedAt: undefined,
+      isWaiting: true,
       task: undefined,
       lastText: '',
       settled,
@@ -87,6 +100,10 @@ function buildLines({ phases }: RendererOptions): ReadonlyMap<string, Line> {
 
 function update(line: Line | undefined, event: Exclude<WorkflowEvent, { type: 'note' }>): void {
   if (!line) return;
+  if (line.isWaiting) {
+    line.isWaiting = false;
+    showState(line, ListrTaskState.STARTED);
+  }
   if (event.type === 'phase-started') line.startedAt ??= performance.now();
   else if (event.type === 'action') {
     line.lastText = formatAction(event.action);
@@ -96,9 +113,14 @@ function update(line: Line | undefined, event: Exclude<WorkflowEvent, { type: 'n
     line.pending -= 1;
     if (event.type === 'phase-done') line.changes += event.changes;
     if (line.pending > 0) return;
-    if (line.task) line.task.title = `${line.summary} ${formatEnd(line)}`;
+    line.title = `${line.summary} ${formatEnd(line)}`;
+    if (line.task) line.task.title = line.title;
     line.settle();
   }
+}
+
+function showState(line: Line, state: ListrTaskState): void {
+  if (line.task) line.task.task.state$ = state;
 }
 
 function formatEnd(line: Line): string {

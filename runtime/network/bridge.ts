@@ -46,6 +46,11 @@ export async function addToBridge(
         '',
       ].join('\n'),
     );
+    const rules = runCommand(
+      ['nft', '-f', '-'],
+      formatNodeRules(config) + formatHostPorts(mappings, address),
+    );
+    // Both end before anything is taken back.
     const output = await runCommand(
       ['nsenter', `--net=${args.netns}`, 'ip', '-j', '-batch', '-'],
       [
@@ -56,8 +61,8 @@ export async function addToBridge(
         `link show dev ${args.interfaceName}`,
         '',
       ].join('\n'),
-    );
-    await runCommand(['nft', '-f', '-'], formatNodeRules(config) + formatHostPorts(mappings, address));
+    ).finally(() => rules.catch(() => {}));
+    await rules;
     return buildResult(config, args, {
       address: `${address}/${prefix}`,
       gateway,

@@ -1,21 +1,18 @@
 import t from 'tap';
 import {
   apply,
-  eventually,
-  follow,
+  componentPattern,
+  findPids,
   getJson,
   getPods,
-  isReady,
   type JoinArguments,
   joinArguments,
   kubectl,
-  kubectlText,
   labObstacle,
   type PodFacts,
   parseJoinCommand,
   readyNodes,
   readyPods,
-  TKADM,
   tkadm,
 } from '../hosts/cluster.ts';
 import { createLab, type Lab, type LabHost } from '../hosts/lab.ts';
@@ -105,9 +102,9 @@ t.test('a cluster of three machines', { skip: labObstacle(), timeout: 600_000 },
       t.type(pod?.metadata.annotations?.['kubernetes.io/config.mirror'], 'string', `${name} is a mirror pod`);
       t.match(pod?.metadata.ownerReferences, [{ kind: 'Node', name: 'cp' }]);
     }
-    const own = await namespaceOf(cp, '1');
+    const own = await namespaceOf(cp, 1);
     for (const program of ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'coredns']) {
-      const pid = await findProcess(cp, program);
+      const [pid] = await findPids(cp, componentPattern(program));
       t.not(await namespaceOf(cp, pid), own, `${program} has its own pid namespace`);
       t.match(
         (await cp.exec(['cat', `/proc/${pid}/cgroup`])).stdout,
@@ -234,17 +231,7 @@ async function nodes(host: LabHost): Promise<readonly NodeFacts[]> {
   return (await getJson<{ items: readonly NodeFacts[] }>(host, ['nodes'])).items;
 }
 
-/** Pid, on the host, of the container process of a component. */
-async function findProcess(host: LabHost, program: string): Promise<string> {
-  const { stdout } = await host.exec([
-    'sh',
-    '-c',
-    `for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -Eq '^(/usr/bin/node /usr/local/bin/)?${program}( |$)' && echo \${p#/proc/}; done`,
-  ]);
-  return stdout.trim().split('\n')[0] ?? '';
-}
-
-async function namespaceOf(host: LabHost, pid: string): Promise<string> {
+async function namespaceOf(host: LabHost, pid: number | undefined): Promise<string> {
   return (await host.exec(['readlink', `/proc/${pid}/ns/pid`])).stdout.trim();
 }
 
@@ -258,5 +245,3 @@ async function fetchFromPod(host: LabHost, pod: string, url: string): Promise<st
   const result = await kubectl(host, ['exec', pod, '--', 'node', '-e', script]);
   return result.exitCode === 0 ? result.stdout.trim() : `failed: ${result.all}`;
 }
-
-void [eventually, follow, isReady, kubectlText, TKADM];

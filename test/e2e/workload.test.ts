@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import t from 'tap';
 import { writeBusyboxArchive, writeBusyboxContext } from '../hosts/busybox-image.ts';
 import {
@@ -217,8 +216,8 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
   await t.test('exec -it through a terminal, which is resized', async (t) => {
     const script = [
       'stty rows 30 cols 101',
-      '(sleep 3; stty rows 41 cols 122) &',
-      `kubectl exec -it ${name} -- sh -c 'tty; stty size; trap "stty size" WINCH; while read line; do echo "got $line"; [ "$line" = end ] && exit 7; done'`,
+      '(sleep 3; stty -F /dev/tty rows 41 cols 122) &',
+      `kubectl exec -it ${name} -- sh -c 'tty; (while sleep 0.3; do stty size; done) & while read line; do echo "got $line"; [ "$line" = end ] && exit 7; done'`,
       'echo "code $?"',
     ];
     const typed = '(sleep 2; echo one; sleep 3; echo two; sleep 1; echo end; sleep 1)';
@@ -361,5 +360,3 @@ async function startRegistry(lab: Lab, address: string): Promise<void> {
     return (await cp.exec(['curl', '-sf', `http://${address}/v2/`])).exitCode === 0;
   });
 }
-
-void execa;

@@ -38,6 +38,18 @@ export interface TimedOutput extends CommandOutput {
   readonly all: string;
 }
 
+/** Pids, on the host, of processes whose command line matches an extended regular expression. */
+export async function findPids(host: LabHost, pattern: string): Promise<readonly number[]> {
+  const script = `for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -Eq -- "$1" && echo \${p#/proc/}; done`;
+  const { stdout } = await host.exec(['sh', '-c', script, 'find-pids', pattern]);
+  return stdout.split('\n').filter(Boolean).map(Number);
+}
+
+/** Pattern of a component's own process, be it renamed or started by its script. */
+export function componentPattern(name: string): string {
+  return `^(/usr/bin/node /usr/local/bin/)?${name}( |$)`;
+}
+
 /** Runs tkadm on a host; a command that hangs ends with exit code 124 after two minutes. */
 export async function tkadm(
   host: LabHost,

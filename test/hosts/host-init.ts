@@ -81,6 +81,8 @@ UsePAM no
 StrictModes no
 Subsystem sftp internal-sftp
 CONFIG
+# What systemd-sysctl does at boot.
+[ ! -e /etc/sysctl.d/99-tkadm.conf ] || sysctl -q -p /etc/sysctl.d/99-tkadm.conf
 /usr/sbin/sshd -f /etc/ssh/sshd_lab_config
 set +e
 touch ${directory}/ready

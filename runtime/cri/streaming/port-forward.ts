@@ -55,13 +55,18 @@ async function forwardPair(data: SpdyStream, error: SpdyStream, port: number, di
   error.end();
 }
 
-/** Copies both ways, each side's end to the other; waits for both. */
+/**
+ * Copies both ways, each side's end to the other, until one of them has closed. How a pod closes, be it with a
+ * reset, is no failure: kubectl would give up the whole forward.
+ */
 async function join(client: Duplex, target: Duplex): Promise<void> {
-  try {
-    await Promise.all([pipeline(client, target), pipeline(target, client)]);
-  } finally {
-    target.destroy();
-  }
+  for (const stream of [client, target]) stream.on('error', () => {});
+  client.pipe(target);
+  target.pipe(client);
+  await new Promise<void>((resolve) => {
+    for (const stream of [client, target]) stream.once('close', resolve);
+  });
+  target.destroy();
 }
 
 /**
