@@ -116,7 +116,7 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
 }
 
 /** Issues a leaf certificate for a public key whose owner made it; exactly the usages of `spec`. */
-export function issueForPublicKey(
+function issueForPublicKey(
   options: Validity & {
     readonly spec: CertificateSpec;
     readonly subjectAltNames?: SubjectAltNames | undefined;

@@ -18,7 +18,7 @@ import {
   watchSelf,
 } from './controller.ts';
 
-export const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
+const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
 
 const HOUR_MS = 3_600_000;
 
@@ -39,7 +39,7 @@ const SIGNERS: readonly SignerRow[] = [
 ];
 
 /** Why the request is no kubelet client certificate, or undefined. */
-export function checkKubeletClient(csr: CertificateRequest, usages: readonly string[]): string | undefined {
+function checkKubeletClient(csr: CertificateRequest, usages: readonly string[]): string | undefined {
   if (csr.subjectAltName !== undefined) return 'subject alternative names are not allowed';
   return checkNodeSubject(csr) ?? checkUsages(usages, 'client auth');
 }
