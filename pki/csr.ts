@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { formatError, TkadmError } from '../runtime/base/errors.ts';
 import {
+  type Asn1,
   bitString,
   bytesOf,
   childrenOf,
@@ -17,14 +18,16 @@ import {
   set,
   tagged,
 } from './asn1.ts';
+import { parseCertificate } from './certificate.ts';
 import {
+  extension,
   type KeyUsage,
   parseExtensions,
   parseSubjectAltNames,
   type SubjectAltNames,
   subjectAltNameExtensions,
 } from './extensions.ts';
-import { issueForPublicKey, type Validity } from './issue.ts';
+import { issueLeaf, type Validity } from './issue.ts';
 import { exportSpki, loadPrivateKey } from './keys.ts';
 import { buildName, type DistinguishedName, parseName } from './names.ts';
 import { signatureSchemeOf, verifySignature } from './signature.ts';
@@ -32,6 +35,11 @@ import { signatureSchemeOf, verifySignature } from './signature.ts';
 /** A PKCS#10 request that was read and whose own signature holds. */
 export interface CertificateRequest extends SubjectAltNames {
   readonly subject: DistinguishedName;
+  /** True with names that are neither DNS names nor IP addresses. */
+  readonly hasOtherNames: boolean;
+  /** The whole `Name`, and the SubjectAltName value with names of every kind: what a certificate takes over. */
+  readonly subjectName: Asn1;
+  readonly subjectAltName: Asn1 | undefined;
   /** DER of SubjectPublicKeyInfo. */
   readonly spki: Buffer;
   /** "rsa", "ec", ... */
@@ -86,16 +94,23 @@ function parseDer(der: Buffer): CertificateRequest {
     (attribute) => oidOf(childrenOf(attribute)[0]) === OIDS.extensionRequest,
   );
   const extensions = parseExtensions(request && childrenOf(childrenOf(request)[1])[0]);
+  const subjectAltName = extensions.get(OIDS.subjectAltName);
+  const names = parseSubjectAltNames(subjectAltName);
+  const nameCount = subjectAltName ? childrenOf(subjectAltName).length : 0;
   return {
     subject: parseName(fields[1]),
+    subjectName: fields[1]!,
+    subjectAltName,
+    hasOtherNames: nameCount > names.dnsNames.length + names.ipAddresses.length,
     spki,
     keyType: key.asymmetricKeyType ?? '',
-    ...parseSubjectAltNames(extensions.get(OIDS.subjectAltName)),
+    ...names,
   };
 }
 
 /**
- * Signs a request as a CA does: subject and names from the request, usages and validity from the caller.
+ * Signs a request as a CA does: subject and names from the request, usages and validity from the caller, but
+ * never beyond the CA's own end.
  * Returns the certificate's PEM text.
  * @throws PKI_CSR_INVALID, PKI_CERTIFICATE_INVALID, PKI_KEY_INVALID
  */
@@ -109,12 +124,17 @@ export function signCertificateRequest(
   },
 ): string {
   const request = parseCertificateRequest(options.csrPem);
-  return issueForPublicKey({
+  const { subjectName, subjectAltName } = request;
+  // Without a subject the names are all there is: the extension is critical then (RFC 5280 §4.2.1.6).
+  const isCritical = childrenOf(subjectName).length === 0;
+  const caEndMs = parseCertificate(options.caCertPem).notAfter.getTime();
+  return issueLeaf({
     notBefore: options.notBefore,
-    notAfter: options.notAfter,
+    notAfter: new Date(Math.min(options.notAfter.getTime(), caEndMs)),
     ca: { certPem: options.caCertPem, keyPem: options.caKeyPem },
-    spec: { ...request.subject, usages: options.usages },
-    subjectAltNames: request,
+    subject: subjectName,
+    usages: options.usages,
+    alternatives: subjectAltName ? [extension(OIDS.subjectAltName, subjectAltName, isCritical)] : [],
     spki: request.spki,
   });
 }

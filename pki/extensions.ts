@@ -144,7 +144,7 @@ export function parseUsages(extensions: ReadonlyMap<string, Asn1>): readonly Key
 }
 
 /** An `Extension` around a value (RFC 5280 §4.1). */
-function extension(identifier: string, value: Asn1, isCritical = false): Asn1 {
+export function extension(identifier: string, value: Asn1, isCritical = false): Asn1 {
   return sequence(oid(identifier), ...(isCritical ? [booleanTrue()] : []), octetString(value));
 }
 

@@ -116,10 +116,28 @@ export async function issueCertificate(options: IssueOptions): Promise<IssuedCer
 }
 
 /** Issues a leaf certificate for a public key whose owner made it; exactly the usages of `spec`. */
-export function issueForPublicKey(
+function issueForPublicKey(
   options: Validity & {
     readonly spec: CertificateSpec;
     readonly subjectAltNames?: SubjectAltNames | undefined;
+    readonly ca: CaPair;
+    readonly spki: Uint8Array;
+  },
+): string {
+  return issueLeaf({
+    ...options,
+    subject: buildName(options.spec),
+    usages: options.spec.usages,
+    alternatives: subjectAltNameExtensions(options.subjectAltNames ?? { dnsNames: [], ipAddresses: [] }),
+  });
+}
+
+/** Issues a leaf certificate for a `Name` and a SubjectAltName extension as they are. */
+export function issueLeaf(
+  options: Validity & {
+    readonly subject: Asn1;
+    readonly usages: readonly KeyUsage[];
+    readonly alternatives: readonly Asn1[];
     readonly ca: CaPair;
     readonly spki: Uint8Array;
   },
@@ -128,12 +146,11 @@ export function issueForPublicKey(
   return signCertificate({
     ...options,
     issuer: decode(ca.subjectDer),
-    subject: buildName(options.spec),
     extensions: [
-      ...usageExtensions(options.spec.usages),
+      ...usageExtensions(options.usages),
       basicConstraintsExtension(false),
       ...(ca.subjectKeyIdentifier ? [authorityKeyExtension(ca.subjectKeyIdentifier)] : []),
-      ...subjectAltNameExtensions(options.subjectAltNames ?? { dnsNames: [], ipAddresses: [] }),
+      ...options.alternatives,
     ],
     signingKey: key,
   });

@@ -186,10 +186,7 @@ export async function readCa(
 }
 
 /** The names of `required` that a certificate is not valid for, `"a", "10.0.0.1"`; undefined when none. */
-export function formatMissingNames(
-  certificate: SubjectAltNames,
-  required: SubjectAltNames,
-): string | undefined {
+function formatMissingNames(certificate: SubjectAltNames, required: SubjectAltNames): string | undefined {
   const missing = [
     ...required.dnsNames.filter((name) => !certificate.dnsNames.includes(name)),
     ...required.ipAddresses.filter((address) => !certificate.ipAddresses.includes(address)),

@@ -1,7 +1,7 @@
 import { type KeyObject, sign, verify } from 'node:crypto';
 import { type Asn1, childrenOf, nullValue, OIDS, oid, oidOf, sequence } from './asn1.ts';
 
-/** Signature algorithms of certificates and requests (RFC 4055, RFC 5758), by key type and digest. */
+/** Signature algorithms of certificates and requests (RFC 4055, RFC 5758, RFC 8410), by key type and digest. */
 const SIGNATURE_ALGORITHMS = [
   { oid: OIDS.sha256WithRsa, keyType: 'rsa', digest: 'sha256' },
   { oid: OIDS.sha384WithRsa, keyType: 'rsa', digest: 'sha384' },
@@ -9,6 +9,8 @@ const SIGNATURE_ALGORITHMS = [
   { oid: OIDS.ecdsaWithSha256, keyType: 'ec', digest: 'sha256' },
   { oid: OIDS.ecdsaWithSha384, keyType: 'ec', digest: 'sha384' },
   { oid: OIDS.ecdsaWithSha512, keyType: 'ec', digest: 'sha512' },
+  // The digest is part of the algorithm (RFC 8410 §3).
+  { oid: OIDS.ed25519, keyType: 'ed25519', digest: null },
 ] as const;
 
 /** What a key signs with: SHA-256, with a P-384 key SHA-384, as Go chooses. */

@@ -143,7 +143,7 @@ async function resolveSource(
  * The real path of `subPath` inside a volume, created as a directory when nothing is there.
  * @throws AGENT_CONTAINER_CONFIG when it leads out of the volume.
  */
-export async function resolveSubPath(root: string, subPath: string): Promise<string> {
+async function resolveSubPath(root: string, subPath: string): Promise<string> {
   if (subPath.startsWith('/') || subPath.split('/').includes('..')) {
     throw invalid(`Cannot use subPath "${subPath}": it must be relative and without ".."`);
   }

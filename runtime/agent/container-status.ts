@@ -1,6 +1,6 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { formatSeconds } from './events.ts';
-import { type AgentPod, allContainers, type Container, isSidecar } from './pod.ts';
+import { type AgentPod, type Container, isSidecar } from './pod.ts';
 import { ephemeralContainers, shouldRestart } from './pod-actions.ts';
 import { type ContainerState, newestByName, type PodState } from './runtime-state.ts';
 
@@ -160,10 +160,4 @@ function mountStatus(container: Container): object {
 /** Milliseconds since the epoch as metav1.Time. */
 export function formatMs(ms: number): string {
   return formatSeconds(new Date(ms));
-}
-
-/** True when every container of the pod has stopped or never ran. */
-export function isAllStopped(pod: AgentPod, state: PodState): boolean {
-  const names = new Set([...allContainers(pod), ...ephemeralContainers(pod)].map(({ name }) => name));
-  return state.containers.every((container) => !names.has(container.name) || container.state !== 'running');
 }

@@ -71,7 +71,7 @@ function splitResource(text: string): ['limits' | 'requests', string] {
 }
 
 /** `key="value"` lines in key order, the form of the downward API's maps. */
-export function formatMap(map: Readonly<Record<string, string>> | undefined): string {
+function formatMap(map: Readonly<Record<string, string>> | undefined): string {
   return Object.entries(map ?? {})
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => `${key}=${JSON.stringify(value)}`)

@@ -121,7 +121,7 @@ export class ApiEventRecorder implements EventRecorder {
 }
 
 /** The core/v1 Event about a target, named "<object>.<time in hex>" as client-go does. */
-export function buildEvent(
+function buildEvent(
   target: EventTarget,
   text: EventText,
   { at, nodeName }: { readonly at: Date; readonly nodeName: string },

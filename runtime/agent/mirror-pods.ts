@@ -90,10 +90,7 @@ export class MirrorPods {
 }
 
 /** The API object for a static pod: annotation config.mirror, owned by the Node. */
-export function buildMirrorPod(
-  pod: AgentPod,
-  node: { readonly name: string; readonly uid: string },
-): core.Pod {
+function buildMirrorPod(pod: AgentPod, node: { readonly name: string; readonly uid: string }): core.Pod {
   const { name, namespace, labels, annotations } = pod.metadata;
   return {
     metadata: {

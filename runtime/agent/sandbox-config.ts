@@ -51,7 +51,7 @@ export function buildSandboxConfig(
 }
 
 /** The name that a pod's processes see: spec.hostname or the pod's name, cut to 63 characters. */
-export function podHostname(pod: AgentPod, clusterDomain: string): string {
+function podHostname(pod: AgentPod, clusterDomain: string): string {
   const short = truncate(pod.spec.hostname || pod.metadata.name);
   if (pod.spec.setHostnameAsFQDN && pod.spec.subdomain && clusterDomain) {
     return `${short}.${podDomain(pod, clusterDomain)}`;
@@ -60,7 +60,7 @@ export function podHostname(pod: AgentPod, clusterDomain: string): string {
 }
 
 /** "subdomain.namespace.svc.cluster.local", or undefined without a subdomain. */
-export function podDomain(pod: AgentPod, clusterDomain: string): string | undefined {
+function podDomain(pod: AgentPod, clusterDomain: string): string | undefined {
   if (!pod.spec.subdomain || !clusterDomain) return undefined;
   return `${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}`;
 }

@@ -29,7 +29,7 @@ const MASKED_PATHS = [
 const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** Which namespaces a pod's containers share, by hostNetwork, hostPID, hostIPC and shareProcessNamespace. */
-export function buildNamespaces(pod: AgentPod): InitOf<typeof NamespaceOption> {
+function buildNamespaces(pod: AgentPod): InitOf<typeof NamespaceOption> {
   const { hostNetwork, hostPID, hostIPC, shareProcessNamespace } = pod.spec;
   return {
     network: hostNetwork ? 'NODE' : 'POD',

@@ -246,7 +246,7 @@ export function decodeJson(
 }
 
 /** A YAML value as JSON: no dates, tags or undefined. @throws RequestError 400 when it is not YAML. */
-export function parseYamlBody(body: Uint8Array | string, rejectDuplicates = false): unknown {
+function parseYamlBody(body: Uint8Array | string, rejectDuplicates = false): unknown {
   try {
     return load(toText(body), { schema: CORE_SCHEMA, json: !rejectDuplicates });
   } catch (error) {

@@ -132,7 +132,7 @@ function defaultServiceAccount(spec: JsonObject): void {
 }
 
 /** Sets what a PodSpec leaves out, in place. */
-export function defaultPodSpec(spec: JsonObject): void {
+function defaultPodSpec(spec: JsonObject): void {
   setDefault(spec, 'restartPolicy', 'Always');
   setDefault(spec, 'dnsPolicy', 'ClusterFirst');
   setDefault(spec, 'schedulerName', 'default-scheduler');

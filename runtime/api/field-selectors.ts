@@ -122,8 +122,3 @@ function matchField({ path, operator, value }: FieldRequirement, object: JsonObj
 export function matchFields(requirements: readonly FieldRequirement[], object: JsonObject): boolean {
   return requirements.every((requirement) => matchField(requirement, object));
 }
-
-/** The name that a selector pins with "metadata.name=x", or undefined: a list can then be a lookup. */
-export function singleNameOf(requirements: readonly FieldRequirement[]): string | undefined {
-  return requirements.find(({ path, operator }) => path === 'metadata.name' && operator === '=')?.value;
-}

@@ -107,23 +107,6 @@ export function compareQuantity(left: string | number, right: string | number): 
   return difference < 0n ? -1 : difference > 0n ? 1 : 0;
 }
 
-function combine(left: string | number, right: string | number, sign: bigint): string {
-  const first = parseQuantityFormat(left);
-  const second = parseQuantityFormat(right);
-  const format = first.nano === 0n ? second.format : first.format;
-  return formatQuantity(first.nano + sign * second.nano, format);
-}
-
-/** The sum, in the format of the first unless that is zero. Throws plain `Error`. */
-export function addQuantity(left: string | number, right: string | number): string {
-  return combine(left, right, 1n);
-}
-
-/** left - right, in the format of the first unless that is zero. Throws plain `Error`. */
-export function subtractQuantity(left: string | number, right: string | number): string {
-  return combine(left, right, -1n);
-}
-
 /** The value as a number, which may lose digits: "100m" → 0.1; 0 for none. Throws plain `Error`. */
 export function quantityToNumber(text: string | number = 0): number {
   const nano = parseQuantity(text);

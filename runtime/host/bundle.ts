@@ -75,7 +75,7 @@ export async function installBundle(host: Host, sources: BundleSources): Promise
 }
 
 /** Points `/var/lib/tkadm/bundle/current` at a bundle's directory by an atomic rename. */
-export async function pointCurrent(directory: string): Promise<void> {
+async function pointCurrent(directory: string): Promise<void> {
   const temporary = join(dirname(directory), `.current-${basename(directory)}`);
   await rm(temporary, { force: true });
   await symlink(basename(directory), temporary);

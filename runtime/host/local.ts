@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, readFile, rm, statfs } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { execa } from 'execa';
 import { isSystemError, TkadmError } from '../base/errors.ts';
@@ -100,7 +100,7 @@ async function removeLocal(path: string): Promise<void> {
 }
 
 /** Mount points at or below a path, deepest first (proc(5) mountinfo, field 5, octal escapes). */
-export async function mountPointsBelow(path: string): Promise<readonly string[]> {
+async function mountPointsBelow(path: string): Promise<readonly string[]> {
   const text = await readFile('/proc/self/mountinfo', 'utf8');
   const prefix = path.replace(/\/+$/, '');
   return text
@@ -112,10 +112,4 @@ export async function mountPointsBelow(path: string): Promise<readonly string[]>
     )
     .filter((mountPoint) => mountPoint === prefix || mountPoint.startsWith(`${prefix}/`))
     .sort((a, b) => b.length - a.length);
-}
-
-/** Free bytes on the file system of a path. */
-export async function freeBytes(path: string): Promise<number> {
-  const stats = await statfs(path);
-  return stats.bavail * stats.bsize;
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { matchFields, parseFieldSelector, singleNameOf } from '../../runtime/api/field-selectors.ts';
+import { matchFields, parseFieldSelector } from '../../runtime/api/field-selectors.ts';
 import {
   formatLabelSelector,
   matchesLabelSelector,
@@ -65,7 +65,6 @@ t.test('parseFieldSelector() and matchFields()', (t) => {
     ['metadata.namespace==other', false],
   ] as const)
     t.equal(matchFields(parseFieldSelector(text, row), pod), expected, text);
-  t.equal(singleNameOf(parseFieldSelector('metadata.name=a', row)), 'a');
   t.throws(() => parseFieldSelector('spec.foo=a', row), {
     code: 400,
     message: 'field label not supported: spec.foo',

@@ -213,6 +213,31 @@ t.test('signCertificateRequest() signs openssl requests and our own', async (t) 
   t.throws(() => parseCertificateRequest(body.join('\n')), { code: 'PKI_CSR_INVALID' });
 });
 
+t.test(
+  'signCertificateRequest() takes over the whole subject, names of every kind, and ends with its CA',
+  async (t) => {
+    const dir = t.testdir();
+    const ca = await createCa({ ...validityFrom(NOW, YEAR_MS), commonName: 'ca', algorithm: 'ECDSA-P256' });
+    openssl([
+      ...['req', '-new', '-newkey', 'ed25519', '-nodes', '-keyout', join(dir, 'k'), '-out', join(dir, 'r')],
+      ...['-subj', '/C=DE/OU=team/CN=u', '-addext', 'subjectAltName=email:u@example.com,DNS:n1'],
+    ]);
+    const csrPem = readFileSync(join(dir, 'r'), 'utf8');
+    t.match(parseCertificateRequest(csrPem), { hasOtherNames: true, dnsNames: ['n1'], keyType: 'ed25519' });
+    const certPem = signCertificateRequest({
+      caCertPem: ca.certPem,
+      caKeyPem: ca.keyPem,
+      csrPem,
+      usages: ['client auth'],
+      ...validityFrom(NOW, 2 * YEAR_MS),
+    });
+    const text = openssl(['x509', '-noout', '-text'], certPem);
+    t.match(text, /Subject: C = DE, OU = team, CN = u/);
+    t.match(text, /email:u@example.com, DNS:n1/);
+    t.same(parseCertificate(certPem).notAfter, parseCertificate(ca.certPem).notAfter);
+  },
+);
+
 t.test('plan functions create all files once and report what does not fit', async (t) => {
   const dir = t.testdir();
   const context: PkiContext = {

@@ -106,7 +106,7 @@ export async function formatResourceMetrics(cri: CriClient, memoryBytes: number)
 }
 
 /** Prometheus text exposition format 0.0.4. */
-export function formatFamilies(families: readonly Family[]): string {
+function formatFamilies(families: readonly Family[]): string {
   return families
     .map(({ name, help, type, samples }) => {
       const lines = samples.map(({ labels, value, timeMs }) => {

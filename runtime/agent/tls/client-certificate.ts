@@ -71,10 +71,7 @@ async function isUsable(options: BootstrapOptions): Promise<boolean> {
  * "kubelet-client-<time>.pem" and the link to it. Returns the link's path.
  * @throws AGENT_BOOTSTRAP when the request is denied or fails.
  */
-export async function requestCertificate(
-  client: ApiClient,
-  options: ClientCertificateOptions,
-): Promise<string> {
+async function requestCertificate(client: ApiClient, options: ClientCertificateOptions): Promise<string> {
   const keyPem = generateKeyPem();
   const subject = { commonName: `system:node:${options.nodeName}`, organization: 'system:nodes' };
   const request = buildCertificateRequest(subject, keyPem);

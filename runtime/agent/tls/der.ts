@@ -1,6 +1,7 @@
 /**
  * The little DER (X.690) that certificate requests and self-signed certificates need: builders only, each
- * returns one complete element.
+ * returns one complete element. `pki/` could do it too, but would bring node-forge into the agent, which runs
+ * on every node and never reads DER.
  */
 
 /** An element: tag, definite length, content. */

@@ -122,7 +122,7 @@ async function setUpPayload(volume: core.Volume, path: string, context: VolumeCo
 }
 
 /** Gives a volume to the group: owner group, setgid directories, group may read and write what the owner may. */
-export async function applyFsGroup(path: string, gid: number | undefined): Promise<void> {
+async function applyFsGroup(path: string, gid: number | undefined): Promise<void> {
   if (gid === undefined) return;
   const found = await lstat(path);
   if (found.isSymbolicLink()) return;

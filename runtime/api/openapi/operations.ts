@@ -91,7 +91,7 @@ const TABLE_OVERRIDES: Readonly<Record<string, string>> = {
 };
 
 /** Table of the types of a group and version: "core.v1", "rbac.v1". */
-export function tableOf(group: string, version: string): string {
+function tableOf(group: string, version: string): string {
   return `${TABLE_OVERRIDES[group] ?? group.replace(/\.k8s\.io$/, '')}.${version}`;
 }
 

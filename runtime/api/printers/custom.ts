@@ -33,7 +33,7 @@ function applyStep(values: readonly unknown[], step: RegExpExecArray): unknown[]
  * The first value at a JSON path, or undefined: names, indices, "*", and equality filters
  * `.status.conditions[?(@.type=="Ready")].status`; other forms of JSON path find nothing.
  */
-export function readJsonPath(object: JsonObject, path: string): unknown {
+function readJsonPath(object: JsonObject, path: string): unknown {
   let values: unknown[] = [object];
   STEP.lastIndex = 0;
   while (STEP.lastIndex < path.length) {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { getObject, getObjects, getString, getStringMap, getStrings } from '../schema/access.ts';
-import { isJsonObject, type JsonObject } from '../schema/types.ts';
+import type { JsonObject } from '../schema/types.ts';
 import {
   validateContainer,
   validateInitRestartPolicy,
@@ -140,7 +140,7 @@ function* validateTopologySpread(spec: JsonObject, field: string): Findings {
 }
 
 /** Findings about a PodSpec at `field`. */
-export function* validatePodSpec(spec: JsonObject, field: string): Findings {
+function* validatePodSpec(spec: JsonObject, field: string): Findings {
   const volumes = new Set<string>();
   yield* validateVolumes(spec, field, volumes);
   yield* validateContainers(spec, field, volumes);
@@ -216,7 +216,7 @@ function sameSpec(left: JsonObject, right: JsonObject): boolean {
 }
 
 /** Findings about how the spec of a pod may change by an ordinary update. */
-export function* validatePodUpdate(pod: JsonObject, oldPod: JsonObject): Findings {
+function* validatePodUpdate(pod: JsonObject, oldPod: JsonObject): Findings {
   const spec = getObject(pod, 'spec') ?? {};
   const old = getObject(oldPod, 'spec') ?? {};
   if (getObjects(spec, 'containers').length !== getObjects(old, 'containers').length) {
@@ -251,9 +251,4 @@ export function* validatePod(pod: JsonObject, old: JsonObject | undefined): Find
   const spec = getObject(pod, 'spec');
   if (!spec) yield required('spec');
   else yield* validatePodSpec(spec, 'spec');
-}
-
-/** The finding when `spec` is not there. */
-export function* requireSpec(object: JsonObject): Findings {
-  if (!isJsonObject(object['spec'])) yield required('spec');
 }

@@ -39,7 +39,7 @@ export function podResources(spec: PodSpec, side: Side): ResourceAmounts {
 }
 
 /** True for an init container that goes on running (restartPolicy Always). */
-export function isSidecar(container: Container): boolean {
+function isSidecar(container: Container): boolean {
   return container.restartPolicy === 'Always';
 }
 

@@ -9,7 +9,7 @@ import type { AnyObject } from './strategies.ts';
 import { buildSystemNamespaces, buildSystemObjects, type SystemObjectOptions } from './system-objects.ts';
 
 /** Who writes the server's own objects. */
-export const SERVER_USER: UserInfo = {
+const SERVER_USER: UserInfo = {
   name: 'system:apiserver',
   groups: ['system:masters', 'system:authenticated'],
 };

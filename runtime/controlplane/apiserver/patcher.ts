@@ -1,6 +1,5 @@
 import type { KubeObject } from '../../api/kinds.ts';
 import type { ResourceRow } from '../../api/resources.ts';
-import type { Decoded } from './body.ts';
 import { badRequest, unsupportedMediaType } from './status-errors.ts';
 
 /** Applies the patch formats of the API; the object is a private copy. */
@@ -42,9 +41,6 @@ export function parsePatch(functions: PatchFunctions, mediaType: string, body: B
   }
   return { apply: (object, row) => functions[format](object, patch, row) };
 }
-
-/** Decodes what a patch led to, so that fields unknown to the kind come out. */
-export type Redecode = (object: KubeObject) => Promise<Decoded<KubeObject>>;
 
 function parseJson(text: string): unknown {
   try {

@@ -292,7 +292,7 @@ export function formatTime(date: Date): string {
 }
 
 /** An object as the server would answer it, without its being stored. */
-export function draft(target: WriteTarget, object: AnyObject, revision: number): StateObject {
+function draft(target: WriteTarget, object: AnyObject, revision: number): StateObject {
   const stored = formatStoredObject(object);
   const bytes = revision === 0 ? stored : insertRevision(stored, revision);
   return new StateObject(formatId(target.namespace, target.name), bytes, revision);

@@ -106,7 +106,7 @@ export async function loadTableBuilder(): Promise<TableBuilder> {
 }
 
 /** Turns what the schema refuses into a Status. */
-export function withStatus<T>(perform: () => T): T {
+function withStatus<T>(perform: () => T): T {
   try {
     return perform();
   } catch (error) {

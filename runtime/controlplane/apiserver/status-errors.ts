@@ -53,16 +53,6 @@ export function invalid(row: Pick<ResourceRow, 'group' | 'kind'>, name: string, 
   });
 }
 
-/** 403 `pods "x" is forbidden: ...` */
-export function forbidden(row: Resource, name: string, cause: string): StatusError {
-  const object = name === '' ? qualify(row) : `${qualify(row)} "${name}"`;
-  return new StatusError(403, {
-    reason: 'Forbidden',
-    message: `${object} is forbidden: ${cause}`,
-    details: details(row, name),
-  });
-}
-
 /** 405 for a verb that this resource does not have. */
 export function methodNotAllowed(): StatusError {
   return new StatusError(405, {

@@ -3,10 +3,10 @@ export const ANONYMOUS_USER = 'system:anonymous';
 export const AUTHENTICATED_GROUP = 'system:authenticated';
 export const UNAUTHENTICATED_GROUP = 'system:unauthenticated';
 export const MASTERS_GROUP = 'system:masters';
-export const NODES_GROUP = 'system:nodes';
-export const NODE_USER_PREFIX = 'system:node:';
-export const SERVICE_ACCOUNTS_GROUP = 'system:serviceaccounts';
-export const SERVICE_ACCOUNT_PREFIX = 'system:serviceaccount:';
+const NODES_GROUP = 'system:nodes';
+const NODE_USER_PREFIX = 'system:node:';
+const SERVICE_ACCOUNTS_GROUP = 'system:serviceaccounts';
+const SERVICE_ACCOUNT_PREFIX = 'system:serviceaccount:';
 
 /** Keys of UserInfo.extra that authentication fills. */
 export const CREDENTIAL_ID_KEY = 'authentication.kubernetes.io/credential-id';

@@ -79,7 +79,7 @@ export function createReviewHandlers(options: {
 }
 
 /** UserInfo as authentication.k8s.io/v1 writes it. */
-export function formatUserInfo(user: UserInfo): authentication.UserInfo {
+function formatUserInfo(user: UserInfo): authentication.UserInfo {
   return {
     username: user.name,
     ...(user.uid ? { uid: user.uid } : {}),

@@ -142,13 +142,13 @@ export class ClusterCache {
 }
 
 /** Orders resourceVersions: decimal integers of up to 128 bits. */
-export function compareVersions(left: string, right: string): number {
+function compareVersions(left: string, right: string): number {
   if (left.length !== right.length) return left.length - right.length;
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
 /** Drops what no controller reads: managedFields, and the data of ConfigMaps and Secrets but a few. */
-export function stripObject(object: KubeObject): void {
+function stripObject(object: KubeObject): void {
   const { metadata } = object;
   if (!metadata) return;
   delete metadata.managedFields;

@@ -1,14 +1,14 @@
 const SAFE_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 
 /** 32-bit FNV-1a of the text's UTF-8 bytes. */
-export function fnv32a(text: string): number {
+function fnv32a(text: string): number {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   return hash >>> 0;
 }
 
 /** A number as upstream's hash labels have it: decimal digits in an alphabet without vowels. */
-export function encodeSafe(value: number): string {
+function encodeSafe(value: number): string {
   return [...String(value)]
     .map((digit) => SAFE_ALPHABET[digit.charCodeAt(0) % SAFE_ALPHABET.length])
     .join('');
@@ -21,7 +21,7 @@ export function hashTemplate(template: unknown, collisions: number | undefined):
 }
 
 /** JSON with sorted keys, without absent values. */
-export function formatCanonical(value: unknown): string {
+function formatCanonical(value: unknown): string {
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
   if (Array.isArray(value)) return `[${value.map(formatCanonical).join(',')}]`;
   const entries = Object.entries(value)

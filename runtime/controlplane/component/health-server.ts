@@ -1,6 +1,9 @@
 import { createServer } from 'node:https';
+import { createCa, validityFrom } from '../../../pki/issue.ts';
 import { TkadmError } from '../../base/errors.ts';
-import { createSelfSignedIdentity } from './self-signed.ts';
+
+/** Nobody verifies the certificate: it lives and dies with the process. */
+const CERTIFICATE_MS = 365 * 86_400_000;
 
 /** One health endpoint, "/healthz", and whether the component is well. */
 export interface HealthRow {
@@ -22,7 +25,11 @@ export interface HealthServerOptions {
  * @throws COMPONENT_LISTEN when another process listens there.
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<void> {
-  const { keyPem, certPem } = createSelfSignedIdentity(options.name, options.now);
+  const { keyPem, certPem } = await createCa({
+    ...validityFrom(options.now, CERTIFICATE_MS),
+    commonName: options.name,
+    algorithm: 'ECDSA-P256',
+  });
   const server = createServer({ key: keyPem, cert: certPem }, (request, response) => {
     const path = new URL(request.url ?? '/', 'https://localhost').pathname;
     const row = options.rows.find((entry) => entry.path === path);

@@ -21,7 +21,7 @@ export interface BootstrapToken {
 }
 
 /** Reads a bootstrap token Secret; undefined when it is none or malformed. */
-export function parseBootstrapToken(secret: Secret): BootstrapToken | undefined {
+function parseBootstrapToken(secret: Secret): BootstrapToken | undefined {
   if (secret.type !== SECRET_TYPE) return undefined;
   const field = (name: string) => Buffer.from(secret.data?.[name] ?? '', 'base64').toString('utf8');
   const id = field('token-id');

@@ -1,6 +1,13 @@
 import type { CertificateSigningRequest } from 'kubernetes-types/certificates/v1.d.ts';
+import {
+  type CertificateRequest,
+  parseCertificateRequest,
+  signCertificateRequest,
+} from '../../../pki/csr.ts';
+import { KEY_USAGES, type KeyUsage } from '../../../pki/extensions.ts';
+import { BACKDATING_MS } from '../../../pki/issue.ts';
 import { CERTIFICATE_SIGNING_REQUESTS } from '../../api/kinds.ts';
-import { formatError } from '../../base/errors.ts';
+import { formatError, TkadmError } from '../../base/errors.ts';
 import { type Action, remove, updateStatus } from '../component/action.ts';
 import { formatTime, timeMs } from '../component/objects.ts';
 import {
@@ -10,18 +17,15 @@ import {
   SETTLED,
   watchSelf,
 } from './controller.ts';
-import { type ParsedRequest, parseCertificateRequest } from './csr-parse.ts';
-import { signCertificateRequest } from './csr-sign.ts';
 
-export const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
+const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
 
-const BACKDATE_MS = 5 * 60_000;
 const HOUR_MS = 3_600_000;
 
 /** What a signer asks of a request; the text is why it refuses, undefined is "fine". */
 interface SignerRow {
   readonly signerName: string;
-  readonly check: (csr: ParsedRequest, usages: readonly string[]) => string | undefined;
+  readonly check: (csr: CertificateRequest, usages: readonly string[]) => string | undefined;
 }
 
 const SIGNERS: readonly SignerRow[] = [
@@ -35,21 +39,20 @@ const SIGNERS: readonly SignerRow[] = [
 ];
 
 /** Why the request is no kubelet client certificate, or undefined. */
-export function checkKubeletClient(csr: ParsedRequest, usages: readonly string[]): string | undefined {
-  if (csr.subjectAltNames.length > 0) return 'subject alternative names are not allowed';
+function checkKubeletClient(csr: CertificateRequest, usages: readonly string[]): string | undefined {
+  if (csr.subjectAltName !== undefined) return 'subject alternative names are not allowed';
   return checkNodeSubject(csr) ?? checkUsages(usages, 'client auth');
 }
 
-function checkKubeletServing(csr: ParsedRequest, usages: readonly string[]): string | undefined {
-  const types = csr.subjectAltNames.map((entry) => entry.type);
-  if (!types.includes('dns') && !types.includes('ip')) return 'DNS or IP subjectAltName is required';
-  if (types.some((type) => type !== 'dns' && type !== 'ip')) {
-    return 'only DNS and IP subjectAltNames are allowed';
-  }
+function checkKubeletServing(csr: CertificateRequest, usages: readonly string[]): string | undefined {
+  if (csr.dnsNames.length + csr.ipAddresses.length === 0) return 'DNS or IP subjectAltName is required';
+  if (csr.hasOtherNames) return 'only DNS and IP subjectAltNames are allowed';
   return checkNodeSubject(csr) ?? checkUsages(usages, 'server auth');
 }
 
-function checkNodeSubject({ organizations, commonName }: ParsedRequest): string | undefined {
+function checkNodeSubject({
+  subject: { organizations, commonName },
+}: CertificateRequest): string | undefined {
   if (organizations.length !== 1 || organizations[0] !== 'system:nodes') {
     return 'subject organization is not system:nodes';
   }
@@ -102,8 +105,8 @@ function reconcileSigning(
     const pem = signCertificateRequest({
       ...settings,
       csrPem,
-      usages: request.spec.usages ?? [],
-      notBefore: new Date(now.getTime() - BACKDATE_MS),
+      usages: (request.spec.usages ?? []).map(parseUsage),
+      notBefore: new Date(now.getTime() - BACKDATING_MS),
       notAfter: new Date(now.getTime() + durationMs),
     });
     const certificate = Buffer.from(pem).toString('base64');
@@ -112,6 +115,13 @@ function reconcileSigning(
   } catch (error) {
     return { actions: [fail(request, formatError(error), now)] };
   }
+}
+
+/** @throws CSR_INVALID for a usage that `certificates.k8s.io/v1` does not have. */
+function parseUsage(text: string): KeyUsage {
+  const row = KEY_USAGES.find((candidate) => candidate.name === text);
+  if (row) return row.name;
+  throw new TkadmError('CSR_INVALID', `Cannot sign certificate request: usage "${text}" is unknown`);
 }
 
 function fail(request: CertificateSigningRequest, message: string, now: Date): Action {
@@ -134,8 +144,8 @@ function fail(request: CertificateSigningRequest, message: string, now: Date): A
 const RECOGNIZERS = [
   {
     subresource: 'selfnodeclient',
-    isFor: (request: CertificateSigningRequest, csr: ParsedRequest) =>
-      request.spec?.username === csr.commonName,
+    isFor: (request: CertificateSigningRequest, csr: CertificateRequest) =>
+      request.spec?.username === csr.subject.commonName,
     message: 'Auto approving self kubelet client certificate after SubjectAccessReview.',
   },
   {

@@ -13,13 +13,13 @@ export interface CustomResourceDefinition extends KubeObject {
   status?: { conditions?: { type: string; status: string }[] };
 }
 
-export const CUSTOM_RESOURCE_DEFINITIONS = kindOf<CustomResourceDefinition>(
+const CUSTOM_RESOURCE_DEFINITIONS = kindOf<CustomResourceDefinition>(
   'apiextensions.k8s.io/v1',
   'CustomResourceDefinition',
 );
 
 /** The resource that a definition serves, in its first served version; undefined when it serves none. */
-export function customKindOf({ spec }: CustomResourceDefinition): Kind<KubeObject> | undefined {
+function customKindOf({ spec }: CustomResourceDefinition): Kind<KubeObject> | undefined {
   const version = spec?.versions.find((entry) => entry.served);
   if (!spec || !version) return undefined;
   return {

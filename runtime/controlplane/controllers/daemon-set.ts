@@ -152,7 +152,7 @@ function observe(set: DaemonSet, hash: string, pods: readonly Pod[], view: View,
 }
 
 /** The node that the pod is bound to or made for. */
-export function targetNodeOf({ spec }: Pod): string | undefined {
+function targetNodeOf({ spec }: Pod): string | undefined {
   if (spec?.nodeName) return spec.nodeName;
   const required = spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
   for (const term of required?.nodeSelectorTerms ?? []) {

@@ -4,9 +4,9 @@ import { DEPLOYMENTS } from '../../api/kinds.ts';
 import { hashTemplate } from '../component/hash.ts';
 import { buildControllerReference, byAge, isSameJson } from '../component/objects.ts';
 
-export const HASH_LABEL = 'pod-template-hash';
+const HASH_LABEL = 'pod-template-hash';
 export const REVISION = 'deployment.kubernetes.io/revision';
-export const REVISION_HISTORY = 'deployment.kubernetes.io/revision-history';
+const REVISION_HISTORY = 'deployment.kubernetes.io/revision-history';
 export const DESIRED_REPLICAS = 'deployment.kubernetes.io/desired-replicas';
 export const MAX_REPLICAS = 'deployment.kubernetes.io/max-replicas';
 
@@ -50,7 +50,7 @@ export function nextRevision(old: readonly ReplicaSet[]): number {
 }
 
 /** The largest number of pods during a rolling update. */
-export function maxSurgeOf(deployment: Deployment): number {
+function maxSurgeOf(deployment: Deployment): number {
   return rollingUpdateOf(deployment).maxSurge;
 }
 

@@ -2,7 +2,7 @@ import type { Job } from 'kubernetes-types/batch/v1.d.ts';
 import type { Container, Pod } from 'kubernetes-types/core/v1.d.ts';
 
 /** Annotation and label with the index of a pod of an Indexed Job. */
-export const INDEX_ANNOTATION = 'batch.kubernetes.io/job-completion-index';
+const INDEX_ANNOTATION = 'batch.kubernetes.io/job-completion-index';
 
 const INDEX_VARIABLE = 'JOB_COMPLETION_INDEX';
 

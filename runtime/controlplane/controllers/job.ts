@@ -93,7 +93,7 @@ interface State {
   readonly counted: { readonly succeeded: number; readonly failed: number };
 }
 
-export function reconcileJob(key: string, { view, now }: ReconcileContext): ReconcileResult {
+function reconcileJob(key: string, { view, now }: ReconcileContext): ReconcileResult {
   const stored = view.get(JOBS, key);
   if (!stored?.spec) return { actions: parallel(releaseOrphans(key, view)) };
   const job = withSelector(stored);

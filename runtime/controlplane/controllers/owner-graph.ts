@@ -68,7 +68,7 @@ export class OwnerGraph {
 }
 
 /** "group/plural namespace/name": one object over all kinds. */
-export function nodeId(kind: Kind<KubeObject>, key: string): string {
+function nodeId(kind: Kind<KubeObject>, key: string): string {
   return `${kindKey(kind)} ${key}`;
 }
 

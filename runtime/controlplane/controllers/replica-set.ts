@@ -149,7 +149,7 @@ function createPod<T extends Replicated>(kind: Kind<T>, owner: T): Action {
  * not ready, low deletion cost, many of the same owner on the node, ready for a shorter time, restarted
  * more often, younger.
  */
-export function rankForDeletion(pods: readonly Pod[], view: View): Pod[] {
+function rankForDeletion(pods: readonly Pod[], view: View): Pod[] {
   const perNode = new Map<string, number>();
   for (const pod of pods) {
     const node = pod.spec?.nodeName;

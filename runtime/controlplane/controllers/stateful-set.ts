@@ -56,7 +56,7 @@ interface State {
   readonly pods: readonly Pod[];
 }
 
-export function reconcileStatefulSet(key: string, { view, now }: ReconcileContext): ReconcileResult {
+function reconcileStatefulSet(key: string, { view, now }: ReconcileContext): ReconcileResult {
   const set = view.get(STATEFUL_SETS, key);
   if (!set?.spec) return SETTLED;
   const claim = claimObjects(view, {
@@ -119,7 +119,7 @@ function observe(
 }
 
 /** The number at the end of a pod's name, if the rest is the set's name. */
-export function ordinalOf({ metadata }: StatefulSet, pod: Pod): number | undefined {
+function ordinalOf({ metadata }: StatefulSet, pod: Pod): number | undefined {
   const name = pod.metadata?.name ?? '';
   const prefix = `${metadata?.name}-`;
   const digits = name.startsWith(prefix) ? name.slice(prefix.length) : '';

@@ -56,7 +56,7 @@ function reconcilePod(key: string, { view, now }: ReconcileContext): ReconcileRe
 }
 
 /** When the pod has to go: at once, when a toleration runs out (ms since the epoch), or never (undefined). */
-export function evictionTimeMs(pod: Pod, taints: readonly Taint[]): number | undefined {
+function evictionTimeMs(pod: Pod, taints: readonly Taint[]): number | undefined {
   const tolerations = pod.spec?.tolerations ?? [];
   let dueMs: number | undefined;
   for (const taint of taints) {

@@ -52,7 +52,7 @@ export function buildContext(pod: PodInfo, nodes: readonly NodeInfo[], view: Vie
 }
 
 /** "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable." */
-export function formatRejections(
+function formatRejections(
   nodeCount: number,
   rejections: ReadonlyMap<NodeInfo, readonly Rejection[]>,
 ): string {

@@ -46,7 +46,7 @@ function rejectClaim(claim: PersistentVolumeClaim, nodeInfo: NodeInfo, view: Vie
 }
 
 /** Whether the claim waits for its first pod (volumeBindingMode WaitForFirstConsumer). */
-export function isDelayed(claim: PersistentVolumeClaim, view: View): boolean {
+function isDelayed(claim: PersistentVolumeClaim, view: View): boolean {
   const storageClass = view.get(STORAGE_CLASSES, claim.spec?.storageClassName ?? '');
   return storageClass?.volumeBindingMode === 'WaitForFirstConsumer';
 }

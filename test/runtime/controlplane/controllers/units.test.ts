@@ -1,8 +1,17 @@
-import { createHmac, createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { createHmac } from 'node:crypto';
+import type { CertificateSigningRequest } from 'kubernetes-types/certificates/v1.d.ts';
 import t from 'tap';
-import * as der from '../../../../runtime/controlplane/component/der.ts';
-import { createSelfSignedIdentity } from '../../../../runtime/controlplane/component/self-signed.ts';
+import { parseCertificate } from '../../../../pki/certificate.ts';
+import { createCertificateRequest } from '../../../../pki/csr.ts';
+import { createCa, validityFrom } from '../../../../pki/issue.ts';
+import { generateKeyPair } from '../../../../pki/keys.ts';
+import type { ApiClient } from '../../../../runtime/api/client.ts';
+import { CERTIFICATE_SIGNING_REQUESTS } from '../../../../runtime/api/kinds.ts';
+import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
+import { flattenActions } from '../../../../runtime/controlplane/component/action.ts';
+import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
 import { signDetached } from '../../../../runtime/controlplane/controllers/bootstrap-token.ts';
+import { createCsrSigner } from '../../../../runtime/controlplane/controllers/certificate-signing.ts';
 import {
   nextCronTime,
   parseCronSchedule,
@@ -101,18 +110,37 @@ t.test('signDetached() makes the signature that token discovery verifies', (t) =
   t.end();
 });
 
-t.test('createSelfSignedIdentity() makes a certificate that its own key signed', (t) => {
-  const { certPem, keyPem } = createSelfSignedIdentity('kube-scheduler', new Date());
-  const certificate = new X509Certificate(certPem);
-  t.ok(certificate.verify(certificate.publicKey));
-  t.ok(certificate.checkPrivateKey(createPrivateKey(keyPem)));
-  t.end();
-});
-
-t.test('der.fromPem() reads what der.toPem() wrote', (t) => {
-  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const bytes = publicKey.export({ type: 'spki', format: 'der' });
-  t.same(der.fromPem('PUBLIC KEY', der.toPem('PUBLIC KEY', bytes)), bytes);
-  t.same(der.encode(der.decode(bytes)), bytes);
-  t.end();
+t.test('createCsrSigner() signs approved requests of its signers, and says why not', async (t) => {
+  const now = new Date('2026-01-01T00:00:00Z');
+  const hourMs = 3_600_000;
+  const algorithm = 'ECDSA-P256';
+  const ca = await createCa({ ...validityFrom(now, 24 * hourMs), commonName: 'ca', algorithm });
+  const signer = createCsrSigner({ caCertPem: ca.certPem, caKeyPem: ca.keyPem, maxDurationMs: hourMs });
+  const sign = async (commonName: string, usages: readonly string[]) => {
+    const subject = { commonName, organizations: ['system:nodes'] };
+    const keyPem = (await generateKeyPair(algorithm)).privateKeyPem;
+    const request = Buffer.from(createCertificateRequest({ keyPem, subject })).toString('base64');
+    const signerName = 'kubernetes.io/kube-apiserver-client-kubelet';
+    const csr: CertificateSigningRequest = {
+      metadata: { name: 'csr' },
+      spec: { request, signerName, usages: [...usages] },
+      status: { conditions: [{ type: 'Approved', status: 'True' }] },
+    };
+    const view = viewOf([[CERTIFICATE_SIGNING_REQUESTS, [csr]]]);
+    const context = { view, now, api: {} as ApiClient, log: SILENT_LOGGER, randomSuffix: () => 'x' };
+    const [action] = flattenActions((await signer.reconcile('csr', context)).actions);
+    if (action?.verb !== 'update') throw new Error(`the action is ${action?.verb}`);
+    return (action.object as CertificateSigningRequest).status;
+  };
+  const signed = await sign('system:node:n1', ['digital signature', 'client auth']);
+  const certificate = parseCertificate(Buffer.from(signed?.certificate ?? '', 'base64').toString());
+  t.match(certificate.subject, { commonName: 'system:node:n1', organizations: ['system:nodes'] });
+  t.same(certificate.usages, ['digital signature', 'client auth']);
+  t.equal(certificate.notAfter.getTime(), now.getTime() + hourMs);
+  for (const [commonName, usages, message] of [
+    ['jane', ['client auth'], /common name does not begin with system:node:/],
+    ['system:node:n1', ['server auth'], /did not include "client auth"/],
+  ] as const) {
+    t.match((await sign(commonName, usages))?.conditions?.at(-1), { type: 'Failed', message });
+  }
 });
