@@ -13,7 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'runtime/image': ['runtime/container'],
   'runtime/network': ['runtime/api'],
   'runtime/cri': ['runtime/container', 'runtime/image', 'runtime/network'],
-  'runtime/agent': ['runtime/api', 'runtime/cri', 'runtime/network'],
+  'runtime/agent': ['runtime/api', 'runtime/container', 'runtime/cri', 'runtime/network'],
   'runtime/controlplane': ['runtime/api', 'pki'],
   pki: [],
   templates: ['runtime/api', 'pki'],

@@ -5,6 +5,7 @@ import { type Bench, type Subject, timed } from '../measure.ts';
 const BUNDLE = '/var/lib/tkadm/bundle';
 /** Reset removes all of /var/lib/tkadm. */
 const KEPT = '/root/kept-bundle';
+const KUBECONFIG = '/etc/kubernetes/admin.conf';
 const MANY = 4;
 
 /** `tkadm join` over SSH from the control plane to machines without Node.js. */
@@ -28,9 +29,9 @@ export const joinSubject: Subject = {
       await tkadm(bench, controlPlane, ['init', '--fix']);
       for (let index = 0; index < Math.max(1, Math.ceil(bench.samples / 2)); index += 1) {
         bench.record('join.cold', await join(bench, controlPlane, [worker]));
-        await leave(worker);
+        await leave(controlPlane, worker);
         bench.record('join.cached', await join(bench, controlPlane, [worker]));
-        await leave(worker);
+        await leave(controlPlane, worker);
         await drop(worker);
       }
       await measureMany(bench, lab);
@@ -52,12 +53,14 @@ async function join(bench: Bench, from: LabHost, machines: readonly LabHost[]): 
   return ms / 1000;
 }
 
-/** Resets a machine but keeps its bundle. */
-async function leave(machine: LabHost): Promise<void> {
+/** Takes a machine out of the cluster and resets it, but keeps its bundle. */
+async function leave(controlPlane: LabHost, machine: LabHost): Promise<void> {
   const node = `${BUNDLE}/current/rootfs/usr/bin/node`;
   const cli = `${BUNDLE}/current/rootfs/opt/tkadm/cli/tkadm.js`;
   await run(machine, ['sh', '-ec', `rm -rf ${KEPT}; cp -a ${BUNDLE} ${KEPT}`]);
   await run(machine, [node, cli, 'reset', '--force']);
+  // Only now: a running agent would register it again.
+  await run(controlPlane, ['kubectl', `--kubeconfig=${KUBECONFIG}`, 'delete', 'node', machine.name]);
   await run(machine, ['sh', '-ec', `mkdir -p /var/lib/tkadm; rm -rf ${BUNDLE}; mv ${KEPT} ${BUNDLE}`]);
 }
 

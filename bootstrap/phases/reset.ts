@@ -29,6 +29,7 @@ const CONFIG_FILES = [
 /** nftables tables of the service proxy and of the bridge plugin. */
 const TABLES = ['kube-proxy', 'tkadm-bridge'];
 const BRIDGE = 'tkadm0';
+const CNI_FILE = '10-tkadm.conflist';
 /** Parent cgroup of all pods, as the kubelet's. */
 const POD_CGROUP = 'kubepods';
 /** The mark on routes to other nodes' pods: ip-route(8) `proto`. */
@@ -70,9 +71,12 @@ async function planStop({ host }: ResetContext): Promise<readonly Action[]> {
   const actions: Action[] = [];
   if (await isServiceRunning(host, 'tkadm-agent', initSystem))
     actions.push({ kind: 'stop-service', name: 'tkadm-agent' });
-  if (await host.stat(PATHS.runtimeSocket)) actions.push({ kind: 'remove-sandboxes' });
-  if (await isServiceRunning(host, 'tkadm-runtime', initSystem))
-    actions.push({ kind: 'stop-service', name: 'tkadm-runtime' });
+  const isRuntimeRunning = await isServiceRunning(host, 'tkadm-runtime', initSystem);
+  // A runtime that was killed has left its containers, which only a runtime can end.
+  const hasOrphans = !isRuntimeRunning && (await host.stat(PATHS.runtimeSocket)) !== undefined;
+  if (hasOrphans) actions.push({ kind: 'start-service', name: 'tkadm-runtime' });
+  if (isRuntimeRunning || hasOrphans)
+    actions.push({ kind: 'remove-sandboxes' }, { kind: 'stop-service', name: 'tkadm-runtime' });
   for (const service of SERVICES) {
     const { path } = buildServiceFile(service, initSystem);
     if (initSystem !== 'none' && (await host.stat(path))) actions.push({ kind: 'remove', path });
@@ -105,8 +109,11 @@ async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {
       summary: 'delete routes to other nodes',
     });
   }
-  const cniConfig = `${PATHS.cniConfig}/10-tkadm.conflist`;
-  if (await host.stat(cniConfig)) actions.push({ kind: 'remove', path: cniConfig });
+  const cniFiles = await host.list(PATHS.cniConfig);
+  if (cniFiles.includes(CNI_FILE)) {
+    const path = cniFiles.length === 1 ? PATHS.cniConfig : `${PATHS.cniConfig}/${CNI_FILE}`;
+    actions.push({ kind: 'remove', path });
+  }
   return actions;
 }
 

@@ -1,11 +1,16 @@
 import { PATHS } from '../../runtime/base/paths.ts';
+import { waitFor } from '../../runtime/base/time.ts';
 import { createCriClient } from '../../runtime/cri/client.ts';
 
 /** Stops, and on request removes, every pod sandbox of the runtime; returns how many there were. */
 export async function stopAllSandboxes({ remove }: { readonly remove: boolean }): Promise<number> {
   const client = createCriClient(PATHS.runtimeSocket);
   try {
-    const { items } = await client.listPodSandbox({});
+    // A runtime that was just started may not listen yet; a dead one leaves its socket behind.
+    const { items } = await waitFor(() => client.listPodSandbox({}), {
+      subject: 'the pods of the container runtime',
+      timeoutMs: 10_000,
+    });
     await Promise.all(
       items.map(async ({ id: podSandboxId }) => {
         await client.stopPodSandbox({ podSandboxId });

@@ -217,7 +217,7 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
     const script = [
       'stty rows 30 cols 101',
       '(sleep 3; stty -F /dev/tty rows 41 cols 122) &',
-      `kubectl exec -it ${name} -- sh -c 'tty; (while sleep 0.3; do stty size; done) & while read line; do echo "got $line"; [ "$line" = end ] && exit 7; done'`,
+      `kubectl exec -it ${name} -- sh -c 'tty; (while sleep 0.3; do stty -F /dev/tty size; done) & while read line; do echo "got $line"; [ "$line" = end ] && exit 7; done'`,
       'echo "code $?"',
     ];
     const typed = '(sleep 2; echo one; sleep 3; echo two; sleep 1; echo end; sleep 1)';

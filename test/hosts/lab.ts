@@ -7,6 +7,9 @@ import { buildHostInit } from './host-init.ts';
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
 
+/** tap loads itself into every Node.js process below it through the environment; hosts must not see that. */
+const FORGET_TAP = "unset NODE_OPTIONS $(env | sed -n 's/^\\(_TAPJS[A-Z0-9_]*\\)=.*/\\1/p')";
+
 /** The clone that is tested; on the hosts it lies at the same path. */
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 
@@ -68,7 +71,8 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   const directory = join(options.baseDir ?? '/var/tmp', `tkadm-lab-${id}`);
   const subnet = `10.77.${1 + Math.floor(Math.random() * 250)}`;
   const lab = new LabState(id, directory, subnet, options);
-  process.on('exit', () => lab.abandon());
+  // tap ends a file that takes too long with SIGTERM, and handles it itself.
+  for (const event of ['exit', 'SIGTERM', 'SIGINT'] as const) process.once(event, () => lab.abandon());
   try {
     await lab.start();
   } catch (error) {
@@ -191,7 +195,7 @@ class HostState implements LabHost {
     });
     await writeFile(join(this.#directory, 'init.sh'), script.inside, { mode: 0o755 });
     await rm(join(this.#directory, 'ready'), { force: true });
-    this.#process = execa('sh', ['-ec', script.outside], {
+    this.#process = execa('sh', ['-ec', `${FORGET_TAP}\n${script.outside}`], {
       reject: false,
       stdin: 'ignore',
       stdout: { file: join(this.#directory, 'log/console') },
@@ -295,7 +299,7 @@ class HostState implements LabHost {
 
   /** Into the host's cgroups first, then into its namespaces. */
   #enterScript(): string {
-    return `for d in ${CGROUP_ROOT}/*/${this.#cgroup}; do echo $$ > $d/cgroup.procs 2>/dev/null; done; cd /; exec nsenter -t ${this.#pid} -m -u -i -n -p -C -- "$@"`;
+    return `${FORGET_TAP}; for d in ${CGROUP_ROOT}/*/${this.#cgroup}; do echo $$ > $d/cgroup.procs 2>/dev/null; done; cd /; exec nsenter -t ${this.#pid} -m -u -i -n -p -C -- "$@"`;
   }
 }
 

@@ -1,19 +1,20 @@
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import { TkadmError } from '../../base/errors.ts';
+import { loadLibc, MNT_DETACH } from '../../container/libc.ts';
+import { parseMountOptions } from '../../container/mount-options.ts';
 
-const run = promisify(execFile);
+/** Loaded at the first mount: by system call, since starting mount(8) for each pod holds the whole agent up. */
+const libc = once(loadLibc);
 
 /** Mounts a tmpfs. @throws AGENT_VOLUME */
 export async function mountTmpfs(path: string, options: readonly string[]): Promise<void> {
-  const flags = options.length > 0 ? ['-o', options.join(',')] : [];
-  await call('mount', ['-t', 'tmpfs', ...flags, 'tmpfs', path]);
+  const { flags, data } = parseMountOptions(options);
+  attempt('mount', path, () => libc().mount('tmpfs', path, 'tmpfs', flags, data || null));
 }
 
 /** Unmounts lazily. @throws AGENT_VOLUME */
 export async function unmount(path: string): Promise<void> {
-  await call('umount', ['-l', path]);
+  attempt('umount', path, () => libc().umount(path, MNT_DETACH));
 }
 
 /** Mount points at or below a directory, deepest first (/proc/self/mountinfo, proc_pid_mountinfo(5)). */
@@ -30,11 +31,19 @@ export async function listMounts(directory: string): Promise<string[]> {
     .sort((a, b) => b.length - a.length);
 }
 
-async function call(command: string, args: readonly string[]): Promise<void> {
+function attempt(step: string, path: string, action: () => void): void {
   try {
-    await run(command, [...args]);
+    action();
   } catch (error) {
-    const state = (error as { stderr?: string }).stderr?.trim() || (error as Error).message;
-    throw new TkadmError('AGENT_VOLUME', `Cannot ${command} "${args.at(-1)}": ${state}`, { cause: error });
+    const state = (error as Error).message;
+    throw new TkadmError('AGENT_VOLUME', `Cannot ${step} "${path}": ${state}`, { cause: error });
   }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
