@@ -1,5 +1,5 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
-import { formatSeconds } from './events.ts';
+import { formatTime } from '../api/time.ts';
 import { type AgentPod, type Container, isSidecar } from './pod.ts';
 import { ephemeralContainers, shouldRestart } from './pod-actions.ts';
 import { type ContainerState, newestByName, type PodState } from './runtime-state.ts';
@@ -159,5 +159,5 @@ function mountStatus(container: Container): object {
 
 /** Milliseconds since the epoch as metav1.Time. */
 export function formatMs(ms: number): string {
-  return formatSeconds(new Date(ms));
+  return formatTime(new Date(ms));
 }

@@ -1,5 +1,6 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { EVENTS, type KubeObject } from '../api/kinds.ts';
+import { formatTime } from '../api/time.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiLink } from './api-link.ts';
 
@@ -93,7 +94,7 @@ export class ApiEventRecorder implements EventRecorder {
     if (seen && at.getTime() - seen.lastAtMs < AGGREGATION_MS) {
       seen.count += 1;
       seen.lastAtMs = at.getTime();
-      const body = { count: seen.count, lastTimestamp: formatSeconds(at) };
+      const body = { count: seen.count, lastTimestamp: formatTime(at) };
       try {
         await client.patch(EVENTS, seen, { type: 'merge', body });
         return;
@@ -142,13 +143,8 @@ function buildEvent(
     source: { component: 'kubelet', host: nodeName },
     reportingComponent: 'kubelet',
     reportingInstance: nodeName,
-    firstTimestamp: formatSeconds(at),
-    lastTimestamp: formatSeconds(at),
+    firstTimestamp: formatTime(at),
+    lastTimestamp: formatTime(at),
     count: 1,
   } as core.Event;
-}
-
-/** metav1.Time: RFC 3339 with whole seconds. */
-export function formatSeconds(at: Date): string {
-  return at.toISOString().replace(/\.\d+Z$/, 'Z');
 }

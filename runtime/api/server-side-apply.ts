@@ -15,6 +15,7 @@ import {
 import { badRequest, RequestError } from './request-error.ts';
 import { ensureObject, getObject, getObjects, getString } from './schema/access.ts';
 import { isJsonObject, type JsonObject } from './schema/types.ts';
+import { formatTime } from './time.ts';
 
 export interface ManagerOptions {
   readonly fieldManager: string;
@@ -99,10 +100,6 @@ function isSame(manager: Manager, options: ManagerOptions, operation: Manager['o
     manager.operation === operation &&
     manager.subresource === (options.subresource ?? '')
   );
-}
-
-function formatTime(now: Date): string {
-  return `${now.toISOString().slice(0, 19)}Z`;
 }
 
 /** The entry with these fields; its time moves only when they change. */

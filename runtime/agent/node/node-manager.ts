@@ -2,11 +2,11 @@ import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { isApiError } from '../../api/client.ts';
 import { Informer } from '../../api/informer.ts';
 import { LEASES, NODES } from '../../api/kinds.ts';
+import { formatTime } from '../../api/time.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 import type { CriClient } from '../../cri/client.ts';
 import type { ApiLink, ApiSession } from '../api-link.ts';
-import { formatSeconds } from '../events.ts';
 import type { KubeletConfig } from '../kubelet-config.ts';
 import type { MachineFacts } from './machine.ts';
 import {
@@ -82,7 +82,7 @@ export class NodeManager {
       runtime,
       pressure,
       images,
-      now: formatSeconds(now()),
+      now: formatTime(now()),
       previous: this.#status ?? this.#node?.status,
     });
     this.#status = status;

@@ -1,8 +1,9 @@
+import { formatTime } from '../../api/time.ts';
 import type { StateObject } from '../store/resource-state.ts';
 import { type Codec, decodeBody, mediaTypeOf, readBody } from './body.ts';
 import { type Call, isDryRun } from './call.ts';
 import { storedRowOf } from './conversions.ts';
-import { formatTime, type Registry, type WriteTarget } from './registry.ts';
+import type { Registry, WriteTarget } from './registry.ts';
 import { badRequest, conflict, MODIFIED, notFound } from './status-errors.ts';
 import { type AnyObject, strategyOf } from './strategies.ts';
 import { isSelected, type Selection } from './watch-hub.ts';

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { KubeObject } from '../../api/kinds.ts';
 import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
+import { formatTime } from '../../api/time.ts';
 import type { AdmissionOperation, AdmissionPlugin, AdmissionRequest } from '../admission/types.ts';
 import type { UserInfo } from '../auth/types.ts';
 import { type ClusterState, formatId } from '../store/cluster-state.ts';
@@ -284,11 +285,6 @@ export class Registry {
     const found = this.find(target);
     return found?.revision === revision ? found : draft(target, object, revision);
   }
-}
-
-/** "2026-01-31T10:20:30Z": API times have no fractions. */
-export function formatTime(date: Date): string {
-  return `${date.toISOString().slice(0, 19)}Z`;
 }
 
 /** An object as the server would answer it, without its being stored. */

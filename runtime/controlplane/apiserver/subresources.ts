@@ -3,6 +3,7 @@ import type * as policy from 'kubernetes-types/policy/v1.d.ts';
 import { type KubeObject, POD_DISRUPTION_BUDGETS } from '../../api/kinds.ts';
 import { formatLabelSelector, type LabelSelector, matchesLabelSelector } from '../../api/label-selectors.ts';
 import type { ResourceRow } from '../../api/resources.ts';
+import { formatTime } from '../../api/time.ts';
 import { formatResource } from '../store/keys.ts';
 import { sendJson } from './answers.ts';
 import { mediaTypeOf, readBody } from './body.ts';
@@ -135,7 +136,7 @@ function bound(pods: ResourceRow, pod: AnyObject, binding: core.Binding): AnyObj
     type: 'PodScheduled',
     status: 'True',
     lastProbeTime: null,
-    lastTransitionTime: nowText(),
+    lastTransitionTime: formatTime(new Date()),
   };
   return {
     ...pod,
@@ -148,10 +149,6 @@ function bound(pods: ResourceRow, pod: AnyObject, binding: core.Binding): AnyObj
     spec: { ...pod.spec, nodeName: binding.target.name },
     status: { ...pod.status, conditions: [...conditions, scheduled] },
   };
-}
-
-function nowText(): string {
-  return `${new Date().toISOString().slice(0, 19)}Z`;
 }
 
 async function evictPod(options: SubresourceOptions, call: Call): Promise<void> {
@@ -226,7 +223,7 @@ function spent(budget: AnyObject, podName: string): AnyObject {
     status: {
       ...status,
       disruptionsAllowed: allowed - 1,
-      disruptedPods: { ...status.disruptedPods, [podName]: nowText() },
+      disruptedPods: { ...status.disruptedPods, [podName]: formatTime(new Date()) },
     },
   };
 }

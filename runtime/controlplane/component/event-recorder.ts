@@ -3,8 +3,8 @@ import type { Event } from 'kubernetes-types/core/v1.d.ts';
 import type { ApiClient } from '../../api/client.ts';
 import { EVENTS } from '../../api/kinds.ts';
 import { formatApiVersion } from '../../api/resources.ts';
+import { formatTime } from '../../api/time.ts';
 import type { EventAction } from './action.ts';
-import { formatTime } from './objects.ts';
 
 const MAX_PENDING = 1_000;
 const MAX_REMEMBERED = 512;

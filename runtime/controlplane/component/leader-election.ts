@@ -1,9 +1,9 @@
 import type { Lease } from 'kubernetes-types/coordination/v1.d.ts';
 import { type ApiClient, isApiError } from '../../api/client.ts';
 import { LEASES } from '../../api/kinds.ts';
+import { formatMicroTime } from '../../api/time.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
-import { formatMicroTime } from './objects.ts';
 
 export interface LeaderElectionOptions {
   readonly client: ApiClient;

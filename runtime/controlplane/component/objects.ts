@@ -2,6 +2,7 @@ import type { Pod, PodCondition } from 'kubernetes-types/core/v1.d.ts';
 import type { ObjectMeta, OwnerReference } from 'kubernetes-types/meta/v1.d.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
 import { formatApiVersion } from '../../api/resources.ts';
+import { formatTime } from '../../api/time.ts';
 
 /** The ownerReference by which `owner` controls an object. */
 export function buildControllerReference<T extends KubeObject>(kind: Kind<T>, owner: T): OwnerReference {
@@ -45,16 +46,6 @@ export function isSameJson(left: unknown, right: unknown): boolean {
   for (const key of Object.keys(a)) if (!isSameJson(a[key], b[key])) return false;
   for (const key of Object.keys(b)) if (!(key in a) && b[key] !== undefined && b[key] !== null) return false;
   return true;
-}
-
-/** The instant as metav1.Time: whole seconds, UTC. */
-export function formatTime(date: Date): string {
-  return `${date.toISOString().slice(0, 19)}Z`;
-}
-
-/** The instant as metav1.MicroTime. */
-export function formatMicroTime(date: Date): string {
-  return date.toISOString().replace('Z', '000Z');
 }
 
 /** Milliseconds since the epoch; 0 when absent. */

@@ -7,9 +7,10 @@ import {
 import { KEY_USAGES, type KeyUsage } from '../../../pki/extensions.ts';
 import { BACKDATING_MS } from '../../../pki/issue.ts';
 import { CERTIFICATE_SIGNING_REQUESTS } from '../../api/kinds.ts';
+import { formatTime } from '../../api/time.ts';
 import { formatError, TkadmError } from '../../base/errors.ts';
 import { type Action, remove, updateStatus } from '../component/action.ts';
-import { formatTime, timeMs } from '../component/objects.ts';
+import { timeMs } from '../component/objects.ts';
 import {
   type Controller,
   type ReconcileContext,

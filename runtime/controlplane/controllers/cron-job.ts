@@ -1,7 +1,8 @@
 import type { CronJob, Job } from 'kubernetes-types/batch/v1.d.ts';
 import { CRON_JOBS, JOBS } from '../../api/kinds.ts';
+import { formatTime } from '../../api/time.ts';
 import { type Action, create, event, remove, updateStatus } from '../component/action.ts';
-import { buildControllerReference, byAge, formatTime, isSameJson, timeMs } from '../component/objects.ts';
+import { buildControllerReference, byAge, isSameJson, timeMs } from '../component/objects.ts';
 import {
   type Controller,
   type ReconcileContext,

@@ -4,7 +4,8 @@ import type {
   DeploymentStatus,
   ReplicaSet,
 } from 'kubernetes-types/apps/v1.d.ts';
-import { formatTime, isSameJson, timeMs } from '../component/objects.ts';
+import { formatTime } from '../../api/time.ts';
+import { isSameJson, timeMs } from '../component/objects.ts';
 import { rollingUpdateOf } from './deployment-revisions.ts';
 
 /** `progressDeadlineSeconds` that means "none". */

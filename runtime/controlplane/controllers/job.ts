@@ -2,6 +2,7 @@ import type { Job, JobCondition, JobStatus } from 'kubernetes-types/batch/v1.d.t
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { JOBS, PODS } from '../../api/kinds.ts';
 import { isEmptySelector } from '../../api/label-selectors.ts';
+import { formatTime } from '../../api/time.ts';
 import {
   type Action,
   create,
@@ -14,7 +15,6 @@ import {
 import {
   buildControllerReference,
   controllerOf,
-  formatTime,
   isPodActive,
   isPodReady,
   isPodTerminal,

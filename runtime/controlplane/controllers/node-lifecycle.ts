@@ -1,7 +1,8 @@
 import type { Node, NodeCondition, Pod, Taint } from 'kubernetes-types/core/v1.d.ts';
 import { LEASES, NODES, PODS } from '../../api/kinds.ts';
+import { formatTime } from '../../api/time.ts';
 import { type Action, event, mergePatch, parallel, updateStatus } from '../component/action.ts';
-import { formatTime, isPodReady, isPodTerminal, isSameJson, withCondition } from '../component/objects.ts';
+import { isPodReady, isPodTerminal, isSameJson, withCondition } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
 import {
   type Controller,

@@ -4,11 +4,11 @@ import type { LabelSelector } from 'kubernetes-types/meta/v1.d.ts';
 import { isApiError } from '../../api/client.ts';
 import { type Kind, type KubeObject, PODS, REPLICA_SETS } from '../../api/kinds.ts';
 import { matchesLabelSelector, matchesLabels } from '../../api/label-selectors.ts';
+import { formatTime } from '../../api/time.ts';
 import { type Action, create, event, parallel, remove, updateStatus } from '../component/action.ts';
 import {
   buildControllerReference,
   controllerOf,
-  formatTime,
   isPodActive,
   isPodAvailable,
   isPodReady,

@@ -1,4 +1,5 @@
 import type { CertificateSigningRequest } from 'kubernetes-types/certificates/v1.d.ts';
+import { formatTime } from '../../../api/time.ts';
 import { isWriteOf, objectOf } from '../refusals.ts';
 import type { AdmissionPlugin, AdmissionRequest } from '../types.ts';
 
@@ -69,7 +70,7 @@ function updateStatus(request: AdmissionRequest, old: CertificateSigningRequest,
 }
 
 function stampConditions(csr: CertificateSigningRequest, old: CertificateSigningRequest, now: Date): void {
-  const time = now.toISOString().replace(/\.\d+Z$/, 'Z');
+  const time = formatTime(now);
   for (const condition of csr.status?.conditions ?? []) {
     const before = old.status?.conditions?.find(({ type }) => type === condition.type);
     condition.status ??= 'True';

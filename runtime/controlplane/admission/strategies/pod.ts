@@ -1,5 +1,6 @@
 import type { Pod, PodSpec, PodStatus } from 'kubernetes-types/core/v1.d.ts';
 import { parseQuantity } from '../../../api/quantity.ts';
+import { formatTime } from '../../../api/time.ts';
 import { isCreateOf, isWriteOf, objectOf } from '../refusals.ts';
 import type { AdmissionPlugin } from '../types.ts';
 
@@ -33,7 +34,7 @@ function schedulingGated(now: Date) {
     status: 'False' as const,
     reason: 'SchedulingGated',
     message: 'Scheduling is blocked due to non-empty scheduling gates',
-    lastTransitionTime: now.toISOString().replace(/\.\d+Z$/, 'Z'),
+    lastTransitionTime: formatTime(now),
   };
 }
 
