@@ -104,6 +104,7 @@ const PATCH_CONTENT_TYPES: Readonly<Record<PatchType, string>> = {
 };
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Names an object within its collection; `namespace` stays undefined for cluster-scoped kinds. */
 export interface ObjectRef {
@@ -279,6 +280,16 @@ export class ApiClient {
           return resolve(this.#send(method, path, headers, body, options));
         }
         reject(unreachable(this.config.server, error));
+      });
+      // A SYN that went out before the service proxy's rules were there is never answered, however often it is
+      // sent again: only a new connection, from another port, gets through.
+      request.on('socket', (socket) => {
+        if (!socket.connecting) return;
+        const timer = setTimeout(
+          () => request.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`)),
+          CONNECT_TIMEOUT_MS,
+        );
+        for (const event of ['connect', 'close'] as const) socket.once(event, () => clearTimeout(timer));
       });
       if (options.timeoutMs) {
         const timer = setTimeout(
