@@ -59,6 +59,7 @@ export function openWebSocketChannels(socket: WebSocket, wishes: ChannelWishes):
     resizes: resizes.subscribe(gone.signal),
     closed,
     async finish(status: RemoteStatus) {
+      await Promise.all([flush(stdout), flush(stderr)]);
       const message = Buffer.concat([Buffer.from([CHANNEL.error]), Buffer.from(JSON.stringify(status))]);
       await new Promise<void>((resolve) => socket.send(message, () => resolve()));
       socket.close(1000);
@@ -74,6 +75,14 @@ export function openChannel(socket: WebSocket, channel: number, ready = Promise.
       const message = Buffer.concat([Buffer.from([channel]), chunk]);
       void ready.then(() => socket.send(message, (error) => done(error ?? null)));
     },
+  });
+}
+
+/** Resolves when everything that was written has been sent, or the client has gone. */
+function flush(channel: Writable | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    if (channel === undefined) resolve();
+    else channel.on('error', () => {}).end(() => resolve());
   });
 }
 
