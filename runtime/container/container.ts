@@ -10,7 +10,7 @@ import type { ContainerStatus, ProcessStreams } from './engine.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import { LogWriter } from './log-writer.ts';
-import { readExit, readStartTime, writeFifo } from './monitor.ts';
+import { killTree, readExit, readStartTime, writeFifo } from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
 
 /** How long output may go on after the first process's end, when others hold the pipes. */
@@ -173,6 +173,8 @@ export class Container {
     this.release();
     await this.cgroup?.remove();
     writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
+    // A monitor that comes to its last line only now would wait for ever: it has recorded the exit.
+    if (this.#isMonitorAlive()) killTree(this.#state.monitorPid);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
