@@ -14,7 +14,7 @@ export interface HostProcess {
 const SCRIPT = `for d in /proc/[0-9]*; do
   pss=$(sed -n 's/^Pss: *\\([0-9]*\\).*/\\1/p' $d/smaps_rollup 2>/dev/null)
   [ -n "$pss" ] || continue
-  echo "\${d#/proc/}|$pss|$(sed 's/.*) //' $d/stat)|$(tr '\\0\\n' '  ' < $d/cmdline)"
+  printf "%s\\n" "\${d#/proc/}|$pss|$(sed 's/.*) //' $d/stat)|$(tr '\\0\\n' '  ' < $d/cmdline)"
 done`;
 
 /** Every process of a host that has memory of its own, apart from the ones that look. */

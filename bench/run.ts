@@ -90,7 +90,9 @@ function describe(results: readonly Result[]) {
     cpus: cpus().length,
     cpu: cpus()[0]?.model,
     node: process.version,
-    loadAverage: loadavg().map(round),
+    loadAverage: loadavg()
+      .map((value) => value.toFixed(1))
+      .join(' '),
     results,
   };
 }
