@@ -332,7 +332,8 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
   });
 
   await t.test('delete: a pod comes back, a Deployment goes, a namespace takes all along', async (t) => {
-    const [victim] = await getPods(cp, ['-l', 'app=web']);
+    // Those of the rolling updates may still be on their way out.
+    const [victim] = await readyPods(cp, ['-l', 'app=web'], { count: 3, timeoutMs: 20_000 });
     await kubectlText(cp, ['delete', 'pod', victim!.metadata.name]);
     const pods = await readyPods(cp, ['-l', 'app=web'], { count: 3, timeoutMs: 20_000 });
     t.notOk(pods.some((pod) => pod.metadata.uid === victim!.metadata.uid));
