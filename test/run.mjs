@@ -56,13 +56,16 @@ function countAssertions(tap) {
   return count;
 }
 
-/** The failing assertions with their diagnostics. */
+/** The failing assertions, and files that failed as such, with their diagnostics. */
 async function failures(path) {
   const lines = (await readFile(path, 'utf8')).split('\n');
   const out = [];
-  for (let i = 0; i < lines.length; i += 1) {
-    if (/^\s*not ok /.test(lines[i])) out.push(...lines.slice(i, i + 40), '---');
-    if (out.length > 800) break;
+  for (let i = 0; i < lines.length && out.length < 800; i += 1) {
+    const indent = /^(\s*)not ok /.exec(lines[i])?.[1];
+    // The line of a subtest says no more than its assertions.
+    if (indent === undefined || (indent !== '' && lines[i].includes('# time='))) continue;
+    const end = lines.findIndex((line, index) => index > i && line === `${indent}  ...`);
+    out.push(...lines.slice(i, Math.min(end < 0 ? i + 40 : end, i + 40)), '---');
   }
   return `\n${out.join('\n')}\n`;
 }

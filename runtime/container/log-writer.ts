@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -67,7 +67,8 @@ export class LogWriter {
     const content = Buffer.concat(parts);
     return this.#enqueue(async () => {
       this.#file ??= await openAppend(this.#path);
-      await this.#file.appendFile(content);
+      // Not through the thread pool: what was read and is not written is lost when this process is killed.
+      appendFileSync(this.#file.fd, content);
     });
   }
 

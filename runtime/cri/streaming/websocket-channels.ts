@@ -1,4 +1,5 @@
 import { PassThrough, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import type { WebSocket } from 'ws';
 import { sleep } from '../../base/time.ts';
 import { EventHub } from '../events.ts';
@@ -47,11 +48,11 @@ export function openWebSocketChannels(socket: WebSocket, wishes: ChannelWishes):
     }
   });
   const ready = sleep(CLIENT_SETTLE_MS);
-  const stdout = wishes.stdout ? openChannel(socket, CHANNEL.stdout, ready) : undefined;
-  const stderr = wishes.stderr ? openChannel(socket, CHANNEL.stderr, ready) : undefined;
   // The client waits for a first message to know that the connection stands.
   const first = wishes.stdout ? CHANNEL.stdout : wishes.stderr ? CHANNEL.stderr : CHANNEL.error;
-  socket.send(Buffer.from([first]));
+  void ready.then(() => socket.send(Buffer.from([first])));
+  const stdout = wishes.stdout ? openChannel(socket, CHANNEL.stdout, ready) : undefined;
+  const stderr = wishes.stderr ? openChannel(socket, CHANNEL.stderr, ready) : undefined;
   return {
     stdin,
     stdout,
@@ -66,6 +67,14 @@ export function openWebSocketChannels(socket: WebSocket, wishes: ChannelWishes):
       stdin?.destroy();
     },
   };
+}
+
+/** Resolves when all that was written is sent, or cannot be. */
+async function flush(channel: Writable | undefined): Promise<void> {
+  if (channel === undefined || channel.destroyed) return;
+  const sent = finished(channel).catch(() => {});
+  channel.end();
+  await sent;
 }
 
 /** A sink whose writes are messages of one channel, from when `ready` resolves. */
