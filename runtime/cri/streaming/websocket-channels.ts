@@ -87,14 +87,6 @@ export function openChannel(socket: WebSocket, channel: number, ready = Promise.
   });
 }
 
-/** Resolves when everything that was written has been sent, or the client has gone. */
-function flush(channel: Writable | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    if (channel === undefined) resolve();
-    else channel.on('error', () => {}).end(() => resolve());
-  });
-}
-
 function parseSizes(payload: Buffer): readonly TerminalSize[] {
   try {
     return parseResizes(payload.toString('utf8')).sizes;
