@@ -1,5 +1,15 @@
 import { CERTIFICATES, type CertificateRow } from '../../pki/certificates.ts';
-import { planCertificate, planServiceAccountKeys } from '../../pki/plan.ts';
+import {
+  type ExternalFileProblem,
+  inspectExternalLeaves,
+  isExternalCa,
+  refuseIncomplete,
+} from '../../pki/external-ca.ts';
+import { certificatePath } from '../../pki/inspect.ts';
+import { type PkiContext, planCertificate, planServiceAccountKeys } from '../../pki/plan.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
+import { KUBECONFIGS } from '../../templates/kubeconfig.ts';
+import { inspectKubeconfig } from '../../templates/kubeconfig-check.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { type InitContext, pkiContext } from './init-context.ts';
 
@@ -21,9 +31,37 @@ function certificatePhase(row: CertificateRow): Phase<InitContext> {
     after: ['preflight', ...(row.issuer ? [`certs/${row.issuer}`] : [])],
     async plan(context) {
       if (row.isEtcd && !usesLocalEtcd(context)) return [];
-      return planCertificate(row, pkiContext(context));
+      const pki = pkiContext(context);
+      if (await isExternalCa(row, pki)) await checkExternalCa(row, pki, usesLocalEtcd(context));
+      return planCertificate(row, pki);
     },
   };
+}
+
+/** Everything that a CA without its key must have issued beforehand: certificates, of the cluster's CA kubeconfigs too. */
+async function checkExternalCa(ca: CertificateRow, pki: PkiContext, hasLocalEtcd: boolean): Promise<void> {
+  const caPath = certificatePath(ca, pki);
+  refuseIncomplete(caPath, [
+    ...(await inspectExternalLeaves(ca, pki, { hasLocalEtcd })),
+    ...(ca.name === 'ca' ? await inspectKubeconfigs(caPath, pki) : []),
+  ]);
+}
+
+async function inspectKubeconfigs(
+  caPath: string,
+  { host, now }: PkiContext,
+): Promise<readonly ExternalFileProblem[]> {
+  const certPem = (await host.readFile(caPath)) ?? '';
+  const states = await Promise.all(
+    KUBECONFIGS.map(async ({ fileName }) => {
+      const path = `${PATHS.kubernetes}/${fileName}`;
+      const text = await host.readFile(path);
+      if (text === undefined) return { path, state: 'it is not there' };
+      const problems = await inspectKubeconfig(text, { host, path, ca: { certPem }, now });
+      return { path, state: problems.map((problem) => problem.message).join('; ') };
+    }),
+  );
+  return states.filter(({ state }) => state !== '');
 }
 
 /** True when the API server keeps its objects in an etcd that this installer runs. */

@@ -20,7 +20,7 @@ export interface InitContext {
 }
 
 /** The certificates' view of the configuration. */
-export function pkiContext({ config, host, now }: InitContext): PkiContext {
+export function pkiContext({ config, host, now, warn }: InitContext): PkiContext {
   const { cluster } = config;
   return {
     host,
@@ -30,5 +30,6 @@ export function pkiContext({ config, host, now }: InitContext): PkiContext {
     caCertificateValidityMs: parseDuration(cluster.caCertificateValidityPeriod),
     now: now(),
     input: config,
+    warn,
   };
 }

@@ -27,6 +27,7 @@ export const KUBECONFIG_PHASES: readonly Phase<InitContext>[] = KUBECONFIGS.map(
       algorithm,
       certificateValidityMs,
       now,
+      warn: context.warn,
     });
   },
 }));

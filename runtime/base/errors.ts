@@ -33,6 +33,9 @@ export const ERRORS = {
   PKI_CERTIFICATE_INVALID: 'host',
   PKI_CERTIFICATE_STALE: 'host',
   PKI_CSR_INVALID: 'usage',
+  PKI_EXTERNAL_CA: 'host',
+  PKI_SECRET_INVALID: 'cluster',
+  PKI_FILE_EXISTS: 'host',
   // templates
   TEMPLATE_INVALID: 'usage',
   PATCH_INVALID: 'usage',
