@@ -108,7 +108,10 @@ function addInitFlags(command: Command): Command {
     .option('--service-dns-domain <name>', 'DNS domain of Services (default: cluster.local)')
     .option('--token <token>', 'bootstrap token (default: a new one)')
     .option('--token-ttl <duration>', 'life of the token, 0 for ever (default: 24h)')
-    .option('--skip-token-print', 'do not print the token');
+    .option('--skip-token-print', 'do not print the token')
+    .option('--upload-certs', 'keep the CAs and keys, encrypted, in the cluster for two hours')
+    .option('--certificate-key <key>', 'key of --upload-certs, 32 bytes in hexadecimal (default: a new one)')
+    .option('--skip-certificate-key-print', 'do not print that key');
 }
 
 function addClusterCommands(program: Command, context: CliContext): void {

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { formatCaPin } from '../../pki/certificate.ts';
+import { generateCertificateKey } from '../../pki/certificate-secret.ts';
 import { formatHostPort } from '../../runtime/base/cidr.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -8,6 +10,7 @@ import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
 import { readCaBundle } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
+import { uploadCertsPhase } from '../phases/upload-certs.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { type CliContext, programName, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
@@ -22,6 +25,8 @@ export interface InitOptions {
   readonly fix?: boolean;
   readonly output: OutputFormat;
   readonly skipTokenPrint?: boolean;
+  readonly uploadCerts?: boolean;
+  readonly skipCertificateKeyPrint?: boolean;
   /** `init phase NAME` */
   readonly onlyPhase?: string;
 }
@@ -43,6 +48,14 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     );
   }
   requireRoot(context);
+  const isUploading =
+    options.uploadCerts === true &&
+    [undefined, uploadCertsPhase.name].includes(options.onlyPhase) &&
+    !config.skipPhases.includes(uploadCertsPhase.name);
+  const certificateKey = isUploading
+    ? (config.certificateKey ?? generateCertificateKey(randomBytes))
+    : undefined;
+  const uploaded = options.skipCertificateKeyPrint || config.isDryRun ? undefined : certificateKey;
   const initSystem = await detectInitSystem(host);
   await runCommandPhases({
     command: 'init',
@@ -57,6 +70,8 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     superKubeconfig: `${PATHS.kubernetes}/super-admin.conf`,
     buildContext: ({ api, host: seenHost, warn }) => {
       for (const warning of warnings) warn(warning);
+      if (options.onlyPhase === uploadCertsPhase.name && !options.uploadCerts)
+        warn('No certificate is uploaded: --upload-certs was not given');
       return {
         config,
         host: seenHost,
@@ -66,15 +81,18 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         env: context.env,
         api,
         warn,
+        certificateKey,
       };
     },
     finish: async () => {
-      if (config.isDryRun || options.onlyPhase !== undefined) return { text: '', data: {} };
-      return describeCluster(config, {
+      const key = describeCertificateKey(uploaded);
+      if (config.isDryRun || options.onlyPhase !== undefined) return key;
+      const cluster = await describeCluster(config, {
         host,
         hidesToken: options.skipTokenPrint ?? false,
         program: programName(context),
       });
+      return { text: cluster.text + key.text, data: { ...cluster.data, ...key.data } };
     },
   });
 }
@@ -83,6 +101,15 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
 export function listInitPhases(context: CliContext, output: string): void {
   const phases = INIT_PHASES.map(({ name, summary }) => ({ name, summary }));
   writeData(context, output, { phases }, formatTable(phases.map((phase) => [phase.name, phase.summary])));
+}
+
+/** The key that a joining control-plane node decrypts the certificates with; it is kept nowhere. */
+function describeCertificateKey(key: string | undefined) {
+  if (key === undefined) return { text: '', data: {} };
+  return {
+    text: `\nThe certificates are in Secret kube-system/kubeadm-certs for two hours, encrypted with the key\n${key}\n`,
+    data: { certificateKey: key },
+  };
 }
 
 interface Description {

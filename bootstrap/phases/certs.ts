@@ -10,6 +10,7 @@ import { type PkiContext, planCertificate, planServiceAccountKeys } from '../../
 import { PATHS } from '../../runtime/base/paths.ts';
 import { KUBECONFIGS } from '../../templates/kubeconfig.ts';
 import { inspectKubeconfig } from '../../templates/kubeconfig-check.ts';
+import type { InitConfig } from '../config/types.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { type InitContext, pkiContext } from './init-context.ts';
 
@@ -65,6 +66,10 @@ async function inspectKubeconfigs(
 }
 
 /** True when the API server keeps its objects in an etcd that this installer runs. */
-export function usesLocalEtcd({ config }: Pick<InitContext, 'config'>): boolean {
+export function usesLocalEtcd({
+  config,
+}: {
+  readonly config: Pick<InitConfig, 'cluster' | 'tkadm'>;
+}): boolean {
   return config.tkadm.store === 'etcd' && config.cluster.etcd.local !== undefined;
 }

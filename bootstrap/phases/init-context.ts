@@ -13,6 +13,8 @@ export interface InitContext {
   readonly shouldFix: boolean;
   /** "systemd", "openrc", "none" */
   readonly initSystem: string;
+  /** Encrypts the certificates that are uploaded, 32 bytes in hexadecimal; undefined: none are. */
+  readonly certificateKey?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly warn: (message: string) => void;
   /** The administrator's client; the API server must be up. */

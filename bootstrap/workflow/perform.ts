@@ -92,11 +92,9 @@ async function deleteNode(nodeName: string, kubeconfig: string): Promise<void> {
 type ApplyAction = Extract<Action, { kind: 'apply-object' }>;
 
 /** Creates an object; one that is there is left or updated. A connection that breaks is tried again for a while. */
-async function applyObject(
-  api: ApiClient,
-  { object, existing }: ApplyAction,
-  signal: AbortSignal,
-): Promise<void> {
+async function applyObject(api: ApiClient, action: ApplyAction, signal: AbortSignal): Promise<void> {
+  const { existing } = action;
+  const object = action.owner ? await withOwner(api, action.object, action.owner) : action.object;
   const kind = resourceOf(object);
   const { name = '', namespace } = object.metadata ?? {};
   for (let attempt = 0; ; attempt += 1) {
@@ -121,6 +119,14 @@ async function applyObject(
       uid: live.metadata?.uid,
     },
   } as KubeObject);
+}
+
+async function withOwner(api: ApiClient, object: KubeObject, owner: KubeObject): Promise<KubeObject> {
+  const { name = '', namespace } = owner.metadata ?? {};
+  const live = await api.get(resourceOf(owner), { name, namespace });
+  const { apiVersion = '', kind = '' } = owner;
+  const ownerReferences = [{ apiVersion, kind, name, uid: live.metadata?.uid ?? '' }];
+  return { ...object, metadata: { ...object.metadata, ownerReferences } };
 }
 
 async function patchObject(

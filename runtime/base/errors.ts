@@ -36,6 +36,7 @@ export const ERRORS = {
   PKI_EXTERNAL_CA: 'host',
   PKI_SECRET_INVALID: 'cluster',
   PKI_FILE_EXISTS: 'host',
+  CERTIFICATE_KEY_INVALID: 'usage',
   // templates
   TEMPLATE_INVALID: 'usage',
   PATCH_INVALID: 'usage',
