@@ -60,6 +60,7 @@ function buildProgram(context: CliContext): Command {
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
   addTokenCommands(program, context);
+  addCertsCommands(program, context);
   addConfigCommands(program, context);
   addImageCommands(program, context);
   addServiceCommands(program, context);
@@ -200,6 +201,41 @@ function addTokenCommands(program: Command, context: CliContext): void {
     .command('generate')
     .description('Print a random token without creating it')
     .action(async () => (await load()).runTokenGenerate(context));
+}
+
+function addCertsCommands(program: Command, context: CliContext): void {
+  const certs = program
+    .command('certs')
+    .alias('certificates')
+    .description('Certificates of this control-plane node');
+  const add = (name: string, description: string) =>
+    certs
+      .command(name)
+      .description(description)
+      .option('--config <file>', 'configuration documents (default: those of the cluster)')
+      .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
+      .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)');
+  const kubeconfig = ['--kubeconfig <file>', 'how to reach the cluster (default: admin.conf)'] as const;
+  add('check-expiration', 'Show when certificates end')
+    .option(...kubeconfig)
+    .addOption(output())
+    .action(async (options) =>
+      (await import('./commands/certs-expiration.ts')).runCheckExpiration(context, options),
+    );
+  add('renew <name>', 'Issue a certificate again, or "all", and see it in use')
+    .option(...kubeconfig)
+    .option('--no-wait', 'do not look whether the new certificates are in use')
+    .addOption(output())
+    .action(async (name: string, options) =>
+      (await import('./commands/certs-renew.ts')).runCertsRenew(context, name, options),
+    );
+  add('generate-csr', 'Make keys and certificate requests for an external CA').action(async (options) =>
+    (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options),
+  );
+  certs
+    .command('certificate-key')
+    .description('Print a random key for --certificate-key')
+    .action(async () => (await import('./commands/certs-csr.ts')).runCertificateKey(context));
 }
 
 function addConfigCommands(program: Command, context: CliContext): void {

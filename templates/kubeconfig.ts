@@ -81,7 +81,8 @@ export interface KubeconfigCredentials {
 export function buildKubeconfig(options: {
   readonly clusterName: string;
   readonly server: string;
-  readonly caPem: string;
+  /** Undefined: whoever completes the file adds it. */
+  readonly caPem: string | undefined;
   readonly user: string;
   readonly credentials: KubeconfigCredentials;
 }): Kubeconfig {
@@ -91,7 +92,12 @@ export function buildKubeconfig(options: {
   return {
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [{ name: clusterName, cluster: { server, 'certificate-authority-data': base64(caPem) } }],
+    clusters: [
+      {
+        name: clusterName,
+        cluster: { server, ...(caPem ? { 'certificate-authority-data': base64(caPem) } : {}) },
+      },
+    ],
     contexts: [{ name: context, context: { cluster: clusterName, user } }],
     'current-context': context,
     users: [
@@ -119,6 +125,11 @@ export function controlPlaneServer(input: KubeconfigInput): string {
   const match = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(endpoint);
   const host = match ? match[1]!.replace(/^\[|\]$/g, '') : endpoint;
   return `https://${formatHostPort(host, Number(match?.[2] ?? input.localAPIEndpoint.bindPort))}`;
+}
+
+/** The API server that a row's file names. */
+export function kubeconfigServer(row: Pick<KubeconfigRow, 'server'>, input: KubeconfigInput): string {
+  return row.server === 'local' ? localServer(input) : controlPlaneServer(input);
 }
 
 /** The user of a row on a node. */
@@ -176,7 +187,7 @@ export function describeKeptKubeconfig(
   input: KubeconfigInput,
 ): string | undefined {
   const server = parseKubeconfig(text, row.fileName).clusters?.[0]?.cluster.server;
-  const expected = row.server === 'local' ? localServer(input) : controlPlaneServer(input);
+  const expected = kubeconfigServer(row, input);
   return server === expected
     ? undefined
     : `"${row.fileName}" is kept: its server is "${server}", not "${expected}"`;
@@ -198,7 +209,7 @@ async function generateKubeconfig(
   });
   return buildKubeconfig({
     clusterName: input.cluster.clusterName,
-    server: row.server === 'local' ? localServer(input) : controlPlaneServer(input),
+    server: kubeconfigServer(row, input),
     caPem: ca.certPem,
     user,
     credentials: { certPem, keyPem },
