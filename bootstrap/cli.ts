@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { ERRORS, EXIT_CODES, formatError, isTkadmError } from '../runtime/base/errors.ts';
+import { PATHS } from '../runtime/base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
 
@@ -57,10 +58,16 @@ function buildProgram(context: CliContext): Command {
       process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
       throw error;
     })
+    .hook('preAction', async (_, command) => {
+      if (!(await context.fileExists(PATHS.kubernetes))) return;
+      const { noticeExpiry } = await import('./commands/expiry-notice.ts');
+      noticeExpiry(context, { command: topLevelName(command), output: command.opts()['output'] });
+    })
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
   addTokenCommands(program, context);
   addCertsCommands(program, context);
+  addKubeconfigCommands(program, context);
   addConfigCommands(program, context);
   addImageCommands(program, context);
   addServiceCommands(program, context);
@@ -80,6 +87,11 @@ function buildProgram(context: CliContext): Command {
       printCompletion(context, program, shell);
     });
   return program;
+}
+
+/** "certs" of "tkadm certs renew". */
+function topLevelName(command: Command): string {
+  return command.parent?.parent ? topLevelName(command.parent) : command.name();
 }
 
 /** Flags that init, join and their phases share. */
@@ -236,6 +248,27 @@ function addCertsCommands(program: Command, context: CliContext): void {
     .command('certificate-key')
     .description('Print a random key for --certificate-key')
     .action(async () => (await import('./commands/certs-csr.ts')).runCertificateKey(context));
+}
+
+function addKubeconfigCommands(program: Command, context: CliContext): void {
+  program
+    .command('kubeconfig')
+    .description('Kubeconfig files')
+    .command('user')
+    .description('Print a kubeconfig for a further user')
+    .requiredOption('--client-name <name>', 'name of the user')
+    .option('--org <group>', 'group of the user, an organization of its certificate', repeatable)
+    .option('--token <token>', 'a token instead of a client certificate')
+    .option(
+      '--validity-period <duration>',
+      'life of the certificate (default: that of the configuration, 8760h)',
+    )
+    .option('--config <file>', 'configuration documents (default: those of the cluster)')
+    .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
+    .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)')
+    .action(async (options) =>
+      (await import('./commands/kubeconfig-user.ts')).runKubeconfigUser(context, options),
+    );
 }
 
 function addConfigCommands(program: Command, context: CliContext): void {
