@@ -19,11 +19,19 @@ function certificatePhase(row: CertificateRow): Phase<InitContext> {
     name: `certs/${row.name}`,
     summary: 'Generate certificates',
     after: ['preflight', ...(row.issuer ? [`certs/${row.issuer}`] : [])],
+    idle: (context) => (row.isEtcd && !usesLocalEtcd(context) ? whyNoEtcd(context) : undefined),
     async plan(context) {
       if (row.isEtcd && !usesLocalEtcd(context)) return [];
       return planCertificate(row, pkiContext(context));
     },
   };
+}
+
+/** Why this installer runs no etcd. */
+export function whyNoEtcd({ config }: Pick<InitContext, 'config'>): string {
+  return config.tkadm.store === 'embedded'
+    ? 'the API server has the embedded store, which needs no etcd'
+    : 'etcd is external';
 }
 
 /** True when the API server keeps its objects in an etcd that this installer runs. */
