@@ -48,7 +48,7 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
     summary: 'Show how to join nodes',
     after: ['wait-node', 'bootstrap-token', 'upload-config', 'mark-control-plane'],
     // The text is the command's result, which comes after all events.
-    idle: () => 'it is printed at the end',
+    unchanged: 'See below',
     plan: async () => [],
   },
 ];

@@ -57,6 +57,7 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
   {
     name: 'discovery',
     summary: 'Verify the cluster by token and CA pin',
+    unchanged: 'Verified',
     after: ['preflight'],
     async plan({ discover }) {
       await discover();

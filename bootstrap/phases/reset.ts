@@ -46,6 +46,7 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
   {
     name: 'preflight',
     summary: 'Check that a reset is possible',
+    unchanged: 'Passed',
     async plan({ config }) {
       refuseUnmountFlags(config.unmountFlags);
       return [];

@@ -11,8 +11,8 @@ export function createPlainRenderer({ write }: RendererOptions): Renderer {
           ? formatDryRunAction(event.action, event.preview)
           : formatAction(event.action);
         write(`[${event.phase}] ${text}\n`);
-      } else if (event.type === 'phase-done' && event.changes === 0)
-        write(`[${event.phase}] ${event.reason ? `Nothing to do: ${event.reason}` : 'Already there'}\n`);
+      } else if (event.type === 'phase-done' && event.state !== undefined)
+        write(`[${event.phase}] ${event.state}\n`);
       else if (event.type === 'phase-skipped') write(`[${event.phase}] Skipped\n`);
       else if (event.type === 'phase-failed') write(`[${event.phase}] Failed\n`);
       else if (event.type === 'note')

@@ -16,8 +16,8 @@ export type WorkflowEvent =
       readonly phase: string;
       readonly durationMs: number;
       readonly changes: number;
-      /** Why the phase has nothing to do on this machine. */
-      readonly reason?: string;
+      /** Of a phase without changes: what that means, such as "Already there". */
+      readonly state?: string;
     }
   | { readonly type: 'phase-skipped'; readonly phase: string }
   | { readonly type: 'phase-failed'; readonly phase: string; readonly message: string }

@@ -22,8 +22,7 @@ export interface Observation {
 export function createFinder(observation: Observation): FindObject {
   return (object) => {
     const { name = '', namespace } = object.metadata ?? {};
-    const { signal } = observation;
-    return observe(observation, (api) => api.find(resourceOf(object), { name, namespace }, { signal }));
+    return observe(observation, (api) => api.find(resourceOf(object), { name, namespace }));
   };
 }
 

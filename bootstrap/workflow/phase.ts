@@ -14,6 +14,8 @@ export interface Phase<C> {
   plan(context: C): Promise<readonly Action[]>;
   /** Why there is nothing to do whatever is found, such as "the embedded store needs no etcd"; undefined: plan. */
   idle?(context: C): string | undefined;
+  /** What it means when there is nothing to change; default: "Already there". */
+  readonly unchanged?: string;
   /** Of a phase that is known and cannot be run: why. A whole run passes over it; naming it alone is refused. */
   readonly refusal?: string;
 }

@@ -78,7 +78,8 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
     await runAction(phase.name, action, options);
   }
   const durationMs = performance.now() - startedAt;
-  emit({ type: 'phase-done', phase: phase.name, durationMs, changes, ...(reason ? { reason } : {}) });
+  const state = reason === undefined ? (phase.unchanged ?? 'Already there') : `Nothing to do: ${reason}`;
+  emit({ type: 'phase-done', phase: phase.name, durationMs, changes, ...(changes === 0 ? { state } : {}) });
 }
 
 async function runAction<C>(

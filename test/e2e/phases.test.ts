@@ -7,6 +7,7 @@ import {
   kubectlText,
   labObstacle,
   readyNodes,
+  type TimedOutput,
   tkadm,
 } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
@@ -25,7 +26,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
   await t.test('init --dry-run on a clean machine shows everything and leaves nothing', async (t) => {
     const before = await leftovers(cp);
     const result = await tkadm(cp, ['init', '--fix', '--dry-run']);
-    t.equal(result.exitCode, 0, result.all);
+    succeeds(t, result);
     t.match(result.stdout, /\+\+\+ \/etc\/kubernetes\/manifests\/kube-apiserver\.yaml \(mode 0600\)/);
     t.match(result.stdout, /would apply ConfigMap kube-system\/kubeadm-config/);
     t.match(result.stdout, /changes would be made; nothing was changed/);
@@ -52,7 +53,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
   await t.test('a second init does nothing, says so and prints a join command that works', async (t) => {
     const before = await state(cp);
     const result = await tkadm(cp, ['init']);
-    t.equal(result.exitCode, 0, result.all);
+    succeeds(t, result);
     t.comment(`${result.seconds.toFixed(2)} s`);
     t.ok(result.seconds < AGAIN_SECONDS, `${result.seconds.toFixed(2)} s`);
     t.match(result.stdout, /\[certs\/ca\] Already there/);
@@ -75,7 +76,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
         '',
       ].join('\n'),
     });
-    t.equal(result.exitCode, 0, result.all);
+    succeeds(t, result);
     const changes = result.stdout.split('\n').filter((line) => /^\[.*\] would/.test(line));
     t.same(changes, [
       '[control-plane/scheduler] would write /etc/kubernetes/manifests/kube-scheduler.yaml',
@@ -96,7 +97,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     for (const [kind, name, phase] of steps) {
       await kubectlText(cp, ['delete', ...kind.split(' '), name]);
       const result = await tkadm(cp, ['init', 'phase', ...phase.split(' ')]);
-      t.equal(result.exitCode, 0, result.all);
+      succeeds(t, result);
       t.equal(result.stdout.match(/\] apply /g)?.length, 1, result.stdout);
       t.equal((await kubectl(cp, ['get', ...kind.split(' '), name])).exitCode, 0, name);
     }
@@ -127,7 +128,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     ]);
     await kubectlText(cp, ['annotate', 'cm', '-n', 'kube-system', 'kube-proxy', 'mine=yes']);
     const result = await tkadm(cp, ['init', 'phase', 'addon', 'all']);
-    t.equal(result.exitCode, 0, result.all);
+    succeeds(t, result);
     t.notMatch(result.stdout, /\] apply /);
     const { spec } = await getJson<{ spec: { replicas: number } }>(cp, [
       'deployment',
@@ -141,7 +142,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
   await t.test('the super administrator may be gone: init does not need it again', async (t) => {
     await cp.exec(['mv', '/etc/kubernetes/super-admin.conf', '/root/']);
     const result = await tkadm(cp, ['init', 'phase', 'wait-control-plane']);
-    t.equal(result.exitCode, 0, result.all);
+    succeeds(t, result);
     await cp.exec(['mv', '/root/super-admin.conf', '/etc/kubernetes/']);
   });
 
@@ -151,6 +152,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     t.match(none.stdout, /no bootstrap token.*\n[\s\S]*token create --print-join-command/);
     const skipped = await tkadm(cp, ['init', '--skip-phases', 'bootstrap-token']);
     t.match(skipped.stdout, /\[bootstrap-token\] Skipped/);
+    t.equal(skipped.stderr, '', 'nothing on standard error');
     t.match(skipped.stdout, /no bootstrap token/);
     const again = await tkadm(cp, ['init']);
     t.match(again.stdout, /apply Secret kube-system\/bootstrap-token-/);
@@ -163,7 +165,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
       /join (\S+) --token (\S+) --discovery-token-ca-cert-hash (\S+)/.exec(joinCommand) ?? [];
     const args = joinArguments({ endpoint, token, pin });
     const dry = await tkadm(node1, ['join', ...args, '--fix', '--dry-run']);
-    t.equal(dry.exitCode, 0, dry.all);
+    succeeds(t, dry);
     t.match(dry.stdout, /\+\+\+ \/etc\/kubernetes\/bootstrap-kubelet\.conf/);
     t.notMatch(dry.stdout, token.slice(7));
     t.equal((await node1.exec(['ls', '-A', '/etc/kubernetes'])).stdout, '');
@@ -171,7 +173,7 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     for (const phase of phases) {
       const fix = phase === 'preflight' ? ['--fix'] : [];
       const result = await tkadm(node1, ['join', 'phase', phase, ...args, ...fix]);
-      t.equal(result.exitCode, 0, `${phase}: ${result.all}`);
+      succeeds(t, result, phase);
     }
     t.same(await readyNodes(cp), ['cp', 'node1']);
   });
@@ -185,14 +187,21 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     const member = await tkadm(node1, ['reset', 'phase', 'remove-etcd-member']);
     t.match(member.stdout, /\/var\/lib\/etcd is left as it is/);
     const pods = await tkadm(node1, ['reset', 'phase', 'cleanup-node', 'pods']);
-    t.equal(pods.exitCode, 0, pods.all);
+    succeeds(t, pods);
     const input = `apiVersion: kubeadm.k8s.io/v1beta4\nkind: ResetConfiguration\nforce: true\ncleanupTmpDir: true\nunmountFlags: [MNT_DETACH]\n`;
     const rest = await tkadm(node1, ['reset', '--config', '-'], { input });
-    t.equal(rest.exitCode, 0, rest.all);
+    succeeds(t, rest);
     t.equal((await node1.exec(['ls', '-A', '/etc/kubernetes'])).stdout, '');
     t.equal((await node1.exec(['ls', '/var/lib/etcd'])).stdout, 'member\n', 'not its own');
   });
 });
+
+/** The output is long: it is only told when the command fails. */
+function succeeds(t: Tap, { exitCode, all }: TimedOutput, what = 'exit code'): void {
+  t.equal(exitCode, 0, exitCode === 0 ? what : `${what}: ${all}`);
+}
+
+type Tap = Pick<typeof t, 'equal'>;
 
 /** What a dry run must not leave: any file that is newer than before it. */
 async function leftovers(host: LabHost): Promise<string> {
