@@ -128,18 +128,9 @@ function addInitFlags(command: Command): Command {
 }
 
 function addClusterCommands(program: Command, context: CliContext): void {
-  const init = addInitFlags(
-    program.command('init').description('Make this machine a one-node cluster'),
-  ).action(async (options) => (await import('./commands/init.ts')).runInit(context, options));
-  addInitFlags(
-    init
-      .command('phase [name]')
-      .description('Run one phase of init, or a group: "certs/ca", "certs"; without a name: list the phases'),
-  ).action(async (name: string | undefined, options) => {
-    const { listInitPhases, runInit } = await import('./commands/init.ts');
-    if (name === undefined) listInitPhases(context, options.output);
-    else await runInit(context, { ...init.opts(), ...options, onlyPhase: name });
-  });
+  addInitFlags(program.command('init').description('Make this machine a one-node cluster')).action(
+    async (options) => (await import('./commands/init.ts')).runInit(context, options),
+  );
   addCommonFlags(
     program
       .command('join [addresses...]')
@@ -168,7 +159,13 @@ function addClusterCommands(program: Command, context: CliContext): void {
   program
     .command('reset')
     .description('Undo init or join on this machine')
+    .option('--config <file>', 'kubeadm.k8s.io/v1beta4 ResetConfiguration, "-" for standard input')
     .option('-f, --force', 'do not ask')
+    .option('--cert-dir <dir>', 'where certificates are kept (default: where the API server has them)')
+    .option('--cleanup-tmp-dir', 'remove /etc/kubernetes/tmp too')
+    .option('--cri-socket <path>', 'socket of the container runtime')
+    .option('--ignore-preflight-errors <names>', 'checks whose errors are shown as warnings, or "all"', list)
+    .option('--skip-phases <names>', 'phases to leave out', list)
     .option('--dry-run', 'show what would be done, change nothing')
     .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
     .addOption(output(RUN_FORMATS))
@@ -344,6 +341,19 @@ function addServiceCommands(program: Command, context: CliContext): void {
     .action(async (options) => (await load()).runServiceStatus(context, options));
 }
 
+/** The commands of phases are many: they are made for a command line that needs them. Returns its words. */
+async function addPhases(program: Command, context: CliContext, argv: readonly string[]) {
+  if (argv.includes('phase') || argv.includes('completion')) {
+    const { addPhaseCommands, splitPhaseNames } = await import('./commands/phases.ts');
+    addPhaseCommands(program, context);
+    return splitPhaseNames(argv);
+  }
+  for (const command of program.commands.filter((row) => ['init', 'join', 'reset'].includes(row.name()))) {
+    command.command('phase').description('Run one phase; without a name: list them');
+  }
+  return argv;
+}
+
 function formatExitCodes(): string {
   return ['0 done', ...Object.entries(EXIT_CODES).map(([area, code]) => `${code} ${area}`)].join(', ');
 }
@@ -371,7 +381,7 @@ const program = buildProgram(context);
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 try {
-  await program.parseAsync();
+  await program.parseAsync(await addPhases(program, context, process.argv));
 } catch (error) {
   const isCommander =
     error instanceof Error && 'code' in error && String(error.code).startsWith('commander.');

@@ -30,32 +30,35 @@ function certificatePhase(row: CertificateRow): Phase<InitContext> {
     name: `certs/${row.name}`,
     summary: 'Generate certificates',
     after: ['preflight', ...(row.issuer ? [`certs/${row.issuer}`] : [])],
+    idle: (context) => (row.isEtcd && !usesLocalEtcd(context) ? whyNoEtcd(context) : undefined),
     async plan(context) {
       if (row.isEtcd && !usesLocalEtcd(context)) return [];
       const pki = pkiContext(context);
-      if (await isExternalCa(row, pki)) await checkExternalCa(row, pki, usesLocalEtcd(context));
+      if (await isExternalCa(row, pki)) await checkExternalCa(row, pki, context);
       return planCertificate(row, pki);
     },
   };
 }
 
 /** Everything that a CA without its key must have issued beforehand: certificates, of the cluster's CA kubeconfigs too. */
-async function checkExternalCa(ca: CertificateRow, pki: PkiContext, hasLocalEtcd: boolean): Promise<void> {
+async function checkExternalCa(ca: CertificateRow, pki: PkiContext, context: InitContext): Promise<void> {
+  const directory = context.kubeconfigDir ?? PATHS.kubernetes;
   const caPath = certificatePath(ca, pki);
   refuseIncomplete(caPath, [
-    ...(await inspectExternalLeaves(ca, pki, { hasLocalEtcd })),
-    ...(ca.name === 'ca' ? await inspectKubeconfigs(caPath, pki) : []),
+    ...(await inspectExternalLeaves(ca, pki, { hasLocalEtcd: usesLocalEtcd(context) })),
+    ...(ca.name === 'ca' ? await inspectKubeconfigs(caPath, directory, pki) : []),
   ]);
 }
 
 async function inspectKubeconfigs(
   caPath: string,
+  directory: string,
   { host, now }: PkiContext,
 ): Promise<readonly ExternalFileProblem[]> {
   const certPem = (await host.readFile(caPath)) ?? '';
   const states = await Promise.all(
     KUBECONFIGS.map(async ({ fileName }) => {
-      const path = `${PATHS.kubernetes}/${fileName}`;
+      const path = `${directory}/${fileName}`;
       const text = await host.readFile(path);
       if (text === undefined) return { path, state: 'it is not there' };
       const problems = await inspectKubeconfig(text, { host, path, ca: { certPem }, now });
@@ -63,6 +66,13 @@ async function inspectKubeconfigs(
     }),
   );
   return states.filter(({ state }) => state !== '');
+}
+
+/** Why this installer runs no etcd. */
+export function whyNoEtcd({ config }: Pick<InitContext, 'config'>): string {
+  return config.tkadm.store === 'embedded'
+    ? 'the API server has the embedded store, which needs no etcd'
+    : 'etcd is external';
 }
 
 /** True when the API server keeps its objects in an etcd that this installer runs. */

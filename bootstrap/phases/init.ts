@@ -4,6 +4,7 @@ import { bootstrapTokenPhase } from './bootstrap-token.ts';
 import { CERTS_PHASES } from './certs.ts';
 import { waitControlPlanePhase } from './control-plane-wait.ts';
 import type { InitContext } from './init-context.ts';
+import { kubeletFinalizePhases } from './kubelet-finalize.ts';
 import { kubeletStartPhase } from './kubelet-start.ts';
 import { CONTROL_PLANE_PHASES, KUBECONFIG_PHASES } from './manifests.ts';
 import { markControlPlanePhase } from './mark-control-plane.ts';
@@ -13,7 +14,7 @@ import { uploadCertsPhase } from './upload-certs.ts';
 import { uploadConfigPhases } from './upload-config.ts';
 
 /**
- * The phases of init in kubeadm's order; `bundle`, `runtime` and `wait-node` are tkadm's own. Each begins as
+ * The phases of init in kubeadm's order; `bundle`, `runtime`, `addon/pod-network` and `wait-node` are tkadm's own. Each begins as
  * soon as those it comes after are done.
  */
 export const INIT_PHASES: readonly Phase<InitContext>[] = [
@@ -29,6 +30,7 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
   uploadCertsPhase,
   markControlPlanePhase,
   bootstrapTokenPhase,
+  ...kubeletFinalizePhases,
   ...addonPhases,
   {
     name: 'wait-node',
@@ -42,5 +44,13 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
         target: { kind: 'node-ready', nodeName: config.nodeRegistration.name },
       },
     ],
+  },
+  {
+    name: 'show-join-command',
+    summary: 'Show how to join nodes',
+    after: ['wait-node', 'bootstrap-token', 'upload-config', 'mark-control-plane'],
+    // The text is the command's result, which comes after all events.
+    unchanged: 'See below',
+    plan: async () => [],
   },
 ];

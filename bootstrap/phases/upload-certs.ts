@@ -17,9 +17,9 @@ import type { InitConfig } from '../config/types.ts';
 import { buildTokenSecret, generateToken } from '../tokens/token.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
-import { applyAll } from './addons.ts';
 import { usesLocalEtcd } from './certs.ts';
 import type { InitContext } from './init-context.ts';
+import { planObjects } from './objects.ts';
 
 /** How long uploaded certificates stay in the cluster. */
 export const UPLOADED_CERTIFICATES_TTL_MS = 2 * 3600_000;
@@ -31,14 +31,16 @@ export const uploadCertsPhase: Phase<InitContext> = {
   name: 'upload-certs',
   summary: 'Upload the certificates, encrypted',
   after: ['wait-control-plane', 'certs'],
-  async plan({ config, host, now, certificateKey }) {
+  idle: ({ certificateKey }) => (certificateKey === undefined ? '--upload-certs was not given' : undefined),
+  async plan(context) {
+    const { config, host, now, certificateKey } = context;
     if (certificateKey === undefined) return [];
     const data = await encryptSharedFiles(sharedFilesOf(config), {
       host,
       key: parseCertificateKey(certificateKey),
       randomBytes,
     });
-    return planUpload(data, now());
+    return [...planUpload(data, now()), ...(await planObjects(context, buildCertificatesRoleObjects()))];
   },
 };
 
@@ -97,6 +99,5 @@ function planUpload(data: Readonly<Record<string, string>>, now: Date): readonly
       existing: 'replace',
       owner: token,
     },
-    ...applyAll(buildCertificatesRoleObjects()),
   ];
 }

@@ -8,6 +8,7 @@ import { loadConfiguration } from '../../../bootstrap/config/load.ts';
 import { CERTS_PHASES } from '../../../bootstrap/phases/certs.ts';
 import type { InitContext } from '../../../bootstrap/phases/init-context.ts';
 import { planCertificateDownload, uploadCertsPhase } from '../../../bootstrap/phases/upload-certs.ts';
+import { createFinder } from '../../../bootstrap/workflow/observe.ts';
 import { performAction } from '../../../bootstrap/workflow/perform.ts';
 import { generateCertificateKey } from '../../../pki/certificate-secret.ts';
 import { SECRETS } from '../../../runtime/api/kinds.ts';
@@ -39,6 +40,9 @@ t.test('upload-certs keeps the certificates in a real API server until its token
     env: {},
     warn: (message) => t.fail(message),
     api: async () => api,
+    find: createFinder({ api: async () => api, isDryRun: false, signal: new AbortController().signal }),
+    tokens: async () => [],
+    isBundleInstalled: async () => true,
     certificateKey,
   };
   const perform = async (phase: (typeof CERTS_PHASES)[number]) => {
@@ -48,7 +52,7 @@ t.test('upload-certs keeps the certificates in a real API server until its token
       await performAction(action, { ...tools, bundleSources: {} as never } as never);
     return actions;
   };
-  t.same(await uploadCertsPhase.plan({ ...context, certificateKey: undefined }), []);
+  t.match(uploadCertsPhase.idle!({ ...context, certificateKey: undefined }), /--upload-certs was not given/);
   for (const phase of CERTS_PHASES) await perform(phase);
   const actions = await perform(uploadCertsPhase);
   t.notMatch(JSON.stringify(actions), certificateKey, 'the key is in no object');
