@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { ERRORS, EXIT_CODES, formatError, isTkadmError } from '../runtime/base/errors.ts';
+import { PATHS } from '../runtime/base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
 
@@ -57,9 +58,16 @@ function buildProgram(context: CliContext): Command {
       process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
       throw error;
     })
+    .hook('preAction', async (_, command) => {
+      if (!(await context.fileExists(PATHS.kubernetes))) return;
+      const { noticeExpiry } = await import('./commands/expiry-notice.ts');
+      noticeExpiry(context, { command: topLevelName(command), output: command.opts()['output'] });
+    })
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
   addTokenCommands(program, context);
+  addCertsCommands(program, context);
+  addKubeconfigCommands(program, context);
   addConfigCommands(program, context);
   addImageCommands(program, context);
   addServiceCommands(program, context);
@@ -79,6 +87,11 @@ function buildProgram(context: CliContext): Command {
       printCompletion(context, program, shell);
     });
   return program;
+}
+
+/** "certs" of "tkadm certs renew". */
+function topLevelName(command: Command): string {
+  return command.parent?.parent ? topLevelName(command.parent) : command.name();
 }
 
 /** Flags that init, join and their phases share. */
@@ -108,22 +121,16 @@ function addInitFlags(command: Command): Command {
     .option('--service-dns-domain <name>', 'DNS domain of Services (default: cluster.local)')
     .option('--token <token>', 'bootstrap token (default: a new one)')
     .option('--token-ttl <duration>', 'life of the token, 0 for ever (default: 24h)')
-    .option('--skip-token-print', 'do not print the token');
+    .option('--skip-token-print', 'do not print the token')
+    .option('--upload-certs', 'keep the CAs and keys, encrypted, in the cluster for two hours')
+    .option('--certificate-key <key>', 'key of --upload-certs, 32 bytes in hexadecimal (default: a new one)')
+    .option('--skip-certificate-key-print', 'do not print that key');
 }
 
 function addClusterCommands(program: Command, context: CliContext): void {
-  const init = addInitFlags(
-    program.command('init').description('Make this machine a one-node cluster'),
-  ).action(async (options) => (await import('./commands/init.ts')).runInit(context, options));
-  addInitFlags(
-    init
-      .command('phase [name]')
-      .description('Run one phase of init, or a group: "certs/ca", "certs"; without a name: list the phases'),
-  ).action(async (name: string | undefined, options) => {
-    const { listInitPhases, runInit } = await import('./commands/init.ts');
-    if (name === undefined) listInitPhases(context, options.output);
-    else await runInit(context, { ...init.opts(), ...options, onlyPhase: name });
-  });
+  addInitFlags(program.command('init').description('Make this machine a one-node cluster')).action(
+    async (options) => (await import('./commands/init.ts')).runInit(context, options),
+  );
   addCommonFlags(
     program
       .command('join [addresses...]')
@@ -152,7 +159,13 @@ function addClusterCommands(program: Command, context: CliContext): void {
   program
     .command('reset')
     .description('Undo init or join on this machine')
+    .option('--config <file>', 'kubeadm.k8s.io/v1beta4 ResetConfiguration, "-" for standard input')
     .option('-f, --force', 'do not ask')
+    .option('--cert-dir <dir>', 'where certificates are kept (default: where the API server has them)')
+    .option('--cleanup-tmp-dir', 'remove /etc/kubernetes/tmp too')
+    .option('--cri-socket <path>', 'socket of the container runtime')
+    .option('--ignore-preflight-errors <names>', 'checks whose errors are shown as warnings, or "all"', list)
+    .option('--skip-phases <names>', 'phases to leave out', list)
     .option('--dry-run', 'show what would be done, change nothing')
     .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
     .addOption(output(RUN_FORMATS))
@@ -197,6 +210,62 @@ function addTokenCommands(program: Command, context: CliContext): void {
     .command('generate')
     .description('Print a random token without creating it')
     .action(async () => (await load()).runTokenGenerate(context));
+}
+
+function addCertsCommands(program: Command, context: CliContext): void {
+  const certs = program
+    .command('certs')
+    .alias('certificates')
+    .description('Certificates of this control-plane node');
+  const add = (name: string, description: string) =>
+    certs
+      .command(name)
+      .description(description)
+      .option('--config <file>', 'configuration documents (default: those of the cluster)')
+      .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
+      .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)');
+  const kubeconfig = ['--kubeconfig <file>', 'how to reach the cluster (default: admin.conf)'] as const;
+  add('check-expiration', 'Show when certificates end')
+    .option(...kubeconfig)
+    .addOption(output())
+    .action(async (options) =>
+      (await import('./commands/certs-expiration.ts')).runCheckExpiration(context, options),
+    );
+  add('renew <name>', 'Issue a certificate again, or "all", and see it in use')
+    .option(...kubeconfig)
+    .option('--no-wait', 'do not look whether the new certificates are in use')
+    .addOption(output())
+    .action(async (name: string, options) =>
+      (await import('./commands/certs-renew.ts')).runCertsRenew(context, name, options),
+    );
+  add('generate-csr', 'Make keys and certificate requests for an external CA').action(async (options) =>
+    (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options),
+  );
+  certs
+    .command('certificate-key')
+    .description('Print a random key for --certificate-key')
+    .action(async () => (await import('./commands/certs-csr.ts')).runCertificateKey(context));
+}
+
+function addKubeconfigCommands(program: Command, context: CliContext): void {
+  program
+    .command('kubeconfig')
+    .description('Kubeconfig files')
+    .command('user')
+    .description('Print a kubeconfig for a further user')
+    .requiredOption('--client-name <name>', 'name of the user')
+    .option('--org <group>', 'group of the user, an organization of its certificate', repeatable)
+    .option('--token <token>', 'a token instead of a client certificate')
+    .option(
+      '--validity-period <duration>',
+      'life of the certificate (default: that of the configuration, 8760h)',
+    )
+    .option('--config <file>', 'configuration documents (default: those of the cluster)')
+    .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
+    .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)')
+    .action(async (options) =>
+      (await import('./commands/kubeconfig-user.ts')).runKubeconfigUser(context, options),
+    );
 }
 
 function addConfigCommands(program: Command, context: CliContext): void {
@@ -272,6 +341,19 @@ function addServiceCommands(program: Command, context: CliContext): void {
     .action(async (options) => (await load()).runServiceStatus(context, options));
 }
 
+/** The commands of phases are many: they are made for a command line that needs them. Returns its words. */
+async function addPhases(program: Command, context: CliContext, argv: readonly string[]) {
+  if (argv.includes('phase') || argv.includes('completion')) {
+    const { addPhaseCommands, splitPhaseNames } = await import('./commands/phases.ts');
+    addPhaseCommands(program, context);
+    return splitPhaseNames(argv);
+  }
+  for (const command of program.commands.filter((row) => ['init', 'join', 'reset'].includes(row.name()))) {
+    command.command('phase').description('Run one phase; without a name: list them');
+  }
+  return argv;
+}
+
 function formatExitCodes(): string {
   return ['0 done', ...Object.entries(EXIT_CODES).map(([area, code]) => `${code} ${area}`)].join(', ');
 }
@@ -299,7 +381,7 @@ const program = buildProgram(context);
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 try {
-  await program.parseAsync();
+  await program.parseAsync(await addPhases(program, context, process.argv));
 } catch (error) {
   const isCommander =
     error instanceof Error && 'code' in error && String(error.code).startsWith('commander.');

@@ -278,6 +278,7 @@ function completeEndpoint(
 function completeToken(raw: Partial<BootstrapTokenConfig>): BootstrapTokenConfig {
   return {
     token: raw.token ?? generateToken(randomBytes),
+    ...(raw.token === undefined ? { isGenerated: true } : {}),
     ...pick(raw, 'description'),
     ...(raw.expires === undefined ? { ttl: raw.ttl ?? '24h0m0s' } : pick(raw, 'ttl')),
     ...pick(raw, 'expires'),

@@ -21,6 +21,7 @@ const AGENT_PORTS = [10250, 10248];
 export const preflightPhase: Phase<PreflightContext> = {
   name: 'preflight',
   summary: 'Run pre-flight checks',
+  unchanged: 'Passed',
   async plan({ config, host, shouldFix, warn }) {
     const findings = await runPreflight(host, await buildInput(config, host));
     const fatal = selectFatal(findings, shouldFix);
