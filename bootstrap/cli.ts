@@ -94,8 +94,17 @@ function addCommonFlags(command: Command): Command {
     .addOption(output(RUN_FORMATS));
 }
 
+/** What makes the cluster: fields of tkadm's own document, so they may stand beside --config. */
+function addEngineFlags(command: Command): Command {
+  return command
+    .option('--engine <name>', 'embedded (the programs of this package) or upstream (registry.k8s.io)')
+    .option('--store <name>', 'embedded, or etcd with the upstream engine');
+}
+
 function addInitFlags(command: Command): Command {
-  return addCommonFlags(command)
+  return addEngineFlags(addCommonFlags(command))
+    .option('--cri-socket <socket>', 'CRI socket of the container runtime (default: that of this package)')
+    .option('--feature-gates <gates>', 'name=true|false, ...', list)
     .option('--apiserver-advertise-address <ip>', 'address at which the API server is reached')
     .option('--apiserver-bind-port <port>', 'port of the API server (default: 6443)')
     .option('--apiserver-cert-extra-sans <names>', 'further names and addresses in its certificate', list)
@@ -137,6 +146,7 @@ function addClusterCommands(program: Command, context: CliContext): void {
     .option('--discovery-token-ca-cert-hash <pin>', 'pin of the CA, "sha256:HEX"', repeatable)
     .option('--discovery-token-unsafe-skip-ca-verification', 'trust the CA that the token discovers')
     .option('--discovery-file <file>', 'kubeconfig from which the cluster is known')
+    .option('--cri-socket <socket>', 'CRI socket of the container runtime (default: that of this package)')
     .option('--ssh <target>', 'machine to join over SSH, user@host[:port]', repeatable)
     .option('--ssh-user <name>', 'user of SSH addresses without one (default: root)')
     .option('--ssh-identity <file>', 'private key file', repeatable)
@@ -205,11 +215,16 @@ function addConfigCommands(program: Command, context: CliContext): void {
   config
     .command('print <what>')
     .description('Print defaults: init-defaults, join-defaults, reset-defaults, upgrade-defaults')
-    .action(async (what: string) => (await load()).runConfigPrint(context, what));
+    .option('--component-configs <kinds>', 'KubeletConfiguration, KubeProxyConfiguration', list)
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['yaml', 'json']).default('yaml'))
+    .action(async (what: string, options) => (await load()).runConfigPrint(context, what, options));
+  const experimental = ['--allow-experimental-api', 'read versions under trial (there is none)'] as const;
   config
     .command('validate')
     .description('Check a configuration file')
     .requiredOption('--config <file>', 'the file, "-" for standard input')
+    .option('--allow-deprecated-api', 'do not warn of versions that are going out of use')
+    .option(...experimental)
     .addOption(output())
     .action(async (options) => (await load()).runConfigValidate(context, options));
   config
@@ -217,7 +232,27 @@ function addConfigCommands(program: Command, context: CliContext): void {
     .description('Print a configuration file in the present version')
     .requiredOption('--old-config <file>', 'the file, "-" for standard input')
     .option('--new-config <file>', 'where to write the result (default: standard output)')
+    .option('--force', 'replace the file of --new-config')
+    .option(...experimental)
     .action(async (options) => (await load()).runConfigMigrate(context, options));
+  addConfigImagesCommands(config.command('images').description('Images of a control-plane node'), context);
+}
+
+function addConfigImagesCommands(images: Command, context: CliContext): void {
+  const load = () => import('./commands/config-images.ts');
+  const addFlags = (command: Command) =>
+    addEngineFlags(command)
+      .option('--config <file>', 'configuration documents, "-" for standard input')
+      .option('--feature-gates <gates>', 'name=true|false, ...', list)
+      .option('--image-repository <name>', 'registry of the control plane images')
+      .option('--kubernetes-version <version>', 'Kubernetes version')
+      .addOption(output());
+  addFlags(images.command('list').description('List the images')).action(async (options) =>
+    (await load()).runImagesList(context, options),
+  );
+  addFlags(images.command('pull').description('Pull the images that the node bundle does not have'))
+    .option('--cri-socket <socket>', 'CRI socket of the container runtime')
+    .action(async (options) => (await load()).runImagesPull(context, options));
 }
 
 function addImageCommands(program: Command, context: CliContext): void {

@@ -33,6 +33,8 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
   const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
     overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
     defaultsFrom: await observeMachine(host),
   });
