@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import { ERRORS, EXIT_CODES, formatError, isTkadmError } from '../runtime/base/errors.ts';
+import { ERRORS, EXIT_CODES, formatError, isTkadmError, TkadmError } from '../runtime/base/errors.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
 
@@ -61,6 +61,7 @@ function buildProgram(context: CliContext): Command {
   addClusterCommands(program, context);
   addTokenCommands(program, context);
   addConfigCommands(program, context);
+  addUpgradeCommand(program);
   addImageCommands(program, context);
   addServiceCommands(program, context);
   program
@@ -81,6 +82,17 @@ function buildProgram(context: CliContext): Command {
   return program;
 }
 
+const CRI_SOCKET_FLAG = [
+  '--cri-socket <socket>',
+  'CRI socket of the container runtime (default: that of this package)',
+] as const;
+const ENGINE_FLAG = [
+  '--engine <name>',
+  'embedded: the programs of this package; upstream: the images of registry.k8s.io',
+] as const;
+const STORE_FLAG = ['--store <name>', 'embedded, or etcd with the upstream engine'] as const;
+const FEATURE_GATES_FLAG = ['--feature-gates <gates>', 'name=true|false, ...'] as const;
+
 /** Flags that init, join and their phases share. */
 function addCommonFlags(command: Command): Command {
   return command
@@ -94,27 +106,22 @@ function addCommonFlags(command: Command): Command {
     .addOption(output(RUN_FORMATS));
 }
 
-/** What makes the cluster: fields of tkadm's own document, so they may stand beside --config. */
-function addEngineFlags(command: Command): Command {
-  return command
-    .option('--engine <name>', 'embedded (the programs of this package) or upstream (registry.k8s.io)')
-    .option('--store <name>', 'embedded, or etcd with the upstream engine');
-}
-
 function addInitFlags(command: Command): Command {
-  return addEngineFlags(addCommonFlags(command))
-    .option('--cri-socket <socket>', 'CRI socket of the container runtime (default: that of this package)')
-    .option('--feature-gates <gates>', 'name=true|false, ...', list)
+  return addCommonFlags(command)
     .option('--apiserver-advertise-address <ip>', 'address at which the API server is reached')
     .option('--apiserver-bind-port <port>', 'port of the API server (default: 6443)')
     .option('--apiserver-cert-extra-sans <names>', 'further names and addresses in its certificate', list)
     .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
     .option('--control-plane-endpoint <host[:port]>', 'stable address of the control plane')
+    .option(...CRI_SOCKET_FLAG)
+    .option(...ENGINE_FLAG)
+    .option(...FEATURE_GATES_FLAG, list)
     .option('--image-repository <name>', 'registry of the control plane images')
     .option('--kubernetes-version <version>', 'Kubernetes version')
     .option('--pod-network-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
     .option('--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)')
     .option('--service-dns-domain <name>', 'DNS domain of Services (default: cluster.local)')
+    .option(...STORE_FLAG)
     .option('--token <token>', 'bootstrap token (default: a new one)')
     .option('--token-ttl <duration>', 'life of the token, 0 for ever (default: 24h)')
     .option('--skip-token-print', 'do not print the token');
@@ -146,7 +153,6 @@ function addClusterCommands(program: Command, context: CliContext): void {
     .option('--discovery-token-ca-cert-hash <pin>', 'pin of the CA, "sha256:HEX"', repeatable)
     .option('--discovery-token-unsafe-skip-ca-verification', 'trust the CA that the token discovers')
     .option('--discovery-file <file>', 'kubeconfig from which the cluster is known')
-    .option('--cri-socket <socket>', 'CRI socket of the container runtime (default: that of this package)')
     .option('--ssh <target>', 'machine to join over SSH, user@host[:port]', repeatable)
     .option('--ssh-user <name>', 'user of SSH addresses without one (default: root)')
     .option('--ssh-identity <file>', 'private key file', repeatable)
@@ -156,6 +162,11 @@ function addClusterCommands(program: Command, context: CliContext): void {
         .default('strict'),
     )
     .option('--api-server <host:port>', 'address under which the new node reaches the API server')
+    .option(...CRI_SOCKET_FLAG)
+    .option('--control-plane', 'become a control-plane node (not with the embedded store)')
+    .option('--apiserver-advertise-address <ip>', 'with --control-plane: address of its API server')
+    .option('--apiserver-bind-port <port>', 'with --control-plane: port of its API server')
+    .option('--certificate-key <key>', 'with --control-plane: key of the uploaded certificates')
     .action(async (addresses: string[], options) =>
       (await import('./commands/join.ts')).runJoin(context, addresses, options),
     );
@@ -209,6 +220,18 @@ function addTokenCommands(program: Command, context: CliContext): void {
     .action(async () => (await load()).runTokenGenerate(context));
 }
 
+/** kubeadm has it, tkadm has not: it is refused by name. Its document is read by `config`. */
+function addUpgradeCommand(program: Command): void {
+  program
+    .command('upgrade [args...]', { hidden: true })
+    .allowUnknownOption()
+    .action(() => {
+      throw new TkadmError('UNSUPPORTED', 'Cannot upgrade: there is no "tkadm upgrade" yet', {
+        hint: 'tkadm config validate checks an UpgradeConfiguration',
+      });
+    });
+}
+
 function addConfigCommands(program: Command, context: CliContext): void {
   const config = program.command('config').description('Configuration documents');
   const load = () => import('./commands/config.ts');
@@ -241,18 +264,21 @@ function addConfigCommands(program: Command, context: CliContext): void {
 function addConfigImagesCommands(images: Command, context: CliContext): void {
   const load = () => import('./commands/config-images.ts');
   const addFlags = (command: Command) =>
-    addEngineFlags(command)
+    command
       .option('--config <file>', 'configuration documents, "-" for standard input')
-      .option('--feature-gates <gates>', 'name=true|false, ...', list)
+      .option(...CRI_SOCKET_FLAG)
+      .option(...ENGINE_FLAG)
+      .option(...FEATURE_GATES_FLAG, list)
       .option('--image-repository <name>', 'registry of the control plane images')
       .option('--kubernetes-version <version>', 'Kubernetes version')
+      .option(...STORE_FLAG)
       .addOption(output());
   addFlags(images.command('list').description('List the images')).action(async (options) =>
     (await load()).runImagesList(context, options),
   );
-  addFlags(images.command('pull').description('Pull the images that the node bundle does not have'))
-    .option('--cri-socket <socket>', 'CRI socket of the container runtime')
-    .action(async (options) => (await load()).runImagesPull(context, options));
+  addFlags(images.command('pull').description('Pull the images that the node bundle does not have')).action(
+    async (options) => (await load()).runImagesPull(context, options),
+  );
 }
 
 function addImageCommands(program: Command, context: CliContext): void {

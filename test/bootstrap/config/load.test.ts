@@ -326,7 +326,10 @@ t.test('loadConfiguration() that is not strict warns of fields', async (t) => {
   const { config, warnings } = await init(text, {}, false);
   t.equal(config.cluster.clusterName, 'b');
   t.equal(config.cluster.networking.podSubnet, '10.244.0.0/16');
-  t.match(warnings, [/clusterName: Duplicate field.*the last one counts/, /networking\.podsubnet: .*it is ignored/]);
+  t.match(warnings, [
+    /clusterName: Duplicate field.*the last one counts/,
+    /networking\.podsubnet: .*it is ignored/,
+  ]);
 });
 
 t.test('loadConfiguration() never shows secrets', async (t) => {
