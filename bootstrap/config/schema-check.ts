@@ -14,7 +14,8 @@ export interface SchemaResult {
   readonly warnings: readonly string[];
 }
 
-const AJV_OPTIONS = {
+/** Compiles each schema once. */
+const AJV = new Ajv({
   allErrors: true,
   verbose: true,
   strict: false,
@@ -22,13 +23,13 @@ const AJV_OPTIONS = {
   // The schemas are tkadm's own: to check each by JSON Schema's own schema takes longer than all the rest.
   meta: false,
   validateSchema: false,
-} as const;
+});
 
 /** Checks a document's fields and their types. Unknown fields are problems when strict, else warnings. */
 export function checkSchema(source: RawDocument, isStrict: boolean): SchemaResult {
   const { kind, places } = source;
   const document = { ...source, fields: withoutNulls(source.fields) as RawObject };
-  const validate = new Ajv(AJV_OPTIONS).compile(schemaOf(source));
+  const validate = AJV.compile(schemaOf(source));
   validate(document.fields);
   const errors = validate.errors ?? [];
   const unknown = errors.filter((error) => error.keyword === 'additionalProperties');
