@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import { ERRORS, EXIT_CODES, formatError, isTkadmError } from '../runtime/base/errors.ts';
+import { ERRORS, EXIT_CODES, formatError, isTkadmError, TkadmError } from '../runtime/base/errors.ts';
 import { PATHS } from '../runtime/base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
@@ -69,6 +69,7 @@ function buildProgram(context: CliContext): Command {
   addCertsCommands(program, context);
   addKubeconfigCommands(program, context);
   addConfigCommands(program, context);
+  addUpgradeCommand(program);
   addImageCommands(program, context);
   addServiceCommands(program, context);
   program
@@ -93,6 +94,16 @@ function buildProgram(context: CliContext): Command {
 function topLevelName(command: Command): string {
   return command.parent?.parent ? topLevelName(command.parent) : command.name();
 }
+const CRI_SOCKET_FLAG = [
+  '--cri-socket <socket>',
+  'CRI socket of the container runtime (default: that of this package)',
+] as const;
+const ENGINE_FLAG = [
+  '--engine <name>',
+  'embedded: the programs of this package; upstream: the images of registry.k8s.io',
+] as const;
+const STORE_FLAG = ['--store <name>', 'embedded, or etcd with the upstream engine'] as const;
+const FEATURE_GATES_FLAG = ['--feature-gates <gates>', 'name=true|false, ...'] as const;
 
 /** Flags that init, join and their phases share. */
 function addCommonFlags(command: Command): Command {
@@ -114,11 +125,15 @@ function addInitFlags(command: Command): Command {
     .option('--apiserver-cert-extra-sans <names>', 'further names and addresses in its certificate', list)
     .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
     .option('--control-plane-endpoint <host[:port]>', 'stable address of the control plane')
+    .option(...CRI_SOCKET_FLAG)
+    .option(...ENGINE_FLAG)
+    .option(...FEATURE_GATES_FLAG, list)
     .option('--image-repository <name>', 'registry of the control plane images')
     .option('--kubernetes-version <version>', 'Kubernetes version')
     .option('--pod-network-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
     .option('--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)')
     .option('--service-dns-domain <name>', 'DNS domain of Services (default: cluster.local)')
+    .option(...STORE_FLAG)
     .option('--token <token>', 'bootstrap token (default: a new one)')
     .option('--token-ttl <duration>', 'life of the token, 0 for ever (default: 24h)')
     .option('--skip-token-print', 'do not print the token')
@@ -153,6 +168,11 @@ function addClusterCommands(program: Command, context: CliContext): void {
         .default('strict'),
     )
     .option('--api-server <host:port>', 'address under which the new node reaches the API server')
+    .option(...CRI_SOCKET_FLAG)
+    .option('--control-plane', 'become a control-plane node (not with the embedded store)')
+    .option('--apiserver-advertise-address <ip>', 'with --control-plane: address of its API server')
+    .option('--apiserver-bind-port <port>', 'with --control-plane: port of its API server')
+    .option('--certificate-key <key>', 'with --control-plane: key of the uploaded certificates')
     .action(async (addresses: string[], options) =>
       (await import('./commands/join.ts')).runJoin(context, addresses, options),
     );
@@ -268,17 +288,34 @@ function addKubeconfigCommands(program: Command, context: CliContext): void {
     );
 }
 
+/** kubeadm has it, tkadm has not: it is refused by name. Its document is read by `config`. */
+function addUpgradeCommand(program: Command): void {
+  program
+    .command('upgrade [args...]', { hidden: true })
+    .allowUnknownOption()
+    .action(() => {
+      throw new TkadmError('UNSUPPORTED', 'Cannot upgrade: there is no "tkadm upgrade" yet', {
+        hint: 'tkadm config validate checks an UpgradeConfiguration',
+      });
+    });
+}
+
 function addConfigCommands(program: Command, context: CliContext): void {
   const config = program.command('config').description('Configuration documents');
   const load = () => import('./commands/config.ts');
   config
     .command('print <what>')
     .description('Print defaults: init-defaults, join-defaults, reset-defaults, upgrade-defaults')
-    .action(async (what: string) => (await load()).runConfigPrint(context, what));
+    .option('--component-configs <kinds>', 'KubeletConfiguration, KubeProxyConfiguration', list)
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['yaml', 'json']).default('yaml'))
+    .action(async (what: string, options) => (await load()).runConfigPrint(context, what, options));
+  const experimental = ['--allow-experimental-api', 'read versions under trial (there is none)'] as const;
   config
     .command('validate')
     .description('Check a configuration file')
     .requiredOption('--config <file>', 'the file, "-" for standard input')
+    .option('--allow-deprecated-api', 'do not warn of versions that are going out of use')
+    .option(...experimental)
     .addOption(output())
     .action(async (options) => (await load()).runConfigValidate(context, options));
   config
@@ -286,7 +323,30 @@ function addConfigCommands(program: Command, context: CliContext): void {
     .description('Print a configuration file in the present version')
     .requiredOption('--old-config <file>', 'the file, "-" for standard input')
     .option('--new-config <file>', 'where to write the result (default: standard output)')
+    .option('--force', 'replace the file of --new-config')
+    .option(...experimental)
     .action(async (options) => (await load()).runConfigMigrate(context, options));
+  addConfigImagesCommands(config.command('images').description('Images of a control-plane node'), context);
+}
+
+function addConfigImagesCommands(images: Command, context: CliContext): void {
+  const load = () => import('./commands/config-images.ts');
+  const addFlags = (command: Command) =>
+    command
+      .option('--config <file>', 'configuration documents, "-" for standard input')
+      .option(...CRI_SOCKET_FLAG)
+      .option(...ENGINE_FLAG)
+      .option(...FEATURE_GATES_FLAG, list)
+      .option('--image-repository <name>', 'registry of the control plane images')
+      .option('--kubernetes-version <version>', 'Kubernetes version')
+      .option(...STORE_FLAG)
+      .addOption(output());
+  addFlags(images.command('list').description('List the images')).action(async (options) =>
+    (await load()).runImagesList(context, options),
+  );
+  addFlags(images.command('pull').description('Pull the images that the node bundle does not have')).action(
+    async (options) => (await load()).runImagesPull(context, options),
+  );
 }
 
 function addImageCommands(program: Command, context: CliContext): void {

@@ -110,6 +110,8 @@ async function loadInitConfig(context: CliContext, host: Host, options: InitOpti
   const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
     overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
     defaultsFrom: await observeMachine(host),
   });

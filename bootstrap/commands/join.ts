@@ -81,6 +81,8 @@ export async function joinThisMachine(
   const { config, warnings } = await loadConfiguration({
     kind: 'JoinConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
     overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
     defaultsFrom: machine,
   });

@@ -18,12 +18,15 @@ export interface PreflightOptions {
 /** `tkadm preflight`: the checks of init alone, with --fix the repairs too. */
 export async function runPreflightCommand(context: CliContext, options: PreflightOptions): Promise<void> {
   const host = createLocalHost();
-  const { config } = await loadConfiguration({
+  const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
     text: options.config === undefined ? undefined : await readInput(context, options.config),
+    path: options.config,
+    isStrict: false,
     overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
     defaultsFrom: await observeMachine(host),
   });
+  for (const warning of warnings) context.writeError(`Warning: ${warning}\n`);
   const input = await buildPreflightInput(config, host);
   let findings = await runPreflight(host, input);
   if (options.fix && !options.dryRun) {
