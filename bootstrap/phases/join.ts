@@ -89,8 +89,10 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
           nodeName: config.nodeRegistration.name,
         },
       },
-      { kind: 'remove', path: BOOTSTRAP_KUBECONFIG },
     ],
+    // It holds a token, which serves nobody any more.
+    cleanUp: async ({ host }) =>
+      (await host.stat(BOOTSTRAP_KUBECONFIG)) ? [{ kind: 'remove', path: BOOTSTRAP_KUBECONFIG }] : [],
   },
   ...refused('control-plane-join/mark-control-plane', 'wait-control-plane'),
   {
