@@ -20,6 +20,7 @@ import { formatTable } from './token.ts';
 export interface InitOptions {
   readonly config?: string;
   readonly fix?: boolean;
+  readonly apiserverAdvertiseAddress?: string;
   readonly output: OutputFormat;
   readonly skipTokenPrint?: boolean;
   /** `init phase NAME` */
@@ -62,6 +63,7 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         host: seenHost,
         now: context.now,
         shouldFix: options.fix ?? false,
+        isAddressGiven: options.apiserverAdvertiseAddress !== undefined,
         initSystem,
         env: context.env,
         api,

@@ -106,6 +106,7 @@ async function joinThisMachine(
         config,
         host: seenHost,
         shouldFix: options.fix ?? false,
+        env: context.env,
         nodeIp: machine.advertiseAddress,
         warn,
         discover,

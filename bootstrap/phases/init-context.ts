@@ -11,6 +11,8 @@ export interface InitContext {
   readonly now: () => Date;
   /** Repair what preflight finds. */
   readonly shouldFix: boolean;
+  /** The user named the advertise address. */
+  readonly isAddressGiven?: boolean;
   /** "systemd", "openrc", "none" */
   readonly initSystem: string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -20,7 +22,7 @@ export interface InitContext {
 }
 
 /** The certificates' view of the configuration. */
-export function pkiContext({ config, host, now }: InitContext): PkiContext {
+export function pkiContext({ config, host, now }: Pick<InitContext, 'config' | 'host' | 'now'>): PkiContext {
   const { cluster } = config;
   return {
     host,
