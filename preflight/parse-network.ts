@@ -50,9 +50,9 @@ interface AddressRow {
 
 /** Names under which container engines and hypervisors make their interfaces. */
 const VIRTUAL_NAME =
-  /^(docker|br-[0-9a-f]{12}|virbr|vnet|veth|cni|flannel|cali|cilium|lxc|lxd|podman|kube-|nodelocaldns|weave|tkadm|tun|tap|tailscale|zt)/;
-/** Kinds of `ip -d link` that lead to no other machine by themselves; a VLAN, bond or team is a real way out. */
-const VIRTUAL_KINDS = ['veth', 'dummy', 'ipip', 'gre', 'vxlan', 'geneve', 'tun', 'wireguard', 'ifb'];
+  /^(dummy|docker|br-[0-9a-f]{12}|virbr|vnet|veth|cni|flannel|cali|cilium|lxc|lxd|podman|kube-|nodelocaldns|weave|tkadm|tun|tap|tailscale|zt)/;
+/** Kinds of `ip -d link` that are tunnels. A VLAN or bond is a real way out, and so is a container's veth "eth0". */
+const VIRTUAL_KINDS = ['ipip', 'gre', 'vxlan', 'geneve', 'tun', 'wireguard', 'ifb'];
 
 /** Addresses of `ip -d -j addr`; [] when the text is none. */
 export function parseInterfaceAddresses(json: string): readonly InterfaceAddress[] {
