@@ -106,7 +106,7 @@ const STORE_FLAG = ['--store <name>', 'embedded, or etcd with the upstream engin
 const FEATURE_GATES_FLAG = ['--feature-gates <gates>', 'name=true|false, ...'] as const;
 
 /** Flags that init, join and their phases share. */
-function addCommonFlags(command: Command): Command {
+function addCommonFlags(command: Command, outputOption = output(RUN_FORMATS)): Command {
   return command
     .option('--config <file>', 'kubeadm.k8s.io/v1beta4 documents, "-" for standard input')
     .option('--node-name <name>', 'name of this node (default: the hostname)')
@@ -115,11 +115,11 @@ function addCommonFlags(command: Command): Command {
     .option('--skip-phases <names>', 'phases to leave out', list)
     .option('--fix', 'repair what preflight finds, where that is possible')
     .option('--dry-run', 'show what would be done, change nothing')
-    .addOption(output(RUN_FORMATS));
+    .addOption(outputOption);
 }
 
-function addInitFlags(command: Command): Command {
-  return addCommonFlags(command)
+function addInitFlags(command: Command, outputOption?: Option): Command {
+  return addCommonFlags(command, outputOption)
     .option('--apiserver-advertise-address <ip>', 'address at which the API server is reached')
     .option('--apiserver-bind-port <port>', 'port of the API server (default: 6443)')
     .option('--apiserver-cert-extra-sans <names>', 'further names and addresses in its certificate', list)
@@ -142,23 +142,27 @@ function addInitFlags(command: Command): Command {
     .option('--skip-certificate-key-print', 'do not print that key');
 }
 
+function addJoinFlags(command: Command, outputOption?: Option): Command {
+  return addCommonFlags(command, outputOption)
+    .option('--token <token>', 'bootstrap token, for discovery and TLS bootstrap')
+    .option('--discovery-token <token>', 'bootstrap token for discovery')
+    .option('--tls-bootstrap-token <token>', 'bootstrap token for TLS bootstrap')
+    .option('--discovery-token-ca-cert-hash <pin>', 'pin of the CA, "sha256:HEX"', repeatable)
+    .option('--discovery-token-unsafe-skip-ca-verification', 'trust the CA that the token discovers')
+    .option('--discovery-file <file>', 'kubeconfig from which the cluster is known');
+}
+
 function addClusterCommands(program: Command, context: CliContext): void {
   addInitFlags(program.command('init').description('Make this machine a one-node cluster')).action(
     async (options) => (await import('./commands/init.ts')).runInit(context, options),
   );
-  addCommonFlags(
+  addJoinFlags(
     program
       .command('join [addresses...]')
       .description(
         'Add a node: this machine (address of the API server), or machines over SSH (their addresses)',
       ),
   )
-    .option('--token <token>', 'bootstrap token, for discovery and TLS bootstrap')
-    .option('--discovery-token <token>', 'bootstrap token for discovery')
-    .option('--tls-bootstrap-token <token>', 'bootstrap token for TLS bootstrap')
-    .option('--discovery-token-ca-cert-hash <pin>', 'pin of the CA, "sha256:HEX"', repeatable)
-    .option('--discovery-token-unsafe-skip-ca-verification', 'trust the CA that the token discovers')
-    .option('--discovery-file <file>', 'kubeconfig from which the cluster is known')
     .option('--ssh <target>', 'machine to join over SSH, user@host[:port]', repeatable)
     .option('--ssh-user <name>', 'user of SSH addresses without one (default: root)')
     .option('--ssh-identity <file>', 'private key file', repeatable)
@@ -190,9 +194,42 @@ function addClusterCommands(program: Command, context: CliContext): void {
     .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
     .addOption(output(RUN_FORMATS))
     .action(async (options) => (await import('./commands/reset.ts')).runReset(context, options));
-  addCommonFlags(program.command('preflight').description('Run the checks alone')).action(async (options) =>
-    (await import('./commands/preflight.ts')).runPreflightCommand(context, options),
+  addPreflightCommands(program, context);
+}
+
+function addPreflightCommands(program: Command, context: CliContext): void {
+  const preflight = program
+    .command('preflight')
+    .description('Run the checks of a command alone (default: init)');
+  const run = async (
+    command: 'init' | 'join' | 'upgrade' | 'reset',
+    address?: string,
+    options: object = {},
+  ) => {
+    const { runPreflightCommand } = await import('./commands/preflight.ts');
+    process.exitCode = await runPreflightCommand(context, { command, address }, options as never);
+  };
+  addInitFlags(preflight.command('init', { isDefault: true }).description('The checks of init'), output())
+    .option('--list', 'show the table of all checks')
+    .action((options) => run('init', undefined, options));
+  addJoinFlags(preflight.command('join [address]').description('The checks of join'), output()).action(
+    (address: string | undefined, options) => run('join', address, options),
   );
+  for (const command of ['upgrade', 'reset'] as const) {
+    preflight
+      .command(command)
+      .description(`The checks of ${command}`)
+      .option(
+        '--ignore-preflight-errors <names>',
+        'checks whose errors are shown as warnings, or "all"',
+        list,
+      )
+      .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
+      .option('--fix', 'repair what can be repaired')
+      .option('--dry-run', 'show what would be repaired, change nothing')
+      .addOption(output())
+      .action((options) => run(command, undefined, options));
+  }
 }
 
 function addTokenCommands(program: Command, context: CliContext): void {

@@ -115,6 +115,7 @@ export async function joinThisMachine(
         config,
         host: seenHost,
         shouldFix: options.fix ?? false,
+        env: context.env,
         nodeIp: machine.advertiseAddress,
         warn,
         discover,
