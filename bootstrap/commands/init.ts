@@ -9,13 +9,13 @@ import type { InitConfig } from '../config/types.ts';
 import { readCaBundle } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
 import type { OutputFormat } from '../render/renderer.ts';
+import { formatTable } from '../render/table.ts';
 import { type CliContext, programName, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { writeData } from './output.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
-import { formatTable } from './token.ts';
 
 export interface InitOptions {
   readonly config?: string;

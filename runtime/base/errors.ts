@@ -1,7 +1,15 @@
 /** What a failure is about; decides the exit code of the command line. */
-export type ErrorArea = 'internal' | 'usage' | 'preflight' | 'discovery' | 'timeout' | 'host' | 'cluster';
+export type ErrorArea =
+  | 'internal'
+  | 'usage'
+  | 'preflight'
+  | 'discovery'
+  | 'timeout'
+  | 'host'
+  | 'cluster'
+  | 'interrupted';
 
-/** Exit code for each area, documented in `tkadm --help` and the README. */
+/** Exit code for each area, documented in `tkadm --help` and docs/output.md. */
 export const EXIT_CODES = {
   internal: 1,
   usage: 2,
@@ -10,6 +18,7 @@ export const EXIT_CODES = {
   timeout: 5,
   host: 6,
   cluster: 7,
+  interrupted: 130,
 } as const satisfies Record<ErrorArea, number>;
 
 /** Every error code with its area. Each folder adds its rows in its own section; codes never change. */
@@ -122,6 +131,7 @@ export const ERRORS = {
   CONFIG_INVALID: 'usage',
   CONFIG_FLAGS_MIXED: 'usage',
   TOKEN_NOT_FOUND: 'cluster',
+  TOKEN_EXISTS: 'cluster',
   DISCOVERY_CHANGED: 'discovery',
   DISCOVERY_FILE_INVALID: 'discovery',
   PHASE_UNKNOWN: 'usage',
@@ -130,6 +140,8 @@ export const ERRORS = {
   SSH_HOST_KEY: 'host',
   JOIN_FAILED: 'host',
   USAGE: 'usage',
+  INTERNAL: 'internal',
+  INTERRUPTED: 'interrupted',
   NODE_EXISTS: 'cluster',
 } as const satisfies Record<string, ErrorArea>;
 
