@@ -5,7 +5,7 @@ import {
   signCertificateRequest,
 } from '../../../pki/csr.ts';
 import { KEY_USAGES, type KeyUsage } from '../../../pki/extensions.ts';
-import { BACKDATING_MS } from '../../../pki/issue.ts';
+import { BACKDATING_MS, type CaPair } from '../../../pki/issue.ts';
 import { CERTIFICATE_SIGNING_REQUESTS } from '../../api/kinds.ts';
 import { formatTime } from '../../api/time.ts';
 import { formatError, TkadmError } from '../../base/errors.ts';
@@ -70,8 +70,8 @@ function checkUsages(usages: readonly string[], required: string): string | unde
 }
 
 export interface SigningSettings {
-  readonly caCertPem: string;
-  readonly caKeyPem: string;
+  /** Asked for at each use: the files may have been replaced. */
+  readonly ca: () => CaPair;
   readonly maxDurationMs: number;
 }
 
@@ -103,8 +103,10 @@ function reconcileSigning(
       settings.maxDurationMs,
       request.spec.expirationSeconds ? request.spec.expirationSeconds * 1000 : Number.POSITIVE_INFINITY,
     );
+    const ca = settings.ca();
     const pem = signCertificateRequest({
-      ...settings,
+      caCertPem: ca.certPem,
+      caKeyPem: ca.keyPem,
       csrPem,
       usages: (request.spec.usages ?? []).map(parseUsage),
       notBefore: new Date(now.getTime() - BACKDATING_MS),
