@@ -16,6 +16,7 @@ import { podEventTarget } from './container-starter.ts';
 import { parseResolvConf } from './dns.ts';
 import { ApiEventRecorder } from './events.ts';
 import { serveHealthz } from './healthz.ts';
+import { HttpGetter } from './http-get.ts';
 import { ImagePuller } from './images.ts';
 import { defaultKubeletConfig, type KubeletConfig, parseKubeletConfig } from './kubelet-config.ts';
 import { rotateLogs } from './log-rotation.ts';
@@ -125,8 +126,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     }
   };
 
+  const http = new HttpGetter();
   const prober: Prober = new Prober({
-    check: (probe, target) => checkProbe(cri, probe, target),
+    check: (probe, target) => checkProbe({ cri, http }, probe, target),
     now,
     onChange: (uid) => manager.wake(uid),
     record: (pod, container, text) => recorder.record(podEventTarget(pod, container.name), text),

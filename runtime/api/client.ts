@@ -200,9 +200,15 @@ export class ApiClient {
     return this.requestJson('POST', path, { ...options, body: withTypeMeta(kind, object) });
   }
 
-  update<T extends KubeObject>(kind: Kind<T>, object: T, subresource?: string): Promise<T> {
+  /** PUT of the object, or of the part that `subresource` names. */
+  update<T extends KubeObject>(
+    kind: Kind<T>,
+    object: T,
+    options: string | (RequestOptions & { readonly subresource?: string }) = {},
+  ): Promise<T> {
+    const { subresource, ...rest } = typeof options === 'string' ? { subresource: options } : options;
     const ref = { name: object.metadata?.name ?? '', namespace: object.metadata?.namespace, subresource };
-    return this.requestJson('PUT', objectPath(kind, ref), { body: withTypeMeta(kind, object) });
+    return this.requestJson('PUT', objectPath(kind, ref), { ...rest, body: withTypeMeta(kind, object) });
   }
 
   patch<T extends KubeObject>(

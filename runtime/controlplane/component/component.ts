@@ -81,13 +81,13 @@ async function leadWhile(options: ComponentOptions, client: ApiClient, stop: Abo
     now,
     log: log.child('leader'),
   };
-  await acquireLeadership(election);
+  const lease = await acquireLeadership(election);
   log.info(`Leading with lease ${election.namespace}/${election.name}`);
   const term = new AbortController();
   const working = AbortSignal.any([stop, term.signal]);
   setMaxListeners(0, working);
   const work = options.lead(client, working);
-  const end = await Promise.race([keepLeadership(election), work.then(() => 'ended' as const)]);
+  const end = await Promise.race([keepLeadership(election, lease), work.then(() => 'ended' as const)]);
   term.abort();
   await work.catch((error) => {
     if (!stop.aborted) throw error;
