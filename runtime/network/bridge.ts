@@ -46,28 +46,28 @@ export async function addToBridge(
         '',
       ].join('\n'),
     );
-    const rules = runCommand(
-      ['nft', '-f', '-'],
-      formatNodeRules(config) + formatHostPorts(mappings, address),
-    );
     // Both end before anything is taken back.
-    const output = await runCommand(
-      ['nsenter', `--net=${args.netns}`, 'ip', '-j', '-batch', '-'],
-      [
-        'link set lo up',
-        `addr add ${address}/${prefix} dev ${args.interfaceName}`,
-        `link set ${args.interfaceName} up`,
-        `route add default via ${gateway}`,
-        `link show dev ${args.interfaceName}`,
-        '',
-      ].join('\n'),
-    ).finally(() => rules.catch(() => {}));
-    await rules;
+    const [rules, link] = await Promise.allSettled([
+      runCommand(['nft', '-f', '-'], formatNodeRules(config) + formatHostPorts(mappings, address)),
+      runCommand(
+        ['nsenter', `--net=${args.netns}`, 'ip', '-j', '-batch', '-'],
+        [
+          'link set lo up',
+          `addr add ${address}/${prefix} dev ${args.interfaceName}`,
+          `link set ${args.interfaceName} up`,
+          `route add default via ${gateway}`,
+          `link show dev ${args.interfaceName}`,
+          '',
+        ].join('\n'),
+      ),
+    ]);
+    if (link.status === 'rejected') throw link.reason;
+    if (rules.status === 'rejected') throw rules.reason;
     return buildResult(config, args, {
       address: `${address}/${prefix}`,
       gateway,
       veth,
-      mac: parseMac(output),
+      mac: parseMac(link.value),
     });
   } catch (error) {
     await deleteFromBridge(config, args, paths).catch(() => {});
