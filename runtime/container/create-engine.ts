@@ -49,7 +49,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     libc,
     log,
     now,
-    cgroups: { host, log },
+    cgroups: { host, libc, log },
     onExit: (container) => feed.publish(container.status()),
   };
   for (const name of listDirectory(slotsDir)) removeUnfinished(join(slotsDir, name));
@@ -171,7 +171,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   ): Promise<StoredContainer> {
     const { id, spec } = request;
     const cgroupPath = spec.linux?.cgroupsPath;
-    const cgroup = cgroupPath === undefined ? undefined : openCgroup({ host, log }, cgroupPath);
+    const cgroup = cgroupPath === undefined ? undefined : openCgroup(context.cgroups, cgroupPath);
     try {
       writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(spec), { mode: 0o600 });
       cgroup?.create(spec.linux?.resources);
