@@ -24,6 +24,8 @@ export interface KubeletConfig {
   readonly rotateCertificates: boolean;
   readonly maxPods: number;
   readonly podsPerCore: number;
+  /** Processes and threads of a pod; below 1 is no limit. */
+  readonly podPidsLimit: number;
   readonly podCidr: string | undefined;
   readonly nodeStatusUpdateMs: number;
   readonly nodeStatusReportMs: number;
@@ -54,7 +56,7 @@ const ACCEPTED: ReadonlySet<string> = new Set([
   ...['apiVersion', 'kind', 'staticPodPath', 'fileCheckFrequency', 'syncFrequency', 'address', 'port'],
   ...['healthzPort', 'healthzBindAddress', 'tlsCertFile', 'tlsPrivateKeyFile', 'authentication'],
   ...['authorization', 'clusterDNS', 'clusterDomain', 'resolvConf', 'containerRuntimeEndpoint'],
-  ...['rotateCertificates', 'maxPods', 'podsPerCore', 'podCIDR', 'nodeStatusUpdateFrequency'],
+  ...['rotateCertificates', 'maxPods', 'podsPerCore', 'podPidsLimit', 'podCIDR', 'nodeStatusUpdateFrequency'],
   ...['nodeStatusReportFrequency', 'nodeLeaseDurationSeconds', 'containerLogMaxSize'],
   ...['containerLogMaxFiles', 'serializeImagePulls', 'systemReserved', 'kubeReserved', 'registerNode'],
   ...['registerWithTaints', 'enableDebuggingHandlers', 'enableSystemLogHandler', 'podLogsDir'],
@@ -123,6 +125,7 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     rotateCertificates: field.boolean('rotateCertificates', false),
     maxPods: field.number('maxPods', 110),
     podsPerCore: field.number('podsPerCore', 0),
+    podPidsLimit: field.number('podPidsLimit', -1),
     podCidr: field.text('podCIDR', '') || undefined,
     nodeStatusUpdateMs: field.duration('nodeStatusUpdateFrequency', 10_000),
     nodeStatusReportMs: field.duration('nodeStatusReportFrequency', 300_000),

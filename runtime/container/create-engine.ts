@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { buildCgroupMounts, openCgroup } from './cgroup.ts';
@@ -174,6 +174,8 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     const cgroup = cgroupPath === undefined ? undefined : openCgroup(context.cgroups, cgroupPath);
     try {
       writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(spec), { mode: 0o600 });
+      if (cgroupPath !== undefined && request.parentResources !== undefined)
+        openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
       cgroup?.create(spec.linux?.resources);
       const bundle: ContainerBundle = {
         kind: 'container',
