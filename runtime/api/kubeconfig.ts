@@ -57,7 +57,7 @@ export async function loadClientConfig(path: string): Promise<ClientConfig> {
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    throw invalid(path, `the file "${file}" in it cannot be read: ${(error as Error).message}`, error);
+    throw invalid(path, (error as Error).message, error);
   }
   return resolveClientConfig(parseKubeconfig(text, path), path);
 }
@@ -68,7 +68,7 @@ export function parseKubeconfig(text: string, path: string): Kubeconfig {
   try {
     value = load(text);
   } catch (error) {
-    throw invalid(path, `the file "${file}" in it cannot be read: ${(error as Error).message}`, error);
+    throw invalid(path, (error as Error).message, error);
   }
   if (typeof value !== 'object' || value === null || (value as Kubeconfig).kind !== 'Config') {
     throw invalid(path, 'it is no document of kind "Config"');
