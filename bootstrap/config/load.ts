@@ -5,11 +5,12 @@ import type { DocumentKindName } from './kinds.ts';
 import { migrateDocuments } from './migrate.ts';
 import { describeNotes } from './notes.ts';
 import { lineOf, toPointer } from './places.ts';
-import { configError, createChecker, type FieldProblem } from './problems.ts';
+import { type Checker, configError, createChecker, type FieldProblem } from './problems.ts';
 import type {
   ClusterConfiguration,
   ConfigKind,
   ConfigOfKind,
+  JoinConfig,
   MachineDefaults,
   TkadmConfiguration,
 } from './types.ts';
@@ -26,6 +27,8 @@ export interface LoadOptions<K extends ConfigKind> {
   readonly defaultsFrom: MachineDefaults;
   /** Unknown and duplicate fields are errors; else warnings. Default true. */
   readonly isStrict?: boolean;
+  /** Looks for files that the configuration names; without it none is looked for. */
+  readonly fileExists?: ((path: string) => Promise<boolean>) | undefined;
 }
 
 export interface LoadedConfig<T> {
@@ -64,6 +67,7 @@ export async function loadConfiguration<K extends ConfigKind>(
   const config = completeConfig(kind, fields, options.defaultsFrom);
   const checker = createChecker();
   validateConfig(config, checker);
+  if (config.kind === 'JoinConfiguration') await checkDiscoveryFile(config, checker, options.fileExists);
   if (checker.problems.length > 0) {
     throw configError(checker.problems.map((problem) => nameSource(problem, { kind, documents, overrides })));
   }
@@ -128,6 +132,23 @@ function requireKind(kind: ConfigKind, documents: readonly RawDocument[]): void 
       message: `${wanted.slice(0, 2).join(' or ')} is not in the file, which has ${found}`,
     },
   ]);
+}
+
+async function checkDiscoveryFile(
+  { discovery }: JoinConfig,
+  check: Checker,
+  fileExists: LoadOptions<'JoinConfiguration'>['fileExists'],
+): Promise<void> {
+  const path = discovery.file?.kubeConfigPath ?? '';
+  if (!fileExists || !path.startsWith('/') || (await fileExists(path))) return;
+  check
+    .of('JoinConfiguration')
+    .invalid(
+      'discovery.file.kubeConfigPath',
+      path,
+      'there is no such file',
+      'tkadm join --discovery-file FILE',
+    );
 }
 
 interface Origin {

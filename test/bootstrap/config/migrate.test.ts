@@ -281,5 +281,7 @@ t.test('loadConfiguration() explains a MasterConfiguration with the command that
     message: /MasterConfiguration of "kubeadm\.k8s\.io\/v1alpha2" is no longer read/,
     hint: 'tkadm config migrate --old-config /etc/old.yaml --new-config /etc/old.yaml.new',
   });
-  await t.rejects(load('-'), { hint: 'tkadm config migrate --old-config - --new-config NEW' });
+  await t.rejects(load('-'), {
+    code: 'CONFIG_INVALID',
+    hint: 'tkadm config migrate --old-config - --new-config NEW' });
 });
