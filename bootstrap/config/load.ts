@@ -1,4 +1,5 @@
-import { completeCluster, completeConfig, type DocumentFields } from './defaults.ts';
+import { completeCluster } from './cluster-defaults.ts';
+import { completeConfig, type DocumentFields } from './defaults.ts';
 import { type ParseOptions, parseDocuments, type RawDocument } from './documents.ts';
 import { applyOverrides, checkMixedFlags, FLAG_FIELDS, isGiven, type Overrides } from './flags.ts';
 import type { DocumentKindName } from './kinds.ts';

@@ -283,5 +283,6 @@ t.test('loadConfiguration() explains a MasterConfiguration with the command that
   });
   await t.rejects(load('-'), {
     code: 'CONFIG_INVALID',
-    hint: 'tkadm config migrate --old-config - --new-config NEW' });
+    hint: 'tkadm config migrate --old-config - --new-config NEW',
+  });
 });

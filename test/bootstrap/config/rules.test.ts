@@ -200,6 +200,11 @@ const REFUSED: readonly Refusal[] = [
       /no document is of "apps\/v1" "clusterconfiguration"; write "kubeadm\.k8s\.io\/v1beta4" "ClusterC/,
   },
   {
+    name: 'a proxy that the embedded engine has not',
+    text: 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\nfeatureGates: {A: true}\n',
+    message: /mode: Invalid value: "ipvs": .*"nftables" alone.*\(line 3\)[\s\S]*featureGates: Forbidden/,
+  },
+  {
     name: 'several documents with every problem',
     text: `${INIT('x: 1')}---\n${CLUSTER('y: 2\ny: 3')}`,
     message: /y: Duplicate field: it is set in line 7 already \(line 8\)/,
