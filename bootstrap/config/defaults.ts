@@ -216,6 +216,7 @@ function completeToken(raw: Partial<BootstrapTokenConfig>): BootstrapTokenConfig
   const groups = usages.includes('authentication') ? [DEFAULT_TOKEN_GROUP] : [];
   return {
     token: raw.token || generateToken(randomBytes),
+    ...(raw.token ? {} : { isGenerated: true }),
     ...pick(raw, 'description'),
     ...(raw.expires === undefined ? { ttl: raw.ttl ?? '24h0m0s' } : pick(raw, 'ttl')),
     ...pick(raw, 'expires'),
