@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import { ANY_MACHINE } from '../config/defaults.ts';
 import { parseDocuments } from '../config/documents.ts';
 import { loadConfiguration, READ_KINDS } from '../config/load.ts';
 import { migrateConfiguration } from '../config/migrate-command.ts';
@@ -9,12 +10,9 @@ import {
   type ComponentKind,
   printDefaults,
 } from '../config/print.ts';
-import type { ConfigKind, MachineDefaults } from '../config/types.ts';
+import type { ConfigKind } from '../config/types.ts';
 import { type CliContext, readInput } from './context.ts';
 import { writeData } from './output.ts';
-
-/** A machine for commands that look at the configuration alone. */
-export const ANY_MACHINE: MachineDefaults = { hostname: 'node', advertiseAddress: '1.2.3.4' };
 
 const PRINTABLE: Readonly<Record<string, ConfigKind>> = {
   'init-defaults': 'InitConfiguration',

@@ -7,6 +7,7 @@ import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
 import type { RawObject } from './documents.ts';
 import { pick } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
+import { parseSubnets } from './network.ts';
 import type {
   BootstrapTokenConfig,
   BootstrapTokenDiscovery,
@@ -28,6 +29,12 @@ import type {
 /** The documents' fields by kind, as they passed their schemas. */
 export type DocumentFields = Readonly<Partial<Record<DocumentKindName, RawObject>>>;
 
+/** Stands for any machine, where the configuration alone is looked at. */
+export const ANY_MACHINE: MachineDefaults = {
+  hostname: 'node',
+  advertiseAddress: '1.2.3.4',
+  advertiseAddressIpv6: '2001:db8::1',
+};
 /** The API server's port. */
 export const DEFAULT_BIND_PORT = 6443;
 /** What keeps other pods off control-plane nodes. */
@@ -69,7 +76,7 @@ function completeInit(fields: DocumentFields, machine: MachineDefaults): InitCon
     kind: 'InitConfiguration',
     ...common(raw, tkadm),
     nodeRegistration: completeNode(raw, { machine, taints: controlPlaneTaints(tkadm) }),
-    localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine),
+    localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine, cluster.networking.serviceSubnet),
     bootstrapTokens: nonEmpty<Partial<BootstrapTokenConfig>>(raw.bootstrapTokens, [{}]).map(completeToken),
     ...pick(raw, 'certificateKey'),
     cluster,
@@ -203,9 +210,12 @@ function completeSocket(socket: string | undefined, machine: MachineDefaults): s
 function completeEndpoint(
   raw: Partial<LocalApiEndpoint> | undefined,
   machine: MachineDefaults,
+  serviceSubnet = '',
 ): LocalApiEndpoint {
+  const isIpv6 = parseSubnets(serviceSubnet)[0]?.family === 6;
+  const own = (isIpv6 ? machine.advertiseAddressIpv6 : undefined) ?? machine.advertiseAddress;
   return {
-    advertiseAddress: raw?.advertiseAddress || machine.advertiseAddress,
+    advertiseAddress: raw?.advertiseAddress || own,
     bindPort: raw?.bindPort || DEFAULT_BIND_PORT,
   };
 }

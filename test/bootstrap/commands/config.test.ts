@@ -46,6 +46,10 @@ t.test('config validate', async (t) => {
     code: 'CONFIG_INVALID',
     message: /networking\.podSubnetz: Unknown field: .* is "podSubnet" meant\? \(line 3\)/,
   });
+  const ipv6 =
+    'networking: {serviceSubnet: "fd00::/112"}\n---\napiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nengine: upstream\n';
+  await validate(`${CLUSTER}${ipv6}`);
+  t.same(take(), { out: 'ok\n', error: '' }, 'the address is of the machine that is to run it');
   // Every command that could read the file has its say.
   const join = 'apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n';
   await t.rejects(validate(`${CLUSTER}---\n${join}`), { message: /discovery: Required value/ });
