@@ -52,7 +52,9 @@ t.test('config validate', async (t) => {
   t.same(take(), { out: 'ok\n', error: '' }, 'the address is of the machine that is to run it');
   // Every command that could read the file has its say.
   const join = 'apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n';
-  await t.rejects(validate(`${CLUSTER}---\n${join}`), { message: /discovery: Required value/ });
+  await t.rejects(validate(`${CLUSTER}clusterName: A\nx: 1\n---\n${join}`), {
+    message: /x: Unknown field.*\n.*clusterName: Invalid value.*\n.*discovery: Required value/,
+  });
   const upgrade = 'apiVersion: kubeadm.k8s.io/v1beta4\nkind: UpgradeConfiguration\n';
   await t.rejects(validate(`${upgrade}diff: {contextLines: -1}\n`), { message: /diff\.contextLines/ });
 });
