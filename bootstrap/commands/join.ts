@@ -86,6 +86,7 @@ export async function joinThisMachine(
     text,
     path: options.config,
     isStrict: false,
+    fileExists: context.fileExists,
     overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
     defaultsFrom: machine,
   });
