@@ -8,12 +8,13 @@ import {
   labObstacle,
   readyNodes,
   type TimedOutput,
+  TKADM,
   tkadm,
 } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
 
-/** A second init on a running cluster ends within this. */
-const AGAIN_SECONDS = 1.5;
+/** A second init on a running cluster may take this much of a processor; the clock depends on the machine's load. */
+const AGAIN_CPU_SECONDS = 1.5;
 
 /** Every file below the directories that init writes to, with its time of change. */
 const FILES = `find /etc/kubernetes /var/lib/kubelet/*.* /var/lib/tkadm/bundle -maxdepth 3 -printf '%p %m %C@\\n' 2>/dev/null | sort`;
@@ -54,8 +55,11 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     const before = await state(cp);
     const result = await tkadm(cp, ['init']);
     succeeds(t, result);
-    t.comment(`${result.seconds.toFixed(2)} s`);
-    t.ok(result.seconds < AGAIN_SECONDS, `${result.seconds.toFixed(2)} s`);
+    const seconds = await cpuSeconds(cp, ['init']);
+    t.ok(
+      seconds < AGAIN_CPU_SECONDS,
+      `${seconds.toFixed(2)} s of a processor, ${result.seconds.toFixed(2)} s in all`,
+    );
     t.match(result.stdout, /\[certs\/ca\] Already there/);
     t.match(result.stdout, /\[etcd\/local\] Nothing to do: .*embedded store/);
     t.match(result.stdout, /Nothing was changed/);
@@ -202,6 +206,16 @@ function succeeds(t: Tap, { exitCode, all }: TimedOutput, what = 'exit code'): v
 }
 
 type Tap = Pick<typeof t, 'equal'>;
+
+/** User and system time of a command (times(2)). */
+async function cpuSeconds(host: LabHost, args: readonly string[]): Promise<number> {
+  const script = '"$@" > /dev/null; times';
+  const { stdout } = await host.exec(['sh', '-c', script, 'sh', process.execPath, TKADM, ...args]);
+  const [, children = ''] = stdout.trim().split('\n');
+  return [...children.matchAll(/(\d+)m([\d.]+)s/g)]
+    .map(([, minutes, seconds]) => Number(minutes) * 60 + Number(seconds))
+    .reduce((sum, value) => sum + value, 0);
+}
 
 /** What a dry run must not leave: any file that is newer than before it. */
 async function leftovers(host: LabHost): Promise<string> {

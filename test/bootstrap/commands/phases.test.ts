@@ -123,7 +123,7 @@ t.test('flags are those that a phase has, and a name that is none is a usage err
     [['reset', 'phase', 'cleanup'], { code: 'PHASE_UNKNOWN' }],
   ];
   for (const [argv, expected] of cases) {
-    await t.rejects(buildProgram().parseAsync(argv, { from: 'user' }), expected, argv.join(' '));
+    await t.rejects(buildProgram().parseAsync(argv, { from: 'user' }), expected as never, argv.join(' '));
   }
 });
 
