@@ -8,7 +8,7 @@ import { detectInitSystem } from '../../runtime/host/services.ts';
 import { controlPlaneServer, localServer } from '../../templates/kubeconfig.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
-import { readCaBundle } from '../phases/files.ts';
+import { createPatchReader, readCaBundle } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { readTokenSecret, type TokenInfo } from '../tokens/token.ts';
@@ -74,6 +74,7 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         initSystem,
         env: context.env,
         tokens: () => listTokens(tools.observation),
+        patches: createPatchReader(tools.host, config.patchesDirectory, tools.warn),
         kubeconfigDir: options.kubeconfigDir,
       };
     },

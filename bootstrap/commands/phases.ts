@@ -54,11 +54,15 @@ export function splitPhaseNames(argv: readonly string[]): readonly string[] {
   return index < 0 ? argv : [...argv.slice(0, index), ...argv[index]!.split('/'), ...argv.slice(index + 1)];
 }
 
-/** Adds `phase` with a command for every phase, and every part of one, to the commands that have phases. */
-export function addPhaseCommands(program: Command, context: CliContext): void {
+/** Adds `phase` with a command for every phase, and every part of one, to the commands that `isNeeded` names. */
+export function addPhaseCommands(
+  program: Command,
+  context: CliContext,
+  isNeeded: (name: string) => boolean = () => true,
+): void {
   // A flag after the name of a phase is the phase's, not that of a command above it.
   program.enablePositionalOptions();
-  for (const phased of PHASED_COMMANDS) {
+  for (const phased of PHASED_COMMANDS.filter(({ name }) => isNeeded(name))) {
     const parent = program.commands.find((command) => command.name() === phased.name)!;
     parent.enablePositionalOptions();
     addPhases(parent, phased, context);
