@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { formatCaPin } from '../../pki/certificate.ts';
+import { generateCertificateKey } from '../../pki/certificate-secret.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
@@ -10,6 +12,7 @@ import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
 import { createPatchReader, readCaBundle } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
+import { uploadCertsPhase } from '../phases/upload-certs.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { readTokenSecret, type TokenInfo } from '../tokens/token.ts';
 import { isUsableToken } from '../tokens/usable.ts';
@@ -24,8 +27,11 @@ import { runCommandPhases } from './run.ts';
 export interface InitOptions {
   readonly config?: string;
   readonly fix?: boolean;
+  readonly apiserverAdvertiseAddress?: string;
   readonly output: OutputFormat;
   readonly skipTokenPrint?: boolean;
+  readonly uploadCerts?: boolean;
+  readonly skipCertificateKeyPrint?: boolean;
   /** Of `init phase`: "certs/ca", or the group "certs". */
   readonly onlyPhase?: string;
   /** Of some phases: how to reach the cluster. */
@@ -48,6 +54,8 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     return printAddonManifests(context, { config, host, phase: options.onlyPhase ?? 'addon' });
   }
   checkEngine(config, options.onlyPhase);
+  const certificateKey = selectCertificateKey(config, options);
+  const shownKey = options.skipCertificateKeyPrint || config.isDryRun ? undefined : certificateKey;
   const initSystem = await detectInitSystem(host);
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   await runCommandPhases({
@@ -71,8 +79,10 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         config,
         now: context.now,
         shouldFix: options.fix ?? false,
+        isAddressGiven: options.apiserverAdvertiseAddress !== undefined,
         initSystem,
         env: context.env,
+        certificateKey,
         tokens: () => listTokens(tools.observation),
         patches: createPatchReader(tools.host, config.patchesDirectory, tools.warn),
         kubeconfigDir: options.kubeconfigDir,
@@ -80,11 +90,12 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     },
     finish: async ({ observation, changes }) => {
       if (config.isDryRun) return describeDryRun(changes);
-      if (!isSelected('show-join-command', [options.onlyPhase ?? 'show-join-command'])) {
-        return { text: '', data: { changes } };
-      }
-      if (isSelected('show-join-command', config.skipPhases)) return { text: '', data: { changes } };
-      return describeCluster(config, {
+      const key = describeCertificateKey(shownKey);
+      const isCluster =
+        isSelected('show-join-command', [options.onlyPhase ?? 'show-join-command']) &&
+        !isSelected('show-join-command', config.skipPhases);
+      if (!isCluster) return { text: key.text, data: { changes, ...key.data } };
+      const cluster = await describeCluster(config, {
         host,
         changes,
         tokens: await listTokens(observation),
@@ -92,6 +103,7 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         hidesToken: options.skipTokenPrint ?? false,
         program: programName(context),
       });
+      return { text: cluster.text + key.text, data: { ...cluster.data, ...key.data } };
     },
   });
 }
@@ -101,6 +113,8 @@ async function loadInitConfig(context: CliContext, host: Host, options: InitOpti
   const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
     overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
     defaultsFrom: await observeMachine(host),
   });
@@ -138,6 +152,25 @@ function describeDryRun(changes: number) {
       ? 'Dry run: nothing would change\n'
       : `Dry run: ${changes} changes would be made; nothing was changed\n`;
   return { text, data: { changes, dryRun: true } };
+}
+
+/** The key of a run that uploads the certificates. */
+function selectCertificateKey(config: InitConfig, options: InitOptions): string | undefined {
+  const { name } = uploadCertsPhase;
+  const isUploading =
+    options.uploadCerts === true &&
+    isSelected(name, [options.onlyPhase ?? name]) &&
+    !isSelected(name, config.skipPhases);
+  return isUploading ? (config.certificateKey ?? generateCertificateKey(randomBytes)) : undefined;
+}
+
+/** The key that a joining control-plane node decrypts the certificates with; it is kept nowhere. */
+function describeCertificateKey(key: string | undefined) {
+  if (key === undefined) return { text: '', data: {} };
+  return {
+    text: `\nThe certificates are in Secret kube-system/kubeadm-certs for two hours, encrypted with the key\n${key}\n`,
+    data: { certificateKey: key },
+  };
 }
 
 interface Description {

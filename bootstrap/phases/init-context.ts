@@ -14,8 +14,12 @@ export interface InitContext {
   readonly now: () => Date;
   /** Repair what preflight finds. */
   readonly shouldFix: boolean;
+  /** The user named the advertise address. */
+  readonly isAddressGiven?: boolean;
   /** "systemd", "openrc", "none" */
   readonly initSystem: string;
+  /** Encrypts the certificates that are uploaded, 32 bytes in hexadecimal; undefined: none are. */
+  readonly certificateKey?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly warn: (message: string) => void;
   /** The administrator's client; the API server must be up. */
@@ -33,7 +37,12 @@ export interface InitContext {
 }
 
 /** The certificates' view of the configuration. */
-export function pkiContext({ config, host, now }: InitContext): PkiContext {
+export function pkiContext({
+  config,
+  host,
+  now,
+  warn,
+}: Pick<InitContext, 'config' | 'host' | 'now'> & Partial<Pick<InitContext, 'warn'>>): PkiContext {
   const { cluster } = config;
   return {
     host,
@@ -43,5 +52,6 @@ export function pkiContext({ config, host, now }: InitContext): PkiContext {
     caCertificateValidityMs: parseDuration(cluster.caCertificateValidityPeriod),
     now: now(),
     input: config,
+    warn,
   };
 }

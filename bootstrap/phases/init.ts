@@ -10,6 +10,7 @@ import { CONTROL_PLANE_PHASES, KUBECONFIG_PHASES } from './manifests.ts';
 import { markControlPlanePhase } from './mark-control-plane.ts';
 import { bundlePhase, runtimePhase } from './node-services.ts';
 import { preflightPhase } from './preflight.ts';
+import { uploadCertsPhase } from './upload-certs.ts';
 import { uploadConfigPhases } from './upload-config.ts';
 
 /**
@@ -26,6 +27,7 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
   kubeletStartPhase,
   waitControlPlanePhase,
   ...uploadConfigPhases,
+  uploadCertsPhase,
   markControlPlanePhase,
   bootstrapTokenPhase,
   ...kubeletFinalizePhases,

@@ -21,6 +21,8 @@ export interface JoinContext {
   readonly config: JoinConfig;
   readonly host: Host;
   readonly shouldFix: boolean;
+  /** For its proxy variables. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** This node's address towards the cluster. */
   readonly nodeIp: string;
   readonly warn: (message: string) => void;

@@ -29,6 +29,7 @@ export const KUBECONFIG_PHASES: readonly Phase<InitContext>[] = KUBECONFIGS.map(
       algorithm,
       certificateValidityMs,
       now,
+      warn: context.warn,
       ...(context.kubeconfigDir ? { directory: context.kubeconfigDir } : {}),
     });
   },

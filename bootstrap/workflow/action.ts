@@ -36,6 +36,8 @@ export type Action =
       readonly object: KubeObject;
       /** What to do with an object that is there: leave it, or make it like this one. */
       readonly existing: 'keep' | 'replace';
+      /** An object of the cluster by name whose removal takes this one with it. */
+      readonly owner?: KubeObject;
       /** The object as it was found, for a preview; undefined when it was not there. */
       readonly live?: KubeObject | undefined;
       /** With super-admin.conf, which no RBAC rule binds, when the administrator may not. */

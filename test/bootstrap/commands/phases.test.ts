@@ -114,7 +114,10 @@ for (const { name, rows } of PHASED_COMMANDS) {
 }
 
 t.test('flags are those that a phase has, and a name that is none is a usage error', async (t) => {
-  const cases: readonly [readonly string[], object][] = [
+  const cases: readonly [
+    readonly string[],
+    { readonly message?: RegExp; readonly code?: string; readonly hint?: RegExp },
+  ][] = [
     [['init', 'phase', 'certs', 'ca', '--token', 'x'], { message: /unknown option '--token'/ }],
     [['init', 'phase', 'certz', '--config', 'x'], { code: 'PHASE_UNKNOWN', hint: /"certs"/ }],
     [['init', 'phase', 'certs', 'cb'], { code: 'PHASE_UNKNOWN', message: /valid ones are certs\/ca/ }],

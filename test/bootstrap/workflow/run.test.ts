@@ -105,10 +105,7 @@ t.test('skip and only take groups and parts, and unknown names are refused with 
   const { error, done } = await run(phases, { skip: ['cert'] });
   t.match(error, { code: 'PHASE_UNKNOWN', message: /"cert": invalid phase name/, hint: /"certs"/ });
   t.same(done, []);
-  t.throws(() => checkPhaseNames(phases, ['coredns']), {
-    code: 'PHASE_UNKNOWN',
-    hint: /"addon\/coredns"/,
-  } as never);
+  t.throws(() => checkPhaseNames(phases, ['coredns']), { message: /coredns/, hint: /"addon\/coredns"/ });
   t.throws(() => checkPhaseNames(phases, ['certs/x']), { message: /valid ones are certs\/ca, certs\/sa$/ });
 });
 
