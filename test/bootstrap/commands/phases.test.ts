@@ -83,11 +83,7 @@ for (const { name, rows } of PHASED_COMMANDS) {
     const names = rows.map((row) => row.name);
     t.equal(new Set(names).size, names.length, 'unique');
     const phases = PHASES[name as 'init'].map((phase) => phase.name);
-    // The phase of uploaded certificates is the one that another folder may bring.
-    t.same(
-      names.filter((row) => row !== 'upload-certs'),
-      phases.filter((row) => row !== 'upload-certs'),
-    );
+    t.same(names, phases);
     t.same(
       names.filter((row) => KUBEADM_PHASES[name]!.includes(row)),
       KUBEADM_PHASES[name],
