@@ -485,7 +485,7 @@ function addServiceCommands(program: Command, context: CliContext): void {
 async function addPhases(program: Command, context: CliContext, argv: readonly string[]) {
   if (argv.includes('phase') || argv.includes('completion')) {
     const { addPhaseCommands, splitPhaseNames } = await import('./commands/phases.ts');
-    addPhaseCommands(program, context);
+    addPhaseCommands(program, context, (name) => argv.includes(name) || argv.includes('completion'));
     return splitPhaseNames(argv);
   }
   for (const command of program.commands.filter((row) => ['init', 'join', 'reset'].includes(row.name()))) {
