@@ -7,6 +7,7 @@ import {
   type CertificateRow,
 } from '../../pki/certificates.ts';
 import { createCertificateRequest } from '../../pki/csr.ts';
+import { LEAF_USAGES } from '../../pki/issue.ts';
 import { generateKeyPair } from '../../pki/keys.ts';
 import type { PkiFile } from '../../pki/plan.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
@@ -54,6 +55,7 @@ function planLeaves({ config, certificatesDir }: CertsConfig): readonly Promise<
     const csr = createCertificateRequest({
       keyPem: privateKeyPem,
       subject: buildCertificateSpec(row, config),
+      usages: [...LEAF_USAGES, ...row.usages],
       subjectAltNames: buildSubjectAltNames(row, config),
     });
     return [secretFile(`${path}.key`, privateKeyPem), secretFile(`${path}.csr`, csr)];
@@ -76,7 +78,11 @@ function planKubeconfigs(
       credentials: { keyPem: privateKeyPem },
     });
     const subject = { commonName: user, organizations: row.organizations };
-    const csr = createCertificateRequest({ keyPem: privateKeyPem, subject });
+    const csr = createCertificateRequest({
+      keyPem: privateKeyPem,
+      subject,
+      usages: [...LEAF_USAGES, 'client auth'],
+    });
     return [secretFile(path, renderYaml(kubeconfig)), secretFile(`${path}.csr`, csr)];
   });
 }
