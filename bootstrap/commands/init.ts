@@ -27,6 +27,7 @@ import { runCommandPhases } from './run.ts';
 export interface InitOptions {
   readonly config?: string;
   readonly fix?: boolean;
+  readonly apiserverAdvertiseAddress?: string;
   readonly output: OutputFormat;
   readonly skipTokenPrint?: boolean;
   readonly uploadCerts?: boolean;
@@ -78,6 +79,7 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         config,
         now: context.now,
         shouldFix: options.fix ?? false,
+        isAddressGiven: options.apiserverAdvertiseAddress !== undefined,
         initSystem,
         env: context.env,
         certificateKey,
@@ -110,6 +112,8 @@ async function loadInitConfig(context: CliContext, host: Host, options: InitOpti
   const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
     overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
     defaultsFrom: await observeMachine(host),
   });

@@ -81,6 +81,8 @@ export async function joinThisMachine(
   const { config, warnings } = await loadConfiguration({
     kind: 'JoinConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
     overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
     defaultsFrom: machine,
   });
@@ -113,6 +115,7 @@ export async function joinThisMachine(
         config,
         host: seenHost,
         shouldFix: options.fix ?? false,
+        env: context.env,
         nodeIp: machine.advertiseAddress,
         warn,
         discover,

@@ -79,3 +79,8 @@ function keepCorefile(live: KubeObject, object: KubeObject): KubeObject {
     ? object
     : ({ ...object, data: { Corefile: corefile } } as KubeObject);
 }
+
+/** Objects that change with each run, so that nothing is compared. */
+export function applyAll(objects: readonly KubeObject[]): readonly Action[] {
+  return objects.map((object) => ({ kind: 'apply-object', object, existing: 'replace' }));
+}

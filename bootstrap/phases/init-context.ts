@@ -13,6 +13,8 @@ export interface InitContext {
   readonly now: () => Date;
   /** Repair what preflight finds. */
   readonly shouldFix: boolean;
+  /** The user named the advertise address. */
+  readonly isAddressGiven?: boolean;
   /** "systemd", "openrc", "none" */
   readonly initSystem: string;
   /** Encrypts the certificates that are uploaded, 32 bytes in hexadecimal; undefined: none are. */
@@ -32,7 +34,12 @@ export interface InitContext {
 }
 
 /** The certificates' view of the configuration. */
-export function pkiContext({ config, host, now, warn }: InitContext): PkiContext {
+export function pkiContext({
+  config,
+  host,
+  now,
+  warn,
+}: Pick<InitContext, 'config' | 'host' | 'now'> & Partial<Pick<InitContext, 'warn'>>): PkiContext {
   const { cluster } = config;
   return {
     host,

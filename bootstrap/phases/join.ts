@@ -21,6 +21,8 @@ export interface JoinContext {
   readonly config: JoinConfig;
   readonly host: Host;
   readonly shouldFix: boolean;
+  /** For its proxy variables. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** This node's address towards the cluster. */
   readonly nodeIp: string;
   readonly warn: (message: string) => void;
@@ -89,8 +91,10 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
           nodeName: config.nodeRegistration.name,
         },
       },
-      { kind: 'remove', path: BOOTSTRAP_KUBECONFIG },
     ],
+    // It holds a token, which serves nobody any more.
+    cleanUp: async ({ host }) =>
+      (await host.stat(BOOTSTRAP_KUBECONFIG)) ? [{ kind: 'remove', path: BOOTSTRAP_KUBECONFIG }] : [],
   },
   ...refused('control-plane-join/mark-control-plane', 'wait-control-plane'),
   {

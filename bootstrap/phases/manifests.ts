@@ -1,3 +1,4 @@
+import { PATHS } from '../../runtime/base/paths.ts';
 import { readHostFacts } from '../../templates/input.ts';
 import { KUBECONFIGS, planKubeconfig } from '../../templates/kubeconfig.ts';
 import {
@@ -50,13 +51,21 @@ export const CONTROL_PLANE_PHASES: readonly Phase<InitContext>[] = MANIFESTS.map
     const content = renderManifest(row, config, facts, patches);
     const path = manifestPath(row);
     const isThere = (await host.readFile(path)) === content;
+    const dataDir = row.name === 'etcd' ? [config.cluster.etcd.local!.dataDir] : [];
     return [
-      ...(row.name === 'etcd' ? await planDataDirectory(host, config.cluster.etcd.local!.dataDir) : []),
+      ...(await planPrivateDirectories(host, [...dataDir, PATHS.manifests])),
       ...(isThere ? [] : [{ kind: 'write-file', path, mode: 0o600, content } as const]),
     ];
   },
 }));
 
-async function planDataDirectory(host: InitContext['host'], path: string): Promise<readonly Action[]> {
-  return (await host.stat(path)) ? [] : [{ kind: 'make-directory', path, mode: 0o700 }];
+async function planPrivateDirectories(
+  host: InitContext['host'],
+  paths: readonly string[],
+): Promise<readonly Action[]> {
+  const actions: Action[] = [];
+  for (const path of paths) {
+    if (!(await host.stat(path))) actions.push({ kind: 'make-directory', path, mode: 0o700 });
+  }
+  return actions;
 }

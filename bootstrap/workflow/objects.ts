@@ -61,12 +61,7 @@ export function mergeOntoLive(live: KubeObject, wanted: KubeObject): KubeObject 
   return {
     ...live,
     ...wanted,
-    metadata: {
-      ...metadata,
-      ...merged('labels'),
-      ...merged('annotations'),
-      ...(after.metadata?.ownerReferences ? { ownerReferences: after.metadata.ownerReferences } : {}),
-    },
+    metadata: { ...metadata, ...after.metadata, ...merged('labels'), ...merged('annotations') },
     ...(after.data && wanted.kind === 'ConfigMap' ? { data: { ...before.data, ...after.data } } : {}),
   } as KubeObject;
 }

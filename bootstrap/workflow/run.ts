@@ -69,7 +69,33 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
   const startedAt = performance.now();
   emit({ type: 'phase-started', phase: phase.name, summary: phase.summary });
   const reason = phase.idle?.(context);
-  const actions = reason === undefined ? await phase.plan(context) : [];
+  let changes = 0;
+  try {
+    if (reason === undefined) changes += await runActions(phase, await phase.plan(context), options);
+  } catch (error) {
+    await cleanUp(phase, options).catch((second) =>
+      emit({ type: 'note', level: 'warning', message: formatError(second) }),
+    );
+    throw error;
+  }
+  changes += await cleanUp(phase, options);
+  const durationMs = performance.now() - startedAt;
+  const state = reason === undefined ? (phase.unchanged ?? 'Already there') : `Nothing to do: ${reason}`;
+  emit({ type: 'phase-done', phase: phase.name, durationMs, changes, ...(changes === 0 ? { state } : {}) });
+}
+
+/** What a phase leaves for its end is done after an interruption too. */
+async function cleanUp<C>(phase: Phase<C>, options: RunOptions<C>): Promise<number> {
+  const actions = (await phase.cleanUp?.(options.context)) ?? [];
+  return runActions(phase, actions, { ...options, signal: new AbortController().signal });
+}
+
+/** Returns how many actions had something to do. */
+async function runActions<C>(
+  phase: Phase<C>,
+  actions: readonly Action[],
+  options: RunOptions<C>,
+): Promise<number> {
   let changes = 0;
   for (const action of actions) {
     options.signal.throwIfAborted();
@@ -77,9 +103,7 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
     changes += 1;
     await runAction(phase.name, action, options);
   }
-  const durationMs = performance.now() - startedAt;
-  const state = reason === undefined ? (phase.unchanged ?? 'Already there') : `Nothing to do: ${reason}`;
-  emit({ type: 'phase-done', phase: phase.name, durationMs, changes, ...(changes === 0 ? { state } : {}) });
+  return changes;
 }
 
 async function runAction<C>(

@@ -47,6 +47,7 @@ export const ERRORS = {
   CONTAINER_STATE: 'usage',
   CONTAINER_LAUNCH: 'host',
   CONTAINER_EXEC: 'host',
+  SECCOMP_PROFILE: 'usage',
   CGROUP_UNSUPPORTED: 'host',
   CGROUP_WRITE: 'host',
   CGROUP_BUSY: 'host',
