@@ -51,6 +51,20 @@ t.test('certificates of a running cluster', { skip: labObstacle(), timeout: 300_
     t.ok(key, 'the key is printed');
     const first = await getJson<Secret>(cp, ['secret', '-n', 'kube-system', 'kubeadm-certs']);
     t.equal(first.metadata.ownerReferences?.length, 1);
+    const token = (await succeed(t, 'token', 'create')).stdout.trim();
+    const read = ['get', 'secret', '-n', 'kube-system', 'kubeadm-certs', '-o', 'name', '--token', token];
+    const server = [
+      '--kubeconfig',
+      '/dev/null',
+      '--server',
+      'https://127.0.0.1:6443',
+      '--insecure-skip-tls-verify',
+    ];
+    t.equal(
+      (await kubectlText(cp, [...read, ...server])).trim(),
+      'secret/kubeadm-certs',
+      'for a joining node',
+    );
     const own = 'ab'.repeat(32);
     const silent = ['--skip-certificate-key-print', '--certificate-key', own];
     const again = await succeed(t, 'init', 'phase', 'upload-certs', '--upload-certs', ...silent);
