@@ -57,7 +57,7 @@ function buildProgram(context: CliContext, isText: boolean): Command {
     .hook('preAction', async (_, command) => {
       if (!(await context.fileExists(PATHS.kubernetes))) return;
       const { noticeExpiry } = await import('./commands/expiry-notice.ts');
-      noticeExpiry(context, { command: topLevelName(command), output: command.opts()['output'] });
+      await noticeExpiry(context, { command: topLevelName(command), output: outputOf(command) });
     })
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
@@ -84,6 +84,12 @@ function buildProgram(context: CliContext, isText: boolean): Command {
       printCompletion(context, program, shell);
     });
   return program;
+}
+
+/** The value of -o, wherever between the words of the command it was given. */
+function outputOf(command: Command): string {
+  const isGiven = command.getOptionValueSource('output') === 'cli';
+  return isGiven || !command.parent ? String(command.opts()['output'] ?? 'text') : outputOf(command.parent);
 }
 
 /** "certs" of "tkadm certs renew". */
