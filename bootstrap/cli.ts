@@ -58,7 +58,7 @@ function buildProgram(context: CliContext, isText: boolean): Command {
     .hook('preAction', async (_, command) => {
       if (!(await context.fileExists(PATHS.kubernetes))) return;
       const { noticeExpiry } = await import('./commands/expiry-notice.ts');
-      noticeExpiry(context, { command: topLevelName(command), output: command.opts()['output'] });
+      await noticeExpiry(context, { command: topLevelName(command), output: outputOf(command) });
     })
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
@@ -85,6 +85,12 @@ function buildProgram(context: CliContext, isText: boolean): Command {
       printCompletion(context, program, shell);
     });
   return program;
+}
+
+/** The value of -o, wherever between the words of the command it was given. */
+function outputOf(command: Command): string {
+  const isGiven = command.getOptionValueSource('output') === 'cli';
+  return isGiven || !command.parent ? String(command.opts()['output'] ?? 'text') : outputOf(command.parent);
 }
 
 /** "certs" of "tkadm certs renew". */
@@ -300,13 +306,14 @@ function addCertsCommands(program: Command, context: CliContext): void {
     .action(async (name: string, options) =>
       (await import('./commands/certs-renew.ts')).runCertsRenew(context, name, options),
     );
-  add('generate-csr', 'Make keys and certificate requests for an external CA').action(async (options) =>
-    (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options),
-  );
+  add('generate-csr', 'Make keys and certificate requests for an external CA')
+    .addOption(output())
+    .action(async (options) => (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options));
   certs
     .command('certificate-key')
     .description('Print a random key for --certificate-key')
-    .action(async () => (await import('./commands/certs-csr.ts')).runCertificateKey(context));
+    .addOption(output())
+    .action(async (options) => (await import('./commands/certs-csr.ts')).runCertificateKey(context, options));
 }
 
 function addKubeconfigCommands(program: Command, context: CliContext): void {
@@ -325,6 +332,7 @@ function addKubeconfigCommands(program: Command, context: CliContext): void {
     .option('--config <file>', 'configuration documents (default: those of the cluster)')
     .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
     .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)')
+    .addOption(output())
     .action(async (options) =>
       (await import('./commands/kubeconfig-user.ts')).runKubeconfigUser(context, options),
     );

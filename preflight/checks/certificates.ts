@@ -17,9 +17,11 @@ export const CERTIFICATE_CHECKS: readonly Check[] = [
       if (!certificates) return [];
       const context: PkiContext = { ...certificates, host };
       const states = await Promise.all(CERTIFICATES.map((row) => inspectCertificate(row, context)));
-      return states.flatMap(({ row, problems, warnings }): readonly Finding[] => {
+      return states.flatMap(({ row, problems, warnings, isRenewable }): readonly Finding[] => {
         const path = `${context.certificatesDir}/${row.baseName}`;
-        const fix = `mv ${path}.crt ${path}.key /root/, so that they are made again`;
+        const fix = isRenewable
+          ? `tkadm certs renew ${row.name} --config FILE, with this configuration`
+          : `mv ${path}.crt ${path}.key /root/, so that they are made again`;
         return [
           ...problems.map((problem) =>
             errorFinding(NAME, `"${path}.crt" cannot serve this configuration`, problem, fix),
