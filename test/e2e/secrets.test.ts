@@ -1,6 +1,5 @@
 import t from 'tap';
 import {
-  findPids,
   follow,
   getJson,
   joinArguments,
@@ -36,20 +35,21 @@ async function readKeys(host: LabHost): Promise<readonly Secret[]> {
   return keys;
 }
 
-/** Every command line that is seen on a host while something runs, but those that a person has typed. */
-function watchArguments(host: LabHost): { readonly stop: () => Promise<string> } {
-  const script =
-    'while true; do for p in /proc/[0-9]*; do tr "\\0" " " < $p/cmdline 2>/dev/null; echo; done; sleep 0.02; done | grep --line-buffered -v "[d]ist/tkadm.js " | awk \'!seen[$0]++ { print; fflush() }\'';
-  const watcher = follow(host, ['sh', '-c', script]);
-  return {
-    stop: async () => {
-      await watcher.stop();
-      for (const pid of await findPids(host, 'proc/\\[0-9\\]'))
-        await host.exec(['kill', '-KILL', String(pid)]);
-      return watcher.text();
-    },
-  };
-}
+/** Prints each command line once, but those of a person who types `tkadm` in the clone. */
+const WATCHER = `
+const { readdirSync, readFileSync } = require('node:fs');
+const seen = new Set();
+setInterval(() => {
+  for (const pid of readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))) {
+    try {
+      const line = readFileSync('/proc/' + pid + '/cmdline', 'utf8').replaceAll('\\0', ' ');
+      if (seen.has(line) || line.includes('dist/tkadm.js ')) continue;
+      seen.add(line);
+      console.log(line);
+    } catch {}
+  }
+}, 10);
+`;
 
 t.test('secrets are in no output, log or argument', { skip: labObstacle(), timeout: 300_000 }, async (t) => {
   const lab = await createLab({ hostNames: ['cp', 'node1'] });
@@ -116,7 +116,7 @@ t.test('secrets are in no output, log or argument', { skip: labObstacle(), timeo
     t.match(await tokens(), /^TOKEN.*\nabcxyz\.\S+ .*\n$/, 'none is made before the connection stands');
   });
 
-  const watchers = [watchArguments(cp), watchArguments(node1)];
+  const watchers = [cp, node1].map((host) => follow(host, [process.execPath, '-e', WATCHER]));
   const joined = await run(cp, [
     'join',
     node1.address,
@@ -128,7 +128,8 @@ t.test('secrets are in no output, log or argument', { skip: labObstacle(), timeo
     'json',
   ]);
   t.equal(joined.exitCode, 0, joined.all.slice(-1000));
-  const seen = await Promise.all(watchers.map((watcher) => watcher.stop()));
+  for (const watcher of watchers) await watcher.stop();
+  const seen = watchers.map((watcher) => watcher.text());
   t.same(await readyNodes(cp), ['cp', 'node1']);
   t.match(seen[1], /tkadm\.js|tkadm-agent/, 'the watcher has seen the programs of the node');
   t.match(await tokens(), /^TOKEN.*\nabcxyz\.\S+ .*\n$/, 'a token that was given stays, and no other');
