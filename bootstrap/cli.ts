@@ -299,13 +299,14 @@ function addCertsCommands(program: Command, context: CliContext): void {
     .action(async (name: string, options) =>
       (await import('./commands/certs-renew.ts')).runCertsRenew(context, name, options),
     );
-  add('generate-csr', 'Make keys and certificate requests for an external CA').action(async (options) =>
-    (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options),
-  );
+  add('generate-csr', 'Make keys and certificate requests for an external CA')
+    .addOption(output())
+    .action(async (options) => (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options));
   certs
     .command('certificate-key')
     .description('Print a random key for --certificate-key')
-    .action(async () => (await import('./commands/certs-csr.ts')).runCertificateKey(context));
+    .addOption(output())
+    .action(async (options) => (await import('./commands/certs-csr.ts')).runCertificateKey(context, options));
 }
 
 function addKubeconfigCommands(program: Command, context: CliContext): void {

@@ -22,10 +22,12 @@ import { hasLocalEtcd } from '../../templates/manifests/manifests.ts';
 import { renderYaml } from '../../templates/yaml.ts';
 import { type CertsConfig, type CertsOptions, loadCertsConfig } from './certs-config.ts';
 import type { CliContext } from './context.ts';
+import { writeData } from './output.ts';
 
 /** `tkadm certs certificate-key` */
-export function runCertificateKey(context: CliContext): void {
-  context.write(`${generateCertificateKey(randomBytes)}\n`);
+export function runCertificateKey(context: CliContext, { output }: { readonly output: string }): void {
+  const certificateKey = generateCertificateKey(randomBytes);
+  writeData(context, output, { certificateKey }, `${certificateKey}\n`);
 }
 
 /**
@@ -33,7 +35,10 @@ export function runCertificateKey(context: CliContext): void {
  * gets its key, and its certificate later by hand.
  * @throws PKI_FILE_EXISTS naming what is there.
  */
-export async function runGenerateCsr(context: CliContext, options: CertsOptions): Promise<void> {
+export async function runGenerateCsr(
+  context: CliContext,
+  options: CertsOptions & { readonly output: string },
+): Promise<void> {
   const host = createLocalHost();
   const config = await loadCertsConfig(context, host, { ...options, needsAddress: true });
   const caPem = await host.readFile(`${config.certificatesDir}/ca.crt`);
@@ -41,8 +46,9 @@ export async function runGenerateCsr(context: CliContext, options: CertsOptions)
   await refuseExisting(host, files);
   for (const file of files) {
     await host.writeFile(file.path, file.content, { mode: file.mode });
-    context.write(`${file.path}\n`);
+    if (options.output === 'text') context.write(`${file.path}\n`);
   }
+  writeData(context, options.output, { files: files.map(({ path }) => path) }, '');
 }
 
 function planLeaves({ config, certificatesDir }: CertsConfig): readonly Promise<readonly PkiFile[]>[] {
