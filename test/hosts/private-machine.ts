@@ -48,11 +48,14 @@ export interface PrivateMachine {
 export async function createPrivateMachine(options: PrivateMachineOptions = {}): Promise<PrivateMachine> {
   const { setup = '', uid = 0, without = [] } = options;
   const script = `set -e\nexport PATH=$PATH:/usr/sbin:/sbin\n${CLEAN}\n${setup}\nset +e; : > /run/is-ready; while :; do sleep 3600; done`;
-  const init = execa(
-    'unshare',
-    ['-m', '-n', '-u', '-i', '-p', '-f', '--kill-child', '--mount-proc', 'sh', '-c', script],
-    { reject: false, stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' },
-  );
+  // It must not outlive a test that is killed.
+  const unshare = ['unshare', '-m', '-n', '-u', '-i', '-p', '-f', '--kill-child', '--mount-proc'];
+  const init = execa('setpriv', ['--pdeathsig=KILL', ...unshare, 'sh', '-c', script], {
+    reject: false,
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: 'pipe',
+  });
   const close = async () => {
     init.kill('SIGKILL');
     await init;
