@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import { ERRORS, EXIT_CODES, formatError, isTkadmError } from '../runtime/base/errors.ts';
+import { ERRORS, EXIT_CODES, formatError, isTkadmError, TkadmError } from '../runtime/base/errors.ts';
+import { PATHS } from '../runtime/base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
 
@@ -57,10 +58,18 @@ function buildProgram(context: CliContext): Command {
       process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
       throw error;
     })
+    .hook('preAction', async (_, command) => {
+      if (!(await context.fileExists(PATHS.kubernetes))) return;
+      const { noticeExpiry } = await import('./commands/expiry-notice.ts');
+      noticeExpiry(context, { command: topLevelName(command), output: command.opts()['output'] });
+    })
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
   addTokenCommands(program, context);
+  addCertsCommands(program, context);
+  addKubeconfigCommands(program, context);
   addConfigCommands(program, context);
+  addUpgradeCommand(program);
   addImageCommands(program, context);
   addServiceCommands(program, context);
   program
@@ -80,6 +89,21 @@ function buildProgram(context: CliContext): Command {
     });
   return program;
 }
+
+/** "certs" of "tkadm certs renew". */
+function topLevelName(command: Command): string {
+  return command.parent?.parent ? topLevelName(command.parent) : command.name();
+}
+const CRI_SOCKET_FLAG = [
+  '--cri-socket <socket>',
+  'CRI socket of the container runtime (default: that of this package)',
+] as const;
+const ENGINE_FLAG = [
+  '--engine <name>',
+  'embedded: the programs of this package; upstream: the images of registry.k8s.io',
+] as const;
+const STORE_FLAG = ['--store <name>', 'embedded, or etcd with the upstream engine'] as const;
+const FEATURE_GATES_FLAG = ['--feature-gates <gates>', 'name=true|false, ...'] as const;
 
 /** Flags that init, join and their phases share. */
 function addCommonFlags(command: Command, outputOption = output(RUN_FORMATS)): Command {
@@ -101,14 +125,21 @@ function addInitFlags(command: Command, outputOption?: Option): Command {
     .option('--apiserver-cert-extra-sans <names>', 'further names and addresses in its certificate', list)
     .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
     .option('--control-plane-endpoint <host[:port]>', 'stable address of the control plane')
+    .option(...CRI_SOCKET_FLAG)
+    .option(...ENGINE_FLAG)
+    .option(...FEATURE_GATES_FLAG, list)
     .option('--image-repository <name>', 'registry of the control plane images')
     .option('--kubernetes-version <version>', 'Kubernetes version')
     .option('--pod-network-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
     .option('--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)')
     .option('--service-dns-domain <name>', 'DNS domain of Services (default: cluster.local)')
+    .option(...STORE_FLAG)
     .option('--token <token>', 'bootstrap token (default: a new one)')
     .option('--token-ttl <duration>', 'life of the token, 0 for ever (default: 24h)')
-    .option('--skip-token-print', 'do not print the token');
+    .option('--skip-token-print', 'do not print the token')
+    .option('--upload-certs', 'keep the CAs and keys, encrypted, in the cluster for two hours')
+    .option('--certificate-key <key>', 'key of --upload-certs, 32 bytes in hexadecimal (default: a new one)')
+    .option('--skip-certificate-key-print', 'do not print that key');
 }
 
 function addJoinFlags(command: Command, outputOption?: Option): Command {
@@ -122,18 +153,9 @@ function addJoinFlags(command: Command, outputOption?: Option): Command {
 }
 
 function addClusterCommands(program: Command, context: CliContext): void {
-  const init = addInitFlags(
-    program.command('init').description('Make this machine a one-node cluster'),
-  ).action(async (options) => (await import('./commands/init.ts')).runInit(context, options));
-  addInitFlags(
-    init
-      .command('phase [name]')
-      .description('Run one phase of init, or a group: "certs/ca", "certs"; without a name: list the phases'),
-  ).action(async (name: string | undefined, options) => {
-    const { listInitPhases, runInit } = await import('./commands/init.ts');
-    if (name === undefined) listInitPhases(context, options.output);
-    else await runInit(context, { ...init.opts(), ...options, onlyPhase: name });
-  });
+  addInitFlags(program.command('init').description('Make this machine a one-node cluster')).action(
+    async (options) => (await import('./commands/init.ts')).runInit(context, options),
+  );
   addJoinFlags(
     program
       .command('join [addresses...]')
@@ -150,13 +172,24 @@ function addClusterCommands(program: Command, context: CliContext): void {
         .default('strict'),
     )
     .option('--api-server <host:port>', 'address under which the new node reaches the API server')
+    .option(...CRI_SOCKET_FLAG)
+    .option('--control-plane', 'become a control-plane node (not with the embedded store)')
+    .option('--apiserver-advertise-address <ip>', 'with --control-plane: address of its API server')
+    .option('--apiserver-bind-port <port>', 'with --control-plane: port of its API server')
+    .option('--certificate-key <key>', 'with --control-plane: key of the uploaded certificates')
     .action(async (addresses: string[], options) =>
       (await import('./commands/join.ts')).runJoin(context, addresses, options),
     );
   program
     .command('reset')
     .description('Undo init or join on this machine')
+    .option('--config <file>', 'kubeadm.k8s.io/v1beta4 ResetConfiguration, "-" for standard input')
     .option('-f, --force', 'do not ask')
+    .option('--cert-dir <dir>', 'where certificates are kept (default: where the API server has them)')
+    .option('--cleanup-tmp-dir', 'remove /etc/kubernetes/tmp too')
+    .option('--cri-socket <path>', 'socket of the container runtime')
+    .option('--ignore-preflight-errors <names>', 'checks whose errors are shown as warnings, or "all"', list)
+    .option('--skip-phases <names>', 'phases to leave out', list)
     .option('--dry-run', 'show what would be done, change nothing')
     .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
     .addOption(output(RUN_FORMATS))
@@ -236,17 +269,90 @@ function addTokenCommands(program: Command, context: CliContext): void {
     .action(async () => (await load()).runTokenGenerate(context));
 }
 
+function addCertsCommands(program: Command, context: CliContext): void {
+  const certs = program
+    .command('certs')
+    .alias('certificates')
+    .description('Certificates of this control-plane node');
+  const add = (name: string, description: string) =>
+    certs
+      .command(name)
+      .description(description)
+      .option('--config <file>', 'configuration documents (default: those of the cluster)')
+      .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
+      .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)');
+  const kubeconfig = ['--kubeconfig <file>', 'how to reach the cluster (default: admin.conf)'] as const;
+  add('check-expiration', 'Show when certificates end')
+    .option(...kubeconfig)
+    .addOption(output())
+    .action(async (options) =>
+      (await import('./commands/certs-expiration.ts')).runCheckExpiration(context, options),
+    );
+  add('renew <name>', 'Issue a certificate again, or "all", and see it in use')
+    .option(...kubeconfig)
+    .option('--no-wait', 'do not look whether the new certificates are in use')
+    .addOption(output())
+    .action(async (name: string, options) =>
+      (await import('./commands/certs-renew.ts')).runCertsRenew(context, name, options),
+    );
+  add('generate-csr', 'Make keys and certificate requests for an external CA').action(async (options) =>
+    (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options),
+  );
+  certs
+    .command('certificate-key')
+    .description('Print a random key for --certificate-key')
+    .action(async () => (await import('./commands/certs-csr.ts')).runCertificateKey(context));
+}
+
+function addKubeconfigCommands(program: Command, context: CliContext): void {
+  program
+    .command('kubeconfig')
+    .description('Kubeconfig files')
+    .command('user')
+    .description('Print a kubeconfig for a further user')
+    .requiredOption('--client-name <name>', 'name of the user')
+    .option('--org <group>', 'group of the user, an organization of its certificate', repeatable)
+    .option('--token <token>', 'a token instead of a client certificate')
+    .option(
+      '--validity-period <duration>',
+      'life of the certificate (default: that of the configuration, 8760h)',
+    )
+    .option('--config <file>', 'configuration documents (default: those of the cluster)')
+    .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
+    .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)')
+    .action(async (options) =>
+      (await import('./commands/kubeconfig-user.ts')).runKubeconfigUser(context, options),
+    );
+}
+
+/** kubeadm has it, tkadm has not: it is refused by name. Its document is read by `config`. */
+function addUpgradeCommand(program: Command): void {
+  program
+    .command('upgrade [args...]', { hidden: true })
+    .allowUnknownOption()
+    .action(() => {
+      throw new TkadmError('UNSUPPORTED', 'Cannot upgrade: there is no "tkadm upgrade" yet', {
+        hint: 'tkadm config validate checks an UpgradeConfiguration',
+      });
+    });
+}
+
 function addConfigCommands(program: Command, context: CliContext): void {
   const config = program.command('config').description('Configuration documents');
   const load = () => import('./commands/config.ts');
   config
     .command('print <what>')
     .description('Print defaults: init-defaults, join-defaults, reset-defaults, upgrade-defaults')
-    .action(async (what: string) => (await load()).runConfigPrint(context, what));
+    .option('--component-configs <kinds>', 'KubeletConfiguration, KubeProxyConfiguration', list)
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['yaml', 'json']).default('yaml'))
+    .action(async (what: string, options) => (await load()).runConfigPrint(context, what, options));
+  const experimental = ['--allow-experimental-api', 'read versions under trial (there is none)'] as const;
   config
     .command('validate')
     .description('Check a configuration file')
     .requiredOption('--config <file>', 'the file, "-" for standard input')
+    .option('--allow-deprecated-api', 'do not warn of versions that are going out of use')
+    .option(...experimental)
     .addOption(output())
     .action(async (options) => (await load()).runConfigValidate(context, options));
   config
@@ -254,7 +360,30 @@ function addConfigCommands(program: Command, context: CliContext): void {
     .description('Print a configuration file in the present version')
     .requiredOption('--old-config <file>', 'the file, "-" for standard input')
     .option('--new-config <file>', 'where to write the result (default: standard output)')
+    .option('--force', 'replace the file of --new-config')
+    .option(...experimental)
     .action(async (options) => (await load()).runConfigMigrate(context, options));
+  addConfigImagesCommands(config.command('images').description('Images of a control-plane node'), context);
+}
+
+function addConfigImagesCommands(images: Command, context: CliContext): void {
+  const load = () => import('./commands/config-images.ts');
+  const addFlags = (command: Command) =>
+    command
+      .option('--config <file>', 'configuration documents, "-" for standard input')
+      .option(...CRI_SOCKET_FLAG)
+      .option(...ENGINE_FLAG)
+      .option(...FEATURE_GATES_FLAG, list)
+      .option('--image-repository <name>', 'registry of the control plane images')
+      .option('--kubernetes-version <version>', 'Kubernetes version')
+      .option(...STORE_FLAG)
+      .addOption(output());
+  addFlags(images.command('list').description('List the images')).action(async (options) =>
+    (await load()).runImagesList(context, options),
+  );
+  addFlags(images.command('pull').description('Pull the images that the node bundle does not have')).action(
+    async (options) => (await load()).runImagesPull(context, options),
+  );
 }
 
 function addImageCommands(program: Command, context: CliContext): void {
@@ -309,6 +438,19 @@ function addServiceCommands(program: Command, context: CliContext): void {
     .action(async (options) => (await load()).runServiceStatus(context, options));
 }
 
+/** The commands of phases are many: they are made for a command line that needs them. Returns its words. */
+async function addPhases(program: Command, context: CliContext, argv: readonly string[]) {
+  if (argv.includes('phase') || argv.includes('completion')) {
+    const { addPhaseCommands, splitPhaseNames } = await import('./commands/phases.ts');
+    addPhaseCommands(program, context);
+    return splitPhaseNames(argv);
+  }
+  for (const command of program.commands.filter((row) => ['init', 'join', 'reset'].includes(row.name()))) {
+    command.command('phase').description('Run one phase; without a name: list them');
+  }
+  return argv;
+}
+
 function formatExitCodes(): string {
   return ['0 done', ...Object.entries(EXIT_CODES).map(([area, code]) => `${code} ${area}`)].join(', ');
 }
@@ -336,7 +478,7 @@ const program = buildProgram(context);
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 try {
-  await program.parseAsync();
+  await program.parseAsync(await addPhases(program, context, process.argv));
 } catch (error) {
   const isCommander =
     error instanceof Error && 'code' in error && String(error.code).startsWith('commander.');

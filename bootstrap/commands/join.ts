@@ -8,10 +8,11 @@ import type { JoinConfig } from '../config/types.ts';
 import { JOIN_PHASES } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { type DiscoveredCluster, discoverCluster, discoverFromFile } from '../tokens/discover.ts';
+import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
-import { requireRoot } from './require-root.ts';
+import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
 
 export interface JoinOptions {
@@ -21,6 +22,8 @@ export interface JoinOptions {
   readonly ssh?: readonly string[];
   readonly token?: string;
   readonly dryRun?: boolean;
+  /** Of `join phase`. */
+  readonly onlyPhase?: string;
 }
 
 /**
@@ -60,12 +63,15 @@ async function meansMachines(context: CliContext, addresses: readonly string[]):
   return address !== server.host && address !== server.hostname;
 }
 
-async function joinThisMachine(
+/** @throws UNSUPPORTED for a phase of further control-plane nodes. */
+export async function joinThisMachine(
   context: CliContext,
   address: string | undefined,
   options: JoinOptions,
 ): Promise<void> {
   const host = createLocalHost();
+  const only = options.onlyPhase === undefined ? undefined : [options.onlyPhase];
+  refusePhases(JOIN_PHASES, only ?? []);
   const text = options.config === undefined ? undefined : await readInput(context, options.config);
   const endpoint = address === undefined || /:\d+$/.test(address) ? address : `${address}:6443`;
   const overrides = {
@@ -75,6 +81,8 @@ async function joinThisMachine(
   const { config, warnings } = await loadConfiguration({
     kind: 'JoinConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
     overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
     defaultsFrom: machine,
   });
@@ -84,8 +92,8 @@ async function joinThisMachine(
       'Cannot join as control plane: the embedded store has one control-plane node',
     );
   }
-  requireRoot(context);
-  if (options.output === 'text')
+  if (!config.isDryRun) requireRoot(context);
+  if (options.output === 'text' && only === undefined)
     context.write(
       `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
     );
@@ -96,11 +104,12 @@ async function joinThisMachine(
     phases: JOIN_PHASES,
     output: options.output,
     skip: config.skipPhases,
-    only: undefined,
+    only,
     isDryRun: config.isDryRun,
     kubeconfig: `${PATHS.kubernetes}/kubelet.conf`,
-    buildContext: ({ host: seenHost, warn }) => {
+    buildContext: ({ host: seenHost, isBundleInstalled, warn }) => {
       for (const warning of warnings) warn(warning);
+      requireRootUnlessDry(context, config.isDryRun, warn);
       const discover = discoverOnce(config, context);
       return {
         config,
@@ -110,12 +119,15 @@ async function joinThisMachine(
         nodeIp: machine.advertiseAddress,
         warn,
         discover,
+        isBundleInstalled,
       };
     },
-    finish: async () => ({
+    finish: async ({ changes }) => ({
       text: config.isDryRun
-        ? ''
-        : `\nThis machine is node "${config.nodeRegistration.name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`,
+        ? `Dry run: ${changes} changes would be made; nothing was changed\n`
+        : only
+          ? ''
+          : `\nThis machine is node "${config.nodeRegistration.name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`,
       data: { node: config.nodeRegistration.name, host: hostname() },
     }),
   });

@@ -113,6 +113,8 @@ async function buildInput(context: CliContext, sources: InputSources): Promise<P
     const loaded = await loadConfiguration({
       kind: 'InitConfiguration',
       text,
+      path: options.config,
+      isStrict: false,
       overrides,
       defaultsFrom: machine,
     });
@@ -130,6 +132,8 @@ async function buildInput(context: CliContext, sources: InputSources): Promise<P
     const loaded = await loadConfiguration({
       kind: 'JoinConfiguration',
       text,
+      path: options.config,
+      isStrict: false,
       overrides,
       defaultsFrom: machine,
     });

@@ -28,17 +28,38 @@ export interface JoinContext {
   readonly warn: (message: string) => void;
   /** Discovery, done once. */
   readonly discover: () => Promise<DiscoveredCluster>;
+  readonly isBundleInstalled: () => Promise<boolean>;
 }
 
 const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
 const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
 
-/** The phases of a worker's join, named as kubeadm's; `discovery`, `bundle` and `runtime` are tkadm's own. */
+/** Phases of a further control-plane node, which the embedded store cannot have. */
+function refused(...names: readonly string[]): readonly Phase<JoinContext>[] {
+  return names.map((name) => ({
+    name,
+    summary: 'Join as control plane',
+    refusal: 'it is part of joining as control plane, and the embedded store has one control-plane node',
+    plan: async () => [],
+  }));
+}
+
+/**
+ * The phases of a join, named as kubeadm's and in its order; `discovery`, `bundle`, `runtime` and `wait-node` are
+ * tkadm's own.
+ */
 export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
   preflightPhase as Phase<JoinContext>,
+  ...refused(
+    'control-plane-prepare/download-certs',
+    'control-plane-prepare/certs',
+    'control-plane-prepare/kubeconfig',
+    'control-plane-prepare/control-plane',
+  ),
   {
     name: 'discovery',
     summary: 'Verify the cluster by token and CA pin',
+    unchanged: 'Verified',
     after: ['preflight'],
     async plan({ discover }) {
       await discover();
@@ -47,12 +68,14 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
   },
   bundlePhase,
   runtimePhase,
+  ...refused('check-etcd'),
   {
     name: 'kubelet-start',
     summary: 'Start the node agent',
     after: ['runtime', 'discovery'],
     plan: planKubeletStart,
   },
+  ...refused('etcd-join'),
   {
     name: 'kubelet-wait-bootstrap',
     summary: 'Wait for the TLS bootstrap',
@@ -68,9 +91,12 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
           nodeName: config.nodeRegistration.name,
         },
       },
-      { kind: 'remove', path: BOOTSTRAP_KUBECONFIG },
     ],
+    // It holds a token, which serves nobody any more.
+    cleanUp: async ({ host }) =>
+      (await host.stat(BOOTSTRAP_KUBECONFIG)) ? [{ kind: 'remove', path: BOOTSTRAP_KUBECONFIG }] : [],
   },
+  ...refused('control-plane-join/mark-control-plane', 'wait-control-plane'),
   {
     name: 'wait-node',
     summary: 'Wait for the node',

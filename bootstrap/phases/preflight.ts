@@ -39,6 +39,7 @@ const ETCD_PORTS = [2379, 2380, 2381];
 export const preflightPhase: Phase<PreflightPhaseContext> = {
   name: 'preflight',
   summary: 'Run pre-flight checks',
+  unchanged: 'Passed',
   async plan(context) {
     const { host, shouldFix, warn } = context;
     const { findings } = await runPreflight(host, await buildPreflightInput(context));

@@ -1,5 +1,6 @@
 import { CERTIFICATES } from '../../pki/certificates.ts';
-import { inspectCertificate, type PkiContext } from '../../pki/plan.ts';
+import { inspectCertificate } from '../../pki/inspect.ts';
+import type { PkiContext } from '../../pki/plan.ts';
 import { type Check, CONTROL_PLANES, errorFinding, type Finding, warningFinding } from '../finding.ts';
 
 const NAME = 'ExistingCertificates';

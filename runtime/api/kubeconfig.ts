@@ -14,6 +14,8 @@ export interface ClientConfig {
   readonly tokenFile?: string | undefined;
   readonly isInsecure?: boolean | undefined;
   readonly tlsServerName?: string | undefined;
+  /** Default: 5 s. */
+  readonly connectTimeoutMs?: number | undefined;
 }
 
 /** The parts of a kubeconfig file (client-go `clientcmd/api/v1`) that tkadm reads and writes. */
@@ -99,6 +101,9 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
 
 const SERVICE_ACCOUNT_DIR = '/var/run/secrets/kubernetes.io/serviceaccount';
 
+/** A pod may start before the node's service proxy has rules; what it sent meanwhile is never answered. */
+const POD_CONNECT_TIMEOUT_MS = 750;
+
 /**
  * The settings of a process in a pod: the service account's token and the "kubernetes" Service's address.
  * @throws KUBECONFIG_INVALID outside a pod.
@@ -116,6 +121,7 @@ export async function loadInClusterConfig(
     server: `https://${address}:${port}`,
     caPem: await readFile(`${directory}/ca.crt`, 'utf8'),
     tokenFile: `${directory}/token`,
+    connectTimeoutMs: POD_CONNECT_TIMEOUT_MS,
   };
 }
 

@@ -33,6 +33,10 @@ export const ERRORS = {
   PKI_CERTIFICATE_INVALID: 'host',
   PKI_CERTIFICATE_STALE: 'host',
   PKI_CSR_INVALID: 'usage',
+  PKI_EXTERNAL_CA: 'host',
+  PKI_SECRET_INVALID: 'cluster',
+  PKI_FILE_EXISTS: 'host',
+  CERTIFICATE_KEY_INVALID: 'usage',
   // templates
   TEMPLATE_INVALID: 'usage',
   PATCH_INVALID: 'usage',
@@ -43,6 +47,7 @@ export const ERRORS = {
   CONTAINER_STATE: 'usage',
   CONTAINER_LAUNCH: 'host',
   CONTAINER_EXEC: 'host',
+  SECCOMP_PROFILE: 'usage',
   CGROUP_UNSUPPORTED: 'host',
   CGROUP_WRITE: 'host',
   CGROUP_BUSY: 'host',
