@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
-import { ERRORS, EXIT_CODES, formatError, isTkadmError, TkadmError } from '../runtime/base/errors.ts';
+import { EXIT_CODES, TkadmError } from '../runtime/base/errors.ts';
 import { PATHS } from '../runtime/base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
@@ -31,12 +31,10 @@ function buildContext(): CliContext {
   };
 }
 
-/** Documents can be YAML; the events of a run are JSON lines. */
+/** Documents, and the events of a run: JSON lines, or YAML documents. See docs/output.md. */
 function output(formats: readonly string[] = ['text', 'json', 'yaml']): Option {
   return new Option('-o, --output <format>', 'output format').choices(formats).default('text');
 }
-
-const RUN_FORMATS = ['text', 'json'] as const;
 
 function repeatable(value: string, previous: readonly string[] | undefined): readonly string[] {
   return [...(previous ?? []), value];
@@ -46,18 +44,16 @@ function list(value: string, previous: readonly string[] | undefined): readonly 
   return [...(previous ?? []), ...value.split(',').filter(Boolean)];
 }
 
-function buildProgram(context: CliContext): Command {
+/** `isText`: usage errors are written as they are found, with help. */
+function buildProgram(context: CliContext, isText: boolean): Command {
   const program = new Command('tkadm')
     .description('Turns Linux machines into a Kubernetes cluster')
     .version(VERSION, '-V, --version')
     .showHelpAfterError('(add --help for the list of commands and flags)')
     .showSuggestionAfterError()
-    .configureOutput({ writeOut: context.write, writeErr: context.writeError })
+    .configureOutput({ writeOut: context.write, writeErr: isText ? context.writeError : () => {} })
     // Before the commands are added: each takes it over when it is made.
-    .exitOverride((error) => {
-      process.exitCode = error.exitCode === 0 ? 0 : EXIT_CODES.usage;
-      throw error;
-    })
+    .exitOverride()
     .hook('preAction', async (_, command) => {
       if (!(await context.fileExists(PATHS.kubernetes))) return;
       const { noticeExpiry } = await import('./commands/expiry-notice.ts');
@@ -106,7 +102,7 @@ const STORE_FLAG = ['--store <name>', 'embedded, or etcd with the upstream engin
 const FEATURE_GATES_FLAG = ['--feature-gates <gates>', 'name=true|false, ...'] as const;
 
 /** Flags that init, join and their phases share. */
-function addCommonFlags(command: Command, outputOption = output(RUN_FORMATS)): Command {
+function addCommonFlags(command: Command, outputOption = output()): Command {
   return command
     .option('--config <file>', 'kubeadm.k8s.io/v1beta4 documents, "-" for standard input')
     .option('--node-name <name>', 'name of this node (default: the hostname)')
@@ -192,7 +188,7 @@ function addClusterCommands(program: Command, context: CliContext): void {
     .option('--skip-phases <names>', 'phases to leave out', list)
     .option('--dry-run', 'show what would be done, change nothing')
     .option('--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)')
-    .addOption(output(RUN_FORMATS))
+    .addOption(output())
     .action(async (options) => (await import('./commands/reset.ts')).runReset(context, options));
   addPreflightCommands(program, context);
 }
@@ -239,34 +235,42 @@ function addTokenCommands(program: Command, context: CliContext): void {
     'how to reach the cluster (default: /etc/kubernetes/admin.conf)',
   ] as const;
   const load = () => import('./commands/token.ts');
+  const dryRun = ['--dry-run', 'show what would be done, change nothing'] as const;
   token
     .command('create [token]')
     .description('Create a token')
     .option(...kubeconfig)
-    .option('--ttl <duration>', 'life of the token, 0 for ever', '24h')
+    .option(...dryRun)
+    .option('--config <file>', 'take the tokens from the bootstrapTokens of an InitConfiguration')
+    .option('--ttl <duration>', 'life of the token, 0 for ever (default: 24h)')
     .option('--description <text>', 'what it is for')
-    .option('--groups <groups>', 'groups of its user', list)
-    .option('--usages <usages>', 'signing, authentication', list)
+    .option('--groups <groups>', 'groups of its user, system:bootstrappers:...', list)
+    .option('--usages <usages>', 'signing, authentication (default: both)', list)
     .option('--print-join-command', 'print the whole join command')
+    .option('--certificate-key <key>', 'with --print-join-command: join as control plane')
     .addOption(output())
     .action(async (value: string | undefined, options) =>
       (await load()).runTokenCreate(context, value, options),
     );
   token
     .command('list')
-    .description('List the tokens')
+    .description('List the tokens, in full')
     .option(...kubeconfig)
+    .option(...dryRun)
     .addOption(output())
     .action(async (options) => (await load()).runTokenList(context, options));
   token
     .command('delete <tokens...>')
     .description('Delete tokens, by id or in full')
     .option(...kubeconfig)
+    .option(...dryRun)
+    .addOption(output())
     .action(async (tokens: string[], options) => (await load()).runTokenDelete(context, tokens, options));
   token
     .command('generate')
     .description('Print a random token without creating it')
-    .action(async () => (await load()).runTokenGenerate(context));
+    .addOption(output())
+    .action(async (options) => (await load()).runTokenGenerate(context, options));
 }
 
 function addCertsCommands(program: Command, context: CliContext): void {
@@ -397,16 +401,19 @@ function addImageCommands(program: Command, context: CliContext): void {
     .option('--build-arg <name=value>', 'value of an ARG', repeatable)
     .option('--target <stage>', 'last stage to build')
     .option('--no-cache', 'run every instruction')
+    .addOption(output())
     .action(async (path: string, options) => (await load()).runImageBuild(context, path, options));
   image
     .command('load')
     .description('Load images from a docker-archive or OCI archive')
     .requiredOption('-i, --input <file>', 'the archive, "-" for standard input')
+    .addOption(output())
     .action(async (options) => (await load()).runImageLoad(context, options));
   image
     .command('pull <name>')
     .description('Pull an image from its registry')
     .option('--plain-http', 'talk HTTP to the registry')
+    .addOption(output())
     .action(async (name: string, options) => (await load()).runImagePull(context, name, options));
   image
     .command('ls')
@@ -416,7 +423,8 @@ function addImageCommands(program: Command, context: CliContext): void {
   image
     .command('rm <names...>')
     .description('Remove images')
-    .action(async (names: string[]) => (await load()).runImageRemove(context, names));
+    .addOption(output())
+    .action(async (names: string[], options) => (await load()).runImageRemove(context, names, options));
 }
 
 function addServiceCommands(program: Command, context: CliContext): void {
@@ -425,11 +433,13 @@ function addServiceCommands(program: Command, context: CliContext): void {
   service
     .command('start')
     .description('Start the services')
-    .action(async () => (await load()).runServiceStart(context));
+    .addOption(output())
+    .action(async (options) => (await load()).runServiceStart(context, options));
   service
     .command('stop')
     .description('Stop the services; containers go on')
     .option('--all', 'stop the containers too')
+    .addOption(output())
     .action(async (options) => (await load()).runServiceStop(context, options));
   service
     .command('status')
@@ -455,35 +465,64 @@ function formatExitCodes(): string {
   return ['0 done', ...Object.entries(EXIT_CODES).map(([area, code]) => `${code} ${area}`)].join(', ');
 }
 
-function report(error: unknown, context: CliContext, isJson: boolean): number {
-  if (context.signal.aborted) {
-    context.writeError('\nInterrupted; run the same command again to go on.\n');
-    return 130;
+/** The words of the command that is meant: ["token", "create"]. */
+function commandWords(program: Command, argv: readonly string[]): readonly string[] {
+  const words: string[] = [];
+  let command: Command | undefined = program;
+  for (const word of argv.filter((text) => !text.startsWith('-'))) {
+    command = command?.commands.find((child) => child.name() === word || child.aliases().includes(word));
+    if (!command) break;
+    words.push(word);
   }
-  if (!isTkadmError(error)) {
-    const text = error instanceof Error ? (error.stack ?? error.message) : formatError(error);
-    context.writeError(`error: ${text}\n`);
-    return EXIT_CODES.internal;
-  }
-  if (isJson) {
-    const { code, message, hint, details } = error;
-    context.write(`${JSON.stringify({ type: 'error', code, message, hint, details })}\n`);
-  } else context.writeError(`error: ${error.message}\n${error.hint ? `  try: ${error.hint}\n` : ''}`);
-  return EXIT_CODES[ERRORS[error.code]];
+  return words;
 }
 
+/** The value of -o, before the flags are parsed: a mistyped flag is reported in that format too. */
+function requestedFormat(argv: readonly string[]): 'text' | 'json' | 'yaml' {
+  const end = argv.indexOf('--');
+  const words = end < 0 ? argv : argv.slice(0, end);
+  const formats = words.flatMap((word, index) => {
+    const value = /^(?:-o=?|--output=)(.+)$/.exec(word)?.[1];
+    return value ?? (word === '-o' || word === '--output' ? (words[index + 1] ?? '') : []);
+  });
+  const format = formats.at(-1);
+  return format === 'json' || format === 'yaml' ? format : 'text';
+}
+
+/** Tells of a failure in the format that was asked for; returns the exit code. */
+async function report(error: unknown, context: CliContext, argv: readonly string[]): Promise<number> {
+  const { reportError, isUsageError } = await import('./render/error-event.ts');
+  const { listGivenSecrets, maskSecrets } = await import('./render/mask.ts');
+  const secrets = listGivenSecrets(argv, context.env);
+  const found = reportError(error, { isInterrupted: context.signal.aborted, secrets });
+  const format = requestedFormat(argv);
+  if (format !== 'text') {
+    const { formatEvent } = await import('./render/event-line.ts');
+    const command = commandWords(program, argv).join(' ');
+    context.write(formatEvent({ type: 'error', ...found }, { command, now: context.now }, format));
+  } else if (found.code === 'INTERRUPTED') {
+    context.writeError('\nInterrupted; run the same command again to go on.\n');
+  } else if (found.code === 'INTERNAL' && error instanceof Error) {
+    context.writeError(`error: ${maskSecrets(error.stack ?? error.message, secrets)}\n`);
+    // What is wrong with flags has been said by their parser.
+  } else if (!isUsageError(error)) {
+    context.writeError(`error: ${found.message}\n${found.hint ? `  try: ${found.hint}\n` : ''}`);
+  }
+  return found.exitCode;
+}
+
+const argv = process.argv.slice(2);
 const context = buildContext();
-const program = buildProgram(context);
+const program = buildProgram(context, requestedFormat(argv) === 'text');
 // A reader that goes away, as `head` does, ends neither a run nor its effect.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 try {
   await program.parseAsync(await addPhases(program, context, process.argv));
 } catch (error) {
-  const isCommander =
-    error instanceof Error && 'code' in error && String(error.code).startsWith('commander.');
-  const isJson = /(^| )(-o|--output)[ =]?json/.test(process.argv.join(' '));
-  if (!isCommander) process.exitCode = report(error, context, isJson);
+  // Help and version end the parser by an error with exit code 0.
+  const isDone = error instanceof Error && 'exitCode' in error && error.exitCode === 0;
+  if (!isDone) process.exitCode = await report(error, context, argv);
 }
 // Kept-alive connections and the terminal's reader must not hold the process.
 await new Promise((resolve) => process.stdout.write('', resolve));

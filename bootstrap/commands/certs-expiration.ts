@@ -3,11 +3,11 @@ import { readNotAfter } from '../../pki/expiry.ts';
 import { parseKubeconfig } from '../../runtime/api/kubeconfig.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
+import { formatTable } from '../render/table.ts';
 import { type CertsConfig, type CertsOptions, loadCertsConfig } from './certs-config.ts';
 import { listTargets } from './certs-targets.ts';
 import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
-import { formatTable } from './token.ts';
 
 /** A row of CertificateExpirationInfo, output.kubeadm.k8s.io/v1alpha3. */
 export interface ExpirationRow {

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -7,7 +8,9 @@ import { loadConfiguration } from '../config/load.ts';
 import type { JoinConfig } from '../config/types.ts';
 import { JOIN_PHASES } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { type DiscoveredCluster, discoverCluster, discoverFromFile } from '../tokens/discover.ts';
+import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
+import { discoverCluster } from '../tokens/discover.ts';
+import { discoverFromFile } from '../tokens/discover-file.ts';
 import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
@@ -24,6 +27,8 @@ export interface JoinOptions {
   readonly dryRun?: boolean;
   /** Of `join phase`. */
   readonly onlyPhase?: string;
+  readonly discoveryFile?: string;
+  readonly tlsBootstrapToken?: string;
 }
 
 /**
@@ -74,9 +79,7 @@ export async function joinThisMachine(
   refusePhases(JOIN_PHASES, only ?? []);
   const text = options.config === undefined ? undefined : await readInput(context, options.config);
   const endpoint = address === undefined || /:\d+$/.test(address) ? address : `${address}:6443`;
-  const overrides = {
-    ...collectOverrides('JoinConfiguration', options as unknown as Record<string, unknown>),
-  };
+  const overrides = collectOverrides('JoinConfiguration', asFileFlags(context, address, options));
   const machine = await observeMachine(host);
   const { config, warnings } = await loadConfiguration({
     kind: 'JoinConfiguration',
@@ -110,15 +113,15 @@ export async function joinThisMachine(
     buildContext: ({ host: seenHost, isBundleInstalled, warn }) => {
       for (const warning of warnings) warn(warning);
       requireRootUnlessDry(context, config.isDryRun, warn);
-      const discover = discoverOnce(config, context);
+      const look = { now: context.now, signal: context.signal, warn };
       return {
         config,
         host: seenHost,
         shouldFix: options.fix ?? false,
         env: context.env,
         nodeIp: machine.advertiseAddress,
-        warn,
-        discover,
+        ...look,
+        discover: discoverOnce(config, look),
         isBundleInstalled,
       };
     },
@@ -133,24 +136,41 @@ export async function joinThisMachine(
   });
 }
 
+/** With a discovery file and no address, --token is for TLS bootstrap alone; the file's path may be relative. */
+function asFileFlags(
+  { cwd }: CliContext,
+  address: string | undefined,
+  options: JoinOptions,
+): Record<string, unknown> {
+  const { discoveryFile, token, ...others } = options;
+  if (discoveryFile === undefined) return { ...options };
+  return {
+    ...others,
+    discoveryFile: discoveryFile.includes('://') ? discoveryFile : resolve(cwd, discoveryFile),
+    ...(address === undefined ? { tlsBootstrapToken: others.tlsBootstrapToken ?? token } : { token }),
+  };
+}
+
 function describe({ discovery }: JoinConfig): string {
   return (
     discovery.bootstrapToken?.apiServerEndpoint ?? discovery.file?.kubeConfigPath ?? 'an unknown address'
   );
 }
 
-function discoverOnce(config: JoinConfig, context: CliContext): () => Promise<DiscoveredCluster> {
+function discoverOnce(
+  config: JoinConfig,
+  look: Omit<LookOptions, 'endpoint'> & { readonly warn: (message: string) => void },
+): () => Promise<DiscoveredCluster> {
   let running: Promise<DiscoveredCluster> | undefined;
   const discover = (): Promise<DiscoveredCluster> => {
     const { bootstrapToken, file } = config.discovery;
-    if (file) return discoverFromFile(file.kubeConfigPath);
+    if (file) return discoverFromFile(file.kubeConfigPath, look);
     return discoverCluster({
+      ...look,
       endpoint: bootstrapToken?.apiServerEndpoint ?? '',
       token: bootstrapToken?.token ?? '',
       pins: bootstrapToken?.caCertHashes ?? [],
       unsafeSkipCaVerification: bootstrapToken?.unsafeSkipCAVerification ?? false,
-      now: context.now,
-      signal: context.signal,
     });
   };
   return () => {

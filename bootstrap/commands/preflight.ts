@@ -12,12 +12,12 @@ import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
 import { createCriProbe } from '../phases/cri-probe.ts';
 import { buildPreflightInput, toRepairs } from '../phases/preflight.ts';
+import { formatTable } from '../render/table.ts';
 import { formatAction } from '../workflow/action.ts';
 import { type CliContext, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { writeData } from './output.ts';
 import { collectOverrides } from './overrides.ts';
-import { formatTable } from './token.ts';
 
 export interface PreflightOptions {
   readonly config?: string;

@@ -85,7 +85,10 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
   const directory = dirname(path);
   const pem = async (data: string | undefined, file: string | undefined): Promise<string | undefined> => {
     if (data) return Buffer.from(data, 'base64').toString('utf8');
-    return file ? await readFile(resolve(directory, file), 'utf8') : undefined;
+    if (!file) return undefined;
+    return readFile(resolve(directory, file), 'utf8').catch((error: Error) => {
+      throw invalid(path, `the file "${file}" in it cannot be read: ${error.message}`, error);
+    });
   };
   return {
     server: cluster.server.replace(/\/+$/, ''),
@@ -93,7 +96,7 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
     certPem: await pem(user['client-certificate-data'], user['client-certificate']),
     keyPem: await pem(user['client-key-data'], user['client-key']),
     token: user.token,
-    tokenFile: user.tokenFile,
+    tokenFile: user.tokenFile && resolve(directory, user.tokenFile),
     isInsecure: cluster['insecure-skip-tls-verify'],
     tlsServerName: cluster['tls-server-name'],
   };
