@@ -26,6 +26,8 @@ export interface Finding {
   readonly repair?: readonly (readonly string[])[];
   /** Its name is among those to be ignored: it is told, it stops nothing and nothing repairs it. */
   readonly isIgnored?: boolean;
+  /** The check itself failed or took too long, so nothing is known. */
+  readonly isBlind?: boolean;
 }
 
 /** What a container runtime says of itself. Every call fails when the socket does not answer. */
@@ -89,7 +91,7 @@ export interface PreflightInput {
       }
     | undefined;
   /** The certificates as they shall be, to be compared with those on disk. */
-  readonly certificates?: Omit<PkiContext, 'host'> | undefined;
+  readonly certificates?: (Omit<PkiContext, 'host'> & { readonly hasLocalEtcd: boolean }) | undefined;
   /** The installer's environment, for its proxy variables. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Nothing may be changed: checks that pull or create are left out. */

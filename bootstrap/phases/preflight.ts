@@ -109,7 +109,7 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
       policy: nodeRegistration.imagePullPolicy,
       isSerial: nodeRegistration.imagePullSerial,
     },
-    certificates,
+    certificates: { ...certificates, hasLocalEtcd },
   };
 }
 

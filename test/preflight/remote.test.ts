@@ -204,7 +204,7 @@ t.test('ExistingCertificates compares certificates on disk with what is planned'
       await writeFile(file.path, file.content, { mode: file.mode });
     }
   const compare = (change: Partial<PkiContext>) =>
-    look('ExistingCertificates', { certificates: { ...context, ...change } });
+    look('ExistingCertificates', { certificates: { ...context, hasLocalEtcd: false, ...change } });
   t.same(await compare({}), [], 'they fit');
   t.same(await compare({ certificatesDir: join(certificatesDir, 'none') }), [], 'none is no finding');
   t.match(await compare({ input: certificateInput('10.9.0.6', ['api.example.com']) }), [
