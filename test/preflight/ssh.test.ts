@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import t, { type Test } from 'tap';
+import { checkMachine } from '../../bootstrap/ssh/check-machine.ts';
 import { connectSsh } from '../../bootstrap/ssh/connection.ts';
 import { createSshHost } from '../../bootstrap/ssh/host.ts';
 import type { PreflightInput } from '../../preflight/finding.ts';
@@ -82,6 +83,18 @@ t.test('every check works over SSH, for a user with sudo, without Node.js there'
     ['FileContent--proc-sys-net-ipv4-ip_forward'],
   );
   t.notOk(over.findings.some((row) => row.isBlind));
+  const machineToJoin = { nodeName: 'node-1', apiServerEndpoint: '10.9.0.1:6443', ignorePreflightErrors: [] };
+  const { signal } = new AbortController();
+  await checkMachine(host, { ...machineToJoin, shouldFix: true }, signal);
+  await t.rejects(checkMachine(host, { ...machineToJoin, shouldFix: false }, signal), {
+    code: 'PREFLIGHT_FAILED',
+    message: /ip_forward is 0/,
+  });
+  await host.writeFile('/etc/kubernetes/kubelet.conf', '');
+  await t.rejects(checkMachine(host, { ...machineToJoin, shouldFix: true }, signal), {
+    code: 'PREFLIGHT_FAILED',
+    message: /kubelet\.conf" is there already/,
+  });
   const results = await Promise.all(Array.from({ length: 30 }, () => host.run(['echo', 'here'])));
   t.equal(
     results.filter((row) => row.stdout === 'here\n').length,
