@@ -150,9 +150,12 @@ function buildPodSpec(input: ObjectInput) {
   };
 }
 
-/** The embedded program is ready within a second of its start and is asked as often. */
+/** The embedded program is ready within a second of its start, and is asked as often until then. */
 function buildProbes(isQuick: boolean) {
+  const ready = { httpGet: { path: '/ready', port: 'readiness-probe', scheme: 'HTTP' } };
   return {
+    // It must not end the container: without an API server nothing is ready, and nothing is wrong with this.
+    ...(isQuick ? { startupProbe: { ...ready, periodSeconds: 1, failureThreshold: 86_400 } } : {}),
     livenessProbe: {
       httpGet: { path: '/health', port: 'liveness-probe', scheme: 'HTTP' },
       initialDelaySeconds: 60,
@@ -160,10 +163,7 @@ function buildProbes(isQuick: boolean) {
       successThreshold: 1,
       failureThreshold: 5,
     },
-    readinessProbe: {
-      httpGet: { path: '/ready', port: 'readiness-probe', scheme: 'HTTP' },
-      ...(isQuick ? { periodSeconds: 1 } : {}),
-    },
+    readinessProbe: ready,
   };
 }
 

@@ -30,6 +30,7 @@ export const ERRORS = {
   FLAG_INVALID: 'usage',
   FILE_READ: 'host',
   FILE_WRITE: 'host',
+  CERTIFICATE_FILE_INVALID: 'host',
   COMMAND_FAILED: 'host',
   UNSUPPORTED: 'usage',
   // api

@@ -55,6 +55,7 @@ const SYSCALLS = {
     capset: 126,
     pivotRoot: 155,
     setns: 308,
+    bpf: 321,
   },
   arm64: {
     seccomp: 277,
@@ -64,6 +65,7 @@ const SYSCALLS = {
     capset: 91,
     pivotRoot: 41,
     setns: 268,
+    bpf: 280,
   },
 } as const;
 /** System call numbers that are equal on all architectures (since Linux 5.x). */
@@ -282,6 +284,14 @@ export function loadLibc() {
     /** A duplicate of descriptor `fd` of the process behind `pidfd`. */
     pidfdGetfd(pidfd: number, fd: number): number {
       return check(syscall()(PIDFD_GETFD, pidfd, fd, 0, 0, 0), `take descriptor ${fd}`);
+    },
+    /** bpf(2); `attributes` is a `union bpf_attr`, in which the kernel may answer. */
+    bpf(command: number, attributes: Buffer, step: string): number {
+      return check(syscallBuffer()(numbers.bpf, command, attributes, attributes.length, 0, 0), step);
+    },
+    /** Where a buffer lies, for structures that point to it; the caller keeps the buffer. */
+    addressOf(buffer: Buffer): bigint {
+      return koffi.address(buffer);
     },
     /** Sets the interface "lo" of this network namespace up (netdevice(7)). */
     raiseLoopback() {

@@ -43,7 +43,8 @@ function buildNodeRules(config: BridgeConfig): NodeRules {
   const rules = [
     `guard iifname "${config.bridge}" ip daddr 127.0.0.0/8 drop`,
     `prerouting ip saddr ${config.podCIDR} fib daddr type local meta mark set meta mark or ${HAIRPIN_MARK}`,
-    `prerouting ip daddr . meta l4proto . th dport @${ADDRESS_MAP} dnat ip to ip daddr . meta l4proto . th dport map @${ADDRESS_MAP}`,
+    // Without a match in front: a map may be asked as if it were a set only since Linux 6.5.
+    `prerouting dnat ip to ip daddr . meta l4proto . th dport map @${ADDRESS_MAP}`,
     `prerouting fib daddr type local dnat ip to meta l4proto . th dport map @${ANY_MAP}`,
     `output dnat ip to ip daddr . meta l4proto . th dport map @${ADDRESS_MAP}`,
     `output fib daddr type local dnat ip to meta l4proto . th dport map @${ANY_MAP}`,

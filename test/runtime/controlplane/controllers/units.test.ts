@@ -115,7 +115,7 @@ t.test('createCsrSigner() signs approved requests of its signers, and says why n
   const hourMs = 3_600_000;
   const algorithm = 'ECDSA-P256';
   const ca = await createCa({ ...validityFrom(now, 24 * hourMs), commonName: 'ca', algorithm });
-  const signer = createCsrSigner({ caCertPem: ca.certPem, caKeyPem: ca.keyPem, maxDurationMs: hourMs });
+  const signer = createCsrSigner({ ca: () => ca, maxDurationMs: hourMs });
   const sign = async (commonName: string, usages: readonly string[]) => {
     const subject = { commonName, organizations: ['system:nodes'] };
     const keyPem = (await generateKeyPair(algorithm)).privateKeyPem;
