@@ -130,7 +130,7 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightCon
     absentFiles: [
       `${PATHS.kubernetes}/kubelet.conf`,
       ...(controlPlane
-        ? manifests
+        ? [...manifests, `${PATHS.kubernetes}/bootstrap-kubelet.conf`]
         : await selectLeftTrust(host, config.caCertPath, tkadm.engine === 'embedded' ? pinsIn(config) : [])),
     ],
     podCidrs: [],
