@@ -73,6 +73,8 @@ export interface PreflightInput {
   readonly ignored: readonly string[];
   /** Address of this node, which one of its interfaces must have. */
   readonly advertiseAddress?: string | undefined;
+  /** What the user gave the node agent as `--node-ip`. */
+  readonly nodeIp?: string | undefined;
   /** The user chose the address: several candidates are no warning then. */
   readonly isAddressGiven?: boolean | undefined;
   /** "10.0.0.1:6443": the API server that a node joins. */

@@ -1,5 +1,5 @@
 import type { Finding, PreflightInput } from '../../preflight/finding.ts';
-import { formatFinding, preflightError } from '../../preflight/format.ts';
+import { formatWarning, preflightError } from '../../preflight/format.ts';
 import { runPreflight, selectFatal, selectRepairable } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -46,7 +46,7 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
     const { findings } = await runPreflight(host, await buildPreflightInput(context));
     const repairable = shouldFix ? selectRepairable(findings) : [];
     for (const finding of findings)
-      if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatFinding(finding));
+      if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
     const fatal = selectFatal(findings, shouldFix);
     if (fatal.length > 0) throw preflightError(fatal);
     return repairable.flatMap(toRepairs);
@@ -103,6 +103,7 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
     podCidrs: splitCidrs(cluster.networking.podSubnet),
     serviceCidrs: splitCidrs(cluster.networking.serviceSubnet),
     advertiseAddress: localAPIEndpoint.advertiseAddress,
+    nodeIp: findNodeIp(config),
     cgroupDriver: kubelet['cgroupDriver'] as string | undefined,
     externalEtcd: cluster.etcd.external,
     images: {
@@ -135,9 +136,15 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightCon
     ],
     podCidrs: [],
     serviceCidrs: [],
-    advertiseAddress: endpoint?.advertiseAddress ?? nodeIp,
+    advertiseAddress: endpoint?.advertiseAddress ?? findNodeIp(config) ?? nodeIp,
+    nodeIp: findNodeIp(config),
     apiServer: discovery.bootstrapToken?.apiServerEndpoint,
   };
+}
+
+/** The address that the user gives the node agent. */
+function findNodeIp({ nodeRegistration }: InitConfig | JoinConfig): string | undefined {
+  return nodeRegistration.kubeletExtraArgs.findLast((arg) => arg.name === 'node-ip')?.value;
 }
 
 function pinsIn({ discovery }: JoinConfig): readonly string[] {

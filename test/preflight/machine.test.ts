@@ -244,6 +244,13 @@ const CASES: readonly Case[] = [
   },
   {
     check: 'AdvertiseAddress',
+    title: 'another one for the node agent',
+    input: { nodeIp: '10.8.0.5' },
+    severity: warning,
+    says: /agent would use 10\.8\.0\.5, and the API server 10\.9\.0\.5/,
+  },
+  {
+    check: 'AdvertiseAddress',
     title: 'a bridge of containers',
     setup: 'ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0',
     input: { advertiseAddress: '172.17.0.1' },

@@ -135,19 +135,25 @@ t.test('the checks of an upgrade, against an API server', async (t) => {
     t.match(await look('CreateJob', { images }), [{ severity: 'note', evidence: /no node takes/ }]);
     await api.patch(NODES, { name: 'worker' }, { type: 'merge', body: { spec: { taints: null } } });
     t.match(await look('CreateJob', { isDryRun: true, images }), [{ severity: 'note', evidence: /dry run/ }]);
-    t.match(await look('CreateJob'), [{ severity: 'note', evidence: /no image/ }]);
+    t.match(await look('CreateJob', { engine: 'upstream' }), [{ severity: 'note', evidence: /not known/ }]);
     t.same((await api.list(JOBS)).items, [], 'nothing was made');
-    const running = look('CreateJob', { images });
-    const job = await waitFor(async () => (await api.list(JOBS, { namespace: SYSTEM })).items[0], {
-      subject: 'the Job',
-      timeoutMs: 5_000,
-    });
-    t.match(job.metadata?.name, /^upgrade-health-check-[0-9a-f]{6}$/);
-    // What the Job controller does when the pod has ended.
-    const ref = { namespace: SYSTEM, name: job.metadata!.name!, subresource: 'status' };
-    await api.patch(JOBS, ref, { type: 'merge', body: { status: { succeeded: 1 } } });
-    t.same(await running, []);
-    t.same((await api.list(JOBS)).items, [], 'it is removed');
+    for (const [engine, image] of [
+      ['upstream', 'registry.k8s.io/pause:3.10.2'],
+      ['embedded', 'tkadm.local/coredns:v1.36.2'],
+    ] as const) {
+      const running = look('CreateJob', { images, engine });
+      const job = await waitFor(async () => (await api.list(JOBS, { namespace: SYSTEM })).items[0], {
+        subject: 'the Job',
+        timeoutMs: 5_000,
+      });
+      t.equal(job.spec?.template.spec?.containers[0]?.image, image);
+      t.match(job.metadata?.name, /^upgrade-health-check-[0-9a-f]{6}$/);
+      // What the Job controller does when the pod has ended.
+      const ref = { namespace: SYSTEM, name: job.metadata!.name!, subresource: 'status' };
+      await api.patch(JOBS, ref, { type: 'merge', body: { status: { succeeded: 1 } } });
+      t.same(await running, []);
+      t.same((await api.list(JOBS)).items, [], 'it is removed');
+    }
   });
 
   await t.test('an API server that is away is an error of each check', async (t) => {
