@@ -85,6 +85,11 @@ export async function runTokenCreate(
 /** @throws TOKEN_INVALID, FLAG_INVALID */
 function tokenOfFlags(text: string | undefined, options: TokenCreateOptions): BootstrapTokenConfig {
   const usages = options.usages ?? TOKEN_USAGES;
+  if (usages.length === 0) {
+    throw new TkadmError('TOKEN_INVALID', 'Cannot use a token without usages: it would be good for nothing', {
+      hint: 'tkadm token create --help',
+    });
+  }
   return {
     token: text ?? generateToken(randomBytes),
     ttl: parseTtl(options.ttl ?? DEFAULT_TTL),

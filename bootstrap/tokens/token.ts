@@ -110,7 +110,6 @@ function checkPurpose({ usages, groups }: Pick<TokenSettings, 'usages' | 'groups
   const usage = usages.find((text) => !TOKEN_USAGES.includes(text));
   if (usage !== undefined)
     throw fail(`Cannot use token usage "${usage}": it is neither ${TOKEN_USAGES.join(' nor ')}`);
-  if (usages.length === 0) throw fail('Cannot use a token without usages: it would be good for nothing');
   const group = groups.find((text) => !TOKEN_GROUP_PATTERN.test(text));
   if (group !== undefined)
     throw fail(`Cannot use token group "${group}": it does not match ${TOKEN_GROUP_PATTERN.source}`);

@@ -111,11 +111,11 @@ t.test('discovery with the API server', { timeout: 120_000 }, async (t) => {
       'jws-kubeconfig-noauth': sign(signed, NO_AUTHENTICATION),
     },
   });
-  for (const [token, usages] of [
-    [TOKEN, ['signing', 'authentication']],
-    [NO_AUTHENTICATION, ['signing']],
+  for (const [token, usages, groups] of [
+    [TOKEN, ['signing', 'authentication'], [DEFAULT_TOKEN_GROUP]],
+    [NO_AUTHENTICATION, ['signing'], []],
   ] as const) {
-    await admin.create(SECRETS, buildTokenSecret({ token, usages, groups: [DEFAULT_TOKEN_GROUP] }));
+    await admin.create(SECRETS, buildTokenSecret({ token, usages, groups }));
   }
 
   await t.test('token and pin lead to server and CA', async (t) => {
