@@ -40,7 +40,11 @@ export function buildCoreDnsObjects(
 }
 
 /** CoreDNS's configuration for a cluster domain, as kubeadm writes it. */
-export function buildCorefile({ cluster }: Pick<ObjectInput, 'cluster'>): string {
+export function buildCorefile({
+  cluster,
+}: {
+  readonly cluster: { readonly networking: { readonly dnsDomain: string } };
+}): string {
   const domain = cluster.networking.dnsDomain;
   return `.:53 {
     errors
@@ -66,6 +70,12 @@ export function buildCorefile({ cluster }: Pick<ObjectInput, 'cluster'>): string
     loadbalance
 }
 `;
+}
+
+/** True for a Corefile that this program wrote for some domain, so that nobody has changed it. */
+export function isDefaultCorefile(text: string): boolean {
+  const dnsDomain = /^ *kubernetes (\S+) in-addr\.arpa/m.exec(text)?.[1];
+  return dnsDomain !== undefined && buildCorefile({ cluster: { networking: { dnsDomain } } }) === text;
 }
 
 function buildDeployment(input: ObjectInput): KubeObject {

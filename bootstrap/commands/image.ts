@@ -11,10 +11,15 @@ import {
   type ImageSummary,
   type PullRequest,
 } from '../../runtime/cri/image-messages.ts';
+import { formatTable } from '../render/table.ts';
 import type { CliContext } from './context.ts';
-import { writeData } from './output.ts';
+import { type DocumentFormat, writeData } from './output.ts';
 
-export interface ImageBuildFlags {
+interface ImageFlags {
+  readonly output: DocumentFormat;
+}
+
+export interface ImageBuildFlags extends ImageFlags {
   readonly file?: string;
   readonly tag: readonly string[];
   readonly buildArg?: readonly string[];
@@ -37,50 +42,62 @@ export async function runImageBuild(
     target: flags.target,
     usesCache: flags.cache,
   };
-  const image = await call(context, 'build', { body });
-  context.write(`Built ${describe(image)}\n`);
+  const image = await call(context, 'build', { body, output: flags.output });
+  writeData(context, flags.output, { image }, `Built ${describe(image)}\n`);
 }
 
 /** `tkadm image load --input FILE`: the archive is sent as it is read. */
-export async function runImageLoad(context: CliContext, flags: { readonly input: string }): Promise<void> {
+export async function runImageLoad(
+  context: CliContext,
+  flags: ImageFlags & { readonly input: string },
+): Promise<void> {
   const body = flags.input === '-' ? Readable.from(context.stdin) : await openArchive(context, flags.input);
-  const images = await call(context, 'load', { body });
-  for (const image of images) context.write(`Loaded ${describe(image)}\n`);
+  const images = await call(context, 'load', { body, output: flags.output });
+  const text = images.map((image) => `Loaded ${describe(image)}\n`).join('');
+  writeData(context, flags.output, { images }, text);
 }
 
 /** `tkadm image pull NAME` */
 export async function runImagePull(
   context: CliContext,
   name: string,
-  flags: { readonly plainHttp?: boolean },
+  flags: ImageFlags & { readonly plainHttp?: boolean },
 ): Promise<void> {
   const body: PullRequest = { name, plainHttp: flags.plainHttp ?? false };
-  const image = await call(context, 'pull', { body });
-  context.write(`Pulled ${describe(image)}\n`);
+  const image = await call(context, 'pull', { body, output: flags.output });
+  writeData(context, flags.output, { image }, `Pulled ${describe(image)}\n`);
 }
 
 /** `tkadm image ls` */
-export async function runImageList(context: CliContext, flags: { readonly output: string }): Promise<void> {
-  const images = await call(context, 'list', {});
+export async function runImageList(context: CliContext, flags: ImageFlags): Promise<void> {
+  const images = await call(context, 'list', flags);
   writeData(context, flags.output, { images }, formatImageTable(images));
 }
 
 /** `tkadm image rm NAMES`: in order, up to the first that cannot be removed. */
-export async function runImageRemove(context: CliContext, names: readonly string[]): Promise<void> {
+export async function runImageRemove(
+  context: CliContext,
+  names: readonly string[],
+  { output }: ImageFlags,
+): Promise<void> {
+  const removed: { readonly name: string; readonly id: string }[] = [];
   for (const name of names) {
-    const { id } = await call(context, 'remove', { name });
-    context.write(`Removed ${name} (${shortId(id)})\n`);
+    const { id } = await call(context, 'remove', { name, output });
+    removed.push({ name, id });
+    if (output === 'text') context.write(`Removed ${name} (${shortId(id)})\n`);
   }
+  writeData(context, output, { removed }, '');
 }
 
-/** TKADM_IMAGE_SOCKET names another runtime's socket. */
+/** TKADM_IMAGE_SOCKET names another runtime's socket. Progress goes to standard error beside a document. */
 async function call<C extends ImageCall>(
   context: CliContext,
   name: C,
-  request: ImageCallRequest,
+  { output, ...request }: ImageCallRequest & ImageFlags,
 ): Promise<ImageResults[C]> {
   const socketPath = context.env['TKADM_IMAGE_SOCKET'] || IMAGE_SOCKET;
-  const onProgress = (line: string) => context.write(`${line}\n`);
+  const write = output === 'text' ? context.write : context.writeError;
+  const onProgress = (line: string) => write(`${line}\n`);
   return callImages(socketPath, name, { ...request, onProgress, signal: context.signal });
 }
 
@@ -121,15 +138,7 @@ export function formatImageTable(images: readonly ImageSummary[]): string {
       return [name.slice(0, colon), name.slice(colon + 1), shortId(image.id), formatSize(image.sizeBytes)];
     }),
   );
-  const table = [COLUMNS, ...rows.sort((a, b) => a.join(' ').localeCompare(b.join(' ')))];
-  const widths = COLUMNS.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]!))
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${lines.join('\n')}\n`;
+  return formatTable([COLUMNS, ...rows.sort((a, b) => a.join(' ').localeCompare(b.join(' ')))], 2);
 }
 
 /** The first 12 hex digits, as Docker shows them. */

@@ -8,17 +8,26 @@ import type { ConfigKind, InitConfig, JoinConfig, MachineDefaults, Timeouts } fr
 const PLACEHOLDER_MACHINE: MachineDefaults = { hostname: 'node', advertiseAddress: '1.2.3.4' };
 const PLACEHOLDER_TOKEN = 'abcdef.0123456789abcdef';
 
+/** Documents of other programs that can be printed beside those of init. */
+export const COMPONENT_KINDS = ['KubeletConfiguration', 'KubeProxyConfiguration'] as const;
+
+export type ComponentKind = (typeof COMPONENT_KINDS)[number];
+
 /** The documents that a command's configuration file would hold, with every default: YAML. */
-export function printDefaults(kind: ConfigKind): string {
-  return buildDefaultDocuments(kind)
+export function printDefaults(kind: ConfigKind, components: readonly ComponentKind[] = []): string {
+  return buildDefaultDocuments(kind, components)
     .map((document) => dump(document, { noRefs: true, sortKeys: true }))
     .join('---\n');
 }
 
-function buildDefaultDocuments(kind: ConfigKind): readonly Readonly<Record<string, unknown>>[] {
+/** The documents of printDefaults() as values. */
+export function buildDefaultDocuments(
+  kind: ConfigKind,
+  components: readonly ComponentKind[] = [],
+): readonly Readonly<Record<string, unknown>>[] {
   switch (kind) {
     case 'InitConfiguration':
-      return initDocuments();
+      return initDocuments(components);
     case 'JoinConfiguration':
       return joinDocuments();
     case 'ResetConfiguration': {
@@ -43,7 +52,7 @@ function buildDefaultDocuments(kind: ConfigKind): readonly Readonly<Record<strin
   }
 }
 
-function initDocuments() {
+function initDocuments(components: readonly ComponentKind[]) {
   const fields: DocumentFields = {
     InitConfiguration: { bootstrapTokens: [{ token: PLACEHOLDER_TOKEN }] },
   };
@@ -57,8 +66,8 @@ function initDocuments() {
       timeouts: timeoutFields(timeouts),
     }),
     document('ClusterConfiguration', { ...config.cluster }),
-    config.kubelet,
-    config.kubeProxy,
+    ...(components.includes('KubeletConfiguration') ? [config.kubelet] : []),
+    ...(components.includes('KubeProxyConfiguration') ? [config.kubeProxy] : []),
     document('TkadmConfiguration', { ...config.tkadm }),
   ];
 }

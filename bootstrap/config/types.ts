@@ -50,6 +50,8 @@ export interface BootstrapTokenConfig {
   /** "abcdef.0123456789abcdef" */
   readonly token: string;
   readonly description?: string;
+  /** Nobody has chosen this token: it is random. */
+  readonly isGenerated?: true;
   /** Go duration; "0s" means for ever. Without `expires` only. */
   readonly ttl?: string;
   /** RFC 3339 time. Without `ttl` only. */

@@ -22,10 +22,22 @@ export interface RemoteJoinOptions {
   readonly settings: SshSettings;
   readonly bundleDirectory: string;
   readonly architecture: string;
-  readonly input: RemoteJoinInput;
+  readonly input: Omit<RemoteJoinInput, 'token'>;
+  /** Asked for the token once the machine is reached and has the programs. */
+  readonly getToken: () => Promise<string>;
   readonly signal: AbortSignal;
-  /** One line for people. */
+  /** One line about the connection and the upload. */
   readonly onProgress: (text: string) => void;
+  /** An event of the remote command, as its `-o json` tells. */
+  readonly onEvent: (event: RemoteEvent) => void;
+}
+
+/** A line of the remote command's output; the fields are those of docs/output.md. */
+export interface RemoteEvent {
+  readonly type: string;
+  readonly phase?: string | null;
+  readonly summary?: string;
+  readonly message?: string;
 }
 
 /** The last line that the remote command prints with `-o json`. */
@@ -58,7 +70,8 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
       onProgress: (bytes) => onProgress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`),
     });
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
-    const channel = await host.openStream(buildCommand(options), { input: formatInput(options.input) });
+    const input = formatInput({ ...options.input, token: await options.getToken() });
+    const channel = await host.openStream(buildCommand(options), { input });
     let errors = '';
     channel.stderr.on('data', (chunk: Buffer) => {
       errors += chunk;
@@ -66,7 +79,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     const exited = waitForExit(channel);
     let last: RemoteResult | undefined;
     for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
-      last = readEvent(line, onProgress) ?? last;
+      last = readEvent(line, options) ?? last;
     const exitCode = await exited;
     signal.throwIfAborted();
     if (last?.type === 'result' && last.ok && exitCode === 0) return last.node ?? target.host;
@@ -115,14 +128,14 @@ function formatInput(input: RemoteJoinInput): string {
   });
 }
 
-function readEvent(line: string, onProgress: (text: string) => void): RemoteResult | undefined {
-  let event: { type?: string; phase?: string; summary?: string; message?: string };
+function readEvent(line: string, { onEvent }: RemoteJoinOptions): RemoteResult | undefined {
+  let event: RemoteEvent;
   try {
     event = JSON.parse(line);
   } catch {
     return undefined;
   }
-  if (event.type === 'action') onProgress(`[${event.phase}] ${event.summary}`);
-  if (event.type === 'note') onProgress(event.message ?? '');
-  return event.type === 'result' || event.type === 'error' ? (event as RemoteResult) : undefined;
+  if (event.type === 'result' || event.type === 'error') return event as RemoteResult;
+  onEvent(event);
+  return undefined;
 }

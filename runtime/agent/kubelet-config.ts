@@ -26,6 +26,8 @@ export interface KubeletConfig {
   readonly isServingSignedByCluster: boolean;
   readonly maxPods: number;
   readonly podsPerCore: number;
+  /** Processes and threads of a pod; below 1 is no limit. */
+  readonly podPidsLimit: number;
   readonly podCidr: string | undefined;
   readonly nodeStatusUpdateMs: number;
   readonly nodeStatusReportMs: number;
@@ -56,7 +58,7 @@ const ACCEPTED: ReadonlySet<string> = new Set([
   ...['apiVersion', 'kind', 'staticPodPath', 'fileCheckFrequency', 'syncFrequency', 'address', 'port'],
   ...['healthzPort', 'healthzBindAddress', 'tlsCertFile', 'tlsPrivateKeyFile', 'authentication'],
   ...['authorization', 'clusterDNS', 'clusterDomain', 'resolvConf', 'containerRuntimeEndpoint'],
-  ...['rotateCertificates', 'maxPods', 'podsPerCore', 'podCIDR', 'nodeStatusUpdateFrequency'],
+  ...['rotateCertificates', 'maxPods', 'podsPerCore', 'podPidsLimit', 'podCIDR', 'nodeStatusUpdateFrequency'],
   ...['nodeStatusReportFrequency', 'nodeLeaseDurationSeconds', 'containerLogMaxSize'],
   ...['containerLogMaxFiles', 'serializeImagePulls', 'systemReserved', 'kubeReserved', 'registerNode'],
   ...['registerWithTaints', 'enableDebuggingHandlers', 'enableSystemLogHandler', 'podLogsDir'],
@@ -125,6 +127,7 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     isServingSignedByCluster: field.boolean('serverTLSBootstrap', false),
     maxPods: field.number('maxPods', 110),
     podsPerCore: field.number('podsPerCore', 0),
+    podPidsLimit: field.number('podPidsLimit', -1),
     podCidr: field.text('podCIDR', '') || undefined,
     nodeStatusUpdateMs: field.duration('nodeStatusUpdateFrequency', 10_000),
     nodeStatusReportMs: field.duration('nodeStatusReportFrequency', 300_000),

@@ -9,6 +9,8 @@ const PERIOD_US = 100_000;
 const MIN_QUOTA_US = 1000;
 const MIN_SHARES = 2;
 const MAX_SHARES = 262_144;
+/** CRI has no field for it; the runtime takes this one of cgroup v2 for both versions. */
+const PIDS_FILE = 'pids.max';
 const CRITICAL_PRIORITY = 2_000_000_000;
 
 /** A container's cgroup settings: shares from the CPU request, quota from its limit, memory limit, OOM score. */
@@ -35,8 +37,11 @@ export function buildContainerResources(
   };
 }
 
-/** The pod's cgroup settings: the sum of its containers; limits only when every container has one. */
-export function buildPodResources(pod: AgentPod): Resources {
+/**
+ * The pod's cgroup settings: the sum of its containers; limits only when every container has one.
+ * @param pidsLimit of the kubelet's configuration, below 1 for none
+ */
+export function buildPodResources(pod: AgentPod, pidsLimit: number): Resources {
   const containers = allContainers(pod);
   const running = [...pod.spec.containers, ...(pod.spec.initContainers ?? []).filter(isSidecar)];
   const total = (read: (container: Container) => number) => {
@@ -58,6 +63,7 @@ export function buildPodResources(pod: AgentPod): Resources {
     cpuShares: toShares(requestCpu),
     ...(limitCpu > 0 ? { cpuQuota: toQuota(limitCpu) } : {}),
     ...(memory > 0 ? { memoryLimitInBytes: memory } : {}),
+    ...(pidsLimit > 0 ? { unified: { [PIDS_FILE]: String(pidsLimit) } } : {}),
   };
 }
 

@@ -286,13 +286,14 @@ export class PodWorker {
 
   async #sandboxConfig(attempt: number) {
     const { config, hostname, hostDns } = this.#services;
-    const { clusterDns, clusterDomain } = config;
+    const { clusterDns, clusterDomain, podPidsLimit } = config;
     return buildSandboxConfig(this.#pod, {
       attempt,
       dns: buildDnsSettings(this.#pod, { clusterDns, clusterDomain, host: await hostDns() }),
       logDirectory: this.#paths.logs,
       nodeHostname: hostname,
       clusterDomain,
+      podPidsLimit,
     });
   }
 

@@ -332,9 +332,10 @@ export class ApiClient {
       // sent again: only a new connection, from another port, gets through.
       request.on('socket', (socket) => {
         if (!socket.connecting) return;
+        const timeoutMs = this.config.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
         const timer = setTimeout(
-          () => request.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`)),
-          CONNECT_TIMEOUT_MS,
+          () => request.destroy(new Error(`no connection within ${timeoutMs} ms`)),
+          timeoutMs,
         );
         for (const event of ['connect', 'close'] as const) socket.once(event, () => clearTimeout(timer));
       });

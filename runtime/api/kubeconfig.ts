@@ -14,6 +14,8 @@ export interface ClientConfig {
   readonly tokenFile?: string | undefined;
   readonly isInsecure?: boolean | undefined;
   readonly tlsServerName?: string | undefined;
+  /** Default: 5 s. */
+  readonly connectTimeoutMs?: number | undefined;
   /** Files that the settings were read from, which may change; not the token's. */
   readonly files?: readonly string[] | undefined;
 }
@@ -96,7 +98,7 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
     certPem: await pem(user['client-certificate-data'], user['client-certificate']),
     keyPem: await pem(user['client-key-data'], user['client-key']),
     token: user.token,
-    tokenFile: user.tokenFile,
+    tokenFile: user.tokenFile && resolve(directory, user.tokenFile),
     isInsecure: cluster['insecure-skip-tls-verify'],
     tlsServerName: cluster['tls-server-name'],
     files: [...new Set(files)],
@@ -107,11 +109,14 @@ async function readReferenced(path: string, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw invalid(path, (error as Error).message, error);
+    throw invalid(path, `the file "${file}" in it cannot be read: ${(error as Error).message}`, error);
   }
 }
 
 const SERVICE_ACCOUNT_DIR = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** A pod may start before the node's service proxy has rules; what it sent meanwhile is never answered. */
+const POD_CONNECT_TIMEOUT_MS = 750;
 
 /**
  * The settings of a process in a pod: the service account's token and the "kubernetes" Service's address.
@@ -130,6 +135,7 @@ export async function loadInClusterConfig(
     server: `https://${address}:${port}`,
     caPem: await readFile(`${directory}/ca.crt`, 'utf8'),
     tokenFile: `${directory}/token`,
+    connectTimeoutMs: POD_CONNECT_TIMEOUT_MS,
     files: [`${directory}/ca.crt`],
   };
 }

@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { buildCgroupMounts, openCgroup } from './cgroup.ts';
@@ -13,6 +13,7 @@ import { type ContainerBundle, SLOT_FILES } from './launch-bundle.ts';
 import { type ContainerLauncher, discardLauncher, LauncherPool } from './launcher-pool.ts';
 import { loadLibc } from './libc.ts';
 import { isOwnerAlive, killTree, readStartTime } from './monitor.ts';
+import { storeFilter } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
 
 export interface ContainerEngineOptions {
@@ -49,7 +50,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     libc,
     log,
     now,
-    cgroups: { host, log },
+    cgroups: { host, libc, log },
     onExit: (container) => feed.publish(container.status()),
   };
   for (const name of listDirectory(slotsDir)) removeUnfinished(join(slotsDir, name));
@@ -171,9 +172,11 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   ): Promise<StoredContainer> {
     const { id, spec } = request;
     const cgroupPath = spec.linux?.cgroupsPath;
-    const cgroup = cgroupPath === undefined ? undefined : openCgroup({ host, log }, cgroupPath);
+    const cgroup = cgroupPath === undefined ? undefined : openCgroup(context.cgroups, cgroupPath);
     try {
       writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(spec), { mode: 0o600 });
+      if (cgroupPath !== undefined && request.parentResources !== undefined)
+        openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
       cgroup?.create(spec.linux?.resources);
       const bundle: ContainerBundle = {
         kind: 'container',
@@ -184,6 +187,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         cgroupMounts: buildCgroupMounts(host),
         stdin: request.stdin ?? false,
         inheritStreams: request.inheritStreams ?? false,
+        seccomp: storeFilter(spec),
       };
       launcher.channel.send(bundle);
       const report = await launcher.channel.next();

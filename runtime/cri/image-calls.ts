@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
 import { isAbsolute, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { isTkadmError, TkadmError } from '../base/errors.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import { loadArchive } from '../image/archive.ts';
@@ -102,7 +102,7 @@ function checkAbsolute(path: unknown): void {
   throw new TkadmError('IMAGE_REQUEST_INVALID', `Cannot build: "${path}" is no absolute path`);
 }
 
-async function readJson<T>(body: IncomingMessage): Promise<T> {
+async function readJson<T>(body: Readable): Promise<T> {
   const chunks: Buffer[] = [];
   for await (const chunk of body) chunks.push(chunk as Buffer);
   try {

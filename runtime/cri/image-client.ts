@@ -58,7 +58,8 @@ async function send(
   });
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.once('response', resolve);
-    outgoing.once('error', reject);
+    // After the answer, an error of what is still being sent tells nothing new.
+    outgoing.on('error', reject);
   });
   if (isStream(body)) {
     // The runtime may answer, and close, before it has read everything.

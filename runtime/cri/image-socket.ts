@@ -1,6 +1,7 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
+import { PassThrough, type Readable } from 'node:stream';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { IMAGE_CALLS, type ImageAnswerLine, type ImageCall, type ImageResults } from './image-messages.ts';
@@ -9,7 +10,7 @@ import { IMAGE_CALLS, type ImageAnswerLine, type ImageCall, type ImageResults } 
 export interface ImageCallContext {
   /** What stands behind the call's path, decoded. */
   readonly name: string;
-  readonly body: IncomingMessage;
+  readonly body: Readable;
   /** Tells the client how far it is; a line without its end. */
   readonly progress: (line: string) => void;
   /** Aborted when the client has gone. */
@@ -63,11 +64,12 @@ async function answer(
   const write = (line: ImageAnswerLine<unknown>) => {
     if (!abort.signal.aborted) response.write(`${JSON.stringify(line)}\n`);
   };
+  const body = detachedBody(request);
   try {
     const { call, name } = findCall(request);
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     const progress = (line: string) => write({ progress: line });
-    const result = await handlers[call]({ name, body: request, progress, signal: abort.signal });
+    const result = await handlers[call]({ name, body, progress, signal: abort.signal });
     write({ result });
   } catch (error) {
     if (!isTkadmError(error)) log.warn('image call failed', { call: request.url, error: formatError(error) });
@@ -75,7 +77,18 @@ async function answer(
   }
   response.end();
   // What the call did not read of the body must not keep the connection.
+  request.unpipe(body);
   request.resume();
+}
+
+/** The body as a stream that may be given up: destroying the request itself cuts the answer off. */
+function detachedBody(request: IncomingMessage): PassThrough {
+  const body = new PassThrough();
+  // A handler that does not read it is not told of its end either.
+  body.on('error', () => {});
+  request.on('error', (error) => body.destroy(error));
+  request.on('close', () => request.complete || body.destroy(new Error('the client has gone')));
+  return request.pipe(body);
 }
 
 function findCall(request: IncomingMessage): { readonly call: ImageCall; readonly name: string } {

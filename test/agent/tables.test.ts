@@ -164,6 +164,7 @@ authentication: {anonymous: {enabled: false}, x509: {clientCAFile: /ca}}
 nodeStatusUpdateFrequency: 0s
 imageMinimumGCAge: 0s
 podPidsLimit: 100
+maxOpenFiles: 5
 featureGates: {}
 `;
   const { config, unsupported } = parseKubeletConfig(text, 'x');
@@ -172,8 +173,9 @@ featureGates: {}
     clientCaFile: '/ca',
     isAnonymousAllowed: false,
     nodeStatusUpdateMs: 10_000,
+    podPidsLimit: 100,
   });
-  t.same(unsupported, ['podPidsLimit']);
+  t.same(unsupported, ['maxOpenFiles']);
   t.throws(() => parseKubeletConfig('kind: Pod', 'x'), { code: 'AGENT_CONFIG_INVALID' });
   t.end();
 });

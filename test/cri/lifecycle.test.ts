@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { waitFor } from '../../runtime/base/time.ts';
@@ -101,7 +101,53 @@ t.test('CRI over the real engine', { skip: skipReason }, async (t) => {
     t.match(restricted, /^4321$/m);
     t.notMatch(restricted, /writable/);
     await t.rejects(read({ runAsUsername: 'nobody-here' }), grpcError('INVALID_ARGUMENT'));
-    await t.rejects(read({ seccomp: { profileType: 'Localhost' } }), grpcError('UNIMPLEMENTED'));
+  });
+
+  t.test('seccomp profiles hold for a container and for what is run in it', async (t) => {
+    const { client, directory } = fixture;
+    const namespaceOptions = { network: 'NODE', pid: 'CONTAINER' } as const;
+    const script =
+      'grep "^Seccomp:" /proc/self/status; unshare -U true && echo unshared; mkdir -p /dev/shm/d && echo made';
+    let count = 0;
+    const read = async (securityContext: object) => {
+      count += 1;
+      const containerId = await runContainer(fixture, podSandboxId, {
+        command: ['sh', '-c', `${script}; sleep 100`],
+        logPath: `seccomp/${count}.log`,
+        linux: { securityContext: { namespaceOptions, ...securityContext } },
+      });
+      const { stdout } = await client.execSync({
+        containerId,
+        cmd: ['sh', '-c', script],
+      });
+      const { status } = await client.containerStatus({ containerId });
+      const log = () => readFileSync(status!.logPath, 'utf8');
+      await waitFor(() => Promise.resolve(/made|can't create/.test(log()) || undefined), {
+        timeoutMs: 5000,
+        subject: 'the end of the script',
+      });
+      const own = log().replaceAll(/^.* F /gm, '');
+      await client.removeContainer({ containerId });
+      return { own, exec: Buffer.from(stdout).toString() };
+    };
+    const filtered = /^Seccomp:\s+2$/m;
+    for (const noNewPrivs of [false, true]) {
+      const plain = await read({ noNewPrivs, seccomp: { profileType: 'RuntimeDefault' } });
+      t.match(plain, { own: filtered, exec: filtered });
+      t.match(plain, { own: /unshare.*Operation not permitted[\s\S]*made/, exec: /made/ });
+      t.notMatch(plain.own + plain.exec, /unshared/);
+    }
+    const unconfined = await read({ seccomp: { profileType: 'Unconfined' } });
+    t.match(unconfined, { own: /^Seccomp:\s+0\nunshared$/m, exec: /^Seccomp:\s+0\nunshared$/m });
+    const privileged = await read({ privileged: true, seccomp: { profileType: 'RuntimeDefault' } });
+    t.match(privileged, { own: /^Seccomp:\s+0$/m });
+    const path = join(directory, 'profile.json');
+    const rule = { names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 95 };
+    writeFileSync(path, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls: [rule] }));
+    const local = await read({ seccomp: { profileType: 'Localhost', localhostRef: path } });
+    t.match(local, { own: /unshared\n[\s\S]*Operation not supported/, exec: filtered });
+    const missing = { profileType: 'Localhost', localhostRef: join(directory, 'missing.json') };
+    await t.rejects(read({ seccomp: missing }), grpcError('INVALID_ARGUMENT'));
   });
 
   t.test('execSync() gives streams and exit code, and ends at the timeout', async (t) => {
@@ -140,6 +186,31 @@ t.test('CRI over the real engine', { skip: skipReason }, async (t) => {
     });
     t.match(await waitExit(fixture, containerId), { reason: 'OOMKilled' });
     await fixture.client.removeContainer({ containerId });
+  });
+
+  t.test("a pod's own cgroup has the limits of the sandbox", async (t) => {
+    const { client, cgroupParent } = fixture;
+    const config = hostPodConfig(fixture, 'limits');
+    const parent = `${cgroupParent}/limits`;
+    const resources = {
+      cpuPeriod: 100_000,
+      cpuQuota: 20_000,
+      memoryLimitInBytes: 64 << 20,
+      unified: { 'pids.max': '77' },
+    };
+    const { podSandboxId } = await client.runPodSandbox({
+      config: { ...config, linux: { ...config.linux, cgroupParent: parent, resources } },
+    });
+    t.teardown(() => client.removePodSandbox({ podSandboxId }));
+    const isV2 = existsSync('/sys/fs/cgroup/cgroup.controllers');
+    const read = (v1: string, v2: string) =>
+      readFileSync(
+        isV2 ? `/sys/fs/cgroup${parent}/${v2}` : `/sys/fs/cgroup/${v1.split('.')[0]}${parent}/${v1}`,
+        'utf8',
+      ).trim();
+    t.match(read('cpu.cfs_quota_us', 'cpu.max'), /^20000/);
+    t.equal(read('memory.limit_in_bytes', 'memory.max'), String(64 << 20));
+    t.equal(read('pids.max', 'pids.max'), '77');
   });
 
   t.test('events tell of a container', async (t) => {

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -111,6 +112,26 @@ t.test('tkadm image pulls, lists, loads and removes', { skip }, async (t) => {
   t.equal(loaded.stdout, `Loaded docker.io/library/loaded:1 (${short})\n`, loaded.stderr);
   t.equal(fromInput.stdout, loaded.stdout, fromInput.stderr);
   t.match(noFile.stderr, /Cannot read "\/none.tar"/);
+});
+
+t.test('tkadm image load of something that is no archive says so', { skip }, async (t) => {
+  const path = join(fixture.directory, 'no-archive');
+  // More than a socket holds, so that the answer comes while the file is still sent.
+  writeFileSync(path, randomBytes(24_000_000));
+  const inputs: readonly (readonly [string, readonly string[], Buffer?])[] = [
+    ['random bytes', ['load', '-i', path]],
+    ['text', ['load', '-i', '-'], Buffer.from('no archive\n'.repeat(500_000))],
+    ['nothing', ['load', '-i', '-'], Buffer.alloc(0)],
+  ];
+  for (const [title, args, input] of inputs) {
+    for (let run = 0; run < 3; run += 1) {
+      const { code, stderr } = await tkadm(args, fixture.socketPath, input);
+      t.equal(code, 6, title);
+      t.match(stderr, /error: Cannot .*archive/, title);
+      t.notMatch(stderr, /EPIPE|ECONNRESET|reach the runtime/, title);
+    }
+  }
+  t.equal((await tkadm(['ls'])).code, 0, 'the socket goes on');
 });
 
 t.test('tkadm image build shows its steps and the line that fails', { skip }, async (t) => {
