@@ -25,6 +25,9 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
     write: (text) => {
       out += text;
     },
+    writeBytes: async (bytes) => {
+      out += Buffer.from(bytes).toString('latin1');
+    },
     writeError: (text) => {
       error += text;
     },
