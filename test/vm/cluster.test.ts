@@ -83,6 +83,9 @@ t.test(
       for (const machine of lab.machines) {
         t.equal(await machine.shell(`systemctl is-active ${SERVICES.join(' ')}`), 'active\nactive\n');
         t.equal(await machine.shell(`systemctl is-enabled ${SERVICES.join(' ')}`), 'enabled\nenabled\n');
+        const units = SERVICES.map((name) => `${name}.service`).join(' ');
+        const verified = await machine.exec(['sh', '-c', `systemd-analyze verify ${units}`]);
+        t.equal(verified.stderr, '', 'systemd has nothing to say about the units');
         t.equal((await machine.shell('systemctl is-system-running || true')).trim(), 'running', machine.name);
       }
     });
