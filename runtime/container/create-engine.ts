@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSyn
 import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { buildCgroupMounts, openCgroup } from './cgroup.ts';
+import { buildCgroupMounts, moveToCgroup, openCgroup } from './cgroup.ts';
 import { parseCgroupHost } from './cgroup-host.ts';
 import { Container, type ContainerContext, loadContainer } from './container.ts';
 import { listDirectory, type StoredContainer, writeState } from './container-state.ts';
@@ -25,6 +25,11 @@ export interface ContainerEngineOptions {
   readonly launcherPath: string;
   /** Launchers that wait for a container; 0 starts each on demand. */
   readonly poolSize: number;
+  /**
+   * Where monitors go on cgroup v2, "/tkadm/monitors": out of the cgroup of the service that opened the engine, which
+   * its init system takes for the service's own. They stay there without it.
+   */
+  readonly monitorCgroup?: string | undefined;
   /** Launchers that wait for an exec; default 1 when there is a pool, else 0. */
   readonly execPoolSize?: number;
   readonly log: Logger;
@@ -197,6 +202,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       }
       for (const warning of report.warnings) log.warn(`limit not applied: ${warning}`, { id });
       const monitorPid = launcher.monitor.pid ?? 0;
+      if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
       const state: StoredContainer = {
         id,
         createdAt: now().toISOString(),

@@ -23,6 +23,8 @@ export const RUNTIME_FLAGS = [
   { name: 'log-level', kind: 'string', default: 'info', help: 'debug, info, warn or error' },
 ] as const satisfies readonly FlagRow[];
 
+/** Beside the containers of image builds, "/tkadm/ID". */
+const MONITOR_CGROUP = '/tkadm/monitors';
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 async function main(): Promise<void> {
@@ -48,6 +50,7 @@ async function main(): Promise<void> {
     nodePath: process.execPath,
     launcherPath: flags.launcher || join(dirname(process.argv[1] ?? ''), 'tkadm-launcher.cjs'),
     poolSize: flags['pool-size'],
+    monitorCgroup: MONITOR_CGROUP,
     cniConfDir: flags['cni-conf-dir'],
     cniBinDirs: flags['cni-bin-dir'],
     cniPlugins: [BRIDGE_PLUGIN],
