@@ -7,12 +7,11 @@ import type { ProcessStreams } from './engine.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import type { LogWriter } from './log-writer.ts';
+import { MASTER_FD } from './performer/container-program.ts';
 
 const TIOCSWINSZ = 0x5414;
 /** An attached client that reads nothing is dropped when this much waits for it. */
 const MAX_SESSION_BYTES = 16 * 1024 * 1024;
-/** The descriptor under which the monitor holds the pseudo-terminal's master. */
-const MASTER_FD = 9;
 type StreamName = 'stdout' | 'stderr';
 
 export interface StreamsOptions {

@@ -11,7 +11,7 @@ const isV1 = existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes');
 t.test('container engine', { skip: skipReason }, async (t) => {
   const fixture = createFixture();
   const mountsBefore = readFileSync('/proc/self/mountinfo', 'utf8');
-  const engine = await fixture.openEngine({ poolSize: 1 });
+  const engine = await fixture.openEngine();
   let count = 0;
 
   async function create(

@@ -26,7 +26,7 @@ t.test(
   async (t) => {
     const fixture = createFixture();
     writeFileSync(join(fixture.rootfs, 'pause'), buildPauseBinary('x64'), { mode: 0o755 });
-    const engine = await fixture.openEngine({ poolSize: 0 });
+    const engine = await fixture.openEngine();
     const create = async (id: string) => {
       const [upperDir, workDir] = ['upper', 'work'].map((name) =>
         join(fixture.directory, `${name}-${id}`),

@@ -1,0 +1,284 @@
+import { constants } from 'node:os';
+import type { ElfArchitecture } from '../elf.ts';
+import { listAbis } from '../seccomp/syscall-numbers.ts';
+import { PROGRAM_ADDRESS, PROGRAM_SIZE, RECORD } from './machine.ts';
+
+/** Bytes of a section: strings, structures, and words that results go to. */
+export interface DataRef {
+  readonly section: Section;
+  readonly offset: number;
+}
+
+/** A place among a section's records; undefined until place(). */
+export interface Label {
+  readonly section: Section;
+  index?: number;
+}
+
+/** A number, the address of data or of a section, the word that lies at an address, or a section's size. */
+export type Value =
+  | number
+  | bigint
+  | DataRef
+  | Section
+  | { readonly at: DataRef }
+  | { readonly sizeOf: Section };
+
+export interface CallOptions {
+  /** Where the result goes. */
+  readonly into?: DataRef;
+  /** Goes on at the label when the result is this number; two at most. */
+  readonly on?: readonly (readonly [result: number, target: Label])[];
+  /** Goes on there after any other failure; without it the program ends. */
+  readonly onError?: Label;
+}
+
+/** What a failure means for the administrator: the text, given the errno's name. */
+export type Explain = (code: string) => string;
+
+interface Record {
+  readonly name: string;
+  readonly args: readonly Value[];
+  readonly options: CallOptions;
+  readonly explain: Explain;
+}
+
+const PAGE_SIZE = 4096;
+const MADV_DONTNEED = 4;
+/** No call has this result. */
+const NEVER = 0x7fffffff;
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+/** The errno's number, negative, as calls return it. */
+export function failed(code: keyof typeof constants.errno): number {
+  return -constants.errno[code];
+}
+
+/** The name of a failed call's errno; `result` is negative. */
+export function errnoName(result: number): string {
+  return ERRNO_NAMES.get(-result) ?? `errno ${-result}`;
+}
+
+/**
+ * System calls one after the other, with the data that they need. Blocks that are seldom run are put behind the others,
+ * so that the usual way has no jumps.
+ */
+export class Section {
+  readonly records: Record[] = [];
+  readonly #chunks: Buffer[] = [];
+  readonly #texts = new Map<string, DataRef>();
+  readonly #pointers: { readonly offset: number; readonly to: DataRef }[] = [];
+  readonly #late: (() => void)[] = [];
+  #dataSize = 0;
+  #step: Explain = (code) => code;
+
+  /** Names what the following calls are for: "mount \"x\" at \"/y\"" is shown with the errno behind it. */
+  step(explain: string | Explain): void {
+    this.#step = typeof explain === 'string' ? (code) => `${explain}: ${code}` : explain;
+  }
+
+  call(name: string, args: readonly Value[], options: CallOptions = {}): void {
+    this.records.push({ name, args, options, explain: this.#step });
+  }
+
+  /** Goes on at the label. */
+  jump(target: Label): void {
+    this.call('', [0], { on: [[0, target]] });
+  }
+
+  /** Goes on at a label by a word's low half. */
+  compare(word: DataRef, on: NonNullable<CallOptions['on']>): void {
+    this.call('', [{ at: word }], { on });
+  }
+
+  /** Ends the program with this errno. */
+  fail(code: keyof typeof constants.errno): void {
+    this.call('', [failed(code)]);
+  }
+
+  label(): Label {
+    return { section: this };
+  }
+
+  /** The label is before the next call. */
+  place(label: Label): void {
+    label.index = this.records.length;
+  }
+
+  /** Builds the block behind all others; it must end with a jump or a failure. */
+  later(build: () => void): void {
+    const step = this.#step;
+    this.#late.push(() => {
+      this.#step = step;
+      build();
+    });
+  }
+
+  /** Gives back the memory of a section that another process runs: environments hold secrets. */
+  forget(other: Section): void {
+    const next = this.label();
+    this.call('madvise', [other, { sizeOf: other }, MADV_DONTNEED], { onError: next });
+    this.place(next);
+  }
+
+  bytes(content: Buffer): DataRef {
+    const ref = { section: this, offset: this.#dataSize };
+    const padded = Buffer.alloc(Math.ceil(content.length / 8) * 8);
+    content.copy(padded);
+    this.#chunks.push(padded);
+    this.#dataSize += padded.length;
+    return ref;
+  }
+
+  /** Room for a result, zero at first. */
+  word(value = 0): DataRef {
+    const content = Buffer.alloc(8);
+    content.writeBigInt64LE(BigInt(value));
+    return this.bytes(content);
+  }
+
+  /** A string with its zero byte; equal ones are one. */
+  text(content: string): DataRef {
+    let ref = this.#texts.get(content);
+    if (ref === undefined) {
+      ref = this.bytes(Buffer.from(`${content}\0`));
+      this.#texts.set(content, ref);
+    }
+    return ref;
+  }
+
+  /** Addresses one after the other, with a null behind: `argv`. */
+  pointers(targets: readonly DataRef[]): DataRef {
+    const ref = this.bytes(Buffer.alloc((targets.length + 1) * 8));
+    for (const [index, to] of targets.entries()) this.#pointers.push({ offset: ref.offset + index * 8, to });
+    return ref;
+  }
+
+  /** Writes an address into data of this section. */
+  point(at: DataRef, shift: number, to: DataRef): void {
+    this.#pointers.push({ offset: at.offset + shift, to });
+  }
+
+  /** Puts the late blocks in place; nothing may be added any more. */
+  close(): void {
+    for (let build = this.#late.shift(); build !== undefined; build = this.#late.shift()) build();
+  }
+
+  /** What the record's failure means. */
+  explain(index: number, result: number): string | undefined {
+    return this.records[index]?.explain(errnoName(result));
+  }
+
+  get codeSize(): number {
+    return this.records.length * RECORD.size;
+  }
+
+  get size(): number {
+    return this.codeSize + this.#dataSize;
+  }
+
+  writeData(target: Buffer, offset: number, addressOf: (ref: DataRef) => number): void {
+    let position = offset;
+    for (const chunk of this.#chunks) {
+      chunk.copy(target, position);
+      position += chunk.length;
+    }
+    for (const { offset: at, to } of this.#pointers) {
+      target.writeBigUInt64LE(BigInt(addressOf(to)), offset + at);
+    }
+  }
+}
+
+/** A program for the performer, and what it takes to read its reports. */
+export interface LinkedProgram {
+  readonly bytes: Buffer;
+  /** The text of a failure: the record's address and the call's result, which is negative. */
+  readonly explain: (address: number, result: number) => string;
+  /** The address of a section's first record. */
+  readonly start: (section: Section) => number;
+}
+
+/** The first word is the address of the first record. */
+const HEADER_SIZE = 16;
+
+/**
+ * Places sections in memory, each on pages of its own, the first one's first record being where the program begins.
+ * @throws Error when the program is too long or a call is unknown on this architecture.
+ */
+export function linkProgram(sections: readonly Section[], architecture: ElfArchitecture): LinkedProgram {
+  const bases = new Map<Section, number>();
+  let end = PROGRAM_ADDRESS + HEADER_SIZE;
+  for (const section of sections) {
+    section.close();
+    bases.set(section, end);
+    end = Math.ceil((end + section.size) / PAGE_SIZE) * PAGE_SIZE;
+  }
+  if (end > PROGRAM_ADDRESS + PROGRAM_SIZE) throw new Error('arguments and environment: too long');
+  const addressOf = ({ section, offset }: DataRef) => bases.get(section)! + section.codeSize + offset;
+  const bytes = Buffer.alloc(end - PROGRAM_ADDRESS);
+  bytes.writeBigUInt64LE(BigInt(PROGRAM_ADDRESS + HEADER_SIZE));
+  const scratch = PROGRAM_ADDRESS + 8;
+  const numbers = listAbis(architecture)[0]!.numbers;
+  for (const section of sections) {
+    let position = bases.get(section)! - PROGRAM_ADDRESS;
+    for (const record of section.records) {
+      writeRecord(bytes, position, record, { bases, addressOf, scratch, numbers });
+      position += RECORD.size;
+    }
+    section.writeData(bytes, position, addressOf);
+  }
+  return {
+    bytes,
+    start: (section) => bases.get(section)!,
+    explain(address, result) {
+      const section = sections.find((one) => isInside(address, bases.get(one)!, one.codeSize));
+      const text = section?.explain((address - bases.get(section)!) / RECORD.size, result);
+      return text ?? `record at ${address}: ${errnoName(result)}`;
+    },
+  };
+}
+
+function isInside(address: number, base: number, size: number): boolean {
+  return address >= base && address < base + size;
+}
+
+interface LinkContext {
+  readonly bases: ReadonlyMap<Section, number>;
+  readonly addressOf: (ref: DataRef) => number;
+  readonly scratch: number;
+  readonly numbers: ReadonlyMap<string, number>;
+}
+
+function writeRecord(target: Buffer, position: number, record: Record, context: LinkContext): void {
+  const { name, args, options } = record;
+  const number = name === '' ? -1 : context.numbers.get(name);
+  if (number === undefined) throw new Error(`system call "${name}": not known`);
+  target.writeInt32LE(number, position + RECORD.call);
+  let indirect = 0;
+  for (const [index, value] of args.entries()) {
+    const at = position + RECORD.args + index * 8;
+    if (value instanceof Section) target.writeBigUInt64LE(BigInt(context.bases.get(value)!), at);
+    else if (typeof value === 'object' && 'sizeOf' in value) {
+      target.writeBigUInt64LE(BigInt(value.sizeOf.size), at);
+    } else if (typeof value === 'object' && 'at' in value) {
+      indirect |= 1 << index;
+      target.writeBigUInt64LE(BigInt(context.addressOf(value.at)), at);
+    } else if (typeof value === 'object') target.writeBigUInt64LE(BigInt(context.addressOf(value)), at);
+    else target.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
+  }
+  target.writeUInt32LE(indirect, position + RECORD.indirect);
+  const result = options.into === undefined ? context.scratch : context.addressOf(options.into);
+  target.writeBigUInt64LE(BigInt(result), position + RECORD.result);
+  const [first = [NEVER, undefined], second = [NEVER, undefined]] = options.on ?? [];
+  target.writeInt32LE(first[0], position + RECORD.equalA);
+  target.writeUInt32LE(labelAddress(first[1], context), position + RECORD.targetA);
+  target.writeInt32LE(second[0], position + RECORD.equalB);
+  target.writeUInt32LE(labelAddress(second[1], context), position + RECORD.targetB);
+  target.writeUInt32LE(labelAddress(options.onError, context), position + RECORD.onError);
+}
+
+function labelAddress(label: Label | undefined, { bases }: LinkContext): number {
+  if (label === undefined) return 0;
+  if (label.index === undefined) throw new Error('a label has no place');
+  return bases.get(label.section)! + label.index * RECORD.size;
+}
