@@ -17,6 +17,7 @@ import { explainStart } from './performer/container-program.ts';
 import { RECORD } from './performer/machine.ts';
 import { PERFORMER_NAME, type Performer } from './performer/performer.ts';
 import { parseReports } from './performer/report-channel.ts';
+import type { FilterStore } from './seccomp/stored-filter.ts';
 
 /** How long output may go on after the first process's end, when others hold the pipes. */
 const DRAIN_TIMEOUT_MS = 2000;
@@ -26,6 +27,7 @@ const UNKNOWN_EXIT_CODE = 255;
 export interface ContainerContext {
   readonly libc: Libc;
   readonly performer: Performer;
+  readonly filters: FilterStore;
   readonly cgroups: CgroupContext;
   readonly log: Logger;
   readonly now: () => Date;
@@ -42,6 +44,7 @@ export class Container {
   #state: StoredContainer;
   #streams: ContainerStreams | undefined;
   #watcher: FSWatcher | undefined;
+  #spec: OciSpec | undefined;
   #isFinishing = false;
   #resolveExited: () => void = () => {};
 
@@ -108,7 +111,7 @@ export class Container {
     const [failure] = parseReports(Buffer.concat(chunks));
     if (failure !== undefined) {
       const index = (failure.kind - this.#state.startAddress) / RECORD.size;
-      const reason = explainStart(this.readSpec(), { index, result: failure.value });
+      const reason = explainStart(this.spec, { index, result: failure.value });
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${reason}`);
     }
     this.#update({ startedAt: this.#context.now().toISOString() });
@@ -150,13 +153,14 @@ export class Container {
     await this.#logWriter?.reopen();
   }
 
-  readSpec(): OciSpec {
-    return JSON.parse(readFileSync(join(this.directory, SLOT_FILES.config), 'utf8')) as OciSpec;
+  get spec(): OciSpec {
+    this.#spec ??= JSON.parse(readFileSync(join(this.directory, SLOT_FILES.config), 'utf8')) as OciSpec;
+    return this.#spec;
   }
 
   /** "HOME=/root" where the spec has no HOME, else any byte. */
   #startMessage(): string {
-    const { process } = this.readSpec();
+    const { process } = this.spec;
     const [home] = missingHome(this.#context.libc, process?.env, {
       pid: this.#state.pid,
       uid: process?.user?.uid ?? 0,

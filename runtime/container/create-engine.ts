@@ -14,6 +14,7 @@ import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
 import { findMonitor, isOwnerAlive, killTree, makeDirectory, readStartTime } from './monitor.ts';
 import { Performer } from './performer/performer.ts';
+import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
 
 export interface ContainerEngineOptions {
@@ -33,6 +34,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const { stateDir, log, now } = options;
   const libc = loadLibc();
   const performer = new Performer(libc);
+  const filters = new FilterStore(performer.machine);
   const containersDir = join(stateDir, 'containers');
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
   const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
@@ -41,6 +43,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const context: ContainerContext = {
     libc,
     performer,
+    filters,
     log,
     now,
     cgroups: { host, log },
@@ -164,6 +167,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         stagingDir: join(directory, SLOT_FILES.staging),
         cgroupJoinFiles: cgroup?.joinFiles ?? [],
         cgroupMounts: buildCgroupMounts(host),
+        seccomp: filters.get(spec),
       });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
       const { pid, monitorPid, startAddress } = launched;

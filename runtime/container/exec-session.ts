@@ -12,7 +12,6 @@ import { missingHome } from './passwd.ts';
 import { buildExecProgram } from './performer/exec-program.ts';
 import { REPORT } from './performer/process-program.ts';
 import { isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
-import { storeFilter } from './seccomp/stored-filter.ts';
 
 /** The exit code when the parent of the process was killed. */
 const LOST_EXIT_CODE = 137;
@@ -22,16 +21,16 @@ const LOST_EXIT_CODE = 137;
  * @throws CONTAINER_EXEC with the step that failed.
  */
 export async function startExec(
-  context: Pick<ContainerContext, 'libc' | 'performer'>,
+  context: Pick<ContainerContext, 'libc' | 'performer' | 'filters'>,
   container: Container,
   options: ExecOptions,
 ): Promise<ExecSession> {
-  const { libc, performer } = context;
+  const { libc, performer, filters } = context;
   const { pid: target, id } = container.state;
   const { process: process_ } = options;
   const hasStdin = options.stdin ?? false;
   const program = buildExecProgram({
-    architecture: performer.architecture,
+    machine: performer.machine,
     pid: target,
     process: {
       ...process_,
@@ -42,7 +41,7 @@ export async function startExec(
     },
     cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
     stdin: hasStdin,
-    seccomp: storeFilter(container.readSpec(), performer.architecture),
+    seccomp: filters.get(container.spec),
   });
   const pipes = openPipes(libc);
   const child = performer.perform(program.bytes, {

@@ -1,7 +1,7 @@
-/** A filter for system calls: flags of seccomp(2), and the instructions in base64. */
+/** A filter for system calls: flags of seccomp(2), and the instructions. */
 export interface StoredFilter {
   readonly flags: number;
-  readonly program: string;
+  readonly program: Buffer;
 }
 
 /** How a mount of type "cgroup" is made inside the container. */

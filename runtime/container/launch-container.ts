@@ -3,14 +3,13 @@ import { fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { CreateContainerOptions } from './engine.ts';
-import type { CgroupMounts } from './launch-bundle.ts';
+import type { CgroupMounts, StoredFilter } from './launch-bundle.ts';
 import { killTree } from './monitor.ts';
 import { buildContainerProgram } from './performer/container-program.ts';
 import type { Performer } from './performer/performer.ts';
 import { REPORT } from './performer/process-program.ts';
 import { isFailure, ReportChannel } from './performer/report-channel.ts';
 import { listBindSources } from './performer/rootfs-program.ts';
-import { storeFilter } from './seccomp/stored-filter.ts';
 
 export interface LaunchOptions {
   readonly request: CreateContainerOptions;
@@ -19,6 +18,7 @@ export interface LaunchOptions {
   readonly stagingDir: string;
   readonly cgroupJoinFiles: readonly string[];
   readonly cgroupMounts: CgroupMounts;
+  readonly seccomp: StoredFilter | undefined;
 }
 
 export interface LaunchedContainer {
@@ -39,13 +39,12 @@ export async function launchContainer(
 ): Promise<LaunchedContainer> {
   const { spec, rootfs, stdin = false, inheritStreams = false } = request;
   const program = buildContainerProgram({
-    architecture: performer.architecture,
+    machine: performer.machine,
     spec,
     rootfs,
     stdin,
     inheritStreams,
     ownedStreams: inheritStreams ? [0, 1, 2].filter(isOwnable) : stdin ? [0, 1, 2] : [1, 2],
-    seccomp: storeFilter(spec, performer.architecture),
     directories: await findDirectories(listBindSources(spec)),
     ...rest,
   });

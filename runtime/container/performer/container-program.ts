@@ -1,8 +1,8 @@
-import type { ElfArchitecture } from '../elf.ts';
 import type { RootfsSource } from '../engine.ts';
 import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
 import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
+import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { REPORT_FD } from './machine.ts';
 import {
   become,
@@ -51,7 +51,7 @@ const CLONE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
 };
 
 export interface ContainerProgramOptions {
-  readonly architecture: ElfArchitecture;
+  readonly machine: Machine;
   readonly spec: OciSpec;
   readonly rootfs: RootfsSource;
   readonly stagingDir: string;
@@ -81,9 +81,9 @@ export interface ContainerProgram extends LinkedProgram {
  * @throws Error for what cannot be expressed.
  */
 export function buildContainerProgram(options: ContainerProgramOptions): ContainerProgram {
-  const { spec, architecture } = options;
+  const { spec, machine } = options;
   const [monitor, child, last] = [new Section(), new Section(), new Section()];
-  const terminal = spec.process?.terminal ? monitor.word() : undefined;
+  const terminal = spec.process?.terminal ? monitor.room() : undefined;
   const born = child.label();
   buildMonitor(monitor, { options, terminal, born, forgotten: [child, last] });
   child.place(born);
@@ -92,7 +92,7 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
   child.jump(gone);
   last.place(gone);
   become(last, { process: spec.process!, seccomp: options.seccomp, home });
-  const program = linkProgram([monitor, child, last], architecture);
+  const program = linkProgram([monitor, child, last], machine);
   return { ...program, warnings, startAddress: program.start(last) };
 }
 
@@ -102,7 +102,7 @@ export function explainStart(
   failure: { readonly index: number; readonly result: number },
 ): string {
   const section = new Section();
-  const filter = spec.linux?.seccomp === undefined ? undefined : { flags: 0, program: '' };
+  const filter = spec.linux?.seccomp === undefined ? undefined : { flags: 0, program: Buffer.alloc(0) };
   become(section, { process: spec.process!, seccomp: filter, home: undefined });
   section.close();
   return section.explain(failure.index, failure.result) ?? `record ${failure.index}`;
@@ -136,16 +136,16 @@ function buildMonitor(section: Section, { options, terminal, born, forgotten }: 
   const end = section.label();
   section.call('faccessat', [AT_FDCWD, section.text(SLOT_FILES.state), 0], { onError: end });
   for (const fd of [stdin, stdout, stderr]) closeAny(section, fd);
-  const file = section.word();
+  const file = section.room();
   section.step('write the exit code');
   const flags = OPEN.CREAT | OPEN.WRONLY | OPEN.TRUNC | O_CLOEXEC;
   section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.exit), flags, 0o600], { into: file });
   section.call('write', [{ at: file }, status, 4]);
   section.call('close', [{ at: file }]);
-  const ack = section.word();
+  const ack = section.room();
   const readOnly = OPEN.RDONLY | O_CLOEXEC;
   section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.ack), readOnly, 0], { into: ack, onError: end });
-  section.call('read', [{ at: ack }, section.word(), 1], { onError: end });
+  section.call('read', [{ at: ack }, section.room(), 1], { onError: end });
   section.place(end);
   section.call('exit_group', [0]);
 }
@@ -157,7 +157,7 @@ function buildMonitor(section: Section, { options, terminal, born, forgotten }: 
 function holdStreams(section: Section): readonly [DataRef, DataRef, DataRef] {
   section.step('open FIFOs');
   const open = (name: string, flags: number) => {
-    const fd = section.word();
+    const fd = section.room();
     section.call('openat', [AT_FDCWD, section.text(name), flags | O_CLOEXEC, 0], { into: fd });
     return fd;
   };
@@ -182,7 +182,7 @@ function enterPidNamespace(section: Section, spec: OciSpec): void {
 }
 
 function joinNamespace(section: Section, type: OciNamespaceType, path: string): void {
-  const fd = section.word();
+  const fd = section.room();
   section.step(`join ${type} namespace "${path}"`);
   section.call('openat', [AT_FDCWD, section.text(path), OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
   section.call('setns', [{ at: fd }, CLONE_FLAGS[type]]);
@@ -191,7 +191,7 @@ function joinNamespace(section: Section, type: OciNamespaceType, path: string): 
 
 /** The monitor keeps none of the streams of the process that started it. */
 function releaseStreams(section: Section): void {
-  const fd = section.word();
+  const fd = section.room();
   section.call('openat', [AT_FDCWD, section.text('/dev/null'), OPEN.RDWR | O_CLOEXEC, 0], { into: fd });
   for (const target of [0, 1, 2]) section.call('dup3', [{ at: fd }, target, 0]);
   section.call('close', [{ at: fd }]);
@@ -199,7 +199,7 @@ function releaseStreams(section: Section): void {
 
 /** Waits for the child by its signal; SIGUSR1 closes the input. The word is the wait status. */
 function waitForExit(section: Section, pid: DataRef, stdin: DataRef): DataRef {
-  const status = section.word();
+  const status = section.room();
   const set = Buffer.alloc(SIGNAL_SET_SIZE);
   set.writeUInt32LE((1 << (SIGUSR1 - 1)) | (1 << (SIGCHLD - 1)));
   const [loop, reap, close] = [section.label(), section.label(), section.label()];
@@ -262,14 +262,14 @@ function buildChild(
   section.step('wait for the start');
   section.call('dup3', [{ at: gate.result }, REPORT_FD, O_CLOEXEC]);
   const hasHome = (process_.env ?? []).some((entry) => entry.startsWith('HOME='));
-  const payload = section.bytes(Buffer.alloc(HOME_SIZE));
+  const payload = section.room(HOME_SIZE);
   section.call('read', [{ at: gate.start }, payload, HOME_SIZE - 1]);
   return { warnings, home: hasHome ? undefined : payload };
 }
 
 /** The FIFOs of the start: one that is read, and one whose end tells of execve(2). */
 function openGate(section: Section): { readonly start: DataRef; readonly result: DataRef } {
-  const [start, both, result] = [section.word(), section.word(), section.word()];
+  const [start, both, result] = [section.room(), section.room(), section.room()];
   const open = (name: string, flags: number, into: DataRef) =>
     section.call('openat', [AT_FDCWD, section.text(name), flags | O_CLOEXEC, 0], { into });
   section.step('open FIFOs');
@@ -287,7 +287,7 @@ function openStreams(section: Section): void {
     [SLOT_FILES.stderr, OPEN.WRONLY],
   ] as const;
   for (const [target, [name, flags]] of rows.entries()) {
-    const fd = section.word();
+    const fd = section.room();
     section.call('openat', [AT_FDCWD, section.text(name), flags | O_CLOEXEC, 0], { into: fd });
     section.call('dup3', [{ at: fd }, target, 0]);
     section.call('close', [{ at: fd }]);
@@ -311,7 +311,7 @@ function raiseLoopback(section: Section): void {
   const request = Buffer.alloc(40);
   request.write('lo');
   request.writeInt16LE(IFF_UP, 16);
-  const fd = section.word();
+  const fd = section.room();
   section.step('raise "lo"');
   // AF_INET, SOCK_DGRAM | SOCK_CLOEXEC
   section.call('socket', [2, 2 | O_CLOEXEC, 0], { into: fd });

@@ -1,7 +1,7 @@
-import type { ElfArchitecture } from '../elf.ts';
 import { CLONE } from '../kernel-constants.ts';
 import type { StoredFilter } from '../launch-bundle.ts';
 import type { OciProcess } from '../oci-spec.ts';
+import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { REPORT_FD } from './machine.ts';
 import {
   become,
@@ -27,7 +27,7 @@ export const EXEC_CONTROL_FD = 5;
 const NAMESPACES = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP;
 
 export interface ExecProgramOptions {
-  readonly architecture: ElfArchitecture;
+  readonly machine: Machine;
   /** Host pid whose namespaces are joined. */
   readonly pid: number;
   readonly process: OciProcess;
@@ -42,7 +42,7 @@ export interface ExecProgramOptions {
  */
 export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   const [parent, child] = [new Section(), new Section()];
-  const pidfd = parent.word();
+  const pidfd = parent.room();
   const pid = buildReport(parent, REPORT.pid);
   const born = child.label();
   hide(parent, 'tkadm-exec');
@@ -76,7 +76,7 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   if (process.terminal) openTerminal(child, process);
   else child.call('setsid', []);
   become(child, { process, seccomp: options.seccomp, home: undefined });
-  return linkProgram([parent, child], options.architecture);
+  return linkProgram([parent, child], options.machine);
 }
 
 /** A pseudo-terminal of the container's own devpts, whose master the engine takes before it lets the program go on. */
@@ -86,7 +86,7 @@ function openTerminal(section: Section, process: OciProcess): void {
   const slave = openTerminalSlave(section, { at: master.value }, process);
   sendReport(section, REPORT_FD, master.data);
   const engineGone = section.label();
-  section.call('read', [REPORT_FD, section.word(), 1], { on: [[0, engineGone]] });
+  section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, engineGone]] });
   section.later(() => {
     section.place(engineGone);
     section.call('exit_group', [0]);

@@ -2,8 +2,8 @@ import { type ChildProcess, type IOType, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { arch } from 'node:os';
 import { TkadmError } from '../../base/errors.ts';
-import type { ElfArchitecture } from '../elf.ts';
 import type { Libc } from '../libc.ts';
+import { describeMachine, type Machine } from '../seccomp/syscall-numbers.ts';
 import { buildPerformer } from './machine.ts';
 
 /** fcntl(2) commands. */
@@ -27,7 +27,7 @@ export interface PerformOptions {
  * change it (CVE-2019-5736), and nothing lies on a disk.
  */
 export class Performer {
-  readonly architecture: ElfArchitecture;
+  readonly machine: Machine;
   readonly #libc: Libc;
   readonly #fd: number;
 
@@ -37,7 +37,7 @@ export class Performer {
     if (architecture !== 'x64' && architecture !== 'arm64') {
       throw new TkadmError('UNSUPPORTED', `Cannot run containers: architecture "${architecture}"`);
     }
-    this.architecture = architecture;
+    this.machine = describeMachine(architecture);
     this.#libc = libc;
     const writable = libc.createMemoryFile(PERFORMER_NAME, true);
     writeSync(writable, buildPerformer(architecture));

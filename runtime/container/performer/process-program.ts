@@ -96,7 +96,7 @@ export function maskSignals(section: Section, isBlocked: boolean): void {
 
 /** Writes a file in one call. */
 export function writeFile(section: Section, path: string, content: string, onError?: Label): void {
-  const fd = section.word();
+  const fd = section.room();
   const option = onError === undefined ? {} : { onError };
   const text = Buffer.from(content);
   section.call('openat', [AT_FDCWD, section.text(path), OPEN.WRONLY | O_CLOEXEC, 0], { into: fd, ...option });
@@ -120,7 +120,7 @@ export function prepareStreams(
   const { hasStdin, owned, uid } = options;
   section.step('standard streams');
   if (!hasStdin) {
-    const fd = section.word();
+    const fd = section.room();
     section.call('openat', [AT_FDCWD, section.text('/dev/null'), OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
     section.call('dup3', [{ at: fd }, 0, 0]);
   }
@@ -159,7 +159,7 @@ export function setLimits(section: Section, process_: OciProcess): readonly Warn
   if (oomScoreAdj !== undefined) {
     add('OOM score', (warn, into) => {
       const text = Buffer.from(String(oomScoreAdj));
-      const fd = section.word();
+      const fd = section.room();
       const path = section.text('/proc/self/oom_score_adj');
       section.call('openat', [AT_FDCWD, path, OPEN.WRONLY | O_CLOEXEC, 0], { into: fd });
       section.call('write', [{ at: fd }, section.bytes(text), text.length], { into, on: forbidden(warn) });
@@ -273,7 +273,7 @@ function raiseAmbient(section: Section, process_: OciProcess): void {
  */
 function enterWorkingDirectory(section: Section, cwd: string): void {
   const outside = section.label();
-  const path = section.bytes(Buffer.alloc(MAX_PATH));
+  const path = section.room(MAX_PATH);
   section.step(`chdir to cwd "${cwd}"`);
   section.call('chdir', [section.text(cwd)]);
   section.call('getcwd', [path, MAX_PATH]);
@@ -286,11 +286,10 @@ function enterWorkingDirectory(section: Section, cwd: string): void {
 }
 
 function installFilter(section: Section, { flags, program }: StoredFilter): void {
-  const instructions = Buffer.from(program, 'base64');
   const header = Buffer.alloc(16);
-  header.writeUInt16LE(instructions.length / 8, 0);
+  header.writeUInt16LE(program.length / 8, 0);
   const data = section.bytes(header);
-  section.point(data, 8, section.bytes(instructions));
+  section.point(data, 8, section.bytes(program));
   section.step('install the seccomp filter');
   // SECCOMP_SET_MODE_FILTER
   section.call('seccomp', [1, flags, data]);
@@ -314,7 +313,7 @@ function execute(section: Section, process_: OciProcess, home: DataRef | undefin
     tellDirectory(section, name);
     return;
   }
-  const result = section.word();
+  const result = section.room();
   const tryAll = (candidates: readonly string[], isDenied: boolean) => {
     for (const [index, candidate] of candidates.entries()) {
       const [next, denied, other] = [section.label(), section.label(), section.label()];

@@ -1,6 +1,5 @@
 import { constants } from 'node:os';
-import type { ElfArchitecture } from '../elf.ts';
-import { listAbis } from '../seccomp/syscall-numbers.ts';
+import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { PROGRAM_ADDRESS, PROGRAM_SIZE, RECORD } from './machine.ts';
 
 /** Bytes of a section: strings, structures, and words that results go to. */
@@ -44,6 +43,7 @@ interface Record {
 }
 
 const PAGE_SIZE = 4096;
+const WORD_SIZE = 8;
 const MADV_DONTNEED = 4;
 /** No call has this result. */
 const NEVER = 0x7fffffff;
@@ -65,7 +65,7 @@ export function errnoName(result: number): string {
  */
 export class Section {
   readonly records: Record[] = [];
-  readonly #chunks: Buffer[] = [];
+  #data = Buffer.alloc(PAGE_SIZE);
   readonly #texts = new Map<string, DataRef>();
   readonly #pointers: { readonly offset: number; readonly to: DataRef }[] = [];
   readonly #late: (() => void)[] = [];
@@ -122,26 +122,27 @@ export class Section {
   }
 
   bytes(content: Buffer): DataRef {
-    const ref = { section: this, offset: this.#dataSize };
-    const padded = Buffer.alloc(Math.ceil(content.length / 8) * 8);
-    content.copy(padded);
-    this.#chunks.push(padded);
-    this.#dataSize += padded.length;
+    const ref = this.room(content.length);
+    content.copy(this.#data, ref.offset);
     return ref;
   }
 
-  /** Room for a result, zero at first. */
-  word(value = 0): DataRef {
-    const content = Buffer.alloc(8);
-    content.writeBigInt64LE(BigInt(value));
-    return this.bytes(content);
+  /** Zero bytes; a word for a result without an argument. */
+  room(size = WORD_SIZE): DataRef {
+    const offset = this.#dataSize;
+    this.#dataSize += Math.ceil(size / WORD_SIZE) * WORD_SIZE;
+    if (this.#dataSize > this.#data.length) {
+      this.#data = Buffer.concat([this.#data], Math.max(this.#dataSize, 2 * this.#data.length));
+    }
+    return { section: this, offset };
   }
 
   /** A string with its zero byte; equal ones are one. */
   text(content: string): DataRef {
     let ref = this.#texts.get(content);
     if (ref === undefined) {
-      ref = this.bytes(Buffer.from(`${content}\0`));
+      ref = this.room(Buffer.byteLength(content) + 1);
+      this.#data.write(content, ref.offset);
       this.#texts.set(content, ref);
     }
     return ref;
@@ -149,7 +150,7 @@ export class Section {
 
   /** Addresses one after the other, with a null behind: `argv`. */
   pointers(targets: readonly DataRef[]): DataRef {
-    const ref = this.bytes(Buffer.alloc((targets.length + 1) * 8));
+    const ref = this.room((targets.length + 1) * WORD_SIZE);
     for (const [index, to] of targets.entries()) this.#pointers.push({ offset: ref.offset + index * 8, to });
     return ref;
   }
@@ -178,13 +179,9 @@ export class Section {
   }
 
   writeData(target: Buffer, offset: number, addressOf: (ref: DataRef) => number): void {
-    let position = offset;
-    for (const chunk of this.#chunks) {
-      chunk.copy(target, position);
-      position += chunk.length;
-    }
+    this.#data.copy(target, offset, 0, this.#dataSize);
     for (const { offset: at, to } of this.#pointers) {
-      target.writeBigUInt64LE(BigInt(addressOf(to)), offset + at);
+      target.writeUInt32LE(addressOf(to), offset + at);
     }
   }
 }
@@ -203,9 +200,10 @@ const HEADER_SIZE = 16;
 
 /**
  * Places sections in memory, each on pages of its own, the first one's first record being where the program begins.
- * @throws Error when the program is too long or a call is unknown on this architecture.
+ * @throws Error when the program is too long or a call is unknown.
  */
-export function linkProgram(sections: readonly Section[], architecture: ElfArchitecture): LinkedProgram {
+export function linkProgram(sections: readonly Section[], { abis }: Pick<Machine, 'abis'>): LinkedProgram {
+  const numbers = abis[0]!.numbers;
   const bases = new Map<Section, number>();
   let end = PROGRAM_ADDRESS + HEADER_SIZE;
   for (const section of sections) {
@@ -218,7 +216,6 @@ export function linkProgram(sections: readonly Section[], architecture: ElfArchi
   const bytes = Buffer.alloc(end - PROGRAM_ADDRESS);
   bytes.writeBigUInt64LE(BigInt(PROGRAM_ADDRESS + HEADER_SIZE));
   const scratch = PROGRAM_ADDRESS + 8;
-  const numbers = listAbis(architecture)[0]!.numbers;
   for (const section of sections) {
     let position = bases.get(section)! - PROGRAM_ADDRESS;
     for (const record of section.records) {
@@ -255,26 +252,37 @@ function writeRecord(target: Buffer, position: number, record: Record, context: 
   if (number === undefined) throw new Error(`system call "${name}": not known`);
   target.writeInt32LE(number, position + RECORD.call);
   let indirect = 0;
-  for (const [index, value] of args.entries()) {
-    const at = position + RECORD.args + index * 8;
-    if (value instanceof Section) target.writeBigUInt64LE(BigInt(context.bases.get(value)!), at);
-    else if (typeof value === 'object' && 'sizeOf' in value) {
-      target.writeBigUInt64LE(BigInt(value.sizeOf.size), at);
-    } else if (typeof value === 'object' && 'at' in value) {
-      indirect |= 1 << index;
-      target.writeBigUInt64LE(BigInt(context.addressOf(value.at)), at);
-    } else if (typeof value === 'object') target.writeBigUInt64LE(BigInt(context.addressOf(value)), at);
-    else target.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
+  for (let index = 0; index < args.length; index += 1) {
+    const value = args[index]!;
+    const at = position + RECORD.args + index * WORD_SIZE;
+    if (typeof value === 'number') writeNumber(target, value, at);
+    else if (typeof value === 'bigint') target.writeBigUInt64LE(BigInt.asUintN(64, value), at);
+    else {
+      if ('at' in value) indirect |= 1 << index;
+      target.writeUInt32LE(addressOfValue(value, context), at);
+    }
   }
   target.writeUInt32LE(indirect, position + RECORD.indirect);
   const result = options.into === undefined ? context.scratch : context.addressOf(options.into);
-  target.writeBigUInt64LE(BigInt(result), position + RECORD.result);
+  target.writeUInt32LE(result, position + RECORD.result);
   const [first = [NEVER, undefined], second = [NEVER, undefined]] = options.on ?? [];
   target.writeInt32LE(first[0], position + RECORD.equalA);
   target.writeUInt32LE(labelAddress(first[1], context), position + RECORD.targetA);
   target.writeInt32LE(second[0], position + RECORD.equalB);
   target.writeUInt32LE(labelAddress(second[1], context), position + RECORD.targetB);
   target.writeUInt32LE(labelAddress(options.onError, context), position + RECORD.onError);
+}
+
+/** 64 bits with a sign, low half first. */
+function writeNumber(target: Buffer, value: number, at: number): void {
+  target.writeUInt32LE(value >>> 0, at);
+  target.writeInt32LE(Math.floor(value / 2 ** 32), at + 4);
+}
+
+function addressOfValue(value: Exclude<Value, number | bigint>, { addressOf, bases }: LinkContext): number {
+  if (value instanceof Section) return bases.get(value)!;
+  if ('sizeOf' in value) return value.sizeOf.size;
+  return addressOf('at' in value ? value.at : value);
 }
 
 function labelAddress(label: Label | undefined, { bases }: LinkContext): number {

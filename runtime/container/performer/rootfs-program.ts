@@ -1,5 +1,4 @@
 import { basename, dirname } from 'node:path';
-import type { ElfArchitecture } from '../elf.ts';
 import type { RootfsSource } from '../engine.ts';
 import {
   AT_EMPTY_PATH,
@@ -13,6 +12,7 @@ import {
 import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
 import type { OciLinux, OciMount, OciSpec } from '../oci-spec.ts';
+import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { type DataRef, failed, type Section } from './program.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -66,7 +66,7 @@ const DEVICE_TYPES = { c: 0o020000, u: 0o020000, b: 0o060000, p: 0o010000 } as c
 type Devices = NonNullable<OciLinux['devices']>;
 
 export interface RootfsOptions {
-  readonly architecture: ElfArchitecture;
+  readonly machine: Machine;
   readonly spec: OciSpec;
   readonly rootfs: RootfsSource;
   /** An empty directory of the host: mount point of the root file system in the container's own namespace. */
@@ -98,10 +98,10 @@ export class RootfsProgram {
     this.#section = section;
     this.#options = options;
     [this.#root, this.#target, this.#parent, this.#tree] = [
-      section.word(),
-      section.word(),
-      section.word(),
-      section.word(),
+      section.room(),
+      section.room(),
+      section.room(),
+      section.room(),
     ];
     this.#empty = section.text('');
   }
@@ -111,7 +111,7 @@ export class RootfsProgram {
     for (const mount of this.#options.spec.mounts ?? []) {
       const options = parseMountOptions(mount.options ?? []);
       if (!isBind(mount, options) || ((options.propagation ?? 0) & MS.SHARED) === 0) continue;
-      const tree = this.#section.word();
+      const tree = this.#section.room();
       this.#sharedTrees.set(mount, tree);
       this.#nameMount(mount);
       this.#openTree(mount, options, tree);
@@ -399,7 +399,7 @@ export class RootfsProgram {
   /** Opens a place in the root file system, which is made where it is missing: a directory or an empty file. */
   #openTarget(path: string, isDirectory: boolean): void {
     const section = this.#section;
-    const { directory, noFollow } = OPEN_FLAGS[this.#options.architecture];
+    const { directory, noFollow } = OPEN_FLAGS[this.#options.machine.architecture];
     const args = this.#inRoot(path, O_PATH | O_CLOEXEC | (isDirectory ? directory : 0));
     const [missing, found] = [section.label(), section.label()];
     section.call('openat2', args, { into: this.#target, on: [[failed('ENOENT'), missing]] });
@@ -426,7 +426,7 @@ export class RootfsProgram {
   /** Makes a directory and those above it; any failure leads to `onError`, or ends the program. */
   #makeDirectories(path: string, onError?: ReturnType<Section['label']>): void {
     const section = this.#section;
-    const { directory } = OPEN_FLAGS[this.#options.architecture];
+    const { directory } = OPEN_FLAGS[this.#options.machine.architecture];
     const option = onError === undefined ? {} : { onError };
     const parts = path.split('/').filter(Boolean);
     for (const [index, name] of parts.entries()) {

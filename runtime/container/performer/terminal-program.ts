@@ -15,12 +15,12 @@ export function openTerminalMaster(section: Section, path: string, master: DataR
   section.step('open terminal');
   const flags = OPEN.RDWR | OPEN.NOCTTY | O_CLOEXEC;
   section.call('openat', [AT_FDCWD, section.text(path), flags, 0], { into: master });
-  section.call('ioctl', [{ at: master }, TIOCSPTLCK, section.word()]);
+  section.call('ioctl', [{ at: master }, TIOCSPTLCK, section.room()]);
 }
 
 /** Opens the other side of a terminal, sets its size and lets the user own it. */
 export function openTerminalSlave(section: Section, master: Value, process: OciProcess): DataRef {
-  const slave = section.word();
+  const slave = section.room();
   section.step('open terminal');
   section.call('ioctl', [master, TIOCGPTPEER, OPEN.RDWR | OPEN.NOCTTY | O_CLOEXEC], { into: slave });
   if (process.user?.uid) section.call('fchown', [{ at: slave }, process.user.uid, -1]);
@@ -43,7 +43,7 @@ export function controlTerminal(section: Section, slave: DataRef): void {
 
 /** The mount of a terminal's slave alone, to be put onto /dev/console; made in the namespace that has it. */
 export function openTerminalTree(section: Section, slave: DataRef): DataRef {
-  const tree = section.word();
+  const tree = section.room();
   section.call('open_tree', [{ at: slave }, section.text(''), OPEN_TREE | AT_EMPTY_PATH], { into: tree });
   return tree;
 }
