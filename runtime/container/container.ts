@@ -45,6 +45,7 @@ export class Container {
   #streams: ContainerStreams | undefined;
   #watcher: FSWatcher | undefined;
   #spec: OciSpec | undefined;
+  #starting: Promise<void> | undefined;
   #isFinishing = false;
   #resolveExited: () => void = () => {};
 
@@ -101,6 +102,12 @@ export class Container {
     if (this.#state.startedAt !== undefined || this.isExited) {
       throw new TkadmError('CONTAINER_STATE', `Cannot start container "${id}": it is ${this.status().state}`);
     }
+    this.#starting = this.#start();
+    await this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    const { id } = this.#state;
     const result = openFifoReader(join(this.directory, SLOT_FILES.result));
     if (!writeFifo(join(this.directory, SLOT_FILES.start), this.#startMessage())) {
       result.destroy();
@@ -214,6 +221,8 @@ export class Container {
   }
 
   async #finish(code: number, finishedAt: Date): Promise<void> {
+    // The program may have ended before its start was recorded.
+    await this.#starting?.catch(() => {});
     // Without a pid namespace of its own the container's other processes outlive the first.
     if (!this.#state.hasOwnPidNamespace) this.killAll('SIGKILL');
     const timeout = new AbortController();

@@ -1,7 +1,6 @@
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { PassThrough, type Readable, type Writable } from 'node:stream';
-import { ReadStream } from 'node:tty';
+import type { Readable, Writable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import type { Container, ContainerContext } from './container.ts';
 import { setWindowSize, takeDescriptor } from './container-streams.ts';
@@ -12,6 +11,7 @@ import { missingHome } from './passwd.ts';
 import { buildExecProgram } from './performer/exec-program.ts';
 import { REPORT } from './performer/process-program.ts';
 import { isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
+import { openMaster } from './terminal-master.ts';
 
 /** The exit code when the parent of the process was killed. */
 const LOST_EXIT_CODE = 137;
@@ -155,17 +155,6 @@ function usePipes({ stdin, stdout, stderr }: Pipes, hasStdin: boolean): OpenStre
 
 function openTerminal(pipes: Pipes, masterFd: number): OpenStreams {
   for (const stream of [pipes.stdin, pipes.stdout, pipes.stderr]) stream.destroy();
-  const master = new ReadStream(masterFd);
-  const stdout = new PassThrough();
-  master.on('data', (chunk: Buffer) => {
-    if (!stdout.write(chunk)) {
-      master.pause();
-      stdout.once('drain', () => master.resume());
-    }
-  });
-  // EIO is how Linux says that the last process with the terminal open has ended.
-  master.on('error', () => master.destroy());
-  master.on('close', () => stdout.end());
-  master.on('end', () => master.destroy());
-  return { stdin: master, stdout, stderr: undefined };
+  const { input, output } = openMaster(masterFd);
+  return { stdin: input, stdout: output, stderr: undefined };
 }
