@@ -148,6 +148,12 @@ export class Section {
     return ref;
   }
 
+  /** The string that lies there; undefined for other data. */
+  readText({ offset }: DataRef): string | undefined {
+    for (const [text, ref] of this.#texts) if (ref.offset === offset) return text;
+    return undefined;
+  }
+
   /** Addresses one after the other, with a null behind: `argv`. */
   pointers(targets: readonly DataRef[]): DataRef {
     const ref = this.room((targets.length + 1) * WORD_SIZE);
@@ -191,6 +197,7 @@ export interface LinkedProgram {
   readonly bytes: Buffer;
   /** The text of a failure: the record's address and the call's result, which is negative. */
   readonly explain: (address: number, result: number) => string;
+  readonly sections: readonly Section[];
   /** The address of a section's first record. */
   readonly start: (section: Section) => number;
 }
@@ -226,6 +233,7 @@ export function linkProgram(sections: readonly Section[], { abis }: Pick<Machine
   }
   return {
     bytes,
+    sections,
     start: (section) => bases.get(section)!,
     explain(address, result) {
       const section = sections.find((one) => isInside(address, bases.get(one)!, one.codeSize));
