@@ -8,12 +8,25 @@ import {
   word,
   X64_JUMPS,
 } from './elf.ts';
+import type { OciSeccomp } from './seccomp/oci-seccomp.ts';
 
 /** The architectures that a pause program can be built for. */
 export type PauseArchitecture = ElfArchitecture;
 
 /** SIGINT (2), SIGTERM (15) and SIGCHLD (17) as a kernel signal set: bit N-1 for signal N. */
 const SIGNAL_SET = 0x14002;
+/** What the program calls, and what it takes to become it. */
+export const PAUSE_SECCOMP: OciSeccomp = {
+  defaultAction: 'SCMP_ACT_ERRNO',
+  syscalls: [
+    {
+      names: ['rt_sigprocmask', 'rt_sigtimedwait', 'wait4', 'exit', 'restart_syscall'],
+      action: 'SCMP_ACT_ALLOW',
+    },
+    { names: ['execve', 'write', 'exit_group'], action: 'SCMP_ACT_ALLOW' },
+  ],
+};
+
 /**
  * The program of a pod's first container, a static ELF file (elf(5)) of about 250 bytes:
  *
