@@ -3,7 +3,7 @@ import t from 'tap';
 import { parseCertificate } from '../../pki/certificate.ts';
 import type { CaPair, IssuedCertificate } from '../../pki/issue.ts';
 import { reissueCertificate } from '../../pki/renew.ts';
-import { planKubeconfigRenewal } from '../../templates/kubeconfig.ts';
+import { planKubeconfigRenewal } from '../../templates/kubeconfig-renewal.ts';
 import {
   eventually,
   follow,
