@@ -260,6 +260,11 @@ const NOTED: readonly (readonly [name: string, text: string, warning: RegExp])[]
     CLUSTER('featureGates: {PublicKeysECDSA: true}'),
     /PublicKeysECDSA: it is deprecated/,
   ],
+  [
+    'a server without anonymous requests',
+    CLUSTER('apiServer: {extraArgs: [{name: anonymous-auth, value: "false"}]}'),
+    /nodes cannot find the cluster by a token/,
+  ],
   ['images that are not pulled', CLUSTER('imageRepository: r.example'), /imageRepository: it has no effect/],
   [
     'etcd beside the store',

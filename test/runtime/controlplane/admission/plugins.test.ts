@@ -44,6 +44,23 @@ t.test('qosClassOf() follows requests and limits', (t) => {
   t.end();
 });
 
+t.test('AlwaysPullImages has every container pull, and again only for a new image', async (t) => {
+  const admission = new Admission({ enabled: ['AlwaysPullImages'] });
+  const containers = [{ name: 'c', image: 'i', imagePullPolicy: 'Never' }];
+  const initContainers = [{ name: 'a', image: 'j', imagePullPolicy: 'IfNotPresent' }];
+  const created = await admission.run<Pod>({ object: pod('p', { containers, initContainers }) });
+  t.match(created.spec, {
+    containers: [{ imagePullPolicy: 'Always' }],
+    initContainers: [{ imagePullPolicy: 'Always' }],
+  });
+  const old = pod('p', { containers });
+  const same = await admission.run<Pod>({ object: pod('p', { containers }), old });
+  t.match(same.spec?.containers, [{ imagePullPolicy: 'Never' }]);
+  const changed = { name: 'c', image: 'k', imagePullPolicy: 'Never' };
+  const other = await admission.run<Pod>({ object: pod('p', { containers: [changed] }), old });
+  t.match(other.spec?.containers, [{ imagePullPolicy: 'Always' }]);
+});
+
 t.test('a plain pod gets all that upstream gives it', async (t) => {
   const admission = new Admission();
   const { spec, status } = await admission.run<Pod>({ object: pod('p') });
@@ -214,7 +231,7 @@ t.test('plugins refuse in the words of upstream', async (t) => {
       object: pod('p', { containers: [{ name: 'c', securityContext: fine }] }, { namespace: 'strict' }),
     }),
   );
-  t.throws(() => new Admission({ enabled: ['AlwaysPullImages'] }), {
+  t.throws(() => new Admission({ enabled: ['ImagePolicyWebhook'] }), {
     code: 'UNSUPPORTED',
   });
 });
