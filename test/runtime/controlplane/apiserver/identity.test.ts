@@ -36,7 +36,13 @@ t.test('Identity refuses a certificate that expires while its connection is open
   });
   const sockets = new Set<unknown>();
   const server = createServer(
-    { cert: serving.certPem, key: serving.keyPem, ca: ca.certPem, requestCert: true },
+    {
+      cert: serving.certPem,
+      key: serving.keyPem,
+      ca: ca.certPem,
+      requestCert: true,
+      rejectUnauthorized: false,
+    },
     (incoming, response) => {
       sockets.add(incoming.socket);
       identity.identify(incoming).then(
