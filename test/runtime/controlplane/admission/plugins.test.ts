@@ -4,7 +4,9 @@ import type { CertificateSigningRequest } from 'kubernetes-types/certificates/v1
 import type { Node, PersistentVolumeClaim, Pod, PodSpec } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
 import type { KubeObject } from '../../../../runtime/api/kinds.ts';
+import { PLUGIN_ROWS } from '../../../../runtime/controlplane/admission/plugins.ts';
 import { qosClassOf } from '../../../../runtime/controlplane/admission/strategies/pod.ts';
+import { ADMISSION_PLUGINS } from '../../../../runtime/controlplane/apiserver/flags.ts';
 import { buildBootstrapPolicy } from '../../../../runtime/controlplane/auth/bootstrap-policy/policy.ts';
 import type { UserInfo } from '../../../../runtime/controlplane/auth/types.ts';
 import { Admission } from './admission-harness.ts';
@@ -41,6 +43,14 @@ t.test('qosClassOf() follows requests and limits', (t) => {
   for (const [resources, expected] of cases) {
     t.equal(qosClassOf(limited(resources) as PodSpec), expected, JSON.stringify(resources));
   }
+  t.end();
+});
+
+t.test('ADMISSION_PLUGINS names every plugin', (t) => {
+  t.same(
+    PLUGIN_ROWS.map(({ name }) => name),
+    ADMISSION_PLUGINS,
+  );
   t.end();
 });
 
