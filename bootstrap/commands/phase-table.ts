@@ -25,6 +25,15 @@ export const PHASE_FLAGS = {
     'list',
   ],
   'control-plane-endpoint': ['--control-plane-endpoint <host[:port]>', 'stable address of the control plane'],
+  'apiserver-extra-args': ['--apiserver-extra-args <name=value>', 'further arguments', 'repeat'],
+  'controller-manager-extra-args': [
+    '--controller-manager-extra-args <name=value>',
+    'further arguments',
+    'repeat',
+  ],
+  'scheduler-extra-args': ['--scheduler-extra-args <name=value>', 'further arguments', 'repeat'],
+  engine: ['--engine <name>', 'embedded, or upstream: the images of registry.k8s.io'],
+  store: ['--store <name>', 'embedded, or etcd with the upstream engine'],
   'feature-gates': ['--feature-gates <gates>', 'feature gates, "Name=true,Other=false"'],
   'image-repository': ['--image-repository <name>', 'registry of the control plane images'],
   'kubernetes-version': ['--kubernetes-version <version>', 'Kubernetes version'],
@@ -51,7 +60,7 @@ export const PHASE_FLAGS = {
   'discovery-file': ['--discovery-file <file>', 'kubeconfig from which the cluster is known'],
   'cleanup-tmp-dir': ['--cleanup-tmp-dir', 'remove /etc/kubernetes/tmp too'],
   force: ['-f, --force', 'do not ask'],
-} as const satisfies Readonly<Record<string, readonly [string, string, 'list'?]>>;
+} as const satisfies Readonly<Record<string, readonly [string, string, ('list' | 'repeat')?]>>;
 
 export type PhaseFlag = keyof typeof PHASE_FLAGS;
 
@@ -63,6 +72,7 @@ export interface PhaseCommandRow {
   readonly flags: readonly PhaseFlag[];
 }
 
+const ENGINE: readonly PhaseFlag[] = ['engine', 'store'];
 const CERTS: readonly PhaseFlag[] = ['cert-dir', 'kubernetes-version'];
 const API_SERVER_CERT: readonly PhaseFlag[] = [
   ...CERTS,
@@ -73,7 +83,7 @@ const API_SERVER_CERT: readonly PhaseFlag[] = [
   'service-cidr',
   'service-dns-domain',
 ];
-const ETCD_CERT: readonly PhaseFlag[] = [...CERTS, 'apiserver-advertise-address', 'node-name'];
+const ETCD_CERT: readonly PhaseFlag[] = [...CERTS, ...ENGINE, 'apiserver-advertise-address', 'node-name'];
 const KUBECONFIG: readonly PhaseFlag[] = [
   'apiserver-advertise-address',
   'apiserver-bind-port',
@@ -83,8 +93,15 @@ const KUBECONFIG: readonly PhaseFlag[] = [
   'kubernetes-version',
   'node-name',
 ];
-const MANIFEST: readonly PhaseFlag[] = ['cert-dir', 'image-repository', 'kubernetes-version', 'patches'];
+const MANIFEST: readonly PhaseFlag[] = [
+  ...ENGINE,
+  'cert-dir',
+  'image-repository',
+  'kubernetes-version',
+  'patches',
+];
 const ADDON: readonly PhaseFlag[] = [
+  ...ENGINE,
   'image-repository',
   'kubeconfig',
   'kubernetes-version',
@@ -125,11 +142,14 @@ export const INIT_PHASE_COMMANDS: readonly PhaseCommandRow[] = [
     'apiserver-kubelet-client': ['The certificate with which the API server reaches nodes', CERTS],
     'front-proxy-ca': ['The CA of the front proxy', CERTS],
     'front-proxy-client': ["The front proxy's certificate", CERTS],
-    'etcd-ca': ["etcd's CA", CERTS],
+    'etcd-ca': ["etcd's CA", [...CERTS, ...ENGINE]],
     'etcd-server': ["etcd's certificate", ETCD_CERT],
     'etcd-peer': ['The certificate of etcd members among themselves', ETCD_CERT],
-    'etcd-healthcheck-client': ["The certificate of etcd's probes", CERTS],
-    'apiserver-etcd-client': ['The certificate with which the API server reaches etcd', CERTS],
+    'etcd-healthcheck-client': ["The certificate of etcd's probes", [...CERTS, ...ENGINE]],
+    'apiserver-etcd-client': [
+      'The certificate with which the API server reaches etcd',
+      [...CERTS, ...ENGINE],
+    ],
     sa: ['The keys that sign tokens of service accounts', ['cert-dir']],
   }),
   ...rows('kubeconfig', {
@@ -147,13 +167,17 @@ export const INIT_PHASE_COMMANDS: readonly PhaseCommandRow[] = [
         ...MANIFEST,
         'apiserver-advertise-address',
         'apiserver-bind-port',
+        'apiserver-extra-args',
         'control-plane-endpoint',
         'feature-gates',
         'service-cidr',
       ],
     ],
-    'controller-manager': ['The static pod of the controller manager', [...MANIFEST, 'pod-network-cidr']],
-    scheduler: ['The static pod of the scheduler', MANIFEST],
+    'controller-manager': [
+      'The static pod of the controller manager',
+      [...MANIFEST, 'controller-manager-extra-args', 'pod-network-cidr'],
+    ],
+    scheduler: ['The static pod of the scheduler', [...MANIFEST, 'scheduler-extra-args']],
   }),
   {
     name: 'kubelet-start',
