@@ -1,3 +1,4 @@
+import { PATHS } from '../../runtime/base/paths.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { addonPhases } from './addons.ts';
 import { bootstrapTokenPhase } from './bootstrap-token.ts';
@@ -40,6 +41,7 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
       {
         kind: 'wait',
         subject: `Node "${config.nodeRegistration.name}" to be Ready`,
+        hint: `kubectl --kubeconfig ${PATHS.kubernetes}/admin.conf describe node ${config.nodeRegistration.name}`,
         timeoutMs: config.timeouts.kubeletHealthCheckMs,
         target: { kind: 'node-ready', nodeName: config.nodeRegistration.name },
       },

@@ -2,11 +2,13 @@ import t from 'tap';
 import { hashAnnotation } from '../../../bootstrap/addons/component-hash.ts';
 import { loadConfiguration } from '../../../bootstrap/config/load.ts';
 import type { InitConfig, ResetConfig } from '../../../bootstrap/config/types.ts';
+import { componentEndpoints } from '../../../bootstrap/phases/control-plane-wait.ts';
 import { createPatchReader } from '../../../bootstrap/phases/files.ts';
 import { refuseOtherNetwork } from '../../../bootstrap/phases/fixed-arguments.ts';
 import { kubeletFinalizePhases } from '../../../bootstrap/phases/kubelet-finalize.ts';
 import { type ObjectContext, planObjects } from '../../../bootstrap/phases/objects.ts';
 import { RESET_PHASES } from '../../../bootstrap/phases/reset.ts';
+import { waitForTarget } from '../../../bootstrap/workflow/wait.ts';
 import type { KubeObject } from '../../../runtime/api/kinds.ts';
 import { parseKubeconfig } from '../../../runtime/api/kubeconfig.ts';
 import type { Host } from '../../../runtime/base/host.ts';
@@ -183,4 +185,38 @@ t.test('createPatchReader() reads once and tells of files that are no patches', 
   t.equal((await Promise.all([read(), read()]))[0].patches.length, 1);
   t.equal(warnings.length, 1);
   t.match(warnings[0], /notes\.txt" is no patch/);
+});
+
+t.test('componentEndpoints() follow the arguments of the components', async (t) => {
+  const urls = async (cluster: string) => componentEndpoints(await loadInit(cluster)).map(({ url }) => url);
+  t.same(await urls(''), [
+    'https://10.0.0.5:6443/livez',
+    'https://127.0.0.1:10257/healthz',
+    'https://127.0.0.1:10259/livez',
+  ]);
+  const moved = await urls(`apiServer: {extraArgs: [{name: secure-port, value: "7443"}]}
+controllerManager: {extraArgs: [{name: bind-address, value: 10.0.0.5}, {name: secure-port, value: "11257"}]}
+scheduler: {extraArgs: [{name: bind-address, value: "::"}]}
+`);
+  t.same(moved, [
+    'https://10.0.0.5:7443/livez',
+    'https://10.0.0.5:11257/healthz',
+    'https://[::1]:10259/livez',
+  ]);
+});
+
+t.test('a wait that is over says what to look at', async (t) => {
+  const action = {
+    kind: 'wait',
+    subject: 'the file',
+    timeoutMs: 10,
+    target: { kind: 'file', path: '/nonexistent-file' },
+    hint: 'look there',
+  } as const;
+  const context = {
+    host: createLocalHost(),
+    signal: new AbortController().signal,
+    api: async () => t.fail(),
+  };
+  await t.rejects(waitForTarget(action, context as never), { code: 'WAIT_TIMEOUT', hint: 'look there' });
 });
