@@ -3,12 +3,11 @@ import { TkadmError } from '../../runtime/base/errors.ts';
 import { checkPhaseNames, groupOf } from '../workflow/phase.ts';
 import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
+import { PHASE_FLAGS, type PhaseFlag } from './phase-flags.ts';
 import {
   INIT_PHASE_COMMANDS,
   JOIN_PHASE_COMMANDS,
-  PHASE_FLAGS,
   type PhaseCommandRow,
-  type PhaseFlag,
   RESET_PHASE_COMMANDS,
 } from './phase-table.ts';
 

@@ -36,7 +36,7 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
   {
     name: 'wait-node',
     summary: 'Wait for the node',
-    after: ['wait-control-plane', 'addon'],
+    after: ['wait-control-plane', 'kubelet-finalize', 'addon'],
     plan: async ({ config }) => [
       {
         kind: 'wait',
