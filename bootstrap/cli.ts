@@ -518,6 +518,12 @@ const program = buildProgram(context, requestedFormat(argv) === 'text');
 // A reader that goes away, as `head` does, ends neither a run nor its effect.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
+// Nothing else may print a crash: its stack can hold a secret.
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => {
+    void report(error, context, argv).then((code) => process.exit(code));
+  });
+}
 try {
   await program.parseAsync(await addPhases(program, context, process.argv));
 } catch (error) {

@@ -31,6 +31,22 @@ export interface SshJoinOptions {
   readonly dryRun?: boolean;
 }
 
+/** Flags of a join on the machine itself. */
+const LOCAL_FLAGS = [
+  'config',
+  'patches',
+  'skip-phases',
+  'discovery-file',
+  'discovery-token',
+  'discovery-token-unsafe-skip-ca-verification',
+  'tls-bootstrap-token',
+  'cri-socket',
+  'control-plane',
+  'certificate-key',
+  'apiserver-advertise-address',
+  'apiserver-bind-port',
+] as const;
+
 /** What all machines of one command share. */
 interface SshJoin {
   readonly context: CliContext;
@@ -52,6 +68,7 @@ export async function runJoinOverSsh(
   if (options.nodeName !== undefined && targets.length > 1) {
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
+  refuseLocalFlags(options);
   const reporter = createSshReporter(context, options.output);
   reporter.start(targets);
   const config = await readAdminConfig(context);
@@ -74,6 +91,22 @@ export async function runJoinOverSsh(
     });
   }
   reporter.finish(results.flatMap((result) => ('node' in result ? [result.node] : [])));
+}
+
+/** @throws USAGE for flags that a machine behind SSH would not get */
+function refuseLocalFlags(options: SshJoinOptions): void {
+  const given = LOCAL_FLAGS.find((flag) => {
+    const name = flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    return (options as unknown as Readonly<Record<string, unknown>>)[name] !== undefined;
+  });
+  if (given === undefined) return;
+  throw new TkadmError(
+    'USAGE',
+    `Cannot use --${given} in a join over SSH: it is for a join on the machine itself`,
+    {
+      hint: `tkadm join HOST:PORT --${given} ..., on the machine itself`,
+    },
+  );
 }
 
 /** Joins one machine. Its token is made when the connection stands, and removed whatever happens. */
