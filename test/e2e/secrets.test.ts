@@ -20,7 +20,8 @@ interface Secret {
 const TOKEN = { name: 'the token', text: 'q7w8e9r0t1y2u3i4' };
 const PASSWORD = { name: 'the SSH password', text: 'Correct-Horse-Battery-Staple' };
 const WRONG = { name: 'a wrong token', text: 'zzzz9999xxxx8888' };
-const GIVEN = [TOKEN, PASSWORD, WRONG];
+const CERTIFICATE_KEY = { name: 'the certificate key', text: 'c0ffee11'.repeat(8) };
+const GIVEN = [TOKEN, PASSWORD, WRONG, CERTIFICATE_KEY];
 
 /** One line from the middle of each private key on a host. */
 async function readKeys(host: LabHost): Promise<readonly Secret[]> {
@@ -68,9 +69,13 @@ t.test('secrets are in no output, log or argument', { skip: labObstacle(), timeo
     t.notMatch(text, /BEGIN [A-Z ]*PRIVATE KEY-----\n(?!\+?\(secret)/, `no private key is in ${where}`);
   };
 
-  await run(cp, ['init', '--dry-run', '--fix', '--token', full, '--skip-token-print']);
-  await run(cp, ['init', '--dry-run', '--fix', '--token', full, '--skip-token-print', '-o', 'json']);
-  const init = await run(cp, ['init', '--fix', '--token', full, '--skip-token-print', '-o', 'json']);
+  const hidden = [
+    ...['init', '--fix', '--token', full, '--skip-token-print'],
+    ...['--upload-certs', '--certificate-key', CERTIFICATE_KEY.text, '--skip-certificate-key-print'],
+  ];
+  await run(cp, [...hidden, '--dry-run']);
+  await run(cp, [...hidden, '--dry-run', '-o', 'json']);
+  const init = await run(cp, [...hidden, '-o', 'json']);
   t.equal(init.exitCode, 0, init.all.slice(-1000));
   const join = { ...(await joinFacts(cp)), token: full };
 
