@@ -85,7 +85,7 @@ t.test('join by a discovery file', { skip: labObstacle(), timeout: 300_000 }, as
 
   await t.test('several pins, of which one is right, or none at all', async (t) => {
     const token = await newToken();
-    const dry = ['--dry-run', '--ignore-preflight-errors=all', '-o', 'json'];
+    const dry = ['--dry-run', '--ignore-preflight-errors=all', '--node-name', 'again', '-o', 'json'];
     const pins = [`sha256:${'0'.repeat(64)}`, pin].flatMap((text) => [
       '--discovery-token-ca-cert-hash',
       text,
