@@ -7,6 +7,7 @@ import {
   type CertificateRow,
 } from '../../pki/certificates.ts';
 import { createCertificateRequest } from '../../pki/csr.ts';
+import { LEAF_USAGES } from '../../pki/issue.ts';
 import { generateKeyPair } from '../../pki/keys.ts';
 import type { PkiFile } from '../../pki/plan.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
@@ -44,11 +45,9 @@ export async function runGenerateCsr(
   const caPem = await host.readFile(`${config.certificatesDir}/ca.crt`);
   const files = (await Promise.all([...planLeaves(config), ...planKubeconfigs(config, caPem)])).flat();
   await refuseExisting(host, files);
-  for (const file of files) {
-    await host.writeFile(file.path, file.content, { mode: file.mode });
-    if (options.output === 'text') context.write(`${file.path}\n`);
-  }
-  writeData(context, options.output, { files: files.map(({ path }) => path) }, '');
+  for (const file of files) await host.writeFile(file.path, file.content, { mode: file.mode });
+  const paths = files.map((file) => file.path);
+  writeData(context, options.output, { files: paths }, paths.map((path) => `${path}\n`).join(''));
 }
 
 function planLeaves({ config, certificatesDir }: CertsConfig): readonly Promise<readonly PkiFile[]>[] {
@@ -60,6 +59,7 @@ function planLeaves({ config, certificatesDir }: CertsConfig): readonly Promise<
     const csr = createCertificateRequest({
       keyPem: privateKeyPem,
       subject: buildCertificateSpec(row, config),
+      usages: [...LEAF_USAGES, ...row.usages],
       subjectAltNames: buildSubjectAltNames(row, config),
     });
     return [secretFile(`${path}.key`, privateKeyPem), secretFile(`${path}.csr`, csr)];
@@ -82,7 +82,11 @@ function planKubeconfigs(
       credentials: { keyPem: privateKeyPem },
     });
     const subject = { commonName: user, organizations: row.organizations };
-    const csr = createCertificateRequest({ keyPem: privateKeyPem, subject });
+    const csr = createCertificateRequest({
+      keyPem: privateKeyPem,
+      subject,
+      usages: [...LEAF_USAGES, 'client auth'],
+    });
     return [secretFile(path, renderYaml(kubeconfig)), secretFile(`${path}.csr`, csr)];
   });
 }
