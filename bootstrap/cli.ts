@@ -4,6 +4,7 @@ import { EXIT_CODES, TkadmError } from '../runtime/base/errors.ts';
 import { PATHS } from '../runtime/base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
+import { EXAMPLES } from './commands/examples.ts';
 import { requestedFormat } from './render/requested-format.ts';
 
 /** Only this file touches `process`; every command gets what it needs through this context. */
@@ -85,7 +86,20 @@ function buildProgram(context: CliContext, isText: boolean): Command {
       const { printCompletion } = await import('./commands/completion.ts');
       printCompletion(context, program, shell);
     });
+  addExamples(program);
   return program;
+}
+
+function addExamples(program: Command): void {
+  for (const [path, lines] of Object.entries(EXAMPLES)) {
+    const command = path
+      .split(' ')
+      .reduce<Command | undefined>(
+        (parent, word) => parent?.commands.find((child) => child.name() === word),
+        program,
+      );
+    command?.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}\n`).join('')}`);
+  }
 }
 
 /** The value of -o, wherever between the words of the command it was given. */

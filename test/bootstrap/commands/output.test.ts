@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { load, loadAll } from 'js-yaml';
 import t from 'tap';
+import { EXAMPLES } from '../../../bootstrap/commands/examples.ts';
 import { reportError } from '../../../bootstrap/render/error-event.ts';
 import { createCa, validityFrom } from '../../../pki/issue.ts';
 import { ERRORS, type ErrorCode, EXIT_CODES, TkadmError } from '../../../runtime/base/errors.ts';
@@ -31,14 +32,31 @@ interface ErrorLine {
 
 const needsRoot = process.getuid?.() !== 0 && 'needs root';
 
-t.test('every command has -o', async (t) => {
+/** Every command with its sub-commands and flags, as completion knows them. */
+async function listCommands() {
   const { stdout } = await runCli(['completion', 'bash']);
-  const rows = [...stdout.matchAll(/^ {4}"([^"]*)"\) words="([^"]*)"/gm)].map(
-    ([, path = '', words = '']) => ({
-      path,
-      words: words.split(' '),
-    }),
-  );
+  return [...stdout.matchAll(/^ {4}"([^"]*)"\) words="([^"]*)"/gm)].map(([, path = '', words = '']) => ({
+    path,
+    words: words.split(' '),
+  }));
+}
+
+t.test('EXAMPLES name commands and flags that are there', async (t) => {
+  const rows = await listCommands();
+  for (const [path, lines] of Object.entries(EXAMPLES)) {
+    const row = rows.find((entry) => entry.path === path);
+    t.ok(row, path);
+    for (const line of lines) {
+      const flags = line.split(/[ =]/).filter((word) => word.startsWith('--'));
+      for (const flag of flags) t.ok(row?.words.includes(flag), `${line}: ${flag}`);
+      t.ok(line.includes(`tkadm ${path}`), line);
+    }
+  }
+  t.match((await runCli(['join', '--help'])).stdout, /Examples:\n {2}tkadm join root@/);
+});
+
+t.test('every command has -o', async (t) => {
+  const rows = await listCommands();
   t.ok(rows.length > 20, 'the table of commands');
   const leaves = rows.filter(
     ({ path }) => !rows.some((other) => other.path.startsWith(`${path} `)) && path !== '',
