@@ -460,6 +460,7 @@ function addImageCommands(program: Command, context: CliContext): void {
     .command('save <names...>')
     .description('Write images to an archive, for "load" here or elsewhere')
     .requiredOption('-f, --file <file>', 'the archive, "-" for standard output')
+    .addOption(output())
     .action(async (names: string[], options) => (await load()).runImageSave(context, names, options));
   image
     .command('inspect <names...>')

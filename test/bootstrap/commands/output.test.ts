@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { load, loadAll } from 'js-yaml';
 import t from 'tap';
@@ -8,6 +8,8 @@ import { reportError } from '../../../bootstrap/render/error-event.ts';
 import { createCa, validityFrom } from '../../../pki/issue.ts';
 import { ERRORS, type ErrorCode, EXIT_CODES, TkadmError } from '../../../runtime/base/errors.ts';
 import { parseLines, runCli } from './run-cli.ts';
+
+const OUTPUT_DOC = readFileSync(join(import.meta.dirname, '../../../docs/output.md'), 'utf8');
 
 /** Commands without -o, and why. */
 const WITHOUT_OUTPUT: Readonly<Record<string, string>> = {
@@ -64,6 +66,8 @@ t.test('every command has -o', async (t) => {
   for (const { path, words } of leaves) {
     if (path in WITHOUT_OUTPUT) continue;
     t.ok(words.includes('--output'), `tkadm ${path}`);
+    const isRun = ['init', 'join', 'reset'].includes(path.split(' ')[0] ?? '');
+    t.ok(isRun || OUTPUT_DOC.includes(`\`${path}\``), `docs/output.md: ${path}`);
   }
 });
 
@@ -248,6 +252,14 @@ t.test(
     }
   },
 );
+
+t.test('docs/output.md has every exit code, area and discovery failure', (t) => {
+  for (const [area, code] of Object.entries(EXIT_CODES))
+    t.match(OUTPUT_DOC, new RegExp(`^\\| ${code} +\\| \`${area}\` `, 'm'), area);
+  for (const [code, area] of Object.entries(ERRORS))
+    if (area === 'discovery') t.match(OUTPUT_DOC, `| \`${code}\``, code);
+  t.end();
+});
 
 t.test('reportError() gives each code the exit code of its area', (t) => {
   const options = { isInterrupted: false, secrets: [] };
