@@ -1,6 +1,5 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatCaPin } from '../../pki/certificate.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -11,7 +10,7 @@ import type { OutputFormat } from '../render/renderer.ts';
 import { createSshReporter, type SshReporter } from '../render/ssh-join.ts';
 import { type HostKeyPolicy, parseSshTarget, type SshSettings, type SshTarget } from '../ssh/connection.ts';
 import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
-import { parseCaPins } from '../tokens/pin.ts';
+import { parseCaPins, pinsOf } from '../tokens/pin.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import { parseToken } from '../tokens/token.ts';
 import { bundleSources } from './bundle-sources.ts';
@@ -70,9 +69,9 @@ export async function runJoinOverSsh(
   }
   refuseLocalFlags(options);
   const reporter = createSshReporter(context, options.output);
-  reporter.start(targets);
   const config = await readAdminConfig(context);
   const input = buildInput(config, options);
+  reporter.start(targets);
   const shared: SshJoin = {
     context,
     options,
@@ -172,7 +171,14 @@ function buildInput(
   else if (!config)
     throw new TkadmError('USAGE', 'Cannot join without --token: there is no kubeconfig to create one with');
   const given = parseCaPins(options.discoveryTokenCaCertHash ?? []);
-  const pins = given.length > 0 ? given : config?.caPem ? [formatCaPin(config.caPem)] : [];
+  const pins = given.length > 0 ? given : pinsOf(config?.caPem ?? '');
+  if (pins.length === 0) {
+    throw new TkadmError(
+      'CA_PIN_INVALID',
+      'Cannot join over SSH without --discovery-token-ca-cert-hash: there is no kubeconfig whose CA to pin',
+      { hint: 'tkadm token create --print-join-command, on the control plane' },
+    );
+  }
   return {
     apiServerEndpoint: endpoint,
     caCertHashes: pins,
