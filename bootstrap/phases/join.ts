@@ -67,8 +67,8 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
     summary: 'Verify the cluster by token and CA pin',
     unchanged: 'Verified',
     after: ['preflight'],
-    async plan({ discover }) {
-      await discover();
+    async plan({ config, discover }) {
+      selectCredentials(config, await discover());
       return [];
     },
   },
