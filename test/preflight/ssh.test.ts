@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { checkMachine } from '../../bootstrap/ssh/check-machine.ts';
 import { connectSsh } from '../../bootstrap/ssh/connection.ts';
 import { createSshHost } from '../../bootstrap/ssh/host.ts';
+import { createBatchedHost } from '../../preflight/batch.ts';
 import type { PreflightInput } from '../../preflight/finding.ts';
 import { runPreflight } from '../../preflight/run.ts';
 import { createPrivateMachine, type PrivateMachine } from '../hosts/private-machine.ts';
@@ -74,10 +75,14 @@ t.test('every check works over SSH, for a user with sudo, without Node.js there'
   const startedAt = performance.now();
   const over = await runPreflight(host, INPUT);
   t.comment(`${over.checks.length} checks over SSH: ${Math.round(performance.now() - startedAt)} ms`);
+  const batchedAt = performance.now();
+  const batched = await runPreflight(createBatchedHost(host), INPUT);
+  t.comment(`with files in one command: ${Math.round(performance.now() - batchedAt)} ms`);
   const direct = await runPreflight(machine.host, INPUT);
   const brief = (report: typeof over) =>
     report.findings.map((row) => `${row.severity} ${row.check}: ${row.reason}`);
   t.same(brief(over), brief(direct), 'it is the same as on the machine');
+  t.same(brief(batched), brief(direct));
   t.same(
     over.findings.filter((row) => row.severity === 'error').map((row) => row.check),
     ['FileContent--proc-sys-net-ipv4-ip_forward'],
