@@ -28,7 +28,7 @@ printf '\\n%s\\n' "$m"`;
 
 /**
  * The same machine, whose files that are asked for at one time are read by one command: over SSH each command
- * is a session, which costs more than what it does.
+ * is a session, which costs more than what it does, and sshd gives ten at a time.
  */
 export function createBatchedHost(host: Host): Host {
   let waiting: Request[] = [];
