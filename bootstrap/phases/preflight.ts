@@ -48,7 +48,10 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
     for (const finding of findings)
       if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
     const fatal = selectFatal(findings, shouldFix);
-    if (fatal.length > 0) throw preflightError(fatal);
+    // In a dry run without root a check may fail for that alone.
+    if (findings.some((finding) => finding.check === 'IsPrivilegedUser' && finding.severity === 'warning')) {
+      for (const finding of fatal) warn(formatWarning(finding));
+    } else if (fatal.length > 0) throw preflightError(fatal);
     return repairable.flatMap(toRepairs);
   },
 };

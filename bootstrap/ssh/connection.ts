@@ -48,11 +48,15 @@ export interface SshConnection {
   readonly target: SshTarget;
   /** Starts a command line in the user's login shell. */
   start(commandLine: string): Promise<ClientChannel>;
+  /** Why the connection ended before its time, undefined while it stands. */
+  lossReason(): string | undefined;
   close(): void;
 }
 
 const DEFAULT_IDENTITIES = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
-const CONNECT_TIMEOUT_MS = 8_000;
+const CONNECT_TIMEOUT_MS = 20_000;
+/** A machine that is busy with its own start may be silent for longer than the three intervals of ssh2's default. */
+const KEEPALIVE = { keepaliveInterval: 5_000, keepaliveCountMax: 12 } as const;
 const SESSION_ATTEMPTS = 14;
 
 /**
@@ -88,7 +92,7 @@ export async function connectSsh(target: SshTarget, settings: SshSettings): Prom
       port: target.port,
       username: target.user,
       readyTimeout: settings.timeoutMs ?? CONNECT_TIMEOUT_MS,
-      keepaliveInterval: 5_000,
+      ...KEEPALIVE,
       authHandler: buildAuthHandler(target.user, keys, settings),
       algorithms: {
         serverHostKey: orderHostKeyAlgorithms(selectKnownHosts(known, name)),
@@ -105,13 +109,17 @@ export async function connectSsh(target: SshTarget, settings: SshSettings): Prom
     client.end();
     throw error;
   });
-  client.on('error', () => {});
+  let lossReason: string | undefined;
+  client.on('error', (error) => {
+    lossReason = error.message;
+  });
   if (presentedKey && judgeHostKey(known, name, presentedKey) === 'unknown') {
     await recordHostKey(knownHostsPath, name, presentedKey);
   }
   return {
     target,
     start: (commandLine) => startCommand(client, name, commandLine),
+    lossReason: () => lossReason,
     close: () => client.end(),
   };
 }

@@ -137,10 +137,10 @@ export class ApiClient {
 
   /**
    * Takes other credentials for connections from now on. Requests under way are not disturbed; watches go on
-   * for half a minute and then end, so that their followers resume them with the new credentials.
+   * until `retireMs` are over and then end, so that their followers resume them with the new credentials.
    */
-  reconfigure(config: ClientConfig): void {
-    if (this.#agent) this.#retire(this.#agent);
+  reconfigure(config: ClientConfig, retireMs = RETIRE_MS): void {
+    if (this.#agent) this.#retire(this.#agent, retireMs);
     this.#config = config;
     this.#base = new URL(config.server);
     this.#agent = undefined;
@@ -160,7 +160,7 @@ export class ApiClient {
   }
 
   // Its connections are used for what runs on them, and for nothing more.
-  #retire(agent: HttpsAgent | HttpAgent): void {
+  #retire(agent: HttpsAgent | HttpAgent, afterMs: number): void {
     agent.maxFreeSockets = 0;
     for (const sockets of Object.values(agent.freeSockets)) {
       for (const socket of sockets ?? []) socket.destroy();
@@ -169,7 +169,7 @@ export class ApiClient {
     setTimeout(() => {
       agent.destroy();
       this.#retired.delete(agent);
-    }, RETIRE_MS).unref();
+    }, afterMs).unref();
   }
 
   get<T extends KubeObject>(kind: Kind<T>, ref: ObjectRef, options?: RequestOptions): Promise<T> {

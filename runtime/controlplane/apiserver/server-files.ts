@@ -100,7 +100,7 @@ export class ServerFiles {
 
   /** Keys that verify service-account tokens. */
   get serviceAccountKeys(): readonly string[] {
-    return this.#groups.serviceAccounts.texts.slice(this.#hasSigningKey ? 1 : 0);
+    return this.#groups.serviceAccounts.texts.slice(this.#hasSigningKey ? 1 : 0).flatMap(splitKeys);
   }
 
   /** Takes renewed files from now on, and calls back with the group that changed. */
@@ -115,12 +115,21 @@ export class ServerFiles {
   }
 }
 
+const KEY = /-----BEGIN ((?:[A-Z]+ )?(?:PUBLIC|PRIVATE) KEY)-----[^-]+-----END \1-----/g;
+
+/** The keys of a file, which may hold several: the old one beside the new while tokens of both are about. */
+function splitKeys(pem: string): readonly string[] {
+  const keys = pem.match(KEY) ?? [];
+  if (keys.length > 0 && keys.length === pem.split(/-----BEGIN [A-Z ]*KEY-----/).length - 1) return keys;
+  throw new Error('a file of service-account keys is empty or cut off');
+}
+
 // A signing key that no verifying key knows would make tokens that nobody accepts.
 function checkTokenKeys(pems: Texts): void {
-  for (const pem of pems) loadTokenKey(pem);
-  const [first = '', ...others] = pems;
-  if (!first.includes('PRIVATE KEY') || others.length === 0) return;
-  const { keyId } = loadSigningKey(first);
-  if (others.some((pem) => loadTokenKey(pem).keyId === keyId)) return;
+  const [first = '', ...others] = pems.map(splitKeys);
+  const known = others.flat().map((pem) => loadTokenKey(pem).keyId);
+  const [signing = ''] = first;
+  if (!signing.includes('PRIVATE KEY') || known.length === 0) return void loadTokenKey(signing);
+  if (known.includes(loadSigningKey(signing).keyId)) return;
   throw new Error('no file of --service-account-key-file has the public key of the signing key');
 }

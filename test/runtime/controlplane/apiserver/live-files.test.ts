@@ -3,9 +3,11 @@ import { createPublicKey, generateKeyPairSync, X509Certificate } from 'node:cryp
 import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import type { ConfigMap } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
 import { type CaPair, createCa, issueCertificate, validityFrom } from '../../../../pki/issue.ts';
 import { ApiClient, isApiError } from '../../../../runtime/api/client.ts';
+import { Informer } from '../../../../runtime/api/informer.ts';
 import { CONFIG_MAPS, SERVICE_ACCOUNTS } from '../../../../runtime/api/kinds.ts';
 import { sleep, waitFor } from '../../../../runtime/base/time.ts';
 import { startTestServer } from './test-server.ts';
@@ -51,6 +53,9 @@ function servedSerial(port: number): Promise<string> {
     socket.on('error', reject);
   });
 }
+
+const has = (informer: Informer<ConfigMap>, name: string) =>
+  informer.get(`${NAMESPACE}/${name}`) ? true : undefined;
 
 const soon = (subject: string, probe: () => Promise<true | undefined>) =>
   waitFor(probe, { subject, timeoutMs: 5_000, intervalMs: 50 });
@@ -152,6 +157,7 @@ t.test('kube-apiserver takes renewed files while it serves', async (t) => {
       return answer.status.authenticated ?? false;
     };
     const old = await newToken();
+    const oldPublicPem = read('sa.pub');
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     const keyPem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
     const publicPem = createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }) as string;
@@ -162,6 +168,39 @@ t.test('kube-apiserver takes renewed files while it serves', async (t) => {
     await soon('the new key', async () => keyId(await newToken()) !== keyId(old) || undefined);
     t.equal(await isAccepted(await newToken()), true);
     t.equal(await isAccepted(old), false, 'the old public key is no longer among the files');
+    replace(file('sa.pub'), publicPem + oldPublicPem);
+    await soon('both keys of the file', async () => (await isAccepted(old)) || undefined);
+    t.equal(await isAccepted(await newToken()), true);
+  });
+
+  await t.test('a client that takes new credentials goes on with its watch', async (t) => {
+    const pair = await newClient(ca);
+    const config = { server: `https://127.0.0.1:${server.port}`, caPem: ca.certPem };
+    const client = new ApiClient({ ...config, certPem: read('jane.crt'), keyPem: read('jane.key') });
+    client.reconfigure({ ...config, certPem: read('admin.crt'), keyPem: read('admin.key') });
+    const stop = new AbortController();
+    t.teardown(() => {
+      stop.abort();
+      client.close();
+    });
+    const informer = new Informer(client, CONFIG_MAPS, { namespace: NAMESPACE, signal: stop.signal });
+    await informer.synced();
+    const whoAmI = async () => {
+      const body = { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' };
+      const path = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
+      const answer = await client.requestJson<{ status: { userInfo: { username: string } } }>('POST', path, {
+        body,
+      });
+      return answer.status.userInfo.username;
+    };
+    t.equal(await whoAmI(), 'kubernetes-admin');
+    client.reconfigure({ ...config, certPem: pair.certPem, keyPem: pair.keyPem }, 300);
+    t.equal(await whoAmI(), 'new-admin', 'the connection that was kept alive is not used again');
+    await admin.create(CONFIG_MAPS, { metadata: { name: 'during', namespace: NAMESPACE } });
+    await soon('an event over the old connection', async () => has(informer, 'during'));
+    await sleep(600);
+    await admin.create(CONFIG_MAPS, { metadata: { name: 'afterwards', namespace: NAMESPACE } });
+    await soon('an event over the new one', async () => has(informer, 'afterwards'));
   });
 
   await sees('last');
