@@ -1,11 +1,11 @@
 import type { Host } from '../runtime/base/host.ts';
 
-/** Below sshd's MaxSessions, which is 10, with room for what else goes over the connection. */
-const CONCURRENCY = 7;
+/** More processes at a time end no sooner. */
+const CONCURRENCY = 16;
 const COMMAND_TIMEOUT_MS = 5_000;
 
 /**
- * A machine that many checks look at: what two of them want to see is looked at once, at most seven
+ * A machine that many checks look at: what two of them want to see is looked at once, at most sixteen
  * commands run at a time, and one that hangs ends after five seconds (exit code 124). Changes are refused.
  */
 export function createObserver(host: Host, signal?: AbortSignal): Host {

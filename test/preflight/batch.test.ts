@@ -28,13 +28,28 @@ t.test('createBatchedHost() answers as the machine does, with one command', asyn
   await chmod(join(directory, 'full'), 0o640);
   const names = ['full', 'cut', 'empty', "it's", 'link', 'oddé', 'none', 'none/below', 'full/below'];
   const paths = names.map((name) => join(directory, name));
-  const [texts, stats, lists] = await Promise.all([
+  const argvs = [
+    ['sh', '-c', 'printf "a b\n\n%s" "$1"; echo "it\'s" >&2; exit 3', 'sh', "x' $y"],
+    ['true'],
+    ['no-such-command'],
+  ];
+  const started = performance.now();
+  const [texts, stats, lists, results] = await Promise.all([
     Promise.all(paths.map((path) => batched.readFile(path))),
     Promise.all([...paths, directory].map((path) => batched.stat(path))),
     Promise.all(
       [directory, join(directory, 'sub'), join(directory, 'none')].map((path) => batched.list(path)),
     ),
+    Promise.all([...argvs, ['sleep', '0.3'], ['sleep', '0.3']].map((argv) => batched.run(argv))),
+    batched.run(['sleep', '60'], { timeoutMs: 400 }).then(({ exitCode }) => t.equal(exitCode, 124)),
   ]);
+  t.ok(performance.now() - started < 5_000, 'commands run at the same time');
+  const [first, ...others] = results;
+  t.same(first, { exitCode: 3, stdout: "a b\n\nx' $y", stderr: "it's\n" });
+  t.same(
+    others.map((row) => row.exitCode),
+    [0, 127, 0, 0],
+  );
   t.equal(commands, 1);
   const readable = paths.slice(0, -1);
   t.same(texts.slice(0, -1), await Promise.all(readable.map((path) => local.readFile(path))));
@@ -44,6 +59,7 @@ t.test('createBatchedHost() answers as the machine does, with one command', asyn
   t.same(lists.slice(1), [['.a', 'b'], []]);
   await batched.readFile(paths[0]!);
   t.equal(commands, 2, 'what is asked later is another command');
+  t.equal((await batched.run(['cat'], { input: 'in' })).stdout, 'in', 'input goes alone');
 });
 
 t.test('createBatchedHost() tells when the machine does not answer', async (t) => {
