@@ -26,6 +26,7 @@ function buildContext(): CliContext {
     uid: process.getuid?.() ?? 0,
     now: () => new Date(),
     write: (text) => process.stdout.write(text),
+    writeBytes: (bytes) => new Promise((done) => process.stdout.write(bytes, () => done())),
     writeError: (text) => process.stderr.write(text),
     fileExists: async (path) => (await import('node:fs')).existsSync(path),
   };
@@ -57,7 +58,7 @@ function buildProgram(context: CliContext, isText: boolean): Command {
     .hook('preAction', async (_, command) => {
       if (!(await context.fileExists(PATHS.kubernetes))) return;
       const { noticeExpiry } = await import('./commands/expiry-notice.ts');
-      noticeExpiry(context, { command: topLevelName(command), output: command.opts()['output'] });
+      await noticeExpiry(context, { command: topLevelName(command), output: outputOf(command) });
     })
     .addHelpText('after', `\nExit codes: ${formatExitCodes()}\n`);
   addClusterCommands(program, context);
@@ -84,6 +85,12 @@ function buildProgram(context: CliContext, isText: boolean): Command {
       printCompletion(context, program, shell);
     });
   return program;
+}
+
+/** The value of -o, wherever between the words of the command it was given. */
+function outputOf(command: Command): string {
+  const isGiven = command.getOptionValueSource('output') === 'cli';
+  return isGiven || !command.parent ? String(command.opts()['output'] ?? 'text') : outputOf(command.parent);
 }
 
 /** "certs" of "tkadm certs renew". */
@@ -299,13 +306,14 @@ function addCertsCommands(program: Command, context: CliContext): void {
     .action(async (name: string, options) =>
       (await import('./commands/certs-renew.ts')).runCertsRenew(context, name, options),
     );
-  add('generate-csr', 'Make keys and certificate requests for an external CA').action(async (options) =>
-    (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options),
-  );
+  add('generate-csr', 'Make keys and certificate requests for an external CA')
+    .addOption(output())
+    .action(async (options) => (await import('./commands/certs-csr.ts')).runGenerateCsr(context, options));
   certs
     .command('certificate-key')
     .description('Print a random key for --certificate-key')
-    .action(async () => (await import('./commands/certs-csr.ts')).runCertificateKey(context));
+    .addOption(output())
+    .action(async (options) => (await import('./commands/certs-csr.ts')).runCertificateKey(context, options));
 }
 
 function addKubeconfigCommands(program: Command, context: CliContext): void {
@@ -324,6 +332,7 @@ function addKubeconfigCommands(program: Command, context: CliContext): void {
     .option('--config <file>', 'configuration documents (default: those of the cluster)')
     .option('--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)')
     .option('--kubeconfig-dir <dir>', 'where kubeconfig files are kept (default: /etc/kubernetes)')
+    .addOption(output())
     .action(async (options) =>
       (await import('./commands/kubeconfig-user.ts')).runKubeconfigUser(context, options),
     );
@@ -392,6 +401,8 @@ function addConfigImagesCommands(images: Command, context: CliContext): void {
 
 function addImageCommands(program: Command, context: CliContext): void {
   const image = program.command('image').description('Images of this node');
+  const plainHttp = ['--plain-http', 'talk HTTP to the registry'] as const;
+  const authfile = ['--authfile <file>', "credentials (default: docker's ~/.docker/config.json)"] as const;
   const load = () => import('./commands/image.ts');
   image
     .command('build <context>')
@@ -412,9 +423,39 @@ function addImageCommands(program: Command, context: CliContext): void {
   image
     .command('pull <name>')
     .description('Pull an image from its registry')
-    .option('--plain-http', 'talk HTTP to the registry')
+    .option(...plainHttp)
+    .option(...authfile)
     .addOption(output())
     .action(async (name: string, options) => (await load()).runImagePull(context, name, options));
+  image
+    .command('push <name>')
+    .description('Push an image to the registry of its name')
+    .option(...plainHttp)
+    .option(...authfile)
+    .addOption(output())
+    .action(async (name: string, options) => (await load()).runImagePush(context, name, options));
+  image
+    .command('tag <source> <target>')
+    .description('Give an image one more name')
+    .addOption(output())
+    .action(async (source: string, target: string, options) =>
+      (await load()).runImageTag(context, { source, target }, options),
+    );
+  image
+    .command('save <names...>')
+    .description('Write images to an archive, for "load" here or elsewhere')
+    .requiredOption('-f, --file <file>', 'the archive, "-" for standard output')
+    .action(async (names: string[], options) => (await load()).runImageSave(context, names, options));
+  image
+    .command('inspect <names...>')
+    .description('Show all about images')
+    .addOption(output())
+    .action(async (names: string[], options) => (await load()).runImageInspect(context, names, options));
+  image
+    .command('history <name>')
+    .description('Show how the layers of an image were made')
+    .addOption(output())
+    .action(async (name: string, options) => (await load()).runImageHistory(context, name, options));
   image
     .command('ls')
     .description('List the images')
@@ -452,7 +493,7 @@ function addServiceCommands(program: Command, context: CliContext): void {
 async function addPhases(program: Command, context: CliContext, argv: readonly string[]) {
   if (argv.includes('phase') || argv.includes('completion')) {
     const { addPhaseCommands, splitPhaseNames } = await import('./commands/phases.ts');
-    addPhaseCommands(program, context);
+    addPhaseCommands(program, context, (name) => argv.includes(name) || argv.includes('completion'));
     return splitPhaseNames(argv);
   }
   for (const command of program.commands.filter((row) => ['init', 'join', 'reset'].includes(row.name()))) {

@@ -35,12 +35,12 @@ export async function inspectExternalLeaves(
 }
 
 /** @throws PKI_EXTERNAL_CA naming each file; nothing when there is none. */
-export function refuseIncomplete(caPath: string, problems: readonly ExternalFileProblem[]): void {
+export function refuseIncomplete(caPaths: readonly string[], problems: readonly ExternalFileProblem[]): void {
   if (problems.length === 0) return;
   const list = problems.map(({ path, state }) => `"${path}": ${state}`).join(', ');
   throw new TkadmError(
     'PKI_EXTERNAL_CA',
-    `Cannot use CA "${caPath}" without its key: it cannot make what is missing: ${list}`,
+    `Cannot use CA ${caPaths.map((path) => `"${path}"`).join(', ')} without its key, which would make what is wrong: ${list}`,
     {
       hint: 'tkadm certs generate-csr, let the CA sign the requests, and put the certificates there',
       details: { files: problems },

@@ -26,6 +26,8 @@ export interface Finding {
   readonly repair?: readonly (readonly string[])[];
   /** Its name is among those to be ignored: it is told, it stops nothing and nothing repairs it. */
   readonly isIgnored?: boolean;
+  /** The check itself failed or took too long, so nothing is known. */
+  readonly isBlind?: boolean;
 }
 
 /** What a container runtime says of itself. Every call fails when the socket does not answer. */
@@ -71,6 +73,8 @@ export interface PreflightInput {
   readonly ignored: readonly string[];
   /** Address of this node, which one of its interfaces must have. */
   readonly advertiseAddress?: string | undefined;
+  /** What the user gave the node agent as `--node-ip`. */
+  readonly nodeIp?: string | undefined;
   /** The user chose the address: several candidates are no warning then. */
   readonly isAddressGiven?: boolean | undefined;
   /** "10.0.0.1:6443": the API server that a node joins. */
@@ -89,7 +93,7 @@ export interface PreflightInput {
       }
     | undefined;
   /** The certificates as they shall be, to be compared with those on disk. */
-  readonly certificates?: Omit<PkiContext, 'host'> | undefined;
+  readonly certificates?: (Omit<PkiContext, 'host'> & { readonly hasLocalEtcd: boolean }) | undefined;
   /** The installer's environment, for its proxy variables. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Nothing may be changed: checks that pull or create are left out. */

@@ -8,6 +8,11 @@ export function formatFinding({ check, severity, reason, evidence, fix, isIgnore
   return `[${level}] ${reason} (${evidence})${fix ? `; fix: ${fix}` : ''}`;
 }
 
+/** The same without its gravity, where that is shown beside: "Swap: swap is on ..." */
+export function formatWarning(finding: Finding): string {
+  return formatFinding(finding).replace(/^\[\w+ (.+?)\]/, '$1:');
+}
+
 /** The error that lists every fatal finding with its fix. */
 export function preflightError(findings: readonly Finding[]): TkadmError {
   const lines = findings.map((finding) => `  ${formatFinding(finding)}`);

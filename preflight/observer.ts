@@ -1,12 +1,12 @@
 import type { Host } from '../runtime/base/host.ts';
 
-/** sshd's MaxSessions is 10, and one may be in use. */
-const CONCURRENCY = 8;
+/** Below sshd's MaxSessions, which is 10, with room for what else goes over the connection. */
+const CONCURRENCY = 7;
 const COMMAND_TIMEOUT_MS = 5_000;
 
 /**
- * A machine that many checks look at: what two of them want to see is looked at once, at most eight things at
- * a time, and a command that hangs ends after five seconds (exit code 124). Changes are refused.
+ * A machine that many checks look at: what two of them want to see is looked at once, at most seven
+ * things at a time, and a command that hangs ends after five seconds (exit code 124). Changes are refused.
  */
 export function createObserver(host: Host, signal?: AbortSignal): Host {
   const seen = new Map<string, Promise<unknown>>();

@@ -98,6 +98,7 @@ async function observe(
     {
       ...errorFinding(row.name, 'the check could not look', formatError(error)),
       severity: row.severity,
+      isBlind: true,
     },
   ]);
   const findings = found.map((finding) => applyIgnored(finding, input.ignored));

@@ -62,7 +62,7 @@ async function measureEngine(
   fixture: Fixture,
   options: { readonly poolSize: number; readonly key: string; readonly hasExec: boolean },
 ): Promise<void> {
-  const engine = await fixture.openEngine({ poolSize: options.poolSize });
+  const engine = await fixture.openEngine();
   try {
     // The first compiles and loads what all later ones use.
     await runTrue(engine, fixture, 'warm');

@@ -5,6 +5,7 @@ import { formatError, isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { KUBE_SYSTEM } from '../addons/objects.ts';
+import { ANY_MACHINE } from '../config/defaults.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig, MachineDefaults } from '../config/types.ts';
 import { type CliContext, readInput } from './context.ts';
@@ -48,7 +49,8 @@ export async function loadCertsConfig(
     kind: 'InitConfiguration',
     text: text ?? stored,
     defaultsFrom: await (options.needsAddress ? observeMachine(host) : observeMachineIfPossible(host)),
-    isStrict: text !== undefined,
+    path: options.config,
+    isStrict: false,
   });
   for (const warning of text === undefined ? [] : warnings) context.writeError(`Warning: ${warning}\n`);
   return {
@@ -67,7 +69,10 @@ async function readClusterDocuments(context: CliContext, kubeconfig: string): Pr
     client = new ApiClient(await loadClientConfig(kubeconfig));
     const ref = { namespace: KUBE_SYSTEM, name: 'kubeadm-config' };
     const { data } = await client.get(CONFIG_MAPS, ref, { timeoutMs: CLUSTER_TIMEOUT_MS });
-    return [data?.['ClusterConfiguration'], data?.['TkadmConfiguration']].filter(Boolean).join('---\n');
+    return (
+      [data?.['ClusterConfiguration'], data?.['TkadmConfiguration']].filter(Boolean).join('---\n') ||
+      undefined
+    );
   } catch (error) {
     context.writeError(
       `The cluster's configuration cannot be read; defaults are used: ${formatError(error)}\n`,
@@ -84,6 +89,6 @@ async function observeMachineIfPossible(host: Host): Promise<MachineDefaults> {
     return await observeMachine(host);
   } catch (error) {
     if (!isTkadmError(error, 'NO_ADDRESS')) throw error;
-    return { hostname: 'node', advertiseAddress: '1.2.3.4' };
+    return ANY_MACHINE;
   }
 }

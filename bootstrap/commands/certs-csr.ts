@@ -7,6 +7,7 @@ import {
   type CertificateRow,
 } from '../../pki/certificates.ts';
 import { createCertificateRequest } from '../../pki/csr.ts';
+import { LEAF_USAGES } from '../../pki/issue.ts';
 import { generateKeyPair } from '../../pki/keys.ts';
 import type { PkiFile } from '../../pki/plan.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
@@ -22,10 +23,12 @@ import { hasLocalEtcd } from '../../templates/manifests/manifests.ts';
 import { renderYaml } from '../../templates/yaml.ts';
 import { type CertsConfig, type CertsOptions, loadCertsConfig } from './certs-config.ts';
 import type { CliContext } from './context.ts';
+import { writeData } from './output.ts';
 
 /** `tkadm certs certificate-key` */
-export function runCertificateKey(context: CliContext): void {
-  context.write(`${generateCertificateKey(randomBytes)}\n`);
+export function runCertificateKey(context: CliContext, { output }: { readonly output: string }): void {
+  const certificateKey = generateCertificateKey(randomBytes);
+  writeData(context, output, { certificateKey }, `${certificateKey}\n`);
 }
 
 /**
@@ -33,16 +36,18 @@ export function runCertificateKey(context: CliContext): void {
  * gets its key, and its certificate later by hand.
  * @throws PKI_FILE_EXISTS naming what is there.
  */
-export async function runGenerateCsr(context: CliContext, options: CertsOptions): Promise<void> {
+export async function runGenerateCsr(
+  context: CliContext,
+  options: CertsOptions & { readonly output: string },
+): Promise<void> {
   const host = createLocalHost();
   const config = await loadCertsConfig(context, host, { ...options, needsAddress: true });
   const caPem = await host.readFile(`${config.certificatesDir}/ca.crt`);
   const files = (await Promise.all([...planLeaves(config), ...planKubeconfigs(config, caPem)])).flat();
   await refuseExisting(host, files);
-  for (const file of files) {
-    await host.writeFile(file.path, file.content, { mode: file.mode });
-    context.write(`${file.path}\n`);
-  }
+  for (const file of files) await host.writeFile(file.path, file.content, { mode: file.mode });
+  const paths = files.map((file) => file.path);
+  writeData(context, options.output, { files: paths }, paths.map((path) => `${path}\n`).join(''));
 }
 
 function planLeaves({ config, certificatesDir }: CertsConfig): readonly Promise<readonly PkiFile[]>[] {
@@ -54,6 +59,7 @@ function planLeaves({ config, certificatesDir }: CertsConfig): readonly Promise<
     const csr = createCertificateRequest({
       keyPem: privateKeyPem,
       subject: buildCertificateSpec(row, config),
+      usages: [...LEAF_USAGES, ...row.usages],
       subjectAltNames: buildSubjectAltNames(row, config),
     });
     return [secretFile(`${path}.key`, privateKeyPem), secretFile(`${path}.csr`, csr)];
@@ -76,7 +82,11 @@ function planKubeconfigs(
       credentials: { keyPem: privateKeyPem },
     });
     const subject = { commonName: user, organizations: row.organizations };
-    const csr = createCertificateRequest({ keyPem: privateKeyPem, subject });
+    const csr = createCertificateRequest({
+      keyPem: privateKeyPem,
+      subject,
+      usages: [...LEAF_USAGES, 'client auth'],
+    });
     return [secretFile(path, renderYaml(kubeconfig)), secretFile(`${path}.csr`, csr)];
   });
 }

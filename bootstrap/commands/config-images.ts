@@ -1,9 +1,9 @@
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { isBundledImage, listImages } from '../../templates/images.ts';
+import { ANY_MACHINE } from '../config/defaults.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
-import { ANY_MACHINE } from './config.ts';
 import { type CliContext, readInput } from './context.ts';
 import { writeData } from './output.ts';
 import { collectOverrides } from './overrides.ts';

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import { TkadmError } from '../../runtime/base/errors.ts';
+import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import { ANY_MACHINE } from '../config/defaults.ts';
 import { parseDocuments } from '../config/documents.ts';
 import { loadConfiguration, READ_KINDS } from '../config/load.ts';
 import { migrateConfiguration } from '../config/migrate-command.ts';
@@ -9,12 +10,10 @@ import {
   type ComponentKind,
   printDefaults,
 } from '../config/print.ts';
-import type { ConfigKind, MachineDefaults } from '../config/types.ts';
+import { configError, type FieldProblem, formatProblem } from '../config/problems.ts';
+import type { ConfigKind } from '../config/types.ts';
 import { type CliContext, readInput } from './context.ts';
 import { writeData } from './output.ts';
-
-/** A machine for commands that look at the configuration alone. */
-export const ANY_MACHINE: MachineDefaults = { hostname: 'node', advertiseAddress: '1.2.3.4' };
 
 const PRINTABLE: Readonly<Record<string, ConfigKind>> = {
   'init-defaults': 'InitConfiguration',
@@ -61,16 +60,29 @@ export interface ValidateOptions {
 /** `tkadm config validate --config FILE`: "ok", or every wrong field. */
 export async function runConfigValidate(context: CliContext, options: ValidateOptions): Promise<void> {
   const text = await readInput(context, options.config);
-  const { documents } = parseDocuments(text, { isStrict: true, path: options.config });
+  const { documents } = parseDocuments(text, { path: options.config });
   const warnings = new Set<string>();
+  const problems = new Map<string, FieldProblem>();
   for (const kind of Object.values(PRINTABLE)) {
     if (!documents.some((document) => READ_KINDS[kind].includes(document.kind))) continue;
-    const loaded = await loadConfiguration({ kind, text, path: options.config, defaultsFrom: ANY_MACHINE });
-    for (const warning of loaded.warnings) warnings.add(warning);
+    try {
+      const loaded = await loadConfiguration({ kind, text, path: options.config, defaultsFrom: ANY_MACHINE });
+      for (const warning of loaded.warnings) warnings.add(warning);
+    } catch (error) {
+      for (const problem of problemsOf(error)) problems.set(formatProblem(problem), problem);
+    }
   }
+  if (problems.size > 0) throw configError([...problems.values()]);
   const shown = [...warnings].filter((text) => !options.allowDeprecatedApi || !isDeprecation(text));
   for (const warning of shown) context.writeError(`Warning: ${warning}\n`);
   writeData(context, options.output, { ok: true, warnings: shown }, 'ok\n');
+}
+
+/** The problems of a CONFIG_INVALID; any other error is thrown. */
+function problemsOf(error: unknown): readonly FieldProblem[] {
+  const problems = isTkadmError(error, 'CONFIG_INVALID') ? error.details?.['problems'] : undefined;
+  if (!problems) throw error;
+  return problems as readonly FieldProblem[];
 }
 
 function isDeprecation(warning: string): boolean {

@@ -10,7 +10,7 @@ import { detectInitSystem } from '../../runtime/host/services.ts';
 import { controlPlaneServer, localServer } from '../../templates/kubeconfig.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
-import { readCaBundle } from '../phases/files.ts';
+import { createPatchReader, readCaBundle } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
 import { uploadCertsPhase } from '../phases/upload-certs.ts';
 import type { OutputFormat } from '../render/renderer.ts';
@@ -84,6 +84,7 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         env: context.env,
         certificateKey,
         tokens: () => listTokens(tools.observation),
+        patches: createPatchReader(tools.host, config.patchesDirectory, tools.warn),
         kubeconfigDir: options.kubeconfigDir,
       };
     },

@@ -6,6 +6,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { JoinConfig } from '../config/types.ts';
+import { createPatchReader } from '../phases/files.ts';
 import { JOIN_PHASES } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
@@ -86,6 +87,7 @@ export async function joinThisMachine(
     text,
     path: options.config,
     isStrict: false,
+    fileExists: context.fileExists,
     overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
     defaultsFrom: machine,
   });
@@ -123,6 +125,7 @@ export async function joinThisMachine(
         ...look,
         discover: discoverOnce(config, look),
         isBundleInstalled,
+        patches: createPatchReader(seenHost, config.patchesDirectory, warn),
       };
     },
     finish: async ({ changes }) => ({

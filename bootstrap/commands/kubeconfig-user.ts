@@ -11,6 +11,7 @@ import { renderYaml } from '../../templates/yaml.ts';
 import { readCaBundle } from '../phases/files.ts';
 import { type CertsConfig, loadCertsConfig } from './certs-config.ts';
 import type { CliContext } from './context.ts';
+import { writeData } from './output.ts';
 
 export interface KubeconfigUserOptions {
   readonly clientName: string;
@@ -21,6 +22,7 @@ export interface KubeconfigUserOptions {
   readonly certDir?: string;
   readonly kubeconfig?: string;
   readonly kubeconfigDir?: string;
+  readonly output: string;
 }
 
 /**
@@ -51,7 +53,7 @@ export async function runKubeconfigUser(context: CliContext, options: Kubeconfig
         ? await issueClient(context, host, { settings, options })
         : { token: options.token },
   });
-  context.write(renderYaml(kubeconfig));
+  writeData(context, options.output, kubeconfig, renderYaml(kubeconfig));
 }
 
 /**

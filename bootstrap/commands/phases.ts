@@ -54,11 +54,15 @@ export function splitPhaseNames(argv: readonly string[]): readonly string[] {
   return index < 0 ? argv : [...argv.slice(0, index), ...argv[index]!.split('/'), ...argv.slice(index + 1)];
 }
 
-/** Adds `phase` with a command for every phase, and every part of one, to the commands that have phases. */
-export function addPhaseCommands(program: Command, context: CliContext): void {
+/** Adds `phase` with a command for every phase, and every part of one, to the commands that `isNeeded` names. */
+export function addPhaseCommands(
+  program: Command,
+  context: CliContext,
+  isNeeded: (name: string) => boolean = () => true,
+): void {
   // A flag after the name of a phase is the phase's, not that of a command above it.
   program.enablePositionalOptions();
-  for (const phased of PHASED_COMMANDS) {
+  for (const phased of PHASED_COMMANDS.filter(({ name }) => isNeeded(name))) {
     const parent = program.commands.find((command) => command.name() === phased.name)!;
     parent.enablePositionalOptions();
     addPhases(parent, phased, context);
@@ -74,7 +78,7 @@ function addPhases(parent: Command, phased: PhasedCommand, context: CliContext):
     // A name that is no phase is what is wrong, not the flags behind it.
     .allowUnknownOption()
     .allowExcessArguments()
-    .addOption(outputOption(['text', 'json', 'yaml']))
+    .addOption(outputOption())
     .action((name: string | undefined, options: { readonly output: string }) => {
       if (name === undefined) listPhases(context, rows, options.output);
       else checkPhaseNames(rows, [name]);
@@ -121,7 +125,7 @@ function addPhase(parent: Command, input: PhaseInput): Command {
     .command(`${input.commandName ?? name}${operand ? ` ${operand}` : ''}`)
     .description(description);
   for (const flag of new Set<PhaseFlag>(['config', 'dry-run', ...flags])) addFlag(command, flag);
-  command.addOption(outputOption(['text', 'json']));
+  command.addOption(outputOption());
   command.action(async (...args: readonly unknown[]) => {
     const operands = args.slice(0, operand ? 1 : 0).filter((word) => word !== undefined) as string[];
     if (parts && operands.length > 0) return refusePart(name, operands[0]!, phased);
@@ -151,8 +155,10 @@ function addFlag(command: Command, flag: PhaseFlag): void {
   else command.option(declaration, description);
 }
 
-function outputOption(formats: readonly string[]): Option {
-  return new Option('-o, --output <format>', 'output format').choices(formats).default('text');
+function outputOption(): Option {
+  return new Option('-o, --output <format>', 'output format')
+    .choices(['text', 'json', 'yaml'])
+    .default('text');
 }
 
 function listPhases(context: CliContext, rows: readonly PhaseCommandRow[], output: string): void {

@@ -26,6 +26,8 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   const { config, warnings } = await loadConfiguration({
     kind: 'ResetConfiguration',
     text: options.config === undefined ? undefined : await readInput(context, options.config),
+    path: options.config,
+    isStrict: false,
     overrides: collectOverrides('ResetConfiguration', options as unknown as Record<string, unknown>),
     // A reset must work on a machine that has lost its addresses.
     defaultsFrom: { hostname: hostname(), advertiseAddress: '127.0.0.1' },

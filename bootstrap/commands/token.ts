@@ -116,11 +116,16 @@ async function tokensOfFile(
       { hint: 'Write the settings into bootstrapTokens of the file, or leave --config out' },
     );
   }
-  const { loadConfiguration } = await import('../config/load.ts');
+  const [{ loadConfiguration }, { ANY_MACHINE }] = await Promise.all([
+    import('../config/load.ts'),
+    import('../config/defaults.ts'),
+  ]);
   const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
     text: await readInput(context, options.config ?? ''),
-    defaultsFrom: { hostname: 'node', advertiseAddress: '1.2.3.4' },
+    path: options.config,
+    isStrict: false,
+    defaultsFrom: ANY_MACHINE,
   });
   for (const warning of warnings) context.writeError(`Warning: ${warning}\n`);
   return config.bootstrapTokens;

@@ -12,6 +12,15 @@ import {
   text,
 } from './schema-parts.ts';
 
+/** k8s.io/component-base/logs/api/v1 LoggingConfiguration; `flushFrequency` is a duration or nanoseconds. */
+const logging = object({
+  format: text,
+  flushFrequency: anything,
+  verbosity: integer,
+  vmodule: list(object({ filePattern: text, verbosity: integer })),
+  options: object({ text: map(anything), json: map(anything) }),
+});
+
 /** Fields of a KubeletConfiguration, by type (k8s.io/kubelet/config/v1beta1). */
 export const KUBELET_SCHEMA = object({
   ...fields(
@@ -75,8 +84,8 @@ export const KUBELET_SCHEMA = object({
   shutdownGracePeriodByPodPriority: list(object({ priority: integer, shutdownGracePeriodSeconds: integer })),
   reservedMemory: list(object({ numaNode: integer, limits: map(anything) })),
   registerWithTaints: taints,
-  logging: map(anything),
-  tracing: map(anything),
+  logging,
+  tracing: object({ endpoint: text, samplingRatePerMillion: integer }),
 });
 
 const masquerade = {
@@ -94,7 +103,7 @@ export const KUBE_PROXY_SCHEMA = object({
     qps: number,
     burst: integer,
   }),
-  logging: map(anything),
+  logging,
   ...fields(
     text,
     `hostnameOverride bindAddress healthzBindAddress metricsBindAddress showHiddenMetricsForVersion mode
@@ -109,7 +118,10 @@ export const KUBE_PROXY_SCHEMA = object({
     strictARP: flag,
   }),
   nftables: object(masquerade),
-  winkernel: map(anything),
+  winkernel: object({
+    ...fields(text, 'networkName sourceVip rootHnsEndpointName'),
+    ...fields(flag, 'enableDSR forwardHealthCheckVip'),
+  }),
   detectLocal: object({ bridgeInterface: text, interfaceNamePrefix: text }),
   nodePortAddresses: list(text),
   oomScoreAdj: integer,

@@ -2,21 +2,20 @@ import { randomBytes } from 'node:crypto';
 import { parseDuration } from '../../runtime/base/flags.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../../runtime/base/paths.ts';
 import { DEFAULT_TOKEN_GROUP, generateToken, TOKEN_USAGES } from '../tokens/token.ts';
+import { completeCluster } from './cluster-defaults.ts';
 import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
 import type { RawObject } from './documents.ts';
+import { pick } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { parseSubnets } from './network.ts';
 import type {
   BootstrapTokenConfig,
   BootstrapTokenDiscovery,
-  ClusterConfiguration,
   ConfigKind,
   ConfigOfKind,
-  ControlPlaneComponent,
   InitConfig,
   JoinConfig,
   LocalApiEndpoint,
-  LocalEtcd,
   MachineDefaults,
   NodeRegistration,
   ResetConfig,
@@ -26,15 +25,18 @@ import type {
   UpgradeConfig,
   UpgradeStep,
 } from './types.ts';
-import { resolveVersion } from './version-labels.ts';
 
 /** The documents' fields by kind, as they passed their schemas. */
 export type DocumentFields = Readonly<Partial<Record<DocumentKindName, RawObject>>>;
 
+/** Stands for any machine, where the configuration alone is looked at. */
+export const ANY_MACHINE: MachineDefaults = {
+  hostname: 'node',
+  advertiseAddress: '1.2.3.4',
+  advertiseAddressIpv6: '2001:db8::1',
+};
 /** The API server's port. */
 export const DEFAULT_BIND_PORT = 6443;
-/** Pods' addresses with the embedded engine, which has a pod network of its own (kubeadm has no default). */
-export const DEFAULT_POD_SUBNETS = { 4: '10.244.0.0/16', 6: 'fd00:10:244::/56' } as const;
 /** What keeps other pods off control-plane nodes. */
 export const CONTROL_PLANE_TAINT: Taint = {
   key: 'node-role.kubernetes.io/control-plane',
@@ -74,7 +76,7 @@ function completeInit(fields: DocumentFields, machine: MachineDefaults): InitCon
     kind: 'InitConfiguration',
     ...common(raw, tkadm),
     nodeRegistration: completeNode(raw, { machine, taints: controlPlaneTaints(tkadm) }),
-    localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine),
+    localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine, cluster.networking.serviceSubnet),
     bootstrapTokens: nonEmpty<Partial<BootstrapTokenConfig>>(raw.bootstrapTokens, [{}]).map(completeToken),
     ...pick(raw, 'certificateKey'),
     cluster,
@@ -174,68 +176,6 @@ function completeUpgradeStep(value: unknown): UpgradeStep {
   };
 }
 
-/** ClusterConfiguration with every default; `podSubnet` only where the engine has a pod network. */
-export function completeCluster(raw: RawObject, tkadm: TkadmConfiguration): ClusterConfiguration {
-  const given = raw as Partial<ClusterConfiguration>;
-  const serviceSubnet = given.networking?.serviceSubnet || '10.96.0.0/12';
-  const podSubnet =
-    given.networking?.podSubnet ||
-    (tkadm.engine === 'embedded' ? defaultPodSubnet(serviceSubnet) : undefined);
-  return {
-    kubernetesVersion: resolveVersion(given.kubernetesVersion).version,
-    clusterName: given.clusterName || 'kubernetes',
-    ...pick(given, 'controlPlaneEndpoint'),
-    certificatesDir: given.certificatesDir || PATHS.pki,
-    imageRepository: given.imageRepository || 'registry.k8s.io',
-    networking: {
-      serviceSubnet,
-      ...(podSubnet ? { podSubnet } : {}),
-      dnsDomain: given.networking?.dnsDomain || 'cluster.local',
-    },
-    apiServer: { ...completeComponent(given.apiServer), certSANs: given.apiServer?.certSANs ?? [] },
-    controllerManager: completeComponent(given.controllerManager),
-    scheduler: completeComponent(given.scheduler),
-    etcd: completeEtcd(given.etcd),
-    dns: { disabled: false, ...given.dns },
-    proxy: { disabled: false, ...given.proxy },
-    featureGates: given.featureGates ?? {},
-    encryptionAlgorithm:
-      given.encryptionAlgorithm || (given.featureGates?.['PublicKeysECDSA'] ? 'ECDSA-P256' : 'RSA-2048'),
-    certificateValidityPeriod: given.certificateValidityPeriod ?? '8760h0m0s',
-    caCertificateValidityPeriod: given.caCertificateValidityPeriod ?? '87600h0m0s',
-  };
-}
-
-function completeComponent(raw: Partial<ControlPlaneComponent> | undefined): ControlPlaneComponent {
-  return {
-    extraArgs: (raw?.extraArgs ?? []).map(({ name, value }) => ({ name, value: value ?? '' })),
-    extraVolumes: raw?.extraVolumes ?? [],
-    extraEnvs: raw?.extraEnvs ?? [],
-  };
-}
-
-function completeEtcd(raw: ClusterConfiguration['etcd'] | undefined): ClusterConfiguration['etcd'] {
-  const local: Partial<LocalEtcd> | undefined = raw?.local ?? (raw?.external ? undefined : {});
-  const external = raw?.external;
-  return {
-    ...(local
-      ? {
-          local: {
-            extraArgs: [],
-            extraEnvs: [],
-            serverCertSANs: [],
-            peerCertSANs: [],
-            ...local,
-            dataDir: local.dataDir || '/var/lib/etcd',
-          },
-        }
-      : {}),
-    ...(external
-      ? { external: { ...{ endpoints: [], caFile: '', certFile: '', keyFile: '' }, ...external } }
-      : {}),
-  };
-}
-
 function completeTkadm(fields: DocumentFields): TkadmConfiguration {
   const raw = (fields.TkadmConfiguration ?? {}) as Partial<TkadmConfiguration>;
   const engine = raw.engine ?? 'embedded';
@@ -270,9 +210,12 @@ function completeSocket(socket: string | undefined, machine: MachineDefaults): s
 function completeEndpoint(
   raw: Partial<LocalApiEndpoint> | undefined,
   machine: MachineDefaults,
+  serviceSubnet = '',
 ): LocalApiEndpoint {
+  const isIpv6 = parseSubnets(serviceSubnet)[0]?.family === 6;
+  const own = (isIpv6 ? machine.advertiseAddressIpv6 : undefined) ?? machine.advertiseAddress;
   return {
-    advertiseAddress: raw?.advertiseAddress || machine.advertiseAddress,
+    advertiseAddress: raw?.advertiseAddress || own,
     bindPort: raw?.bindPort || DEFAULT_BIND_PORT,
   };
 }
@@ -313,19 +256,7 @@ function completeTimeouts(raw: unknown): Timeouts {
   ) as unknown as Timeouts;
 }
 
-function defaultPodSubnet(serviceSubnet: string): string {
-  const families = parseSubnets(serviceSubnet).map((cidr) => cidr.family);
-  return (families.length === 0 ? [4 as const] : families)
-    .map((family) => DEFAULT_POD_SUBNETS[family])
-    .join(',');
-}
-
 /** The list, or the default for one that is not there or empty: to the API the two are one. */
 function nonEmpty<T>(list: readonly T[] | undefined, fallback: readonly T[]): readonly T[] {
   return list === undefined || list.length === 0 ? fallback : list;
-}
-
-/** The named field as an object to spread; {} when it is not set or "", which to the API is the same. */
-function pick<T extends object, K extends keyof T>(source: T, key: K): Partial<Pick<T, K>> {
-  return source[key] === undefined || source[key] === '' ? {} : ({ [key]: source[key] } as Pick<T, K>);
 }

@@ -9,7 +9,7 @@ import {
   REMOVED_VERSIONS,
 } from './kinds.ts';
 import { findPlaces, formatFieldPath, type Places } from './places.ts';
-import { configError, type FieldProblem, formatProblem } from './problems.ts';
+import type { FieldProblem } from './problems.ts';
 import { redactText } from './redact.ts';
 
 export type RawObject = Readonly<Record<string, unknown>>;
@@ -33,12 +33,12 @@ export interface OldDocument {
 export interface ParsedDocuments {
   readonly documents: readonly RawDocument[];
   readonly old: readonly OldDocument[];
+  /** Fields that occur more than once; the last one counts. */
+  readonly duplicates: readonly FieldProblem[];
   readonly warnings: readonly string[];
 }
 
 export interface ParseOptions {
-  /** Duplicate fields are errors, else warnings. */
-  readonly isStrict: boolean;
   /** The file's name, for what the reader may do with it; default "FILE". */
   readonly path?: string | undefined;
   /** Whether documents of MIGRATED_KINDS may be there. */
@@ -49,11 +49,10 @@ const SCHEMA = CORE_SCHEMA.withTags(mergeTag);
 
 /**
  * Splits YAML or JSON text into documents of known kinds.
- * @throws CONFIG_INVALID for broken YAML, a duplicate key (a warning unless strict), an unknown kind or
- *   version, and a kind that occurs twice.
+ * @throws CONFIG_INVALID for broken YAML, an unknown kind or version, and a kind that occurs twice.
  */
-export function parseDocuments(text: string, options: ParseOptions): ParsedDocuments {
-  const { path = 'FILE', isStrict, readsOld = false } = options;
+export function parseDocuments(text: string, options: ParseOptions = {}): ParsedDocuments {
+  const { path = 'FILE', readsOld = false } = options;
   const values = parseYaml(text);
   if (values.length === 0) throw invalid('there is no document in it');
   const old: OldDocument[] = [];
@@ -67,14 +66,11 @@ export function parseDocuments(text: string, options: ParseOptions): ParsedDocum
     duplicates.push(...places.duplicates.map((place) => describeDuplicate(place, places)));
   }
   checkTwice(documents);
-  if (isStrict && duplicates.length > 0) throw configError(duplicates);
   return {
     documents,
     old,
-    warnings: [
-      ...duplicates.map((problem) => `${formatProblem(problem)}; the last one counts`),
-      ...documents.filter((row) => row.isDeprecated).map((row) => describeDeprecated(row, path)),
-    ],
+    duplicates,
+    warnings: documents.filter((row) => row.isDeprecated).map((row) => describeDeprecated(row, path)),
   };
 }
 
@@ -117,7 +113,7 @@ function describeDuplicate({ pointer, line }: Places['duplicates'][number], plac
   return {
     path: formatFieldPath(pointer),
     rule: 'Duplicate field',
-    message: `it is set in line ${places.lines.get(pointer)} already`,
+    message: `it is set in line ${places.lines.get(pointer)} already; the last one counts`,
     source: `line ${line}`,
   };
 }

@@ -9,3 +9,8 @@ export function isMapping(value: unknown): value is RawObject {
 export function readField(document: unknown, path: string): unknown {
   return path.split('.').reduce((value, key) => (isMapping(value) ? value[key] : undefined), document);
 }
+
+/** The named field as an object to spread; {} when it is not set or "", which to the API is the same. */
+export function pick<T extends object, K extends keyof T>(source: T, key: K): Partial<Pick<T, K>> {
+  return source[key] === undefined || source[key] === '' ? {} : ({ [key]: source[key] } as Pick<T, K>);
+}

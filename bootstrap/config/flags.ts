@@ -136,7 +136,7 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
 export function checkMixedFlags(kind: ConfigKind, overrides: Overrides): void {
   const mixed = FLAG_FIELDS[kind]
     .filter((row) => !row.isMixable && isGiven(overrides[row.flag]))
-    .map((row) => row.flag);
+    .map((row) => row.argument ?? row.flag);
   if (mixed.length === 0) return;
   throw new TkadmError(
     'CONFIG_FLAGS_MIXED',

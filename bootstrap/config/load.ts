@@ -1,15 +1,17 @@
-import { completeCluster, completeConfig, type DocumentFields } from './defaults.ts';
-import { type ParseOptions, parseDocuments, type RawDocument } from './documents.ts';
+import { completeCluster } from './cluster-defaults.ts';
+import { completeConfig, type DocumentFields } from './defaults.ts';
+import { parseDocuments, type RawDocument } from './documents.ts';
 import { applyOverrides, checkMixedFlags, FLAG_FIELDS, isGiven, type Overrides } from './flags.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { migrateDocuments } from './migrate.ts';
 import { describeNotes } from './notes.ts';
 import { lineOf, toPointer } from './places.ts';
-import { configError, createChecker, type FieldProblem } from './problems.ts';
+import { type Checker, configError, createChecker, type FieldProblem, formatProblem } from './problems.ts';
 import type {
   ClusterConfiguration,
   ConfigKind,
   ConfigOfKind,
+  JoinConfig,
   MachineDefaults,
   TkadmConfiguration,
 } from './types.ts';
@@ -26,6 +28,8 @@ export interface LoadOptions<K extends ConfigKind> {
   readonly defaultsFrom: MachineDefaults;
   /** Unknown and duplicate fields are errors; else warnings. Default true. */
   readonly isStrict?: boolean;
+  /** Looks for files that the configuration names; without it none is looked for. */
+  readonly fileExists?: ((path: string) => Promise<boolean>) | undefined;
 }
 
 export interface LoadedConfig<T> {
@@ -57,19 +61,25 @@ export async function loadConfiguration<K extends ConfigKind>(
 ): Promise<LoadedConfig<ConfigOfKind[K]>> {
   const { kind, overrides = {}, text, isStrict = true } = options;
   if (text !== undefined) checkMixedFlags(kind, overrides);
-  const file = text === undefined ? NO_FILE : await readDocuments(text, { isStrict, path: options.path });
+  const file = text === undefined ? NO_FILE : await readDocuments(text, options.path);
   if (text !== undefined) requireKind(kind, file.documents);
   const documents = applyOverrides(file.documents, kind, overrides);
   const fields = toFields(documents);
   const config = completeConfig(kind, fields, options.defaultsFrom);
   const checker = createChecker();
   validateConfig(config, checker);
-  if (checker.problems.length > 0) {
-    throw configError(checker.problems.map((problem) => nameSource(problem, { kind, documents, overrides })));
-  }
+  if (config.kind === 'JoinConfiguration') await checkDiscoveryFile(config, checker, options.fileExists);
+  const wrong = checker.problems.map((problem) => nameSource(problem, { kind, documents, overrides }));
+  const problems = isStrict ? [...file.ignored, ...wrong] : wrong;
+  if (problems.length > 0) throw configError(problems);
   return {
     config: deepFreeze(config),
-    warnings: [...file.warnings, ...checker.warnings, ...describeNotes(fields, config)],
+    warnings: [
+      ...file.warnings,
+      ...file.ignored.map(formatIgnored),
+      ...checker.warnings,
+      ...describeNotes(fields, config),
+    ],
   };
 }
 
@@ -82,7 +92,7 @@ export async function parseClusterConfiguration(
   text: string,
   tkadm: TkadmConfiguration,
 ): Promise<LoadedConfig<ClusterConfiguration>> {
-  const { documents, warnings } = await readDocuments(text, { isStrict: false });
+  const { documents, ignored, warnings } = await readDocuments(text);
   const fields = toFields(documents);
   if (!fields.ClusterConfiguration) {
     throw configError([
@@ -93,27 +103,38 @@ export async function parseClusterConfiguration(
   const checker = createChecker();
   validateClusterConfig(cluster, tkadm, checker);
   if (checker.problems.length > 0) throw configError(checker.problems);
-  return { config: deepFreeze(cluster), warnings: [...warnings, ...checker.warnings] };
+  return {
+    config: deepFreeze(cluster),
+    warnings: [...warnings, ...ignored.map(formatIgnored), ...checker.warnings],
+  };
 }
 
 interface ReadDocuments {
   readonly documents: readonly RawDocument[];
+  /** Fields that are unknown or occur twice, and so are not read. */
+  readonly ignored: readonly FieldProblem[];
   readonly warnings: readonly string[];
 }
 
-const NO_FILE: ReadDocuments = { documents: [], warnings: [] };
+const NO_FILE: ReadDocuments = { documents: [], ignored: [], warnings: [] };
 
 /** The documents of a text in today's version. @throws CONFIG_INVALID with all problems of all documents. */
-async function readDocuments(text: string, options: ParseOptions): Promise<ReadDocuments> {
-  const parsed = parseDocuments(text, options);
+async function readDocuments(text: string, path?: string): Promise<ReadDocuments> {
+  const parsed = parseDocuments(text, { path });
   const { checkSchema } = await import('./schema-check.ts');
-  const results = parsed.documents.map((document) => checkSchema(document, options.isStrict));
+  const results = parsed.documents.map((document) => checkSchema(document));
+  const ignored = [...parsed.duplicates, ...results.flatMap((result) => result.unknown)];
   const problems = results.flatMap((result) => result.problems);
-  if (problems.length > 0) throw configError(problems);
+  if (problems.length > 0) throw configError([...ignored, ...problems]);
   return {
     documents: migrateDocuments(results.map((result) => result.document)),
-    warnings: [...parsed.warnings, ...results.flatMap((result) => result.warnings)],
+    ignored,
+    warnings: parsed.warnings,
   };
+}
+
+function formatIgnored(problem: FieldProblem): string {
+  return `${formatProblem(problem)}${problem.rule === 'Unknown field' ? '; it is ignored' : ''}`;
 }
 
 /** @throws CONFIG_INVALID for a file without any document that the command reads. */
@@ -128,6 +149,23 @@ function requireKind(kind: ConfigKind, documents: readonly RawDocument[]): void 
       message: `${wanted.slice(0, 2).join(' or ')} is not in the file, which has ${found}`,
     },
   ]);
+}
+
+async function checkDiscoveryFile(
+  { discovery }: JoinConfig,
+  check: Checker,
+  fileExists: LoadOptions<'JoinConfiguration'>['fileExists'],
+): Promise<void> {
+  const path = discovery.file?.kubeConfigPath ?? '';
+  if (!fileExists || !path.startsWith('/') || (await fileExists(path))) return;
+  check
+    .of('JoinConfiguration')
+    .invalid(
+      'discovery.file.kubeConfigPath',
+      path,
+      'there is no such file',
+      'tkadm join --discovery-file FILE',
+    );
 }
 
 interface Origin {

@@ -3,7 +3,7 @@ import { checkTwice, parseDocuments } from './documents.ts';
 import { apiVersionOf } from './kinds.ts';
 import { migrateDocuments } from './migrate.ts';
 import { convertOldDocument } from './migrate-v1alpha2.ts';
-import { configError } from './problems.ts';
+import { configError, formatProblem } from './problems.ts';
 import { redactText } from './redact.ts';
 import { checkSchema } from './schema-check.ts';
 
@@ -19,11 +19,15 @@ export interface MigratedConfiguration {
  * @throws CONFIG_INVALID for a field that its version does not have: nothing is lost without a word.
  */
 export function migrateConfiguration(text: string, path?: string): MigratedConfiguration {
-  const parsed = parseDocuments(text, { isStrict: true, readsOld: true, path });
+  const parsed = parseDocuments(text, { readsOld: true, path });
   const converted = parsed.old.map(convertOldDocument);
-  const fromOld = converted.flatMap(({ documents }) => documents).map((row) => checkSchema(row, false));
-  const present = parsed.documents.map((row) => checkSchema(row, true));
-  const problems = [...fromOld, ...present].flatMap((result) => result.problems);
+  const fromOld = converted.flatMap(({ documents }) => documents).map((row) => checkSchema(row));
+  const present = parsed.documents.map((row) => checkSchema(row));
+  const problems = [
+    ...parsed.duplicates,
+    ...present.flatMap((result) => result.unknown),
+    ...[...fromOld, ...present].flatMap((result) => result.problems),
+  ];
   if (problems.length > 0) throw configError(problems);
   const documents = migrateDocuments([...fromOld, ...present].map((result) => result.document));
   checkTwice(documents);
@@ -33,8 +37,9 @@ export function migrateConfiguration(text: string, path?: string): MigratedConfi
         dump({ apiVersion: apiVersionOf(kind), kind, ...fields }, { noRefs: true, lineWidth: -1 }),
       )
       .join('---\n'),
-    notes: [...converted.flatMap(({ notes }) => notes), ...fromOld.flatMap((result) => result.warnings)].map(
-      redactText,
-    ),
+    notes: [
+      ...converted.flatMap(({ notes }) => notes),
+      ...fromOld.flatMap((result) => result.unknown).map((row) => `${formatProblem(row)}; dropped`),
+    ].map(redactText),
   };
 }

@@ -53,9 +53,11 @@ function listFields(
 function setField(target: RawObject, path: string, value: unknown): RawObject {
   if (path === '') return isMapping(value) ? { ...target, ...value } : target;
   const dot = path.indexOf('.');
-  if (dot < 0) return { ...target, [path]: value };
-  const head = path.slice(0, dot);
+  const head = dot < 0 ? path : path.slice(0, dot);
   const inner = target[head];
+  // Another field may have come first and made the mapping.
+  if (dot < 0)
+    return { ...target, [path]: isMapping(value) && isMapping(inner) ? { ...inner, ...value } : value };
   return { ...target, [head]: setField(isMapping(inner) ? inner : {}, path.slice(dot + 1), value) };
 }
 

@@ -83,7 +83,7 @@ export function configError(problems: readonly FieldProblem[]): TkadmError {
   return new TkadmError('CONFIG_INVALID', `Cannot use the configuration:${text}`, {
     ...(hint ? { hint } : {}),
     details: {
-      problems: problems.map(({ hint: _, ...problem }) => ({
+      problems: problems.map((problem) => ({
         ...problem,
         ...('value' in problem ? { value: redactValue(problem.path, problem.value) } : {}),
         message: redactText(problem.message),

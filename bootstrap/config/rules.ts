@@ -12,10 +12,10 @@ export function describeBadSubdomain(text: string): string | undefined {
   if (text === '') return 'it is empty';
   if (text.length > 253) return `it has ${text.length} characters, at most 253 are allowed`;
   const labels = text.split('.');
-  const bad = labels.find((label) => !DNS_LABEL.test(label));
-  if (bad === undefined) return undefined;
+  const bad = labels.findIndex((label) => !DNS_LABEL.test(label));
+  if (bad < 0) return undefined;
   return (
-    `${labels.length === 1 ? 'it' : `"${bad}"`} is no DNS-1123 label: lower-case letters, digits and "-", ` +
+    `${labels.length === 1 ? 'it' : `its part ${bad + 1}`} is no DNS-1123 label: lower-case letters, digits and "-", ` +
     'beginning and ending with a letter or digit, at most 63 characters'
   );
 }

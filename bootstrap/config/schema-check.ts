@@ -3,15 +3,17 @@ import { findSimilar } from '../../runtime/base/similar.ts';
 import type { RawDocument, RawObject } from './documents.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { formatFieldPath, lineOf, type Places } from './places.ts';
-import { type FieldProblem, formatProblem } from './problems.ts';
+import type { FieldProblem } from './problems.ts';
 import { redactValue } from './redact.ts';
 import { OLD_SCHEMAS, SCHEMAS } from './schemas.ts';
 
 export interface SchemaResult {
-  /** The document without nulls and, when fields that are not known are only warned of, without those. */
+  /** The document without nulls and without fields that are not known. */
   readonly document: RawDocument;
+  /** Values of the wrong type. */
   readonly problems: readonly FieldProblem[];
-  readonly warnings: readonly string[];
+  /** Fields that are not known. */
+  readonly unknown: readonly FieldProblem[];
 }
 
 /** Compiles each schema once. */
@@ -25,24 +27,20 @@ const AJV = new Ajv({
   validateSchema: false,
 });
 
-/** Checks a document's fields and their types. Unknown fields are problems when strict, else warnings. */
-export function checkSchema(source: RawDocument, isStrict: boolean): SchemaResult {
+/** Checks a document's fields and their types. */
+export function checkSchema(source: RawDocument): SchemaResult {
   const { kind, places } = source;
   const document = { ...source, fields: withoutNulls(source.fields) as RawObject };
   const validate = AJV.compile(schemaOf(source));
   validate(document.fields);
   const errors = validate.errors ?? [];
   const unknown = errors.filter((error) => error.keyword === 'additionalProperties');
-  const unknownProblems = unknown.map((error) => unknownField(error, kind, places));
-  const typed = errors
-    .filter((error) => error.keyword !== 'additionalProperties')
-    .map((error) => toProblem(error, kind, places));
-  if (isStrict) return { document, problems: [...unknownProblems, ...typed], warnings: [] };
+  const typed = errors.filter((error) => error.keyword !== 'additionalProperties');
   for (const error of unknown) deleteAt(document.fields, error.instancePath, unknownName(error));
   return {
     document,
-    problems: typed,
-    warnings: unknownProblems.map((problem) => `${formatProblem(problem)}; it is ignored`),
+    problems: typed.map((error) => toProblem(error, kind, places)),
+    unknown: unknown.map((error) => unknownField(error, kind, places)),
   };
 }
 

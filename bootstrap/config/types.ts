@@ -236,6 +236,8 @@ export interface MachineDefaults {
   readonly hostname: string;
   /** The address of the interface of the default route. */
   readonly advertiseAddress: string;
+  /** In its place when the first range of Services is of IPv6. */
+  readonly advertiseAddressIpv6?: string | undefined;
   /** Name servers' file when systemd-resolved runs: "/run/systemd/resolve/resolv.conf". */
   readonly resolvConf?: string | undefined;
   /** A CRI socket that was found; default: tkadm's own. */

@@ -125,10 +125,10 @@ export const NODE_FIELDS: readonly OldField[] = [
     from: 'discoveryTokenUnsafeSkipCAVerification',
     to: JOIN,
     path: `${BOOTSTRAP}.unsafeSkipCAVerification`,
-    convert: (value) => (value === false ? {} : { value }),
+    convert: (value) => (value === false ? { note: 'dropped: it is the default' } : { value }),
   },
   { from: 'discoveryTimeout', to: JOIN, path: 'timeouts.discovery' },
-  { from: 'controlPlane', to: JOIN, convert: (value) => (value === true ? { value: {} } : {}) },
+  { from: 'controlPlane', to: JOIN, convert: convertSwitch },
   ...['advertiseAddress', 'bindPort'].map(
     (name): OldField => ({
       from: name,
@@ -140,6 +140,10 @@ export const NODE_FIELDS: readonly OldField[] = [
   { from: 'clusterName', dropped: 'a node reads the name from the cluster' },
   { from: 'featureGates', dropped: "they are the cluster's alone now" },
 ];
+
+function convertSwitch(value: unknown): Converted {
+  return value === true ? { value: {} } : { note: 'dropped: it is the default' };
+}
 
 function convertSocket(value: unknown): Converted {
   return String(value).includes('dockershim')

@@ -20,6 +20,7 @@ import type {
   InitConfig,
   TkadmConfiguration,
 } from './types.ts';
+import { validateKubeProxy } from './validate-components.ts';
 import { validateEtcd } from './validate-etcd.ts';
 import { validateFeatureGates } from './validate-gates.ts';
 import { validateJoin } from './validate-join.ts';
@@ -73,6 +74,7 @@ function validateInit(config: InitConfig, check: Checker): void {
   validateTokens(config.bootstrapTokens, own);
   validateCertificateKey(config.certificateKey, 'certificateKey', own);
   validateClusterConfig(config.cluster, config.tkadm, check);
+  validateKubeProxy(config.kubeProxy, config.tkadm, check.of('KubeProxyConfiguration'));
   if (config.tkadm.engine === 'embedded') refuseIpv6(config, check);
 }
 

@@ -1,6 +1,5 @@
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import { selectProxyEnvs } from '../../templates/input.ts';
-import { readPatches } from '../../templates/patches.ts';
 import { buildCoreDnsObjects, isDefaultCorefile } from '../addons/coredns.ts';
 import { buildKubeProxyObjects } from '../addons/kube-proxy.ts';
 import { buildPodNetworkObjects } from '../addons/pod-network.ts';
@@ -23,11 +22,7 @@ export const addonPhases: readonly Phase<InitContext>[] = [
     after: ['wait-control-plane'],
     idle: ({ config }) => (config.cluster.dns.disabled ? 'the configuration has dns.disabled' : undefined),
     async plan(context) {
-      const { config, host } = context;
-      return planCoreDns(
-        context,
-        buildCoreDnsObjects(config, await readPatches(host, config.patchesDirectory)),
-      );
+      return planCoreDns(context, buildCoreDnsObjects(context.config, await context.patches()));
     },
   },
   {
@@ -78,9 +73,4 @@ function keepCorefile(live: KubeObject, object: KubeObject): KubeObject {
   return corefile === undefined || isDefaultCorefile(corefile)
     ? object
     : ({ ...object, data: { Corefile: corefile } } as KubeObject);
-}
-
-/** Objects that change with each run, so that nothing is compared. */
-export function applyAll(objects: readonly KubeObject[]): readonly Action[] {
-  return objects.map((object) => ({ kind: 'apply-object', object, existing: 'replace' }));
 }

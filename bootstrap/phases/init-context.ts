@@ -2,6 +2,7 @@ import type { PkiContext } from '../../pki/plan.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { parseDuration } from '../../runtime/base/flags.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import type { PatchSet } from '../../templates/patches.ts';
 import type { InitConfig } from '../config/types.ts';
 import type { TokenInfo } from '../tokens/token.ts';
 import type { FindObject } from '../workflow/observe.ts';
@@ -27,6 +28,8 @@ export interface InitContext {
   readonly find: FindObject;
   /** The cluster's bootstrap tokens. */
   readonly tokens: () => Promise<readonly TokenInfo[]>;
+  /** The user's patches. */
+  readonly patches: () => Promise<PatchSet>;
   /** True when the node bundle is laid out as this command would do it. */
   readonly isBundleInstalled: () => Promise<boolean>;
   /** Where kubeconfig files go; default: /etc/kubernetes. */

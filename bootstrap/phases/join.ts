@@ -7,7 +7,7 @@ import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { buildKubeconfig } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
-import { readPatches } from '../../templates/patches.ts';
+import type { PatchSet } from '../../templates/patches.ts';
 import { renderYaml } from '../../templates/yaml.ts';
 import type { JoinConfig } from '../config/types.ts';
 import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.ts';
@@ -31,6 +31,8 @@ export interface JoinContext {
   readonly signal: AbortSignal;
   /** Discovery, done once. */
   readonly discover: () => Promise<DiscoveredCluster>;
+  /** The user's patches. */
+  readonly patches: () => Promise<PatchSet>;
   readonly isBundleInstalled: () => Promise<boolean>;
 }
 
@@ -138,7 +140,7 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
       hostname: hostname(),
       isWorker: true,
       nodeIp,
-      patches: await readPatches(host, config.patchesDirectory),
+      patches: await context.patches(),
     });
     return [
       ...(await planCaFile(host, config.caCertPath, caPem)),

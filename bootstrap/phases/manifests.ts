@@ -7,7 +7,6 @@ import {
   manifestPath,
   renderManifest,
 } from '../../templates/manifests/manifests.ts';
-import { readPatches } from '../../templates/patches.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { whyNoEtcd } from './certs.ts';
@@ -42,11 +41,11 @@ export const CONTROL_PLANE_PHASES: readonly Phase<InitContext>[] = MANIFESTS.map
   summary: row.name === 'etcd' ? 'Write the etcd manifest' : 'Write control plane manifests',
   after: ['certs', 'kubeconfig'],
   idle: (context) => (row.name === 'etcd' && !hasLocalEtcd(context.config) ? whyNoEtcd(context) : undefined),
-  async plan({ config, host, env }) {
+  async plan({ config, host, env, ...context }) {
     const { certificatesDir } = config.cluster;
     const [facts, patches] = await Promise.all([
       readHostFacts(host, { certificatesDir, env }),
-      readPatches(host, config.patchesDirectory),
+      context.patches(),
     ]);
     const content = renderManifest(row, config, facts, patches);
     const path = manifestPath(row);

@@ -1,5 +1,5 @@
 import type { Finding, PreflightInput } from '../../preflight/finding.ts';
-import { formatFinding, preflightError } from '../../preflight/format.ts';
+import { formatWarning, preflightError } from '../../preflight/format.ts';
 import { runPreflight, selectFatal, selectRepairable } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -31,7 +31,8 @@ interface PreflightPhaseContext extends PreflightContext {
 }
 
 const MANIFESTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'etcd'];
-const AGENT_PORTS = [10250, 10248];
+/** The node agent's ports: its API, and its health for the machine itself. */
+export const AGENT_PORTS: readonly number[] = [10250, 10248];
 const CONTROL_PLANE_PORTS = [10257, 10259];
 const ETCD_PORTS = [2379, 2380, 2381];
 
@@ -45,9 +46,12 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
     const { findings } = await runPreflight(host, await buildPreflightInput(context));
     const repairable = shouldFix ? selectRepairable(findings) : [];
     for (const finding of findings)
-      if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatFinding(finding));
+      if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
     const fatal = selectFatal(findings, shouldFix);
-    if (fatal.length > 0) throw preflightError(fatal);
+    // In a dry run without root a check may fail for that alone.
+    if (findings.some((finding) => finding.check === 'IsPrivilegedUser' && finding.severity === 'warning')) {
+      for (const finding of fatal) warn(formatWarning(finding));
+    } else if (fatal.length > 0) throw preflightError(fatal);
     return repairable.flatMap(toRepairs);
   },
 };
@@ -102,6 +106,7 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
     podCidrs: splitCidrs(cluster.networking.podSubnet),
     serviceCidrs: splitCidrs(cluster.networking.serviceSubnet),
     advertiseAddress: localAPIEndpoint.advertiseAddress,
+    nodeIp: findNodeIp(config),
     cgroupDriver: kubelet['cgroupDriver'] as string | undefined,
     externalEtcd: cluster.etcd.external,
     images: {
@@ -109,7 +114,7 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
       policy: nodeRegistration.imagePullPolicy,
       isSerial: nodeRegistration.imagePullSerial,
     },
-    certificates,
+    certificates: { ...certificates, hasLocalEtcd },
   };
 }
 
@@ -129,14 +134,20 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightCon
     absentFiles: [
       `${PATHS.kubernetes}/kubelet.conf`,
       ...(controlPlane
-        ? manifests
+        ? [...manifests, `${PATHS.kubernetes}/bootstrap-kubelet.conf`]
         : await selectLeftTrust(host, config.caCertPath, tkadm.engine === 'embedded' ? pinsIn(config) : [])),
     ],
     podCidrs: [],
     serviceCidrs: [],
-    advertiseAddress: endpoint?.advertiseAddress ?? nodeIp,
+    advertiseAddress: endpoint?.advertiseAddress ?? findNodeIp(config) ?? nodeIp,
+    nodeIp: findNodeIp(config),
     apiServer: discovery.bootstrapToken?.apiServerEndpoint,
   };
+}
+
+/** The address that the user gives the node agent. */
+function findNodeIp({ nodeRegistration }: InitConfig | JoinConfig): string | undefined {
+  return nodeRegistration.kubeletExtraArgs.findLast((arg) => arg.name === 'node-ip')?.value;
 }
 
 function pinsIn({ discovery }: JoinConfig): readonly string[] {

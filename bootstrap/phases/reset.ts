@@ -33,8 +33,8 @@ const CONFIG_FILES = [
 const TABLES = ['kube-proxy', 'tkadm-bridge'];
 const BRIDGE = 'tkadm0';
 const CNI_FILE = '10-tkadm.conflist';
-/** Parent cgroup of all pods, as the kubelet's. */
-const POD_CGROUP = 'kubepods';
+/** Parent cgroups of all pods, as the kubelet's, and of image builds and monitors. */
+const CGROUPS = ['kubepods', 'tkadm'];
 /** The mark on routes to other nodes' pods: ip-route(8) `proto`. */
 const ROUTE_PROTOCOL = '116';
 
@@ -211,11 +211,11 @@ async function resolveLink(host: Host, path: string): Promise<string> {
   return (await host.run(['readlink', '-f', path])).stdout.trim() || path;
 }
 
-/** The pods' cgroups in every hierarchy; they are empty once the pods are gone. */
+/** The cgroups in every hierarchy; they are empty once the pods are gone. */
 async function planCgroups(host: Host): Promise<readonly Action[]> {
   const root = '/sys/fs/cgroup';
-  const candidates = [root, ...(await host.list(root)).map((name) => `${root}/${name}`)].map(
-    (path) => `${path}/${POD_CGROUP}`,
+  const candidates = [root, ...(await host.list(root)).map((name) => `${root}/${name}`)].flatMap((path) =>
+    CGROUPS.map((name) => `${path}/${name}`),
   );
   const found: string[] = [];
   for (const path of candidates) if (await host.stat(path)) found.push(path);

@@ -11,13 +11,13 @@ import type { ApiClient } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { hasLocalEtcd } from '../../templates/manifests/manifests.ts';
 import { buildCertificatesRoleObjects } from '../addons/bootstrap-rbac.ts';
 import { KUBE_SYSTEM } from '../addons/objects.ts';
 import type { InitConfig } from '../config/types.ts';
 import { buildTokenSecret, generateToken } from '../tokens/token.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
-import { usesLocalEtcd } from './certs.ts';
 import type { InitContext } from './init-context.ts';
 import { planObjects } from './objects.ts';
 
@@ -48,7 +48,7 @@ export const uploadCertsPhase: Phase<InitContext> = {
 export function sharedFilesOf(config: Pick<InitConfig, 'cluster' | 'tkadm'>): readonly SharedFile[] {
   return listSharedFiles({
     certificatesDir: config.cluster.certificatesDir,
-    hasLocalEtcd: usesLocalEtcd({ config }),
+    hasLocalEtcd: hasLocalEtcd(config),
     externalEtcd: config.tkadm.store === 'etcd' ? config.cluster.etcd.external : undefined,
   });
 }

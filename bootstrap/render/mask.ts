@@ -1,11 +1,14 @@
 /** Stands for the secret half of a token and for other secrets. */
-const HIDDEN = '<hidden>';
+const HIDDEN = '<redacted>';
 
 /** Texts that are secret by their form alone, with what is left of them. */
 const PATTERNS: readonly (readonly [RegExp, string])[] = [
   // Bootstrap tokens: the id is no secret. A dot beside it makes it part of a host name.
   [/(?<![\w.-])([a-z0-9]{6})\.(?!0123456789abcdef)[a-z0-9]{16}(?![\w-]|\.\w)/g, `$1.${HIDDEN}`],
-  [/(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g, `$1${HIDDEN}$2`],
+  [
+    /(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?!\s*\+?\(secret\))[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
+    `$1${HIDDEN}$2`,
+  ],
   [/\b(bearer) +[\w.~+/=-]+/gi, `$1 ${HIDDEN}`],
   // JSON Web Tokens (RFC 7519): of service accounts.
   [/\beyJ[\w-]{8,}\.[\w-]*\.[\w-]+/g, HIDDEN],

@@ -2,9 +2,10 @@ import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { checkMachine } from './check-machine.ts';
 import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
 import { createSshHost, waitForExit } from './host.ts';
-import { bundledCommand, checkArchitecture, uploadBundle } from './upload-bundle.ts';
+import { bundledCommand, checkArchitecture, hasBundle, uploadBundle } from './upload-bundle.ts';
 
 /** What a machine that joins over SSH gets to know; it travels on standard input, not in argv. */
 export interface RemoteJoinInput {
@@ -64,6 +65,10 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   try {
     const host = createSshHost(connection);
     await checkArchitecture(host, options.architecture);
+    if (!(await hasBundle(host, options.bundleDirectory))) {
+      onProgress('check the machine');
+      await checkMachine(host, options.input, signal);
+    }
     const wasSent = await uploadBundle(host, {
       directory: options.bundleDirectory,
       signal,

@@ -67,9 +67,15 @@ async function observeAdvertiseAddress(host: Host, input: PreflightInput): Promi
     const reason = `the address "${advertiseAddress}" of "${chosen.device}" is not reached by other machines`;
     return [warningFinding(ADDRESS, reason, evidence, flagFor(input, real[0]))];
   }
+  if (input.nodeIp !== undefined && input.nodeIp !== advertiseAddress) {
+    const reason = `the node agent would use ${input.nodeIp}, and the API server ${advertiseAddress}`;
+    return [
+      warningFinding(ADDRESS, reason, `kubeletExtraArgs has node-ip; ${evidence}`, 'give both one address'),
+    ];
+  }
   const wrongSource = await reportOtherSource(host, input, evidence);
   if (wrongSource) return [wrongSource];
-  if (real.length === 0 || input.isAddressGiven)
+  if (real.length === 0 || input.isAddressGiven || input.nodeIp !== undefined)
     return [noteFinding(ADDRESS, `this node will be known as ${advertiseAddress}`, evidence)];
   return [
     warningFinding(

@@ -16,10 +16,14 @@ export const CERTIFICATE_CHECKS: readonly Check[] = [
     async observe(host, { certificates }) {
       if (!certificates) return [];
       const context: PkiContext = { ...certificates, host };
-      const states = await Promise.all(CERTIFICATES.map((row) => inspectCertificate(row, context)));
-      return states.flatMap(({ row, problems, warnings }): readonly Finding[] => {
+      // Those for an etcd of somebody else are that one's.
+      const rows = CERTIFICATES.filter((row) => certificates.hasLocalEtcd || !('isEtcd' in row));
+      const states = await Promise.all(rows.map((row) => inspectCertificate(row, context)));
+      return states.flatMap(({ row, problems, warnings, isRenewable }): readonly Finding[] => {
         const path = `${context.certificatesDir}/${row.baseName}`;
-        const fix = `mv ${path}.crt ${path}.key /root/, so that they are made again`;
+        const fix = isRenewable
+          ? `tkadm certs renew ${row.name} --config FILE, or mv ${path}.crt ${path}.key /root/`
+          : `mv ${path}.crt ${path}.key /root/, so that they are made again`;
         return [
           ...problems.map((problem) =>
             errorFinding(NAME, `"${path}.crt" cannot serve this configuration`, problem, fix),

@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, JOBS, NODES } from '../../runtime/api/kinds.ts';
 import { isTkadmError } from '../../runtime/base/errors.ts';
+import { EMBEDDED_IMAGE_REPOSITORY } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
+import { KUBERNETES_VERSION } from '../../runtime/base/version.ts';
 import {
   type Check,
   errorFinding,
@@ -153,21 +155,25 @@ async function judgeMigration(api: ApiClient, input: PreflightInput): Promise<re
   return [...findings, errorFinding('CoreDNSMigration', reason, `its image is "${image}"`)];
 }
 
-async function runJob(
-  api: ApiClient,
-  { isDryRun, images, engine }: PreflightInput,
-): Promise<readonly Finding[]> {
+/** What a Job of a moment runs: a program of the node bundle, or kubeadm's pause. */
+function findJobContainer({ engine, images }: PreflightInput) {
+  if (engine === 'upstream')
+    return { image: images?.names.find((name) => /\/pause:/.test(name)), args: ['-v'] };
+  const image = `${EMBEDDED_IMAGE_REPOSITORY}/coredns:${KUBERNETES_VERSION}`;
+  return { image, command: ['/usr/bin/node', '--version'] };
+}
+
+async function runJob(api: ApiClient, input: PreflightInput): Promise<readonly Finding[]> {
   const nodes = (await api.list(NODES)).items;
   const takesPods = nodes.some(
-    (node) =>
-      !node.spec?.unschedulable && !node.spec?.taints?.some((taint) => taint.effect !== 'PreferNoSchedule'),
+    ({ spec }) =>
+      !spec?.unschedulable &&
+      !spec?.taints?.some(({ key, effect }) => key !== CONTROL_PLANE_LABEL && effect !== 'PreferNoSchedule'),
   );
   if (!takesPods) return [noteFinding('CreateJob', 'no Job was run', 'no node takes ordinary pods')];
-  const image = images?.names.find((name) => /\/pause:/.test(name));
-  if (isDryRun || image === undefined) {
-    const evidence = isDryRun
-      ? 'this is a dry run'
-      : `the ${engine ?? 'embedded'} engine has no image for it`;
+  const { image, ...program } = findJobContainer(input);
+  if (input.isDryRun || image === undefined) {
+    const evidence = input.isDryRun ? 'this is a dry run' : 'the images of the upgrade are not known';
     return [noteFinding('CreateJob', 'no Job was run', evidence)];
   }
   const name = `upgrade-health-check-${randomBytes(3).toString('hex')}`;
@@ -182,7 +188,8 @@ async function runJob(
         spec: {
           restartPolicy: 'Never',
           securityContext: { runAsUser: 999, runAsGroup: 999, runAsNonRoot: true },
-          containers: [{ name, image, imagePullPolicy: 'IfNotPresent', args: ['-v'] }],
+          tolerations: [{ key: CONTROL_PLANE_LABEL, effect: 'NoSchedule' }],
+          containers: [{ name, image, imagePullPolicy: 'IfNotPresent', ...program }],
         },
       },
     },

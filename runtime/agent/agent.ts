@@ -32,6 +32,7 @@ import { PodManager } from './pod-manager.ts';
 import type { PodServices } from './pod-services.ts';
 import { checkProbe } from './probes/probe-check.ts';
 import { Prober } from './probes/prober.ts';
+import { writeQosShares } from './qos-shares.ts';
 import { RuntimeReader } from './runtime-state.ts';
 import { startKubeletServer } from './server/server.ts';
 import { ServiceCache } from './service-cache.ts';
@@ -159,6 +160,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     hostIps: () => addresses,
     allocatable: () => node.allocatable(),
     services: () => services.list(),
+    shareCpu: () => writeQosShares(manager.workers().map(({ pod }) => pod)),
     hostDns: async () => parseResolvConf(await readFile(config.resolvConf, 'utf8').catch(() => '')),
     now,
     signal,

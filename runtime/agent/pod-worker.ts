@@ -270,6 +270,7 @@ export class PodWorker {
     try {
       const runtimeHandler = await this.#runtimeHandler();
       await cri.runPodSandbox({ config, runtimeHandler });
+      await this.#services.shareCpu();
     } catch (error) {
       recorder.record(podEventTarget(this.#pod), {
         type: 'Warning',

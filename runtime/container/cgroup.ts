@@ -40,6 +40,14 @@ export function openCgroup(context: CgroupContext, path: string): Cgroup {
     : openV1(context, context.host, path);
 }
 
+/** Moves a process to the cgroup v2 directory at `path`, which is made; does nothing on v1. */
+export function moveToCgroup(host: CgroupHost, path: string, pid: number): void {
+  if (host.version === 1) return;
+  const directory = join(host.mountPoint, path);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'cgroup.procs'), String(pid));
+}
+
 /** How mounts of type "cgroup" look inside a container of this host. */
 export function buildCgroupMounts(host: CgroupHost): CgroupMounts {
   if (host.version === 2) return { version: 2 };

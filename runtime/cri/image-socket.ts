@@ -1,10 +1,17 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
-import { PassThrough, type Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { IMAGE_CALLS, type ImageAnswerLine, type ImageCall, type ImageResults } from './image-messages.ts';
+import {
+  ARCHIVE_TYPE,
+  IMAGE_CALLS,
+  type ImageAnswerLine,
+  type ImageCall,
+  type ImageResults,
+} from './image-messages.ts';
 
 /** What a handler of the image socket gets. */
 export interface ImageCallContext {
@@ -67,12 +74,17 @@ async function answer(
   const body = detachedBody(request);
   try {
     const { call, name } = findCall(request);
-    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    response.setHeader('content-type', 'application/x-ndjson');
     const progress = (line: string) => write({ progress: line });
     const result = await handlers[call]({ name, body, progress, signal: abort.signal });
+    if (result instanceof Readable) return await sendArchive(result, response);
     write({ result });
   } catch (error) {
     if (!isTkadmError(error)) log.warn('image call failed', { call: request.url, error: formatError(error) });
+    if (response.headersSent && response.getHeader('content-type') === ARCHIVE_TYPE) {
+      response.destroy();
+      return;
+    }
     write({ error: describeError(error) });
   }
   response.end();
@@ -89,6 +101,12 @@ function detachedBody(request: IncomingMessage): PassThrough {
   request.on('error', (error) => body.destroy(error));
   request.on('close', () => request.complete || body.destroy(new Error('the client has gone')));
   return request.pipe(body);
+}
+
+/** An archive that breaks off breaks the connection: its client must not take it for whole. */
+async function sendArchive(archive: Readable, response: ServerResponse): Promise<void> {
+  response.setHeader('content-type', ARCHIVE_TYPE);
+  await pipeline(archive, response);
 }
 
 function findCall(request: IncomingMessage): { readonly call: ImageCall; readonly name: string } {

@@ -19,6 +19,8 @@ export interface LayerRecord {
   readonly digest: string;
   /** Of the tar as it was imported. */
   readonly blobBytes: number;
+  /** Of the uncompressed tar. */
+  readonly tarBytes: number;
   /** Of the unpacked files. */
   readonly sizeBytes: number;
   readonly inodes: number;
@@ -73,11 +75,11 @@ export class LayerStore {
       const unpacked = await unpackLayer(plain, diff, { inodes: this.#inodes, skeleton });
       await copying;
       const isReproducible = await skeleton.finish();
-      const { digest: diffId } = plain.result();
+      const { digest: diffId, sizeBytes: tarBytes } = plain.result();
       const { digest, sizeBytes: blobBytes } = blob.result();
       checkDigest(digest, options.digest);
       checkDigest(diffId, options.diffId);
-      const record: LayerRecord = { diffId, digest, blobBytes, isReproducible, ...unpacked };
+      const record: LayerRecord = { diffId, digest, blobBytes, tarBytes, isReproducible, ...unpacked };
       await writeFileAtomic(join(temporary, 'layer.json'), JSON.stringify(record));
       options.onUnpacked?.(record);
       await this.#publish(temporary, diffId);

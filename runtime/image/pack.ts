@@ -3,7 +3,7 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
-import { encodeTarHeader, TAR_END, tarPadding } from '../base/tar-header.ts';
+import { encodeTarHeader, TAR_BLOCK_BYTES, TAR_END, tarPadding } from '../base/tar-header.ts';
 import type { Inodes } from './inodes.ts';
 import { isOpaque, isWhiteout } from './overlay-files.ts';
 
@@ -40,7 +40,7 @@ async function* writeTar(files: AsyncIterable<LayerFile>): AsyncGenerator<Buffer
     yield encodeTarHeader({ ...describe(file), sizeBytes });
     if (sizeBytes === 0) continue;
     yield* readContents(file.content, sizeBytes);
-    yield tarPadding(sizeBytes);
+    if (sizeBytes % TAR_BLOCK_BYTES !== 0) yield tarPadding(sizeBytes);
   }
   yield TAR_END;
 }

@@ -37,6 +37,8 @@ export interface PrivateMachineOptions {
 /** A machine in namespaces of its own that is looked at through the Host interface, a process a look. */
 export interface PrivateMachine {
   readonly host: Host;
+  /** Words before a command that runs it there. */
+  readonly enter: readonly string[];
   /** Ends every process of it; the mounts and interfaces end with them. */
   close(): Promise<void>;
 }
@@ -48,11 +50,14 @@ export interface PrivateMachine {
 export async function createPrivateMachine(options: PrivateMachineOptions = {}): Promise<PrivateMachine> {
   const { setup = '', uid = 0, without = [] } = options;
   const script = `set -e\nexport PATH=$PATH:/usr/sbin:/sbin\n${CLEAN}\n${setup}\nset +e; : > /run/is-ready; while :; do sleep 3600; done`;
-  const init = execa(
-    'unshare',
-    ['-m', '-n', '-u', '-i', '-p', '-f', '--kill-child', '--mount-proc', 'sh', '-c', script],
-    { reject: false, stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' },
-  );
+  // It must not outlive a test that is killed.
+  const unshare = ['unshare', '-m', '-n', '-u', '-i', '-p', '-f', '--kill-child', '--mount-proc'];
+  const init = execa('setpriv', ['--pdeathsig=KILL', ...unshare, 'sh', '-c', script], {
+    reject: false,
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: 'pipe',
+  });
   const close = async () => {
     init.kill('SIGKILL');
     await init;
@@ -66,7 +71,7 @@ export async function createPrivateMachine(options: PrivateMachineOptions = {}):
     runCommand([...enter, ...drop, ...asUser, ...argv], runOptions);
   const host = createShellHost(run);
   for (let attempt = 0; ; attempt += 1) {
-    if ((await run(['test', '-e', '/run/is-ready'])).exitCode === 0) return { host, close };
+    if ((await run(['test', '-e', '/run/is-ready'])).exitCode === 0) return { host, enter, close };
     if (init.exitCode !== null || attempt > 500) break;
     await delay(10);
   }

@@ -73,7 +73,7 @@ for (const { name, leaves } of AUTHORITIES) {
         problems.map((problem) => problem.path).sort(),
         gone.map((file) => join(context.certificatesDir, file)).sort(),
       );
-      t.throws(() => refuseIncomplete('/ca.crt', problems), {
+      t.throws(() => refuseIncomplete(['/ca.crt'], problems), {
         code: 'PKI_EXTERNAL_CA',
         message: new RegExp(gone.map((file) => file.replace('.', '\\.')).join('.*is not there.*')),
         hint: /generate-csr/,

@@ -30,8 +30,14 @@ const over = (path: string, text: string) => {
 /** A process of this name that does nothing. */
 const runs = (name: string) =>
   `cp /bin/sleep /run/${name}; /run/${name} 1000 & until grep -q . /proc/$!/cmdline; do :; done`;
-const listens = (target: string) =>
-  `${process.execPath} -e 'require("net").createServer().listen(${target})' & sleep 0.4`;
+/** Waits until a program that was started says that it listens. */
+const HEARD = 'until [ -e /run/listens ]; do sleep 0.02; done';
+const LISTEN = (target: string) =>
+  `require("net").createServer().listen(${target}, () => require("fs").writeFileSync("/run/listens", ""))`;
+const listens = (target: string) => `${process.execPath} -e '${LISTEN(target)}' & ${HEARD}`;
+/** The same as a program of ours, which is told by its file's name. */
+const runsOwn = (name: string, target: string) =>
+  `printf '%s' '${LISTEN(target)}' > /run/${name}.cjs; ${process.execPath} /run/${name}.cjs & ${HEARD}`;
 
 interface Case extends PrivateMachineOptions {
   readonly check: string;
@@ -238,6 +244,13 @@ const CASES: readonly Case[] = [
   },
   {
     check: 'AdvertiseAddress',
+    title: 'another one for the node agent',
+    input: { nodeIp: '10.8.0.5' },
+    severity: warning,
+    says: /agent would use 10\.8\.0\.5, and the API server 10\.9\.0\.5/,
+  },
+  {
+    check: 'AdvertiseAddress',
     title: 'a bridge of containers',
     setup: 'ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0',
     input: { advertiseAddress: '172.17.0.1' },
@@ -317,7 +330,7 @@ const CASES: readonly Case[] = [
   {
     check: 'Port-10250',
     title: 'our own agent on a node of ours',
-    setup: `printf 'require("net").createServer().listen(10250)' > /run/tkadm-agent.cjs; ${process.execPath} /run/tkadm-agent.cjs & sleep 0.4`,
+    setup: runsOwn('tkadm-agent', '10250'),
     input: { isOwnNode: true },
     isGood: true,
   },
@@ -499,7 +512,7 @@ const CASES: readonly Case[] = [
   {
     check: 'CRI',
     title: 'our own runtime at its socket',
-    setup: `mkdir -p /run/tkadm; printf 'require("net").createServer().listen("/run/tkadm/runtime.sock")' > /run/tkadm-runtime.cjs; ${process.execPath} /run/tkadm-runtime.cjs & sleep 0.4`,
+    setup: `mkdir -p /run/tkadm; ${runsOwn('tkadm-runtime', '"/run/tkadm/runtime.sock"')}`,
     isGood: true,
   },
   {

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { type Check, errorFinding, type PreflightInput, warningFinding } from '../../preflight/finding.ts';
-import { formatFinding, formatReport, preflightError } from '../../preflight/format.ts';
+import { formatFinding, formatReport, formatWarning, preflightError } from '../../preflight/format.ts';
 import { runPreflight, selectFatal, selectRepairable } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
@@ -153,6 +153,7 @@ t.test('formatReport() has a block for each finding and sums up', async (t) => {
   );
   const shown = report.findings.find((finding) => finding.check === 'Odd')!;
   t.equal(formatFinding(shown), '[WARNING Odd, ignored] it is odd (seen it)');
+  t.equal(formatWarning(shown), 'Odd, ignored: it is odd (seen it)');
 });
 
 t.test('runPreflight() looks at this machine within its time', async (t) => {

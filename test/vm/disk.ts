@@ -79,7 +79,11 @@ async function buildSystem(suite: string, directory: string): Promise<void> {
     root,
     ...(await findAptSources(suite)),
   ];
-  await execa('mmdebstrap', arguments_, { stdin: 'ignore', timeout: 600_000 });
+  // It tidies up after itself when this process ends.
+  await execa('setpriv', ['--pdeathsig', 'TERM', 'mmdebstrap', ...arguments_], {
+    stdin: 'ignore',
+    timeout: 600_000,
+  });
   await rename(join(root, 'boot/kernel'), join(directory, 'kernel'));
   await rename(join(root, 'boot/initrd'), join(directory, 'initrd'));
   await buildExt4(root, join(directory, 'disk.img'), { size: DISK_SIZE, label: 'system' });

@@ -216,6 +216,8 @@ t.test('certs refuses by name', async (t) => {
 t.test('certs certificate-key prints 32 random bytes', async (t) => {
   const [a, b] = await Promise.all([1, 2].map(() => succeed(t, 'certs', 'certificate-key')));
   t.match(a!.stdout, /^[0-9a-f]{64}$/);
+  const json = await succeed(t, 'certs', 'certificate-key', '-o', 'json');
+  t.match(JSON.parse(json.stdout), { certificateKey: /^[0-9a-f]{64}$/ });
   t.not(a!.stdout, b!.stdout);
 });
 
@@ -232,6 +234,8 @@ t.test('kubeconfig user takes a token, and a shorter life', async (t) => {
   const withToken = ['kubeconfig', 'user', '--client-name', 'bot', '--token', 'a.b', ...settings];
   const byToken = (await succeed(t, ...withToken)).stdout;
   t.match(byToken, /token: a\.b/);
+  const json = JSON.parse((await succeed(t, ...withToken, '-o', 'json')).stdout);
+  t.match(json, { kind: 'Config', users: [{ name: 'bot', user: { token: 'a.b' } }] });
   t.notMatch(byToken, /client-/);
   const refused = await runTkadm('kubeconfig', 'user', '--client-name', 'bot', ...settings);
   t.equal(refused.exitCode, 6);

@@ -38,9 +38,24 @@ t.test('every command warns of a certificate that ends soon, and its output stay
   t.match(generated.stdout, /^[a-z0-9]{6}\.[a-z0-9]{16}$/);
   const dryRun = await run('reset', '--dry-run', '-o', 'json');
   const events = dryRun.stdout.split('\n').map((line) => JSON.parse(line));
-  t.match(events[0], { type: 'note', level: 'warning', message: /"apiserver" ends in 19 days/ });
+  t.match(events[0], {
+    ...{ type: 'note', command: 'reset', level: 'warning', phase: null, time: /^\d{4}-.*Z$/ },
+    message: /"apiserver" ends in 19 days/,
+  });
   t.ok(events.length > 3, 'the events of the run follow');
   t.notMatch(dryRun.stderr, WARNING);
+  const phase = await run(
+    'init',
+    'phase',
+    'certs',
+    'all',
+    '--dry-run',
+    '--cert-dir',
+    '/etc/other',
+    '-o',
+    'json',
+  );
+  t.match(JSON.parse(phase.stdout.split('\n', 1)[0]!), { command: 'init', message: /"apiserver" ends in/ });
   for (const quiet of [['certs', 'certificate-key'], ['completion', 'bash'], ['--help']])
     t.notMatch((await run(...quiet)).stderr, /Warning/, quiet.join(' '));
 });

@@ -156,6 +156,8 @@ const VALUES: readonly (readonly [RegExp, Value])[] = [
   [/ubernetesVersion$/, (random, { engine }) => (engine === 'embedded' ? 'v1.36.2' : random.pick(VERSIONS))],
   [/unmountFlags$/, one([], ['MNT_FORCE'], ['MNT_DETACH', 'UMOUNT_NOFOLLOW'], ['MNT_EXPIRE'])],
   [/contextLines$/, (random) => random.int(20)],
+  [/^mode$/, (random, { engine }) => (engine === 'embedded' ? random.pick(['', 'nftables']) : 'ipvs')],
+  [/^nodePortAddresses$/, (_, { engine }) => (engine === 'embedded' ? [] : ['10.0.0.0/8'])],
   [/^engine$/, (_, { engine }) => engine],
   [/^store$/, (_, { engine }) => (engine === 'embedded' ? 'embedded' : 'etcd')],
   [/[aA]rgs$/, (random, setting) => args(random, setting)],
@@ -263,9 +265,11 @@ export function generateDocuments(
   return [...documents, tkadm];
 }
 
-/** Fields that have no default: how to find the cluster, and addresses of IPv6. */
+/** Fields that have no default: how to find the cluster, and addresses of IPv6; none that an engine refuses. */
 function addNeeded(kind: DocumentKindName, fields: RawObject, { random, setting }: Context): RawObject {
   if (kind === 'JoinConfiguration') return { ...fields, discovery: discovery(random, setting) };
+  if (kind === 'KubeProxyConfiguration' && setting.engine === 'embedded')
+    return { ...fields, featureGates: {} };
   if (setting.family === 4) return fields;
   if (kind === 'InitConfiguration') return { ...fields, localAPIEndpoint: localAPIEndpoint(random, setting) };
   if (kind === 'ClusterConfiguration') return { ...fields, networking: networking(random, setting) };

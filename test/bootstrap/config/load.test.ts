@@ -151,7 +151,7 @@ const REFUSED: readonly { name: string; text: string; kind?: ConfigKind; message
   {
     name: 'duplicate field',
     text: `${CLUSTER}clusterName: a\nclusterName: b\n`,
-    message: /clusterName: Duplicate field: it is set in line 3 already \(line 4\)/,
+    message: /clusterName: Duplicate field: it is set in line 3 already; the last one counts \(line 4\)/,
   },
   {
     name: 'wrong type',

@@ -32,7 +32,7 @@ async function load(kind: ConfigKind, text: string) {
 }
 
 function fieldsOf(text: string): readonly unknown[] {
-  return parseDocuments(text, { isStrict: true }).documents.map(({ kind, fields }) => ({ kind, fields }));
+  return parseDocuments(text).documents.map(({ kind, fields }) => ({ kind, fields }));
 }
 
 for (const kinds of SETS) {

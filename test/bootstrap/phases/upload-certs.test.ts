@@ -14,6 +14,7 @@ import { generateCertificateKey } from '../../../pki/certificate-secret.ts';
 import { SECRETS } from '../../../runtime/api/kinds.ts';
 import { waitFor } from '../../../runtime/base/time.ts';
 import { createLocalHost } from '../../../runtime/host/local.ts';
+import { NO_PATCHES } from '../../../templates/patches.ts';
 import { startTestServer } from '../../runtime/controlplane/apiserver/test-server.ts';
 
 const MANAGER = join(import.meta.dirname, '../../../runtime/controlplane/controllers/main.ts');
@@ -42,6 +43,7 @@ t.test('upload-certs keeps the certificates in a real API server until its token
     api: async () => api,
     find: createFinder({ api: async () => api, isDryRun: false, signal: new AbortController().signal }),
     tokens: async () => [],
+    patches: async () => NO_PATCHES,
     isBundleInstalled: async () => true,
     certificateKey,
   };
