@@ -18,6 +18,8 @@ interface FlagField {
   readonly isMixable?: boolean;
   /** Added to the list of the file, instead of in its place. */
   readonly isUnion?: boolean;
+  /** How the command line calls it, where that is no "--flag". */
+  readonly argument?: string;
 }
 
 const TKADM_FLAGS = [
@@ -40,7 +42,6 @@ function nodeFlags(document: 'InitConfiguration' | 'JoinConfiguration'): readonl
     },
     { flag: 'patches', document, path: 'patches.directory', type: 'string' },
     { flag: 'skip-phases', document, path: 'skipPhases', type: 'list', isMixable: true },
-    ...TKADM_FLAGS,
   ];
 }
 
@@ -56,6 +57,7 @@ function join(flag: string, path: string, type: FlagField['type'] = 'string'): F
 export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
   InitConfiguration: [
     ...nodeFlags('InitConfiguration'),
+    ...TKADM_FLAGS,
     {
       flag: 'apiserver-advertise-address',
       document: 'InitConfiguration',
@@ -83,7 +85,10 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
   ],
   JoinConfiguration: [
     ...nodeFlags('JoinConfiguration'),
-    join('api-server-endpoint', 'discovery.bootstrapToken.apiServerEndpoint'),
+    {
+      ...join('api-server-endpoint', 'discovery.bootstrapToken.apiServerEndpoint'),
+      argument: "the API server's address",
+    },
     join('token', 'discovery.bootstrapToken.token'),
     join('discovery-token', 'discovery.bootstrapToken.token'),
     join('tls-bootstrap-token', 'discovery.tlsBootstrapToken'),
@@ -131,7 +136,7 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
 export function checkMixedFlags(kind: ConfigKind, overrides: Overrides): void {
   const mixed = FLAG_FIELDS[kind]
     .filter((row) => !row.isMixable && isGiven(overrides[row.flag]))
-    .map((row) => row.flag);
+    .map((row) => row.argument ?? row.flag);
   if (mixed.length === 0) return;
   throw new TkadmError(
     'CONFIG_FLAGS_MIXED',
@@ -184,7 +189,7 @@ function checkControlPlaneFlags(documents: readonly RawDocument[], overrides: Ov
 }
 
 /** True for a flag that was given; an empty list and a false switch say nothing. */
-function isGiven(value: OverrideValue): boolean {
+export function isGiven(value: OverrideValue): boolean {
   return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
 }
 

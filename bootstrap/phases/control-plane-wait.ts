@@ -1,3 +1,4 @@
+import { buildClusterAdminsBinding } from '../addons/bootstrap-rbac.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { readCaBundle } from './files.ts';
 import type { InitContext } from './init-context.ts';
@@ -30,15 +31,7 @@ export const waitControlPlanePhase: Phase<InitContext> = {
         kind: 'apply-object',
         existing: 'keep',
         asSuperAdmin: true,
-        object: {
-          apiVersion: 'rbac.authorization.k8s.io/v1',
-          kind: 'ClusterRoleBinding',
-          metadata: { name: 'kubeadm:cluster-admins' },
-          roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
-          subjects: [
-            { apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: 'kubeadm:cluster-admins' },
-          ],
-        } as never,
+        object: buildClusterAdminsBinding(),
       },
       component('kube-controller-manager', 'https://127.0.0.1:10257/healthz'),
       component('kube-scheduler', 'https://127.0.0.1:10259/livez'),

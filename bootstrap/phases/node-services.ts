@@ -6,6 +6,7 @@ import type { Phase } from '../workflow/phase.ts';
 
 interface NodeContext {
   readonly host: Host;
+  readonly isBundleInstalled: () => Promise<boolean>;
 }
 
 /** Lays the programs of a node out; the digest in their directory's name tells whether they are there. */
@@ -13,7 +14,7 @@ export const bundlePhase: Phase<NodeContext> = {
   name: 'bundle',
   summary: 'Install the node bundle',
   after: ['preflight'],
-  plan: async () => [{ kind: 'install-bundle' }],
+  plan: async ({ isBundleInstalled }) => ((await isBundleInstalled()) ? [] : [{ kind: 'install-bundle' }]),
 };
 
 /** Starts the container runtime. */

@@ -2,7 +2,6 @@ import { Listr, type ListrTask, ListrTaskState, type ListrTaskWrapper } from 'li
 import { formatAction } from '../workflow/action.ts';
 import type { WorkflowEvent } from '../workflow/event.ts';
 import { groupOf } from '../workflow/phase.ts';
-import { createPlainRenderer } from './plain.ts';
 import type { Renderer, RendererOptions, RunResult } from './renderer.ts';
 
 type Wrapper = ListrTaskWrapper<unknown, never, never>;
@@ -51,7 +50,6 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
   const running = list.run().catch(() => {});
   return {
     emit(event) {
-      if (event.type === 'action' && event.isDryRun) notes.push(formatPlain(event, options));
       if (event.type === 'note')
         notes.push(event.level === 'warning' ? `Warning: ${event.message}\n` : `${event.message}\n`);
       else update(lines.get(groupOf(event.phase)), event);
@@ -126,16 +124,5 @@ function showState(line: Line, state: ListrTaskState): void {
 function formatEnd(line: Line): string {
   if (line.startedAt === undefined) return '(skipped)';
   const seconds = ((performance.now() - line.startedAt) / 1000).toFixed(1);
-  return line.changes === 0 ? '(nothing to do)' : `(${seconds} s)`;
-}
-
-function formatPlain(event: WorkflowEvent, options: RendererOptions): string {
-  let text = '';
-  createPlainRenderer({
-    ...options,
-    write: (part) => {
-      text += part;
-    },
-  }).emit(event);
-  return text;
+  return line.changes === 0 ? '(already there)' : `(${seconds} s)`;
 }

@@ -16,6 +16,7 @@ import { podEventTarget } from './container-starter.ts';
 import { parseResolvConf } from './dns.ts';
 import { ApiEventRecorder } from './events.ts';
 import { serveHealthz } from './healthz.ts';
+import { HttpGetter } from './http-get.ts';
 import { ImagePuller } from './images.ts';
 import { defaultKubeletConfig, type KubeletConfig, parseKubeletConfig } from './kubelet-config.ts';
 import { rotateLogs } from './log-rotation.ts';
@@ -38,7 +39,7 @@ import { RuntimeReader } from './runtime-state.ts';
 import { startKubeletServer } from './server/server.ts';
 import { followStaticPods } from './static-pods.ts';
 import { type StatusTarget, StatusWriter } from './status-writer.ts';
-import { ensureKubeconfig, rotateClientCertificate } from './tls/client-certificate.ts';
+import { adoptCertificate, ensureKubeconfig, rotateClientCertificate } from './tls/client-certificate.ts';
 import { ApiTokenSource } from './volumes/tokens.ts';
 
 export interface AgentOptions {
@@ -126,8 +127,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     }
   };
 
+  const http = new HttpGetter();
   const prober: Prober = new Prober({
-    check: (probe, target) => checkProbe(cri, probe, target),
+    check: (probe, target) => checkProbe({ cri, http }, probe, target),
     now,
     onChange: (uid) => manager.wake(uid),
     record: (pod, container, text) => recorder.record(podEventTarget(pod, container.name), text),
@@ -209,7 +211,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     void apiPods.follow(session);
     if (options.hasRoutes ?? true) void followNodeRoutes(session, { nodeName, log: log.child('routes') });
   });
-  void connect({ flags, link, log, config, nodeName, now, random: options.random, signal });
+  const recordOnNode = (message: string) =>
+    recorder.record(
+      { kind: 'Node', name: nodeName, uid: node.node?.metadata?.uid ?? nodeName },
+      { type: 'Warning', reason: 'CertificateRotationFailed', message },
+    );
+  void connect({ flags, link, log, config, nodeName, now, random: options.random, recordOnNode, signal });
 
   runtimeName = await waitForRuntime(cri, log, signal);
   if (signal.aborted) {
@@ -265,6 +272,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     certDir: flags['cert-dir'],
     rootDir,
     rssBytes: options.rssBytes,
+    onCertificateFailure: recordOnNode,
+    random: options.random,
     now,
     log: log.child('server'),
     signal,
@@ -286,6 +295,7 @@ interface ConnectOptions {
   readonly nodeName: string;
   readonly now: () => number;
   readonly random: () => number;
+  readonly recordOnNode: (message: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -298,6 +308,7 @@ async function connect({
   nodeName,
   now,
   random,
+  recordOnNode,
   signal,
 }: ConnectOptions): Promise<void> {
   const kubeconfig = flags.kubeconfig;
@@ -305,18 +316,24 @@ async function connect({
   const certificate = {
     nodeName,
     certDir: flags['cert-dir'],
+    kubeconfig,
     now: () => new Date(now()),
     log: log.child('certificate'),
     signal,
   };
   const bootstrapKubeconfig = flags['bootstrap-kubeconfig'];
-  if (bootstrapKubeconfig) await ensureKubeconfig({ ...certificate, kubeconfig, bootstrapKubeconfig });
-  await link.load(kubeconfig);
+  if (bootstrapKubeconfig) await ensureKubeconfig({ ...certificate, bootstrapKubeconfig });
+  if (config.rotateCertificates) {
+    await adoptCertificate(certificate).catch((error: Error) => certificate.log.warn(error.message));
+  }
+  await link.follow(kubeconfig);
   if (!config.rotateCertificates) return;
   await rotateClientCertificate({
     ...certificate,
     client: () => link.client,
-    onRotated: () => link.load(kubeconfig),
+    bootstrapKubeconfig,
+    onRotated: async () => void (await link.load(kubeconfig)),
+    onFailure: recordOnNode,
     random,
   });
 }

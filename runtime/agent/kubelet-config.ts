@@ -22,6 +22,8 @@ export interface KubeletConfig {
   readonly resolvConf: string;
   readonly containerRuntimeEndpoint: string | undefined;
   readonly rotateCertificates: boolean;
+  /** `serverTLSBootstrap` */
+  readonly isServingSignedByCluster: boolean;
   readonly maxPods: number;
   readonly podsPerCore: number;
   /** Processes and threads of a pod; below 1 is no limit. */
@@ -90,7 +92,6 @@ export function parseKubeletConfig(text: string, path: string): ParsedKubeletCon
     throw invalid(path, `its kind is "${String(raw['kind'])}", not "KubeletConfiguration"`);
   }
   const unsupported = Object.keys(raw).filter((key) => !ACCEPTED.has(key) && !isEmpty(raw[key]));
-  if (raw['serverTLSBootstrap'] === true) unsupported.push('serverTLSBootstrap');
   return { config: readFields(raw, path), unsupported };
 }
 
@@ -123,6 +124,7 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     resolvConf: field.text('resolvConf', '/etc/resolv.conf'),
     containerRuntimeEndpoint: field.text('containerRuntimeEndpoint', '') || undefined,
     rotateCertificates: field.boolean('rotateCertificates', false),
+    isServingSignedByCluster: field.boolean('serverTLSBootstrap', false),
     maxPods: field.number('maxPods', 110),
     podsPerCore: field.number('podsPerCore', 0),
     podPidsLimit: field.number('podPidsLimit', -1),

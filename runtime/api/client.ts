@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { createSecureContext, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { TkadmError } from '../base/errors.ts';
 import type { Kind, KubeObject } from './kinds.ts';
 import type { ClientConfig } from './kubeconfig.ts';
@@ -105,6 +105,8 @@ const PATCH_CONTENT_TYPES: Readonly<Record<PatchType, string>> = {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** Requests with the credentials before have ended by then, and watches begin again with the new ones. */
+const RETIRE_MS = DEFAULT_TIMEOUT_MS + 5_000;
 
 /** Names an object within its collection; `namespace` stays undefined for cluster-scoped kinds. */
 export interface ObjectRef {
@@ -115,25 +117,59 @@ export interface ObjectRef {
 
 /** A client of one Kubernetes API server (real or ours) over HTTPS with kept-alive connections. */
 export class ApiClient {
-  readonly config: ClientConfig;
-  readonly #agent: HttpsAgent | HttpAgent;
   readonly #userAgent: string;
-  readonly #base: URL;
+  readonly #listeners: ((config: ClientConfig) => void)[] = [];
+  #config: ClientConfig;
+  #base: URL;
+  #agent: HttpsAgent | HttpAgent | undefined;
+  readonly #retired = new Set<HttpsAgent | HttpAgent>();
   #token: { readonly value: string; readonly readAtMs: number } | undefined;
 
   constructor(config: ClientConfig, userAgent = 'tkadm') {
-    this.config = config;
+    this.#config = config;
     this.#userAgent = userAgent;
     this.#base = new URL(config.server);
-    this.#agent =
-      this.#base.protocol === 'http:'
-        ? new HttpAgent({ keepAlive: true })
-        : new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...tlsOptions(config) });
+  }
+
+  get config(): ClientConfig {
+    return this.#config;
+  }
+
+  /**
+   * Takes other credentials for connections from now on. Requests under way are not disturbed; watches go on
+   * until `retireMs` are over and then end, so that their followers resume them with the new credentials.
+   */
+  reconfigure(config: ClientConfig, retireMs = RETIRE_MS): void {
+    if (this.#agent) this.#retire(this.#agent, retireMs);
+    this.#config = config;
+    this.#base = new URL(config.server);
+    this.#agent = undefined;
+    this.#token = undefined;
+    for (const listener of this.#listeners) listener(config);
+  }
+
+  /** Calls back at each `reconfigure`. */
+  onReconfigure(listener: (config: ClientConfig) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Closes idle connections; requests under way end with an error. */
   close(): void {
-    this.#agent.destroy();
+    this.#agent?.destroy();
+    for (const agent of this.#retired) agent.destroy();
+  }
+
+  // Its connections are used for what runs on them, and for nothing more.
+  #retire(agent: HttpsAgent | HttpAgent, afterMs: number): void {
+    agent.maxFreeSockets = 0;
+    for (const sockets of Object.values(agent.freeSockets)) {
+      for (const socket of sockets ?? []) socket.destroy();
+    }
+    this.#retired.add(agent);
+    setTimeout(() => {
+      agent.destroy();
+      this.#retired.delete(agent);
+    }, afterMs).unref();
   }
 
   get<T extends KubeObject>(kind: Kind<T>, ref: ObjectRef, options?: RequestOptions): Promise<T> {
@@ -164,9 +200,15 @@ export class ApiClient {
     return this.requestJson('POST', path, { ...options, body: withTypeMeta(kind, object) });
   }
 
-  update<T extends KubeObject>(kind: Kind<T>, object: T, subresource?: string): Promise<T> {
+  /** PUT of the object, or of the part that `subresource` names. */
+  update<T extends KubeObject>(
+    kind: Kind<T>,
+    object: T,
+    options: string | (RequestOptions & { readonly subresource?: string }) = {},
+  ): Promise<T> {
+    const { subresource, ...rest } = typeof options === 'string' ? { subresource: options } : options;
     const ref = { name: object.metadata?.name ?? '', namespace: object.metadata?.namespace, subresource };
-    return this.requestJson('PUT', objectPath(kind, ref), { body: withTypeMeta(kind, object) });
+    return this.requestJson('PUT', objectPath(kind, ref), { ...rest, body: withTypeMeta(kind, object) });
   }
 
   patch<T extends KubeObject>(
@@ -259,6 +301,11 @@ export class ApiClient {
   ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const send = this.#base.protocol === 'http:' ? httpRequest : httpsRequest;
+      try {
+        this.#agent ??= createAgent(this.#config);
+      } catch (error) {
+        return reject(unreachable(this.#config.server, error as Error));
+      }
       const request = send({
         agent: this.#agent,
         method,
@@ -279,7 +326,7 @@ export class ApiClient {
         if (!isAnswered && request.reusedSocket && error.code === 'ECONNRESET') {
           return resolve(this.#send(method, path, headers, body, options));
         }
-        reject(unreachable(this.config.server, error));
+        reject(unreachable(this.#config.server, error));
       });
       // A SYN that went out before the service proxy's rules were there is never answered, however often it is
       // sent again: only a new connection, from another port, gets through.
@@ -316,11 +363,11 @@ export class ApiClient {
   }
 
   async #bearerToken(): Promise<string | undefined> {
-    if (this.config.token !== undefined) return this.config.token;
-    if (this.config.tokenFile === undefined) return undefined;
+    if (this.#config.token !== undefined) return this.#config.token;
+    if (this.#config.tokenFile === undefined) return undefined;
     const now = performance.now();
     if (!this.#token || now - this.#token.readAtMs > 60_000) {
-      this.#token = { value: (await readFile(this.config.tokenFile, 'utf8')).trim(), readAtMs: now };
+      this.#token = { value: (await readFile(this.#config.tokenFile, 'utf8')).trim(), readAtMs: now };
     }
     return this.#token.value;
   }
@@ -330,7 +377,7 @@ export class ApiClient {
     return tlsConnect({
       host: this.#base.hostname.replace(/^\[|\]$/g, ''),
       port: Number(this.#base.port || 443),
-      ...tlsOptions(this.config),
+      ...tlsOptions(this.#config),
     });
   }
 }
@@ -359,13 +406,22 @@ export async function* readLines(stream: AsyncIterable<Uint8Array>): AsyncGenera
   if (last !== '') yield last;
 }
 
+function createAgent(config: ClientConfig): HttpsAgent | HttpAgent {
+  if (config.server.startsWith('http:')) return new HttpAgent({ keepAlive: true });
+  return new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...tlsOptions(config) });
+}
+
+// One context for all connections: PEM texts are parsed once, and are no part of the name that each request's
+// pool is looked up by.
 function tlsOptions(config: ClientConfig) {
   const host = new URL(config.server).hostname.replace(/^\[|\]$/g, '');
   const isAddress = /^[\d.]+$/.test(host) || host.includes(':');
   return {
-    ...(config.caPem ? { ca: config.caPem } : {}),
-    ...(config.certPem ? { cert: config.certPem } : {}),
-    ...(config.keyPem ? { key: config.keyPem } : {}),
+    secureContext: createSecureContext({
+      ...(config.caPem ? { ca: config.caPem } : {}),
+      ...(config.certPem ? { cert: config.certPem } : {}),
+      ...(config.keyPem ? { key: config.keyPem } : {}),
+    }),
     ...(config.isInsecure ? { rejectUnauthorized: false } : {}),
     ...(config.tlsServerName ? { servername: config.tlsServerName } : isAddress ? {} : { servername: host }),
   };

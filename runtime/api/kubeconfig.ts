@@ -16,6 +16,8 @@ export interface ClientConfig {
   readonly tlsServerName?: string | undefined;
   /** Default: 5 s. */
   readonly connectTimeoutMs?: number | undefined;
+  /** Files that the settings were read from, which may change; not the token's. */
+  readonly files?: readonly string[] | undefined;
 }
 
 /** The parts of a kubeconfig file (client-go `clientcmd/api/v1`) that tkadm reads and writes. */
@@ -83,9 +85,12 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
   if (!cluster?.server) throw invalid(path, `its cluster "${context.cluster}" has no server`);
   const user = config.users?.find((entry) => entry.name === context.user)?.user ?? {};
   const directory = dirname(path);
+  const files = [path];
   const pem = async (data: string | undefined, file: string | undefined): Promise<string | undefined> => {
     if (data) return Buffer.from(data, 'base64').toString('utf8');
-    return file ? await readFile(resolve(directory, file), 'utf8') : undefined;
+    if (!file) return undefined;
+    files.push(resolve(directory, file));
+    return readReferenced(path, resolve(directory, file));
   };
   return {
     server: cluster.server.replace(/\/+$/, ''),
@@ -93,10 +98,19 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
     certPem: await pem(user['client-certificate-data'], user['client-certificate']),
     keyPem: await pem(user['client-key-data'], user['client-key']),
     token: user.token,
-    tokenFile: user.tokenFile,
+    tokenFile: user.tokenFile && resolve(directory, user.tokenFile),
     isInsecure: cluster['insecure-skip-tls-verify'],
     tlsServerName: cluster['tls-server-name'],
+    files: [...new Set(files)],
   };
+}
+
+async function readReferenced(path: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw invalid(path, `the file "${file}" in it cannot be read: ${(error as Error).message}`, error);
+  }
 }
 
 const SERVICE_ACCOUNT_DIR = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -122,6 +136,7 @@ export async function loadInClusterConfig(
     caPem: await readFile(`${directory}/ca.crt`, 'utf8'),
     tokenFile: `${directory}/token`,
     connectTimeoutMs: POD_CONNECT_TIMEOUT_MS,
+    files: [`${directory}/ca.crt`],
   };
 }
 

@@ -13,6 +13,7 @@ import { type ContainerBundle, SLOT_FILES } from './launch-bundle.ts';
 import { type ContainerLauncher, discardLauncher, LauncherPool } from './launcher-pool.ts';
 import { loadLibc } from './libc.ts';
 import { isOwnerAlive, killTree, readStartTime } from './monitor.ts';
+import { storeFilter } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
 
 export interface ContainerEngineOptions {
@@ -191,6 +192,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         cgroupMounts: buildCgroupMounts(host),
         stdin: request.stdin ?? false,
         inheritStreams: request.inheritStreams ?? false,
+        seccomp: storeFilter(spec),
       };
       launcher.channel.send(bundle);
       const report = await launcher.channel.next();

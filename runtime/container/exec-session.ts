@@ -8,6 +8,7 @@ import type { ExecOptions, ExecSession } from './engine.ts';
 import type { ExecBundle } from './launch-bundle.ts';
 import type { ExecLauncher } from './launcher-pool.ts';
 import type { Libc } from './libc.ts';
+import { storeFilter } from './seccomp/stored-filter.ts';
 
 /**
  * Runs a process in a container through a waiting exec launcher.
@@ -27,6 +28,7 @@ export async function startExec(
     process: options.process,
     cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
     stdin: options.stdin ?? false,
+    seccomp: storeFilter(container.readSpec()),
   };
   channel.send(bundle);
   let masterFd: number | undefined;

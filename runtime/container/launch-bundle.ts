@@ -13,6 +13,13 @@ export interface ContainerBundle {
   readonly cgroupMounts: CgroupMounts;
   readonly stdin: boolean;
   readonly inheritStreams: boolean;
+  readonly seccomp?: StoredFilter | undefined;
+}
+
+/** A filter for system calls: flags of seccomp(2), and the instructions in base64. */
+export interface StoredFilter {
+  readonly flags: number;
+  readonly program: string;
 }
 
 /** How a mount of type "cgroup" is made inside the container. */
@@ -32,6 +39,7 @@ export interface ExecBundle {
   readonly process: OciProcess;
   readonly cgroupJoinFiles: readonly string[];
   readonly stdin: boolean;
+  readonly seccomp?: StoredFilter | undefined;
 }
 
 export type LaunchBundle = ContainerBundle | ExecBundle;

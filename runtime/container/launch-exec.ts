@@ -35,7 +35,7 @@ export function runExec(libc: Libc, bundle: ExecBundle, control: ExecControl): n
     if (!control.waitForGo()) return 0;
   }
   libc.closeOnExecFrom(3);
-  applyPrivileges(libc, process_);
+  applyPrivileges(libc, process_, bundle.seccomp);
   try {
     process.chdir(process_.cwd);
   } catch (error) {

@@ -8,6 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { CAPABILITIES, capabilityMask } from './capabilities.ts';
+import type { StoredFilter } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import type { OciProcess } from './oci-spec.ts';
 
@@ -70,7 +71,9 @@ export function prepareStreams(libc: Libc, hasStdin: boolean, uid: number): void
 }
 
 /** Sets bounding, ambient and other capability sets, groups and user, no_new_privs, in the order they allow. */
-export function applyPrivileges(libc: Libc, process: OciProcess): void {
+export function applyPrivileges(libc: Libc, process: OciProcess, filter?: StoredFilter): void {
+  // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
+  if (filter !== undefined && !process.noNewPrivileges) installFilter(libc, filter);
   const user = process.user ?? { uid: 0, gid: 0 };
   const capabilities = process.capabilities ?? {};
   const bounding = capabilityMask(capabilities.bounding ?? []);
@@ -92,7 +95,13 @@ export function applyPrivileges(libc: Libc, process: OciProcess): void {
     const bit = (CAPABILITIES as readonly string[]).indexOf(name);
     if (bit >= 0) libc.prctl(PR.CAP_AMBIENT, 2, bit, `raise ambient capability "${name}"`);
   }
-  if (process.noNewPrivileges) libc.prctl(PR.SET_NO_NEW_PRIVS, 1, 0, 'set no_new_privs');
+  if (!process.noNewPrivileges) return;
+  libc.prctl(PR.SET_NO_NEW_PRIVS, 1, 0, 'set no_new_privs');
+  if (filter !== undefined) installFilter(libc, filter);
+}
+
+function installFilter(libc: Libc, { flags, program }: StoredFilter): void {
+  libc.seccomp(flags, Buffer.from(program, 'base64'));
 }
 
 /**

@@ -141,7 +141,7 @@ function joinCgroup(file: string): void {
 function become(libc: Libc, bundle: ContainerBundle): never {
   const process_ = bundle.spec.process!;
   const env = completeEnv(process_);
-  applyPrivileges(libc, process_);
+  applyPrivileges(libc, process_, bundle.seccomp);
   try {
     process.chdir(process_.cwd);
   } catch (error) {

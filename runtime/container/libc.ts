@@ -47,8 +47,26 @@ export const MNT_DETACH = 2;
 
 /** System call numbers that differ between the architectures, <asm/unistd.h>. */
 const SYSCALLS = {
-  x64: { setgroups: 116, setresuid: 117, setresgid: 119, capset: 126, pivotRoot: 155, setns: 308, bpf: 321 },
-  arm64: { setgroups: 159, setresuid: 147, setresgid: 149, capset: 91, pivotRoot: 41, setns: 268, bpf: 280 },
+  x64: {
+    seccomp: 317,
+    setgroups: 116,
+    setresuid: 117,
+    setresgid: 119,
+    capset: 126,
+    pivotRoot: 155,
+    setns: 308,
+    bpf: 321,
+  },
+  arm64: {
+    seccomp: 277,
+    setgroups: 159,
+    setresuid: 147,
+    setresgid: 149,
+    capset: 91,
+    pivotRoot: 41,
+    setns: 268,
+    bpf: 280,
+  },
 } as const;
 /** System call numbers that are equal on all architectures (since Linux 5.x). */
 const PIDFD_OPEN = 434;
@@ -88,6 +106,7 @@ export function loadLibc() {
   const syscall = declare('syscall', 'long', ['long', 'long', 'long', 'long', 'long', 'long']);
   const syscallBuffer = declare('syscall', 'long', ['long', 'long', 'void *', 'long', 'long', 'long']);
   const syscallTwoBuffers = declare('syscall', 'long', ['long', 'void *', 'void *', 'long']);
+  const syscallSeccomp = declare('syscall', 'long', ['long', 'long', 'long', 'void *']);
   const syscallStrings = declare('syscall', 'long', ['long', 'str', 'str']);
   const syscallOpenat2 = declare('syscall', 'long', ['long', 'long', 'str', 'void *', 'long']);
   const mount = declare('mount', 'int', ['str', 'str', 'str', 'ulong', 'str']);
@@ -191,6 +210,13 @@ export function loadLibc() {
       const header = Buffer.alloc(8);
       header.writeUInt32LE(0x20080522, 0);
       check(syscallTwoBuffers()(numbers.capset, header, data, 0), 'set capabilities');
+    },
+    /** seccomp(2), SECCOMP_SET_MODE_FILTER, for this thread; `program` is an array of `struct sock_filter`. */
+    seccomp(flags: number, program: Buffer) {
+      const header = Buffer.alloc(16);
+      header.writeUInt16LE(program.length / 8, 0);
+      header.writeBigUInt64LE(koffi.address(program), 8);
+      check(syscallSeccomp()(numbers.seccomp, 1, flags, header), 'install the seccomp filter');
     },
     fcntl(fd: number, command: number, argument: number): number {
       return check(fcntl()(fd, command, argument), `fcntl ${fd}`);

@@ -11,6 +11,7 @@ import { createContainerEngine } from './create-engine.ts';
 import { buildDefaultSpec, DEFAULT_NAMESPACES } from './defaults.ts';
 import type { ContainerEngine, ContainerStatus, ProcessStreams } from './engine.ts';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
+import { SECCOMP_FLAGS, SECCOMP_OPERATORS, SECCOMP_RET } from './seccomp/compile.ts';
 
 const DEFAULT_ROOT = '/run/tkadm-oci';
 const BUNDLE_ANNOTATION = 'tkadm.bundle';
@@ -330,7 +331,13 @@ async function features(): Promise<number> {
       namespaces: DEFAULT_NAMESPACES,
       capabilities: CAPABILITIES,
       cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: false },
-      seccomp: { enabled: false },
+      seccomp: {
+        enabled: true,
+        actions: Object.keys(SECCOMP_RET),
+        operators: SECCOMP_OPERATORS,
+        knownFlags: Object.keys(SECCOMP_FLAGS),
+        supportedFlags: Object.keys(SECCOMP_FLAGS),
+      },
       apparmor: { enabled: false },
       selinux: { enabled: false },
     },

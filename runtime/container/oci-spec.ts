@@ -1,3 +1,5 @@
+import type { OciSeccomp } from './seccomp/oci-seccomp.ts';
+
 /** The parts of the OCI runtime-spec 1.2 `config.json` that tkadm supports (config.md, config-linux.md). */
 export interface OciSpec {
   readonly ociVersion: string;
@@ -64,7 +66,7 @@ export interface OciLinux {
   readonly maskedPaths?: readonly string[];
   readonly readonlyPaths?: readonly string[];
   readonly rootfsPropagation?: string;
-  readonly seccomp?: unknown;
+  readonly seccomp?: OciSeccomp;
 }
 
 export interface OciResources {

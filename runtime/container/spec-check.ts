@@ -25,7 +25,6 @@ export function checkSpec({ id, spec, inheritStreams }: CreateContainerOptions):
   if (!namespaces.some(({ type, path }) => type === 'mount' && !path)) {
     throw unsupported('linux.namespaces without a new mount namespace');
   }
-  if (spec.linux?.seccomp !== undefined) throw unsupported('linux.seccomp');
   if (spec.hostname && !namespaces.some(({ type }) => type === 'uts')) {
     throw invalid('hostname needs a uts namespace');
   }

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
-import { buildDefaultSpec } from '../container/defaults.ts';
+import { buildDefaultSpec, DEFAULT_CAPABILITIES } from '../container/defaults.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import type { OciMount, OciSpec } from '../container/oci-spec.ts';
+import { buildDefaultSeccomp } from '../container/seccomp/default-profile.ts';
 import type { StepCommand, StepRunner } from '../image/build/options.ts';
 import { readAccounts, resolveUser } from './user.ts';
 
@@ -73,7 +74,7 @@ async function buildStepSpec(command: StepCommand, cgroupsPath: string): Promise
     ...base,
     process: { ...base.process!, user: { uid, gid, additionalGids } },
     mounts: [...(base.mounts ?? []), ...binds],
-    linux: { ...base.linux, namespaces },
+    linux: { ...base.linux, namespaces, seccomp: buildDefaultSeccomp(DEFAULT_CAPABILITIES) },
   };
 }
 

@@ -26,6 +26,8 @@ import {
   verboseInfo,
 } from './runtime-context.ts';
 import { isSandboxReady } from './sandbox-service.ts';
+import { resolveSeccomp } from './seccomp.ts';
+import { buildCapabilities } from './security.ts';
 import { readAccounts, resolveUser } from './user.ts';
 import { resolveVolumes } from './volumes.ts';
 
@@ -175,18 +177,25 @@ interface CreateOptions {
 async function planContainer(context: RuntimeContext, options: CreateOptions) {
   const { id, sandbox, config, sandboxConfig, image } = options;
   const security = config.linux?.securityContext;
-  checkSecurity(context, config);
+  checkSecurity(config);
   const lowerDirs = context.images.lowerDirs(image);
   const imageConfig = context.images.config(image).config ?? {};
   const sandboxPid = context.engine.status(sandbox.id)?.pid;
   if (!isSandboxReady(context, sandbox) || sandboxPid === undefined) {
     throw new TkadmError('CRI_STATE', `Cannot create container: sandbox "${sandbox.id}" is not ready`);
   }
-  const [accounts, volumes, asked, host] = await Promise.all([
+  const isPrivileged = security?.privileged ?? false;
+  const capabilities = buildCapabilities(security?.capabilities, isPrivileged, context.capabilities);
+  const [accounts, volumes, asked, host, seccomp] = await Promise.all([
     readAccounts(lowerDirs),
     resolveVolumes(context, config.mounts),
     resolveDevices(config.devices),
-    security?.privileged ? listHostDevices() : [],
+    isPrivileged ? listHostDevices() : [],
+    resolveSeccomp({
+      profile: security?.seccomp,
+      isPrivileged,
+      capabilities: capabilities.bounding ?? [],
+    }),
   ]);
   const spec = buildContainerSpec({
     id,
@@ -201,7 +210,8 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     volumes,
     devices: [...host, ...asked.devices],
     deviceRules: asked.rules,
-    allCapabilities: context.capabilities,
+    capabilities,
+    seccomp,
   });
   const { logDirectory } = sandboxConfig;
   return {
@@ -239,22 +249,18 @@ async function startContainer(context: RuntimeContext, id: string): Promise<void
   publishEvent(context, 'CONTAINER_STARTED_EVENT', id, record.sandboxId);
 }
 
-/** Refuses what cannot be given, and says what is not applied. */
-function checkSecurity(context: RuntimeContext, config: ContainerConfig): void {
+/** Refuses what cannot be given. */
+function checkSecurity(config: ContainerConfig): void {
   const security = config.linux?.securityContext;
   const name = config.metadata?.name ?? '';
   const refuse = (what: string) =>
     new TkadmError('UNSUPPORTED', `Cannot create container "${name}": ${what} is not supported`);
-  if (security?.seccomp?.profileType === 'Localhost') throw refuse('seccomp profile "Localhost"');
   if (security?.apparmor?.profileType === 'Localhost') throw refuse('AppArmor profile "Localhost"');
   if (security?.namespaceOptions?.usernsOptions?.mode === 'POD') {
     const { uids } = security.namespaceOptions.usernsOptions;
     if (uids.length > 0) throw refuse('a user namespace');
   }
   if (config.cdiDevices.length > 0) throw refuse('CDI device');
-  if (security?.seccomp?.profileType === 'RuntimeDefault' && !security.privileged) {
-    context.log.debug('seccomp profile RuntimeDefault is not applied', { container: name });
-  }
 }
 
 function targetPid(context: RuntimeContext, config: ContainerConfig): number | undefined {

@@ -1,12 +1,12 @@
 import { TkadmError } from '../base/errors.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_MOUNTS, DEFAULT_READONLY_PATHS } from '../container/defaults.ts';
 import type { OciMount, OciProcess, OciSpec } from '../container/oci-spec.ts';
+import type { OciSeccomp } from '../container/seccomp/oci-seccomp.ts';
 import type { OciExecutionConfig } from '../image/oci-image.ts';
 import type { OciDevice, OciDeviceRule } from './devices.ts';
 import type { ContainerConfig } from './messages/container.ts';
 import type { NamespaceOption } from './messages/linux.ts';
 import { buildResources } from './resources.ts';
-import { buildCapabilities } from './security.ts';
 import type { ProcessUser } from './user.ts';
 
 export const OCI_VERSION = '1.2.0';
@@ -30,7 +30,8 @@ export interface ContainerPlan {
   readonly volumes: readonly OciMount[];
   readonly devices: readonly OciDevice[];
   readonly deviceRules: readonly OciDeviceRule[];
-  readonly allCapabilities: readonly string[];
+  readonly capabilities: NonNullable<OciProcess['capabilities']>;
+  readonly seccomp?: OciSeccomp | undefined;
 }
 
 /** The OCI runtime-spec of a container. @throws CRI_INVALID when there is no command. */
@@ -60,6 +61,7 @@ export function buildContainerSpec(plan: ContainerPlan): OciSpec {
         readonlyPaths: security === undefined ? DEFAULT_READONLY_PATHS : security.readonlyPaths,
       }),
       rootfsPropagation: rootPropagation(mounts),
+      ...(plan.seccomp && { seccomp: plan.seccomp }),
     },
   };
 }
@@ -94,11 +96,7 @@ function buildProcess(plan: ContainerPlan): OciProcess {
     args: buildArgs(config, image),
     env: buildEnv(plan),
     cwd: config.workingDir || image.WorkingDir || '/',
-    capabilities: buildCapabilities(
-      security?.capabilities,
-      security?.privileged ?? false,
-      plan.allCapabilities,
-    ),
+    capabilities: plan.capabilities,
     noNewPrivileges: security?.noNewPrivs ?? false,
     ...(oomScoreAdj !== 0 && { oomScoreAdj }),
   };

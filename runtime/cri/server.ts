@@ -19,6 +19,7 @@ import { CRI_RPCS, methodOf } from './rpcs.ts';
 const GRPC_STATUS: Partial<Record<ErrorCode, number>> = {
   CRI_NOT_FOUND: grpcStatus.NOT_FOUND,
   CRI_INVALID: grpcStatus.INVALID_ARGUMENT,
+  SECCOMP_PROFILE: grpcStatus.INVALID_ARGUMENT,
   CRI_STATE: grpcStatus.FAILED_PRECONDITION,
   CRI_TIMEOUT: grpcStatus.DEADLINE_EXCEEDED,
   IMAGE_NOT_FOUND: grpcStatus.NOT_FOUND,

@@ -75,6 +75,15 @@ export async function installBundle(host: Host, sources: BundleSources): Promise
   return { id, directory };
 }
 
+/** True when the bundle that these sources make is there and in use. @throws BUNDLE_BUILD when a part is missing. */
+export async function isBundleInstalled(host: Host, sources: BundleSources): Promise<boolean> {
+  const current = await realpath(join(PATHS.bundle, 'current')).catch(() => undefined);
+  if (current === undefined) return false;
+  const wanted =
+    sources.installedDirectory ?? join(PATHS.bundle, await identify(sources, await findCommands(host)));
+  return current === (await realpath(wanted).catch(() => wanted)) && exists(join(current, 'image.json'));
+}
+
 /** Points `/var/lib/tkadm/bundle/current` at a bundle's directory by an atomic rename. */
 async function pointCurrent(directory: string): Promise<void> {
   const temporary = join(dirname(directory), `.current-${basename(directory)}`);

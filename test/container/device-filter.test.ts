@@ -145,7 +145,14 @@ const CASES: readonly {
     access: 'm',
     isAllowed: true,
   },
-  { name: 'everything', rules: [{ allow: true }], type: 'c', device: KERNEL_LOG, access: 'r', isAllowed: true },
+  {
+    name: 'everything',
+    rules: [{ allow: true }],
+    type: 'c',
+    device: KERNEL_LOG,
+    access: 'r',
+    isAllowed: true,
+  },
 ];
 
 t.test('setDeviceProgram()', { skip: obstacle }, async (t) => {

@@ -90,7 +90,7 @@ t.test('tkadm-oci', { skip: skipReason }, async (t) => {
     t.match(await oci('run', '--no-such', 'x'), { code: 1, stderr: /--no-such/ });
     t.match(JSON.parse((await oci('features')).stdout), {
       ociVersionMax: '1.2.0',
-      linux: { seccomp: { enabled: false } },
+      linux: { seccomp: { enabled: true } },
     });
   });
 

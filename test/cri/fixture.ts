@@ -42,6 +42,8 @@ const APPLETS = [
   'touch',
   'ipcs',
   'kill',
+  'mkdir',
+  'unshare',
 ];
 
 export const skipReason: string | false =

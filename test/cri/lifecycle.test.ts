@@ -101,7 +101,53 @@ t.test('CRI over the real engine', { skip: skipReason }, async (t) => {
     t.match(restricted, /^4321$/m);
     t.notMatch(restricted, /writable/);
     await t.rejects(read({ runAsUsername: 'nobody-here' }), grpcError('INVALID_ARGUMENT'));
-    await t.rejects(read({ seccomp: { profileType: 'Localhost' } }), grpcError('UNIMPLEMENTED'));
+  });
+
+  t.test('seccomp profiles hold for a container and for what is run in it', async (t) => {
+    const { client, directory } = fixture;
+    const namespaceOptions = { network: 'NODE', pid: 'CONTAINER' } as const;
+    const script =
+      'grep "^Seccomp:" /proc/self/status; unshare -U true && echo unshared; mkdir -p /dev/shm/d && echo made';
+    let count = 0;
+    const read = async (securityContext: object) => {
+      count += 1;
+      const containerId = await runContainer(fixture, podSandboxId, {
+        command: ['sh', '-c', `${script}; sleep 100`],
+        logPath: `seccomp/${count}.log`,
+        linux: { securityContext: { namespaceOptions, ...securityContext } },
+      });
+      const { stdout } = await client.execSync({
+        containerId,
+        cmd: ['sh', '-c', script],
+      });
+      const { status } = await client.containerStatus({ containerId });
+      const log = () => readFileSync(status!.logPath, 'utf8');
+      await waitFor(() => Promise.resolve(/made|can't create/.test(log()) || undefined), {
+        timeoutMs: 5000,
+        subject: 'the end of the script',
+      });
+      const own = log().replaceAll(/^.* F /gm, '');
+      await client.removeContainer({ containerId });
+      return { own, exec: Buffer.from(stdout).toString() };
+    };
+    const filtered = /^Seccomp:\s+2$/m;
+    for (const noNewPrivs of [false, true]) {
+      const plain = await read({ noNewPrivs, seccomp: { profileType: 'RuntimeDefault' } });
+      t.match(plain, { own: filtered, exec: filtered });
+      t.match(plain, { own: /unshare.*Operation not permitted[\s\S]*made/, exec: /made/ });
+      t.notMatch(plain.own + plain.exec, /unshared/);
+    }
+    const unconfined = await read({ seccomp: { profileType: 'Unconfined' } });
+    t.match(unconfined, { own: /^Seccomp:\s+0\nunshared$/m, exec: /^Seccomp:\s+0\nunshared$/m });
+    const privileged = await read({ privileged: true, seccomp: { profileType: 'RuntimeDefault' } });
+    t.match(privileged, { own: /^Seccomp:\s+0$/m });
+    const path = join(directory, 'profile.json');
+    const rule = { names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 95 };
+    writeFileSync(path, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls: [rule] }));
+    const local = await read({ seccomp: { profileType: 'Localhost', localhostRef: path } });
+    t.match(local, { own: /unshared\n[\s\S]*Operation not supported/, exec: filtered });
+    const missing = { profileType: 'Localhost', localhostRef: join(directory, 'missing.json') };
+    await t.rejects(read({ seccomp: missing }), grpcError('INVALID_ARGUMENT'));
   });
 
   t.test('execSync() gives streams and exit code, and ends at the timeout', async (t) => {

@@ -30,7 +30,7 @@ export class Identity {
   readonly #impersonate: Impersonate;
   readonly #now: () => Date;
   readonly #certificates = new WeakMap<Duplex, PeerCertificate>();
-  readonly #users = new WeakMap<Duplex, UserInfo>();
+  #users = new WeakMap<Duplex, UserInfo>();
 
   constructor(options: {
     readonly authenticator: RequestAuthenticator;
@@ -42,6 +42,11 @@ export class Identity {
     this.#authorizer = options.authorizer;
     this.#impersonate = options.impersonate;
     this.#now = options.now;
+  }
+
+  /** Has every connection's certificate verified again at its next request. */
+  forget(): void {
+    this.#users = new WeakMap();
   }
 
   /** @throws StatusError 401; 403 for an impersonation that is not allowed */
