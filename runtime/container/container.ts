@@ -204,6 +204,8 @@ export class Container {
     writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
     // A monitor that comes to its last line only now would wait for ever: it has recorded the exit.
     if (this.#isMonitorAlive()) killTree(this.#state.monitorPid);
+    // It was the last that had the container's mounts.
+    while (this.#isMonitorAlive()) await sleep(1);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -222,7 +224,7 @@ export class Container {
 
   async #finish(code: number, finishedAt: Date): Promise<void> {
     // The program may have ended before its start was recorded.
-    await this.#starting?.catch(() => {});
+    if (this.#starting !== undefined) await this.#starting.catch(() => {});
     // Without a pid namespace of its own the container's other processes outlive the first.
     if (!this.#state.hasOwnPidNamespace) this.killAll('SIGKILL');
     const timeout = new AbortController();

@@ -183,7 +183,7 @@ for (const architecture of ['x64', 'arm64'] as const) {
         ordered,
         ordered.toSorted((a, b) => a - b),
       );
-      t.ok(lines.some((line) => line.includes('clone(0x20000011')));
+      t.ok(lines.some((line) => line.includes('clone(0x20001011')));
     },
   );
 }
