@@ -125,9 +125,9 @@ export class RootfsProgram {
     const wanted = parsePropagation(spec.linux?.rootfsPropagation ?? 'rprivate');
     if (wanted === undefined) throw new Error(`rootfsPropagation "${spec.linux?.rootfsPropagation}"`);
     section.step('mount "/"');
-    // A shared root would let our own mounts escape to the host; shared binds were made before.
-    const propagation = (wanted & MS.SHARED) !== 0 ? MS.SLAVE | MS.REC : wanted;
-    section.call('mount', [0, section.text('/'), 0, propagation, 0]);
+    // Nothing below may stay shared: our own mounts, and their end, would reach the host. Shared binds were made before.
+    const hearsHost = (wanted & (MS.SHARED | MS.SLAVE)) !== 0;
+    section.call('mount', [0, section.text('/'), 0, (hearsHost ? MS.SLAVE : MS.PRIVATE) | MS.REC, 0]);
     this.#mountSource();
     section.step('open the root file system');
     section.call('openat', [AT_FDCWD, section.text(this.#options.stagingDir), O_PATH | O_CLOEXEC, 0], {
@@ -381,7 +381,6 @@ export class RootfsProgram {
     section.step('enter the root file system');
     section.call('chdir', [section.text(this.#options.stagingDir)]);
     section.call('pivot_root', [dot, dot]);
-    section.call('mount', [0, dot, 0, MS.SLAVE | MS.REC, 0]);
     section.call('umount2', [dot, MNT_DETACH]);
     section.call('chdir', [root]);
   }
