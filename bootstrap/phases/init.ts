@@ -52,7 +52,7 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
     summary: 'Show how to join nodes',
     after: ['wait-node', 'bootstrap-token', 'upload-config', 'mark-control-plane'],
     // The text is the command's result, which comes after all events.
-    unchanged: 'See below',
+    unchanged: 'Part of the result',
     plan: async () => [],
   },
 ];

@@ -13,6 +13,7 @@ export const kubeletFinalizePhases: readonly Phase<InitContext>[] = [
   {
     name: 'kubelet-finalize/enable-client-cert-rotation',
     summary: "Use the agent's own certificate",
+    unchanged: 'Nothing to change',
     after: ['wait-control-plane'],
     async plan({ host }) {
       const [text, certificate] = await Promise.all([

@@ -265,7 +265,7 @@ type Tap = Pick<typeof t, 'equal'>;
 
 /** The command with a terminal (script(1)). */
 function inTerminal(host: LabHost, command: string, input = '') {
-  const line = `${process.execPath} ${TKADM} ${command}`;
+  const line = `stty cols 120 rows 60; ${process.execPath} ${TKADM} ${command}`;
   return host.exec(['script', '-qec', line, '/dev/null'], { input, timeoutMs: 60_000 });
 }
 
