@@ -59,7 +59,9 @@ export function readCertificateEnds(kubernetesDir: string, kubeletPkiDir: string
     ...listNames(kubernetesDir, '.conf').flatMap((name) =>
       readEnd(name, `${kubernetesDir}/${name}`, readEmbedded),
     ),
-    ...readEnd('kubelet-client', `${kubeletPkiDir}/kubelet-client-current.pem`, readCertificate),
+    ...['kubelet-client', 'kubelet-server'].flatMap((name) =>
+      readEnd(name, `${kubeletPkiDir}/${name}-current.pem`, readCertificate),
+    ),
   ];
   return isExternal ? ends.map((end) => ({ ...end, isExternal })) : ends;
 }

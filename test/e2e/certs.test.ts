@@ -1,13 +1,6 @@
+import { createDecipheriv } from 'node:crypto';
 import t, { type Test } from 'tap';
-import {
-  getJson,
-  initCluster,
-  kubectl,
-  kubectlText,
-  labObstacle,
-  type TimedOutput,
-  tkadm,
-} from '../hosts/cluster.ts';
+import { getJson, kubectl, kubectlText, labObstacle, type TimedOutput, tkadm } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
 
 interface Secret {
@@ -24,7 +17,24 @@ t.test('certificates of a running cluster', { skip: labObstacle(), timeout: 300_
     t.equal(result.exitCode, 0, `${args.join(' ')}: ${result.exitCode === 0 ? '' : result.all}`);
     return result;
   };
-  await initCluster(cp);
+  const init = await succeed(t, 'init', '--fix', '--upload-certs', '-o', 'json');
+  const events = init.stdout.trim().split('\n');
+
+  await t.test('init --upload-certs gives the key in its result alone', async (t) => {
+    const { certificateKey } = JSON.parse(events.at(-1)!) as { certificateKey: string };
+    t.match(certificateKey, /^[0-9a-f]{64}$/);
+    t.notMatch(events.slice(0, -1).join('\n'), certificateKey);
+    const { data } = await getJson<Secret>(cp, ['secret', '-n', 'kube-system', 'kubeadm-certs']);
+    const bytes = Buffer.from(data['ca.key']!, 'base64');
+    const decipher = createDecipheriv(
+      'aes-256-gcm',
+      Buffer.from(certificateKey, 'hex'),
+      bytes.subarray(0, 12),
+    );
+    decipher.setAuthTag(bytes.subarray(-16));
+    const plain = Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]).toString();
+    t.equal(plain, (await cp.exec(['cat', '/etc/kubernetes/pki/ca.key'])).stdout);
+  });
 
   await t.test('check-expiration reads the configuration of the cluster and every file', async (t) => {
     const { stdout, stderr } = await succeed(t, 'certs', 'check-expiration', '-o', 'json');
