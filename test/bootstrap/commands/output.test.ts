@@ -240,7 +240,7 @@ t.test(
     // A mistake somewhere in the program: a promise that nobody waits for.
     const crash = join(directory, 'crash.mjs');
     const failure = "Promise.reject(new Error('no such thing: abcxyz.q7w8e9r0t1y2u3i4'))";
-    writeFileSync(crash, `setTimeout(() => { if (process.argv[1]?.endsWith('cli.ts')) ${failure}; }, 2500);`);
+    writeFileSync(crash, `setTimeout(() => { if (process.argv[1]?.includes('tkadm')) ${failure}; }, 2500);`);
     const env = { NODE_OPTIONS: `--import=${crash}` };
     for (const format of ['json', 'text']) {
       const args = ['init', 'phase', 'wait-control-plane', '--config', slow, '-o', format];
