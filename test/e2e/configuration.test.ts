@@ -1,6 +1,6 @@
 import { load } from 'js-yaml';
 import t from 'tap';
-import { eventually, getJson, kubectlText, labObstacle, readyNodes, tkadm } from '../hosts/cluster.ts';
+import { eventually, kubectlText, labObstacle, readyNodes, tkadm } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
 
 /** The shape of kubeadm 1.11 that people still have, for this machine's address. */
@@ -33,7 +33,7 @@ t.test('a cluster out of files alone', { skip: labObstacle(), timeout: 300_000 }
     t.equal(migrated.exitCode, 0, migrated.all);
     t.match(migrated.stderr, /kubernetesVersion: dropped/);
     const validated = await tkadm(cp, ['config', 'validate', '--config', '/root/old.yaml.new']);
-    t.match(validated, { exitCode: 0, stdout: 'ok\n', stderr: '' });
+    t.match(validated, { exitCode: 0, stdout: 'ok\n', stderr: /cannot find the cluster by a token/ });
   });
 
   await t.test(
@@ -73,8 +73,12 @@ t.test('a cluster out of files alone', { skip: labObstacle(), timeout: 300_000 }
   );
 
   await t.test('join and reset take files too', async (t) => {
-    const printed = (await tkadm(cp, ['token', 'create', '--print-join-command'])).stdout;
-    const [, endpoint, token, pin] = /join (\S+) --token (\S+) .*(sha256:\S+)/.exec(printed) ?? [];
+    const token = (await tkadm(cp, ['token', 'create'])).stdout.trim();
+    // The server answers no anonymous request, so the cluster is known from a file.
+    const cluster = await kubectlText(cp, [
+      ...['-n', 'kube-public', 'get', 'cm', 'cluster-info', '-o', 'jsonpath={.data.kubeconfig}'],
+    ]);
+    await write(node1, '/root/cluster.conf', cluster);
     await write(
       node1,
       '/root/join.yaml',
@@ -82,7 +86,8 @@ t.test('a cluster out of files alone', { skip: labObstacle(), timeout: 300_000 }
 kind: JoinConfiguration
 discovery:
   timeout: 1m
-  bootstrapToken: {token: ${token}, apiServerEndpoint: "${endpoint}", caCertHashes: ["${pin}"]}
+  file: {kubeConfigPath: /root/cluster.conf}
+  tlsBootstrapToken: ${token}
 nodeRegistration:
   name: Worker
   kubeletExtraArgs: {v: "1"}
@@ -91,7 +96,8 @@ nodeRegistration:
     const joined = await tkadm(node1, ['join', '--fix', '--config', '/root/join.yaml']);
     t.equal(joined.exitCode, 0, joined.all);
     t.match(joined.all, /v1beta3" of JoinConfiguration is deprecated/);
-    t.notMatch(joined.all, new RegExp(token ?? 'no token'), 'no secret is shown');
+    t.match(token, /^\w{6}\.\w{16}$/);
+    t.notMatch(joined.all, new RegExp(token), 'no secret is shown');
     await eventually('two nodes', 30_000, async () => (await readyNodes(cp)).join() === 'cp,worker');
 
     await write(
@@ -104,7 +110,5 @@ nodeRegistration:
     const reset = await tkadm(node1, ['reset', '--config', '/root/reset.yaml']);
     t.equal(reset.exitCode, 0, reset.all);
     t.equal((await node1.exec(['ls', '/var/lib/kubelet'])).stdout, '');
-    const { items } = await getJson<{ items: readonly unknown[] }>(cp, ['nodes']);
-    t.equal(items.length >= 1, true);
   });
 });

@@ -15,7 +15,7 @@ t.test('extra arguments are read as kubeadm reads them', async (t) => {
   const load = (value: string | readonly string[]) =>
     loadConfiguration({
       kind: 'InitConfiguration',
-      overrides: { 'apiserver-extra-args': value },
+      overrides: { engine: 'upstream', 'apiserver-extra-args': value },
       defaultsFrom: { hostname: 'node-1', advertiseAddress: '10.0.0.5' },
     });
   for (const [value, expected] of cases) {
