@@ -10,7 +10,7 @@ import { createPatchReader } from '../phases/files.ts';
 import { JOIN_PHASES } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
-import { discoverCluster } from '../tokens/discover.ts';
+import { discoverCluster, patienceOf } from '../tokens/discover.ts';
 import { discoverFromFile } from '../tokens/discover-file.ts';
 import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
@@ -174,6 +174,7 @@ function discoverOnce(
       token: bootstrapToken?.token ?? '',
       pins: bootstrapToken?.caCertHashes ?? [],
       unsafeSkipCaVerification: bootstrapToken?.unsafeSkipCAVerification ?? false,
+      patienceMs: patienceOf(config.timeouts),
     });
   };
   return () => {

@@ -1,5 +1,5 @@
 import { ApiClient, ApiError } from '../../runtime/api/client.ts';
-import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import {
   type ClusterInfo,
@@ -17,8 +17,12 @@ export interface DiscoverOptions extends LookOptions {
   readonly token: string;
   readonly pins: readonly string[];
   readonly unsafeSkipCaVerification: boolean;
+  /** How long an API server may refuse connections or not be ready; default: 3 s. */
+  readonly patienceMs?: number | undefined;
 }
 
+/** kubeadm's default of `timeouts.discovery`; another value is how long an API server is waited for. */
+const DEFAULT_DISCOVERY_MS = 300_000;
 /** A token's signature appears within a second of its creation, and an API server is back within seconds. */
 const PATIENCE_MS = 3_000;
 export const NEW_TOKEN_HINT = 'tkadm token create --print-join-command, on the control plane';
@@ -72,25 +76,49 @@ async function waitForSignature(
   token: BootstrapToken,
   options: DiscoverOptions,
 ): Promise<ClusterInfo> {
+  let info = await waitForClusterInfo(client, options);
   const deadline = performance.now() + PATIENCE_MS;
-  for (;;) {
-    const isLast = performance.now() > deadline;
-    const info = await fetchClusterInfo(client, options).catch(async (error) => {
-      if (isLast || !isTransient(error)) throw await explainFailure(error, options.endpoint);
-      return undefined;
-    });
-    if (info?.data[signatureKey(token.id)] !== undefined) return info;
-    if (info) checkExpiration(info, token.id, options);
-    if (info && isLast) throw unknownToken(token.id, options.endpoint);
+  while (info.data[signatureKey(token.id)] === undefined) {
+    checkExpiration(info, token.id, options);
+    if (performance.now() > deadline) throw unknownToken(token.id, options.endpoint);
     await sleep(250, options.signal);
+    info = await waitForClusterInfo(client, options);
+  }
+  return info;
+}
+
+/** The first answer of an API server that may just be starting. */
+async function waitForClusterInfo(client: ApiClient, options: DiscoverOptions): Promise<ClusterInfo> {
+  const { endpoint, signal, warn, patienceMs = PATIENCE_MS } = options;
+  const deadline = performance.now() + patienceMs;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await fetchClusterInfo(client, options);
+    } catch (error) {
+      const failure = await explainFailure(error, endpoint);
+      if (performance.now() > deadline || !isTransient(error)) throw failure;
+      if (attempt === 0 && patienceMs > PATIENCE_MS)
+        warn?.(`${formatError(failure)}; trying for ${Math.round(patienceMs / 1000)} s`);
+    }
+    await sleep(250, signal);
   }
 }
+
+/**
+ * How long `timeouts.discovery` lets an API server be waited for: undefined for kubeadm's five minutes, which are
+ * in every document that was printed with defaults.
+ */
+export function patienceOf({ discoveryMs }: { readonly discoveryMs: number }): number | undefined {
+  return discoveryMs === DEFAULT_DISCOVERY_MS ? undefined : discoveryMs;
+}
+
+const TRANSIENT_CODES: readonly string[] = ['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH'];
 
 /** What an API server that starts answers. */
 function isTransient(error: unknown): boolean {
   if (error instanceof ApiError) return error.httpStatus === 429 || error.httpStatus >= 500;
   const code = (error as { cause?: NodeJS.ErrnoException }).cause?.code;
-  return isTkadmError(error, 'API_UNREACHABLE') && (code === 'ECONNREFUSED' || code === 'ECONNRESET');
+  return isTkadmError(error, 'API_UNREACHABLE') && TRANSIENT_CODES.includes(code ?? '');
 }
 
 /** @throws DISCOVERY_TOKEN_EXPIRED when the cluster remembers the end of the token */

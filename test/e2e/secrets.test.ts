@@ -1,5 +1,6 @@
 import t from 'tap';
 import {
+  eventually,
   follow,
   getJson,
   joinArguments,
@@ -7,6 +8,7 @@ import {
   labObstacle,
   readyNodes,
   type TimedOutput,
+  TKADM,
   tkadm,
 } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
@@ -174,6 +176,16 @@ t.test('secrets are in no output, log or argument', { skip: labObstacle(), timeo
     });
     t.match(control.stdout, /kubelet\.key:/, 'the search finds what is there');
   }
+  await t.test('a join over SSH that is interrupted takes its token back', async (t) => {
+    await tkadm(node1, ['reset', '-f']);
+    const ssh = ['join', node1.address, '--ssh-host-keys', 'accept-new', '--node-name', 'again'];
+    const running = follow(cp, [process.execPath, TKADM, ...ssh]);
+    await eventually('the remote command to run', 30_000, async () => /\[runtime\]/.test(running.text()));
+    t.equal((await tokens()).length, 2, 'it has a token of its own');
+    await running.stop();
+    t.equal(await running.exited, 130, running.text());
+    t.match(await tokens(), ONE_TOKEN);
+  });
   await t.test('the cluster says since when a token is invalid', async (t) => {
     const short = (await tkadm(cp, ['token', 'create', '--ttl', '2s'])).stdout.trim();
     await new Promise((resolve) => setTimeout(resolve, 4000));

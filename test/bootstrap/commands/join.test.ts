@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { EXIT_CODES } from '../../../runtime/base/errors.ts';
-import { parseLines, runCli } from './run-cli.ts';
+import { parseLines, runTkadmWith } from './tkadm.ts';
 
 const TOKEN = 'abcdef.0123456789abcdee';
 const PIN = `sha256:${'1'.repeat(64)}`;
@@ -92,8 +92,8 @@ t.test('join refuses wrong input before any request', async (t) => {
   await Promise.all(
     REFUSALS.map(async ({ title, args, code, message, hint }) => {
       const startedAt = performance.now();
-      const result = await runCli(['join', ...args, '-o', 'json'], { env });
-      t.equal(result.code, EXIT_CODES.usage, title);
+      const result = await runTkadmWith(['join', ...args, '-o', 'json'], { env });
+      t.equal(result.exitCode, EXIT_CODES.usage, title);
       const [line] = parseLines(result.stdout);
       t.match(line, { type: 'error', code, message, ...(hint ? { hint } : {}) }, title);
       t.ok(performance.now() - startedAt < 20_000, `${title}: nothing was waited for`);
@@ -131,8 +131,8 @@ t.test(
       '-o',
       'json',
     ];
-    const result = await runCli(args);
-    t.equal(result.code, EXIT_CODES.discovery);
+    const result = await runTkadmWith(args);
+    t.equal(result.exitCode, EXIT_CODES.discovery);
     t.match(parseLines(result.stdout).at(-1), {
       code: 'DISCOVERY_FILE_INVALID',
       message: /its user has "exec"/,

@@ -7,7 +7,7 @@ import { EXAMPLES } from '../../../bootstrap/commands/examples.ts';
 import { reportError } from '../../../bootstrap/render/error-event.ts';
 import { createCa, validityFrom } from '../../../pki/issue.ts';
 import { ERRORS, type ErrorCode, EXIT_CODES, TkadmError } from '../../../runtime/base/errors.ts';
-import { parseLines, runCli } from './run-cli.ts';
+import { parseLines, runTkadmWith } from './tkadm.ts';
 
 const OUTPUT_DOC = readFileSync(join(import.meta.dirname, '../../../docs/output.md'), 'utf8');
 
@@ -36,7 +36,7 @@ const needsRoot = process.getuid?.() !== 0 && 'needs root';
 
 /** Every command with its sub-commands and flags, as completion knows them. */
 async function listCommands() {
-  const { stdout } = await runCli(['completion', 'bash']);
+  const { stdout } = await runTkadmWith(['completion', 'bash']);
   return [...stdout.matchAll(/^ {4}"([^"]*)"\) words="([^"]*)"/gm)].map(([, path = '', words = '']) => ({
     path,
     words: words.split(' '),
@@ -54,7 +54,7 @@ t.test('EXAMPLES name commands and flags that are there', async (t) => {
       t.ok(line.includes(`tkadm ${path}`), line);
     }
   }
-  t.match((await runCli(['join', '--help'])).stdout, /Examples:\n {2}tkadm join root@/);
+  t.match((await runTkadmWith(['join', '--help'])).stdout, /Examples:\n {2}tkadm join root@/);
 });
 
 t.test('every command has -o', async (t) => {
@@ -85,42 +85,42 @@ const USAGE: readonly (readonly [readonly string[], RegExp, RegExp, string])[] =
 t.test('wrong flags and commands: a suggestion, exit code 2, in the format asked for', async (t) => {
   await Promise.all(
     USAGE.map(async ([args, message, hint, command]) => {
-      const text = await runCli(args);
-      t.equal(text.code, EXIT_CODES.usage, args.join(' '));
+      const text = await runTkadmWith(args);
+      t.equal(text.exitCode, EXIT_CODES.usage, args.join(' '));
       t.equal(text.stdout, '');
       t.match(text.stderr, message);
       t.match(text.stderr, hint);
-      const json = await runCli([...args, '--output=json']);
-      t.equal(json.code, EXIT_CODES.usage);
+      const json = await runTkadmWith([...args, '--output=json']);
+      t.equal(json.exitCode, EXIT_CODES.usage);
       t.equal(json.stderr, '', 'nothing beside the line');
       const lines = parseLines<ErrorLine>(json.stdout);
       t.equal(lines.length, 1);
       t.match(lines[0], { type: 'error', code: 'USAGE', exitCode: 2, message, hint, command, phase: null });
     }),
   );
-  const yaml = await runCli(['init', '--node-nam', 'x', '-oyaml']);
+  const yaml = await runTkadmWith(['init', '--node-nam', 'x', '-oyaml']);
   t.match(load(yaml.stdout), { type: 'error', code: 'USAGE', exitCode: 2 });
 });
 
 t.test('a group without a command prints its help', async (t) => {
-  const { code, stderr } = await runCli(['token']);
-  t.equal(code, EXIT_CODES.usage);
+  const { exitCode, stderr } = await runTkadmWith(['token']);
+  t.equal(exitCode, EXIT_CODES.usage);
   for (const name of ['create', 'list', 'delete', 'generate'])
     t.match(stderr, new RegExp(`^  ${name} `, 'm'));
 });
 
 t.test('-o json and yaml of commands that need no cluster', async (t) => {
-  const version = await runCli(['version', '-o', 'json']);
+  const version = await runTkadmWith(['version', '-o', 'json']);
   t.match(JSON.parse(version.stdout), { kubernetes: /^v1\./ });
-  const token = await runCli(['token', 'generate', '-o', 'yaml']);
+  const token = await runTkadmWith(['token', 'generate', '-o', 'yaml']);
   t.match(load(token.stdout), { token: /^\w{6}\.\w{16}$/ });
-  const status = await runCli(['service', 'status', '-o', 'json']);
+  const status = await runTkadmWith(['service', 'status', '-o', 'json']);
   t.match(JSON.parse(status.stdout), { services: [{ name: 'tkadm-runtime' }, { name: 'tkadm-agent' }] });
 });
 
 t.test('the head of every event is the same', { skip: needsRoot }, async (t) => {
   for (const format of ['json', 'yaml']) {
-    const { code, stdout } = await runCli([
+    const { exitCode, stdout } = await runTkadmWith([
       'init',
       '--dry-run',
       '--ignore-preflight-errors',
@@ -128,7 +128,7 @@ t.test('the head of every event is the same', { skip: needsRoot }, async (t) => 
       '-o',
       format,
     ]);
-    t.equal(code, 0, stdout.slice(-500));
+    t.equal(exitCode, 0, stdout.slice(-500));
     const events = format === 'json' ? parseLines<ErrorLine>(stdout) : (loadAll(stdout) as ErrorLine[]);
     t.ok(events.length > 10);
     for (const event of events) {
@@ -200,8 +200,8 @@ t.test('exit codes', { skip: needsRoot, timeout: 60_000 }, async (t) => {
   ];
   for (const { area, args, code, uid } of cases) {
     await t.test(area, async (t) => {
-      const result = await runCli([...args, '-o', 'json'], uid === undefined ? {} : { uid });
-      t.equal(result.code, EXIT_CODES[area], result.stderr);
+      const result = await runTkadmWith([...args, '-o', 'json'], uid === undefined ? {} : { uid });
+      t.equal(result.exitCode, EXIT_CODES[area], result.stderr);
       t.match(parseLines<ErrorLine>(result.stdout).at(-1), {
         type: 'error',
         code,
@@ -210,20 +210,20 @@ t.test('exit codes', { skip: needsRoot, timeout: 60_000 }, async (t) => {
     });
   }
   await t.test('timeout', async (t) => {
-    const result = await runCli(['init', 'phase', 'wait-control-plane', '--config', wait]);
-    t.equal(result.code, EXIT_CODES.timeout, result.stderr);
+    const result = await runTkadmWith(['init', 'phase', 'wait-control-plane', '--config', wait]);
+    t.equal(result.exitCode, EXIT_CODES.timeout, result.stderr);
     t.match(result.stderr, /error: Cannot see .* after 1000 ms/);
   });
   await t.test('interrupted', async (t) => {
     const slow = join(directory, 'slow.yaml');
     writeFileSync(slow, formatWait(directory, '1m'));
     const args = ['init', 'phase', 'wait-control-plane', '--config', slow];
-    const result = await runCli(args, { interruptAt: /wait for/ });
-    t.equal(result.code, EXIT_CODES.interrupted, result.stderr);
+    const result = await runTkadmWith(args, { interruptAt: /wait for/ });
+    t.equal(result.exitCode, EXIT_CODES.interrupted, result.stderr);
     t.match(result.stderr, /Interrupted; run the same command again/);
   });
   t.match(
-    (await runCli(['--help'])).stdout,
+    (await runTkadmWith(['--help'])).stdout,
     /2 usage, 3 preflight, 4 discovery, 5 timeout, 6 host, 7 cluster, 130 inter/,
   );
 });
@@ -240,12 +240,12 @@ t.test(
     // A mistake somewhere in the program: a promise that nobody waits for.
     const crash = join(directory, 'crash.mjs');
     const failure = "Promise.reject(new Error('no such thing: abcxyz.q7w8e9r0t1y2u3i4'))";
-    writeFileSync(crash, `setTimeout(() => { if (process.argv[1]?.endsWith('cli.ts')) ${failure}; }, 2500);`);
+    writeFileSync(crash, `setTimeout(() => { if (process.argv[1]?.includes('tkadm')) ${failure}; }, 2500);`);
     const env = { NODE_OPTIONS: `--import=${crash}` };
     for (const format of ['json', 'text']) {
       const args = ['init', 'phase', 'wait-control-plane', '--config', slow, '-o', format];
-      const { code, stdout, stderr } = await runCli(args, { env });
-      t.equal(code, EXIT_CODES.internal, stderr);
+      const { exitCode, stdout, stderr } = await runTkadmWith(args, { env });
+      t.equal(exitCode, EXIT_CODES.internal, stderr);
       t.notMatch(stdout + stderr, /q7w8e9r0/);
       if (format === 'text') t.match(stderr, /error: Error: no such thing: abcxyz\.<redacted>\n +at /);
       else t.match(parseLines<ErrorLine>(stdout).at(-1), { type: 'error', code: 'INTERNAL', exitCode: 1 });
@@ -275,7 +275,7 @@ t.test('reportError() gives each code the exit code of its area', (t) => {
 });
 
 t.test('completion: scripts that their shells can read and that complete', async (t) => {
-  const bash = await runCli(['completion', 'bash']);
+  const bash = await runTkadmWith(['completion', 'bash']);
   const complete = (line: readonly string[]) => {
     const words = line.map((word) => `'${word}'`).join(' ');
     const script = `${bash.stdout}\nCOMP_WORDS=(${words}); COMP_CWORD=${line.length - 1}; _tkadm; echo "\${COMPREPLY[@]}"`;
@@ -284,15 +284,15 @@ t.test('completion: scripts that their shells can read and that complete', async
   t.same(complete(['tkadm', 'tok']), ['token']);
   t.same(complete(['tkadm', 'token', 'cr']), ['create']);
   t.same(complete(['tkadm', 'token', 'create', '--print']), ['--print-join-command']);
-  const wrong = await runCli(['completion', 'fish']);
-  t.equal(wrong.code, EXIT_CODES.usage);
+  const wrong = await runTkadmWith(['completion', 'fish']);
+  t.equal(wrong.exitCode, EXIT_CODES.usage);
 });
 
 const zshObstacle = !existsSync('/usr/bin/zsh') && 'needs apt-get install zsh';
 
 t.test('completion: zsh completes what is typed', { skip: zshObstacle, timeout: 30_000 }, async (t) => {
   const path = join(t.testdir(), 'setup.zsh');
-  const { stdout } = await runCli(['completion', 'zsh']);
+  const { stdout } = await runTkadmWith(['completion', 'zsh']);
   writeFileSync(path, `autoload -U compinit; compinit -u -D\n${stdout}\necho set-up-done\n`);
   const keys = [`source ${path}\\n`, 'tkadm tok\\t', 'cr\\t', '--print\\t', '\\nexit\\n'];
   const typed = keys.map((text) => `sleep 1.5; printf -- '${text}'`).join('; ');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { execa } from 'execa';
@@ -19,6 +19,47 @@ export async function runTkadm(...args: readonly string[]): Promise<CommandResul
   return run([process.execPath, CLI, ...args]);
 }
 
+export interface TkadmOptions {
+  /** The whole environment but PATH. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Standard input; default: none. */
+  readonly input?: string;
+  readonly uid?: number;
+  /** SIGINT is sent once standard output has shown this. */
+  readonly interruptAt?: RegExp;
+}
+
+/** Runs the command line with an environment of its own. */
+export async function runTkadmWith(
+  args: readonly string[],
+  { env = {}, input = '', uid, interruptAt }: TkadmOptions = {},
+): Promise<CommandResult> {
+  const child = execa(process.execPath, [CLI, ...args], {
+    reject: false,
+    stripFinalNewline: false,
+    extendEnv: false,
+    env: { PATH: process.env['PATH'] ?? '', ...env },
+    input,
+    timeout: 120_000,
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  });
+  let shown = '';
+  let isInterrupted = false;
+  child.stdout.on('data', (chunk: Buffer) => {
+    shown += chunk;
+    if (!isInterrupted && interruptAt?.test(shown)) isInterrupted = child.kill('SIGINT');
+  });
+  return toResult(await child);
+}
+
+/** Lines of JSON. */
+export function parseLines<T>(text: string): readonly T[] {
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as T);
+}
+
 /**
  * Runs the command line on a machine whose /etc is an overlay over this one's, in a mount namespace that ends with
  * the command; what is written stays in `directory`/upper.
@@ -36,14 +77,20 @@ export async function runTkadmWithOwnEtc(
 }
 
 async function run([file = '', ...args]: readonly string[]): Promise<CommandResult> {
-  const result = await execa(file, args, { reject: false, stdin: 'ignore', timeout: 60_000 });
-  return { exitCode: result.exitCode, stdout: String(result.stdout), stderr: String(result.stderr) };
+  return toResult(await execa(file, args, { reject: false, stdin: 'ignore', timeout: 60_000 }));
+}
+
+function toResult({ exitCode, stdout, stderr }: Partial<CommandResult>): CommandResult {
+  return { exitCode, stdout: String(stdout), stderr: String(stderr) };
 }
 
 async function bundle(): Promise<string> {
   const directory = mkdtempSync('/var/tmp/tkadm-cli-');
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
-  const require = "import{createRequire as r}from'node:module';const require=r(import.meta.url);";
+  // Readable for the user that a command is run as.
+  chmodSync(directory, 0o755);
+  const require =
+    "import{createRequire as r}from'node:module';const require=r(import.meta.url),__dirname=import.meta.dirname,__filename=import.meta.filename;";
   await build({
     entryPoints: { tkadm: SOURCE },
     outdir: directory,

@@ -5,15 +5,15 @@ import { loadAll } from 'js-yaml';
 import t from 'tap';
 import { SECRETS } from '../../../runtime/api/kinds.ts';
 import { startTestServer } from '../../runtime/controlplane/apiserver/test-server.ts';
-import { type CliOptions, parseLines, runCli } from './run-cli.ts';
+import { parseLines, runTkadmWith, type TkadmOptions } from './tkadm.ts';
 
 const KEY = 'ab'.repeat(32);
 
 t.test('tkadm token', { timeout: 180_000 }, async (t) => {
   const server = await startTestServer(t, ['--enable-bootstrap-token-auth']);
   const admin = await server.client('admin');
-  const token = (args: readonly string[], options: CliOptions = {}) =>
-    runCli(['token', ...args, '--kubeconfig', server.kubeconfig], options);
+  const token = (args: readonly string[], options: TkadmOptions = {}) =>
+    runTkadmWith(['token', ...args, '--kubeconfig', server.kubeconfig], options);
   const read = async (id: string) => {
     const secret = await admin.find(SECRETS, { name: `bootstrap-token-${id}`, namespace: 'kube-system' });
     return (
@@ -31,8 +31,8 @@ t.test('tkadm token', { timeout: 180_000 }, async (t) => {
   const pin = `sha256:${createHash('sha256').update(spki).digest('hex')}`;
 
   await t.test('create: a random token of a day', async (t) => {
-    const { code, stdout, stderr } = await token(['create']);
-    t.equal(code, 0, stderr);
+    const { exitCode, stdout, stderr } = await token(['create']);
+    t.equal(exitCode, 0, stderr);
     t.match(stdout, /^[a-z0-9]{6}\.[a-z0-9]{16}\n$/);
     const values = (await read(stdout.slice(0, 6)))!;
     t.match(values, {
@@ -48,8 +48,8 @@ t.test('tkadm token', { timeout: 180_000 }, async (t) => {
 
   await t.test('create: every setting', async (t) => {
     const args = ['--ttl', '0', '--usages', 'signing', '--description', 'for "me"', '-o', 'json'];
-    const { code, stdout, stderr } = await token(['create', 'aaaaaa.0123456789abcdee', ...args]);
-    t.equal(code, 0, stderr);
+    const { exitCode, stdout, stderr } = await token(['create', 'aaaaaa.0123456789abcdee', ...args]);
+    t.equal(exitCode, 0, stderr);
     t.same(JSON.parse(stdout), { token: 'aaaaaa.0123456789abcdee' });
     t.same(await read('aaaaaa'), {
       'token-id': 'aaaaaa',
@@ -58,7 +58,7 @@ t.test('tkadm token', { timeout: 180_000 }, async (t) => {
       'usage-bootstrap-signing': 'true',
     });
     const again = await token(['create', 'aaaaaa.0123456789abcdef', '-o', 'json']);
-    t.equal(again.code, 7);
+    t.equal(again.exitCode, 7);
     t.match(JSON.parse(again.stdout), { type: 'error', code: 'TOKEN_EXISTS', hint: /token delete aaaaaa/ });
   });
 
@@ -72,8 +72,8 @@ t.test('tkadm token', { timeout: 180_000 }, async (t) => {
     t.match(dry.stdout, new RegExp(`--control-plane --certificate-key ${KEY}\n$`));
     t.match(dry.stderr, /would create Secret kube-system\/bootstrap-token-cccccc/);
     t.equal(await read('cccccc'), undefined, 'a dry run creates nothing');
-    const noCluster = await runCli(['token', 'create', '--dry-run', '--kubeconfig', '/none']);
-    t.match(noCluster, { code: 0, stdout: /^\w{6}\.\w{16}\n$/ });
+    const noCluster = await runTkadmWith(['token', 'create', '--dry-run', '--kubeconfig', '/none']);
+    t.match(noCluster, { exitCode: 0, stdout: /^\w{6}\.\w{16}\n$/ });
   });
 
   await t.test('create --config: the tokens of an InitConfiguration', async (t) => {
@@ -87,12 +87,12 @@ bootstrapTokens:
   - {token: eeeeee.0123456789abcdef, usages: [signing], groups: []}
 `,
     );
-    const { code, stdout, stderr } = await token(['create', '--config', path]);
-    t.equal(code, 0, stderr);
+    const { exitCode, stdout, stderr } = await token(['create', '--config', path]);
+    t.equal(exitCode, 0, stderr);
     t.equal(stdout, 'dddddd.0123456789abcdef\n');
     t.match(await read('dddddd'), { description: 'one' });
     const mixed = await token(['create', '--config', path, '--ttl', '2h', '--groups', 'x']);
-    t.equal(mixed.code, 2);
+    t.equal(mixed.exitCode, 2);
     t.match(mixed.stderr, /Cannot mix '--config' with arguments \[ttl groups\]/);
   });
 
@@ -114,8 +114,14 @@ bootstrapTokens:
     ];
     await Promise.all(
       cases.map(async ([args, expected]) => {
-        const { code, stderr } = await runCli(['token', 'create', ...args, '--kubeconfig', '/none']);
-        t.equal(code, 2, args.join(' '));
+        const { exitCode, stderr } = await runTkadmWith([
+          'token',
+          'create',
+          ...args,
+          '--kubeconfig',
+          '/none',
+        ]);
+        t.equal(exitCode, 2, args.join(' '));
         t.match(stderr, expected);
         t.notMatch(stderr, /secret'|short'/);
       }),
@@ -150,22 +156,22 @@ bootstrapTokens:
 
   await t.test('delete: by id and in full; all names are checked first', async (t) => {
     const wrong = await token(['delete', 'aaaaaa', 'nonsense!']);
-    t.equal(wrong.code, 2);
+    t.equal(wrong.exitCode, 2);
     t.ok(await read('aaaaaa'), 'nothing is deleted beside a wrong name');
     const dry = await token(['delete', 'aaaaaa', '--dry-run']);
-    t.match(dry, { code: 0, stdout: 'bootstrap token "aaaaaa" would be deleted\n' });
+    t.match(dry, { exitCode: 0, stdout: 'bootstrap token "aaaaaa" would be deleted\n' });
     t.ok(await read('aaaaaa'));
     const both = await token(['delete', 'aaaaaa', 'bbbbbb.0123456789abcdef', '-o', 'json']);
-    t.match(both.code, 0, both.stderr);
+    t.match(both.exitCode, 0, both.stderr);
     t.same(JSON.parse(both.stdout), { deleted: ['aaaaaa', 'bbbbbb'] });
     t.equal(await read('aaaaaa'), undefined);
     const gone = await token(['delete', 'aaaaaa']);
-    t.equal(gone.code, 7);
+    t.equal(gone.exitCode, 7);
     t.match(gone.stderr, /no|none with that id/);
   });
 
   await t.test('generate creates nothing', async (t) => {
-    const { stdout } = await runCli(['token', 'generate', '-o', 'json']);
+    const { stdout } = await runTkadmWith(['token', 'generate', '-o', 'json']);
     const made = (JSON.parse(stdout) as { token: string }).token;
     t.match(made, /^[a-z0-9]{6}\.[a-z0-9]{16}$/);
     t.equal(await read(made.slice(0, 6)), undefined);

@@ -1,10 +1,11 @@
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { buildClusterInfo } from '../../../bootstrap/addons/build.ts';
 import { loadConfiguration } from '../../../bootstrap/config/load.ts';
-import { type DiscoverOptions, discoverCluster } from '../../../bootstrap/tokens/discover.ts';
+import { type DiscoverOptions, discoverCluster, patienceOf } from '../../../bootstrap/tokens/discover.ts';
 import { signatureKey, signDetached, verifyDetached } from '../../../bootstrap/tokens/jws.ts';
 import { describeBadPin, parseCaPins, pinsOf } from '../../../bootstrap/tokens/pin.ts';
 import { parseToken, parseTokenId } from '../../../bootstrap/tokens/token.ts';
@@ -20,6 +21,8 @@ interface Served {
   /** Answers of the one path, one after the other; the last one stays. */
   readonly answers: readonly { readonly status?: number; readonly body: string; readonly date?: string }[];
   readonly addresses?: readonly string[];
+  /** Default: any that is free. */
+  readonly port?: number;
   /** Of the server's certificate; default: from now on. */
   readonly validity?: { readonly notBefore: Date; readonly notAfter: Date };
 }
@@ -27,7 +30,7 @@ interface Served {
 /** A TLS server with a certificate of its own CA that answers cluster-info. */
 async function serve(
   t: Test,
-  { answers, addresses = ['127.0.0.1'], validity = validityFrom(NOW, 1e9) }: Served,
+  { answers, addresses = ['127.0.0.1'], validity = validityFrom(NOW, 1e9), port = 0 }: Served,
   ca?: { certPem: string; keyPem: string },
 ) {
   const authority = ca ?? (await makeCa());
@@ -49,7 +52,7 @@ async function serve(
     response.end(answer.body);
   };
   const server = createServer({ cert: leaf.certPem, key: leaf.keyPem }, listener);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   t.teardown(() => {
     server.closeAllConnections();
     server.close();
@@ -205,6 +208,20 @@ t.test('discoverCluster() tells failures apart', async (t) => {
       message: /has expired; it is valid from 20\d\d-/,
       hint: /certs renew/,
     });
+  });
+  await t.test('an API server that comes late, as long as timeouts.discovery says', async (t) => {
+    const { endpoint } = await serve(t, { answers: [{ body }] }, ca);
+    const port = Number(endpoint.split(':')[1]) + 1;
+    const late = `127.0.0.1:${port}`;
+    const warnings: string[] = [];
+    const warn = (text: string) => warnings.push(text);
+    const found = discover(late, { pins, patienceMs: 15_000, warn });
+    await sleep(4_500);
+    await serve(t, { answers: [{ body }], port }, ca);
+    t.match(await found, { caPem: ca.certPem });
+    t.match(warnings, [/refused.*trying for 15 s/], 'it says once what it waits for');
+    t.equal(patienceOf({ discoveryMs: 60_000 }), 60_000);
+    t.equal(patienceOf({ discoveryMs: 300_000 }), undefined);
   });
   await t.test('a server that never answers', async (t) => {
     const silent = createTcpServer(() => {});
