@@ -55,9 +55,9 @@ export interface SshConnection {
 
 const DEFAULT_IDENTITIES = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
 const CONNECT_TIMEOUT_MS = 20_000;
+const SESSION_ATTEMPTS = 14;
 /** A machine that is busy with its own start may be silent for longer than the three intervals of ssh2's default. */
 const KEEPALIVE = { keepaliveInterval: 5_000, keepaliveCountMax: 12 } as const;
-const SESSION_ATTEMPTS = 14;
 
 /**
  * Parses "user@host:port", "[v6]:port" or a plain address.

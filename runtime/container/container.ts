@@ -21,6 +21,8 @@ import type { FilterStore } from './seccomp/stored-filter.ts';
 
 /** How long output may go on after the first process's end, when others hold the pipes. */
 const DRAIN_TIMEOUT_MS = 2000;
+/** How often, once a millisecond, the end of a killed monitor is looked for. */
+const MAX_END_TRIES = 2000;
 /** The exit code when nobody saw the end: the machine was restarted or the monitor killed. */
 const UNKNOWN_EXIT_CODE = 255;
 
@@ -111,7 +113,7 @@ export class Container {
     const result = openFifoReader(join(this.directory, SLOT_FILES.result));
     if (!writeFifo(join(this.directory, SLOT_FILES.start), this.#startMessage())) {
       result.destroy();
-      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": its launcher has ended`);
+      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": its process has ended`);
     }
     const chunks: Buffer[] = [];
     for await (const chunk of result as AsyncIterable<Buffer>) chunks.push(chunk);
@@ -204,6 +206,8 @@ export class Container {
     writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
     // A monitor that comes to its last line only now would wait for ever: it has recorded the exit.
     if (this.#isMonitorAlive()) killTree(this.#state.monitorPid);
+    // It was the last that had the container's mounts.
+    for (let tries = 0; tries < MAX_END_TRIES && this.#isMonitorAlive(); tries += 1) await sleep(1);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -222,7 +226,7 @@ export class Container {
 
   async #finish(code: number, finishedAt: Date): Promise<void> {
     // The program may have ended before its start was recorded.
-    await this.#starting?.catch(() => {});
+    if (this.#starting !== undefined) await this.#starting.catch(() => {});
     // Without a pid namespace of its own the container's other processes outlive the first.
     if (!this.#state.hasOwnPidNamespace) this.killAll('SIGKILL');
     const timeout = new AbortController();

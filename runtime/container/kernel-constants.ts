@@ -24,8 +24,9 @@ export const MS = {
   LAZYTIME: 1 << 25,
 } as const;
 
-/** clone(2) flags of unshare(2) and setns(2). */
+/** Flags of clone(2), unshare(2) and setns(2). */
 export const CLONE = {
+  PIDFD: 0x1000,
   FS: 0x200,
   NEWTIME: 0x80,
   NEWNS: 0x20000,

@@ -59,7 +59,7 @@ export async function launchContainer(
   try {
     while (!isReady || pid === undefined) {
       const report = await channel.next();
-      if (report === undefined) throw new Error('the launcher ended');
+      if (report === undefined) throw new Error('the process ended');
       if (isFailure(report)) throw new Error(program.explain(report.kind, report.value));
       if (report.kind === REPORT.pid) pid = report.value;
       else if (report.kind === REPORT.ready) isReady = true;

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -14,6 +15,7 @@ import type { Readable } from 'node:stream';
 import t from 'tap';
 import { DEFAULT_CAPABILITIES } from '../../runtime/container/defaults.ts';
 import { buildElf, little } from '../../runtime/container/elf.ts';
+import { MNT_DETACH, MS } from '../../runtime/container/kernel-constants.ts';
 import { loadLibc } from '../../runtime/container/libc.ts';
 import { buildContainerProgram } from '../../runtime/container/performer/container-program.ts';
 import { listProgram } from '../../runtime/container/performer/listing.ts';
@@ -183,7 +185,7 @@ for (const architecture of ['x64', 'arm64'] as const) {
         ordered,
         ordered.toSorted((a, b) => a - b),
       );
-      t.ok(lines.some((line) => line.includes('clone(0x20000011')));
+      t.ok(lines.some((line) => line.includes('clone(0x20001011')));
     },
   );
 }
@@ -269,6 +271,46 @@ t.test('containers cannot reach what is outside', { skip: skipReason }, async (t
       );
     }
     t.throws(() => openSync(join(outside, 'made'), 'r'), { code: 'ENOENT' });
+  });
+
+  await t.test('rro makes every mount below read-only, rshared passes mounts on to the host', async (t) => {
+    const libc = loadLibc();
+    const source = join(fixture.directory, 'volume');
+    mkdirSync(source);
+    const run = async (propagation: string, access: string, script: string) => {
+      const capabilities = {
+        bounding: ['CAP_SYS_ADMIN'],
+        effective: ['CAP_SYS_ADMIN'],
+        permitted: ['CAP_SYS_ADMIN'],
+      };
+      const options = ['rbind', propagation, access];
+      const spec = fixture.buildSpec(['sh', '-c', script], {
+        process: { capabilities },
+        spec: { mounts: [{ destination: '/volume', type: 'bind', source, options }] },
+        linux: { rootfsPropagation: propagation },
+      });
+      await engine.create({ id: 'volumes', spec, rootfs });
+      await engine.start('volumes');
+      const { exitCode } = await engine.wait('volumes');
+      await engine.delete('volumes');
+      return exitCode;
+    };
+    const isMounted = (path: string) => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `);
+    libc.mount('tmpfs', source, 'tmpfs', 0, 'size=64k');
+    try {
+      libc.mount(null, source, null, MS.SHARED, null);
+      t.equal(await run('rprivate', 'rw', 'mkdir /volume/a && mount -t tmpfs x /volume/a'), 0);
+      t.notOk(isMounted(`${source}/a`), 'rprivate');
+      t.equal(await run('rslave', 'rw', 'mount -t tmpfs x /volume/a'), 0);
+      t.notOk(isMounted(`${source}/a`), 'rslave');
+      t.equal(await run('rshared', 'rw', 'mount -t tmpfs x /volume/a && touch /volume/a/inner'), 0);
+      t.ok(isMounted(`${source}/a`), 'rshared');
+      t.ok(existsSync(join(source, 'a/inner')));
+      t.equal(await run('rprivate', 'ro', 'touch /volume/x || touch /volume/a/x'), 0, 'ro is the top alone');
+      t.equal(await run('rprivate', 'rro', 'touch /volume/x || touch /volume/a/y'), 1, 'rro is all');
+    } finally {
+      libc.umount(source, MNT_DETACH);
+    }
   });
 
   await t.test(

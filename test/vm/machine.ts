@@ -14,7 +14,7 @@ export type Accelerator = 'kvm' | 'tcg';
 const QEMU = 'qemu-system-x86_64';
 /** A kernel that KVM carries answers in about a second; some nested ones never do. */
 const KVM_PROBE_MS = 10_000;
-const BOOT_TIMEOUT_MS = 240_000;
+const BOOT_TIMEOUT_MS = 480_000;
 const SUBNET = '10.78.0';
 const KERNEL_ARGUMENTS =
   'console=ttyS0 quiet net.ifnames=0 mitigations=off audit=0 apparmor=0 no_timer_check random.trust_cpu=on systemd.show_status=0';

@@ -72,7 +72,7 @@ spec:
     command: 'while :; do :; done',
     resources: `{limits: {cpu: ${BUSY_LIMIT.cpu}, memory: ${BUSY_LIMIT.memory}}}`,
   }),
-  formatPod({ name: 'plain', command: 'sleep 100000' }),
+  formatPod({ name: 'plain', command: 'trap exit TERM; while :; do sleep 1000 & wait; done' }),
 ].join('---\n');
 
 /** Fills more memory than it may have. */

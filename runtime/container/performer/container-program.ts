@@ -36,6 +36,8 @@ const SIOCSIFFLAGS = 0x8914;
 const IFF_UP = 1;
 /** The descriptor under which the monitor holds the pseudo-terminal's master. */
 export const MASTER_FD = 64;
+/** The descriptor under which the child offers its mount namespace to the monitor. */
+const NAMESPACE_FD = 65;
 /** Room for "HOME=..." that comes with the start; what a FIFO takes at once. */
 export const HOME_SIZE = 4096;
 
@@ -85,9 +87,10 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
   const [monitor, child, last] = [new Section(), new Section(), new Section()];
   const terminal = spec.process?.terminal ? monitor.room() : undefined;
   const born = child.label();
-  buildMonitor(monitor, { options, terminal, born, forgotten: [child, last] });
+  const pipe = monitor.room(2 * 8);
+  buildMonitor(monitor, { options, terminal, born, pipe, forgotten: [child, last] });
   child.place(born);
-  const { warnings, home } = buildChild(child, options, terminal);
+  const { warnings, home } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();
   child.jump(gone);
   last.place(gone);
@@ -112,10 +115,13 @@ interface MonitorOptions {
   readonly options: ContainerProgramOptions;
   readonly terminal: DataRef | undefined;
   readonly born: Label;
+  /** Through it the child tells that its namespace is there. */
+  readonly pipe: DataRef;
   readonly forgotten: readonly Section[];
 }
 
-function buildMonitor(section: Section, { options, terminal, born, forgotten }: MonitorOptions): void {
+function buildMonitor(section: Section, monitorOptions: MonitorOptions): void {
+  const { options, terminal, born, pipe, forgotten } = monitorOptions;
   hide(section, 'tkadm-monitor');
   maskSignals(section, true);
   const [stdin, stdout, stderr] = holdStreams(section);
@@ -123,8 +129,10 @@ function buildMonitor(section: Section, { options, terminal, born, forgotten }: 
   const pid = buildReport(section, REPORT.pid);
   enterPidNamespace(section, options.spec);
   const isNew = (options.spec.linux?.namespaces ?? []).some(({ type, path }) => type === 'pid' && !path);
+  const pidfd = section.room();
   section.step('clone');
-  section.call('clone', [SIGCHLD | (isNew ? CLONE.NEWPID : 0), 0, 0, 0, 0], {
+  section.call('pipe2', [pipe, O_CLOEXEC]);
+  section.call('clone', [SIGCHLD | CLONE.PIDFD | (isNew ? CLONE.NEWPID : 0), 0, pidfd, 0, 0], {
     into: pid.value,
     on: [[0, born]],
   });
@@ -132,6 +140,7 @@ function buildMonitor(section: Section, { options, terminal, born, forgotten }: 
   section.call('close', [REPORT_FD]);
   releaseStreams(section);
   for (const one of forgotten) section.forget(one);
+  const namespace = holdNamespace(section, pidfd, pipe);
   const status = waitForExit(section, pid.value, stdin);
   const end = section.label();
   section.call('faccessat', [AT_FDCWD, section.text(SLOT_FILES.state), 0], { onError: end });
@@ -142,12 +151,32 @@ function buildMonitor(section: Section, { options, terminal, born, forgotten }: 
   section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.exit), flags, 0o600], { into: file });
   section.call('write', [{ at: file }, status, 4]);
   section.call('close', [{ at: file }]);
+  closeAny(section, namespace);
   const ack = section.room();
   const readOnly = OPEN.RDONLY | O_CLOEXEC;
   section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.ack), readOnly, 0], { into: ack, onError: end });
   section.call('read', [{ at: ack }, section.room(), 1], { onError: end });
   section.place(end);
   section.call('exit_group', [0]);
+}
+
+/**
+ * Takes the child's mount namespace when the child has made it. The kernel takes a namespace down within the exit of
+ * the last process that has it and tells of the exit thereafter, milliseconds later: so it must not be the last.
+ */
+function holdNamespace(section: Section, pidfd: DataRef, pipe: DataRef): DataRef {
+  const namespace = section.room();
+  const next = section.label();
+  closeAny(section, writeEnd(pipe));
+  section.call('read', [{ at: pipe }, section.room(), 1], { onError: next });
+  section.call('pidfd_getfd', [{ at: pidfd }, NAMESPACE_FD, 0], { into: namespace, onError: next });
+  section.place(next);
+  return namespace;
+}
+
+/** The second descriptor of pipe2(2), which are 32 bits each. */
+function writeEnd({ section, offset }: DataRef): DataRef {
+  return { section, offset: offset + 4 };
 }
 
 /**
@@ -230,7 +259,7 @@ function closeAny(section: Section, fd: DataRef): void {
 function buildChild(
   section: Section,
   options: ContainerProgramOptions,
-  terminal: DataRef | undefined,
+  { terminal, pipe }: { readonly terminal: DataRef | undefined; readonly pipe: DataRef },
 ): { readonly warnings: readonly WarnableCall[]; readonly home: DataRef | undefined } {
   const { spec, inheritStreams } = options;
   const process_ = spec.process!;
@@ -257,6 +286,7 @@ function buildChild(
   section.step('setsid');
   if (slave === undefined) section.call('setsid', []);
   else controlTerminal(section, slave);
+  section.call('write', [{ at: writeEnd(pipe) }, section.text('1'), 1]);
   const ready = buildReport(section, REPORT.ready);
   sendReport(section, REPORT_FD, ready.data);
   section.step('wait for the start');
@@ -303,6 +333,11 @@ function enterNamespaces(section: Section, { spec, cgroupJoinFiles }: ContainerP
   const fresh = namespaces.filter(({ type, path }) => type !== 'pid' && !path);
   section.step(`unshare ${fresh.map(({ type }) => type).join(', ')}`);
   section.call('unshare', [fresh.reduce((flags, { type }) => flags | CLONE_FLAGS[type], 0)]);
+  const fd = section.room();
+  const path = section.text('/proc/self/ns/mnt');
+  section.call('openat', [AT_FDCWD, path, OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
+  section.call('dup3', [{ at: fd }, NAMESPACE_FD, O_CLOEXEC]);
+  section.call('close', [{ at: fd }]);
   if (fresh.some(({ type }) => type === 'network')) raiseLoopback(section);
 }
 

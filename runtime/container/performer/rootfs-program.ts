@@ -125,9 +125,9 @@ export class RootfsProgram {
     const wanted = parsePropagation(spec.linux?.rootfsPropagation ?? 'rprivate');
     if (wanted === undefined) throw new Error(`rootfsPropagation "${spec.linux?.rootfsPropagation}"`);
     section.step('mount "/"');
-    // A shared root would let our own mounts escape to the host; shared binds were made before.
-    const propagation = (wanted & MS.SHARED) !== 0 ? MS.SLAVE | MS.REC : wanted;
-    section.call('mount', [0, section.text('/'), 0, propagation, 0]);
+    // Nothing below may stay shared: our own mounts, and their end, would reach the host. Shared binds were made before.
+    const hearsHost = (wanted & (MS.SHARED | MS.SLAVE)) !== 0;
+    section.call('mount', [0, section.text('/'), 0, (hearsHost ? MS.SLAVE : MS.PRIVATE) | MS.REC, 0]);
     this.#mountSource();
     section.step('open the root file system');
     section.call('openat', [AT_FDCWD, section.text(this.#options.stagingDir), O_PATH | O_CLOEXEC, 0], {
@@ -344,33 +344,32 @@ export class RootfsProgram {
     section.place(past);
   }
 
-  /** The host's /dev/null over a file, an empty file system over a directory. */
+  /**
+   * An empty file system over a directory, the host's /dev/null over a file. (A mount that is made and not used costs
+   * the kernel milliseconds when it goes: what the path is must be known first.)
+   */
   #mask(path: string): void {
     const section = this.#section;
-    const past = section.label();
-    const isDirectory = section.label();
+    const { directory } = OPEN_FLAGS[this.#options.machine.architecture];
+    const [past, isFile] = [section.label(), section.label()];
     section.step(`masked path "${path}"`);
-    this.#openExisting(path, past);
-    section.call('open_tree', [AT_FDCWD, section.text('/dev/null'), OPEN_TREE], { into: this.#tree });
-    const args = [{ at: this.#tree }, this.#empty, { at: this.#target }, this.#empty, MOVE_BY_DESCRIPTORS];
-    // A file over a directory is EINVAL for this call, ENOTDIR for mount(2).
-    section.call('move_mount', args, { on: [[failed('EINVAL'), isDirectory]] });
-    this.#close(this.#tree);
+    section.call('openat2', this.#inRoot(path, O_PATH | O_CLOEXEC | directory), {
+      into: this.#target,
+      on: [
+        [failed('ENOENT'), past],
+        [failed('ENOTDIR'), isFile],
+      ],
+    });
+    section.call('fchdir', [{ at: this.#target }]);
+    const tmpfs = section.text('tmpfs');
+    section.call('mount', [tmpfs, section.text('.'), tmpfs, MS.RDONLY, section.text('size=0k,nr_inodes=2')]);
     this.#close(this.#target);
     section.place(past);
     section.later(() => {
-      section.place(isDirectory);
-      section.call('fchdir', [{ at: this.#target }]);
-      const tmpfs = section.text('tmpfs');
-      section.call('mount', [
-        tmpfs,
-        section.text('.'),
-        tmpfs,
-        MS.RDONLY,
-        section.text('size=0k,nr_inodes=2'),
-      ]);
-      this.#close(this.#tree);
-      this.#close(this.#target);
+      section.place(isFile);
+      this.#openExisting(path, past);
+      section.call('open_tree', [AT_FDCWD, section.text('/dev/null'), OPEN_TREE], { into: this.#tree });
+      this.#moveMount(this.#tree);
       section.jump(past);
     });
   }
@@ -382,7 +381,6 @@ export class RootfsProgram {
     section.step('enter the root file system');
     section.call('chdir', [section.text(this.#options.stagingDir)]);
     section.call('pivot_root', [dot, dot]);
-    section.call('mount', [0, dot, 0, MS.SLAVE | MS.REC, 0]);
     section.call('umount2', [dot, MNT_DETACH]);
     section.call('chdir', [root]);
   }
