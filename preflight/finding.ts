@@ -121,8 +121,11 @@ export interface Check {
   readonly stage?: 'first' | 'last';
   /** Default: 10 s. */
   readonly timeoutMs?: number;
-  observe(host: Host, input: PreflightInput): Promise<readonly Finding[]>;
+  observe(host: Host, input: PreflightInput): Promise<Observation>;
 }
+
+/** What a check has found; undefined: with this plan there is nothing to look at. */
+export type Observation = readonly Finding[] | undefined;
 
 /** Those who put a node on this machine. */
 export const NODES: readonly PreflightScope[] = ['init', 'join', 'join-control-plane'];

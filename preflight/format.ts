@@ -30,6 +30,7 @@ export function formatReport({ findings, checks, durationMs }: PreflightReport):
   const count = (result: string) => checks.filter((check) => check.result === result).length;
   const parts = [
     `${count('passed') + count('note')} passed`,
+    ...(count('idle') > 0 ? [`${count('idle')} not needed`] : []),
     ...(['warning', 'error', 'skipped'] as const)
       .filter((result) => count(result) > 0)
       .map((result) => `${count(result)} ${result === 'skipped' ? 'skipped' : `with ${result}s`}`),

@@ -13,8 +13,8 @@ const ORDER: readonly Severity[] = ['note', 'warning', 'error'];
 /** What became of one row. */
 export interface CheckResult {
   readonly name: string;
-  /** `skipped`: an earlier error has made it pointless. */
-  readonly result: 'passed' | 'skipped' | Severity;
+  /** `idle`: nothing to look at with this plan. `skipped`: an earlier error has made it pointless. */
+  readonly result: 'passed' | 'idle' | 'skipped' | Severity;
   /** What was looked at, with the engine of this run. */
   readonly looksAt: string;
   readonly durationMs: number;
@@ -101,12 +101,12 @@ async function observe(
       isBlind: true,
     },
   ]);
-  const findings = found.map((finding) => applyIgnored(finding, input.ignored));
+  const findings = (found ?? []).map((finding) => applyIgnored(finding, input.ignored));
   const worst = ORDER.findLast((severity) => findings.some((finding) => finding.severity === severity));
   return {
     check: {
       name: row.name,
-      result: worst ?? 'passed',
+      result: worst ?? (found === undefined ? 'idle' : 'passed'),
       looksAt: formatLooksAt(row.looksAt, input.engine ?? 'embedded'),
       durationMs: Math.round(performance.now() - startedAt),
     },

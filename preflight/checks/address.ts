@@ -8,6 +8,7 @@ import {
   JOINS,
   NODES,
   noteFinding,
+  type Observation,
   type PreflightInput,
   warningFinding,
 } from '../finding.ts';
@@ -48,9 +49,9 @@ export const ADDRESS_CHECKS: readonly Check[] = [
   },
 ];
 
-async function observeAdvertiseAddress(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
+async function observeAdvertiseAddress(host: Host, input: PreflightInput): Promise<Observation> {
   const { advertiseAddress } = input;
-  if (advertiseAddress === undefined) return [];
+  if (advertiseAddress === undefined) return undefined;
   const { stdout } = await host.run(['ip', '-d', '-j', 'addr', 'show']);
   const addresses = parseInterfaceAddresses(stdout);
   if (addresses.length === 0) return [];
@@ -130,9 +131,10 @@ function flagFor({ scope }: PreflightInput, other: InterfaceAddress | undefined)
     : `tkadm ${scope === 'init' ? 'init' : 'join'} --apiserver-advertise-address ${address}`;
 }
 
-async function observeOverlaps(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
+/** A node that joins learns the ranges later. */
+async function observeOverlaps(host: Host, input: PreflightInput): Promise<Observation> {
   const cidrs = clusterCidrs(input);
-  if (cidrs.length === 0) return [];
+  if (cidrs.length === 0) return undefined;
   const families = ['-4', ...(cidrs.some((cidr) => cidr.includes(':')) ? ['-6'] : [])];
   const [resolvConf = '', routes] = await Promise.all([
     host.readFile('/etc/resolv.conf'),
@@ -190,7 +192,8 @@ function used(cidr: string, evidence: string): Finding {
   );
 }
 
-async function observeFamilies(_host: Host, input: PreflightInput): Promise<readonly Finding[]> {
+async function observeFamilies(_host: Host, input: PreflightInput): Promise<Observation> {
+  if (clusterCidrs(input).length === 0) return undefined;
   const familiesOf = (cidrs: readonly string[]) => [...new Set(cidrs.map((text) => parseCidr(text)?.family))];
   const pods = familiesOf(input.podCidrs);
   const services = familiesOf(input.serviceCidrs);

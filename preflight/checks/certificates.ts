@@ -14,7 +14,7 @@ export const CERTIFICATE_CHECKS: readonly Check[] = [
     looksAt:
       'certificates on disk: each is valid for every name and address that the configuration needs, is signed by the CA beside it, has its key, and has not expired',
     async observe(host, { certificates }) {
-      if (!certificates) return [];
+      if (!certificates) return undefined;
       const context: PkiContext = { ...certificates, host };
       // Those for an etcd of somebody else are that one's.
       const rows = CERTIFICATES.filter((row) => certificates.hasLocalEtcd || !('isEtcd' in row));

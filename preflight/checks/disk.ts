@@ -104,7 +104,7 @@ export const DISK_CHECKS: readonly Check[] = [
       upstream: 'nothing: the container runtime has its own directory',
     },
     async observe(host, input) {
-      if (isUpstream(input)) return [];
+      if (isUpstream(input)) return undefined;
       const disk = (await readDisks(host, selectNeeds(input))).find((row) => row.path === PATHS.state);
       if (!disk || !NO_OVERLAY.includes(disk.type)) return [];
       return [

@@ -25,7 +25,7 @@ export const ETCD_CHECKS: readonly Check[] = [
     looksAt: `every external etcd answers GET /version with at least ${MIN_VERSION.join('.')}; ${ATTEMPTS} attempts of ${REQUEST_TIMEOUT_MS / 1000} s`,
     timeoutMs: ATTEMPTS * (REQUEST_TIMEOUT_MS + PAUSE_MS) + 1_000,
     async observe(host, { externalEtcd }) {
-      if (!externalEtcd) return [];
+      if (!externalEtcd) return undefined;
       const { endpoints, httpEndpoints = [] } = externalEtcd;
       const tls = await readTls(host, externalEtcd);
       const targets = httpEndpoints.length > 0 ? httpEndpoints : endpoints;
@@ -38,7 +38,7 @@ export const ETCD_CHECKS: readonly Check[] = [
     severity: 'error',
     looksAt: 'caFile, certFile and keyFile of an external etcd are there',
     async observe(host, { externalEtcd }) {
-      if (!externalEtcd) return [];
+      if (!externalEtcd) return undefined;
       const rows = (['caFile', 'certFile', 'keyFile'] as const).filter((field) => externalEtcd[field] !== '');
       const stats = await Promise.all(rows.map((field) => host.stat(externalEtcd[field])));
       return rows

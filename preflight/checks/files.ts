@@ -6,6 +6,7 @@ import {
   type Finding,
   isUpstream,
   NODES,
+  type Observation,
   type PreflightInput,
   warningFinding,
 } from '../finding.ts';
@@ -87,7 +88,8 @@ export const FILE_CHECKS: readonly Check[] = [
   },
 ];
 
-async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): Promise<readonly Finding[]> {
+async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): Promise<Observation> {
+  if (absentFiles.length === 0) return undefined;
   const stats = await Promise.all(absentFiles.map((path) => host.stat(path)));
   return absentFiles
     .filter((_, i) => stats[i] !== undefined)
@@ -121,7 +123,8 @@ async function observePresentFiles(
 async function observeEmptyDirectories(
   host: Host,
   { emptyDirectories = [] }: PreflightInput,
-): Promise<readonly Finding[]> {
+): Promise<Observation> {
+  if (emptyDirectories.length === 0) return undefined;
   const lists = await Promise.all(emptyDirectories.map((path) => host.list(path)));
   return emptyDirectories.flatMap((path, i) => {
     const count = lists[i]!.length;
@@ -133,8 +136,8 @@ async function observeEmptyDirectories(
 }
 
 /** Objects of an earlier cluster would be served with new certificates: tokens and Nodes in them fit no more. */
-async function observeStore(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
-  if (isUpstream(input)) return [];
+async function observeStore(host: Host, input: PreflightInput): Promise<Observation> {
+  if (isUpstream(input)) return undefined;
   const directory = input.certificates?.certificatesDir ?? '/etc/kubernetes/pki';
   const [store, ca] = await Promise.all([
     host.list('/var/lib/tkadm/store'),

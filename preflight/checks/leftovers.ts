@@ -6,6 +6,7 @@ import {
   type Finding,
   isUpstream,
   NODES,
+  type Observation,
   type PreflightInput,
   warningFinding,
 } from '../finding.ts';
@@ -143,8 +144,9 @@ async function observeCniConfig(host: Host, input: PreflightInput): Promise<read
   ];
 }
 
-async function observeSelinux(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
-  if (isUpstream(input) || (await host.readFile('/sys/fs/selinux/enforce'))?.trim() !== '1') return [];
+async function observeSelinux(host: Host, input: PreflightInput): Promise<Observation> {
+  if (isUpstream(input)) return undefined;
+  if ((await host.readFile('/sys/fs/selinux/enforce'))?.trim() !== '1') return [];
   return [
     warningFinding(
       'SELinux',

@@ -6,6 +6,7 @@ import {
   errorFinding,
   type Finding,
   NODES,
+  type Observation,
   type PreflightInput,
   warningFinding,
 } from '../finding.ts';
@@ -52,8 +53,8 @@ export const NETWORK_CHECKS: readonly Check[] = [
   },
 ];
 
-async function observePorts(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
-  if (input.ports.length === 0) return [];
+async function observePorts(host: Host, input: PreflightInput): Promise<Observation> {
+  if (input.ports.length === 0) return undefined;
   const texts = await Promise.all(['/proc/net/tcp', '/proc/net/tcp6'].map((path) => host.readFile(path)));
   const sockets = texts
     .flatMap((text) => parseListeningSockets(text ?? ''))

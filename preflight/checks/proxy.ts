@@ -17,7 +17,8 @@ export const PROXY_CHECKS: readonly Check[] = [
     looksAt: 'HTTPS_PROXY and NO_PROXY of the installer, for the API server',
     observe: async (_host, input) => {
       const target = apiServerHost(input);
-      if (target === undefined || !isProxied(target, input)) return [];
+      if (target === undefined || proxyOf(input) === undefined) return undefined;
+      if (!isProxied(target, input)) return [];
       return [report('HTTPProxy', `requests to https://${formatUrlHost(target)}`, target, input)];
     },
   },
@@ -27,9 +28,11 @@ export const PROXY_CHECKS: readonly Check[] = [
     severity: 'warning',
     looksAt: 'HTTPS_PROXY and NO_PROXY of the installer, for each pod and Service range',
     observe: async (_host, input) =>
-      clusterCidrs(input)
-        .filter((cidr) => isProxied(cidr.split('/')[0]!, input))
-        .map((cidr) => report('HTTPProxyCIDR', `requests to the range ${cidr}`, cidr, input)),
+      proxyOf(input) === undefined
+        ? undefined
+        : clusterCidrs(input)
+            .filter((cidr) => isProxied(cidr.split('/')[0]!, input))
+            .map((cidr) => report('HTTPProxyCIDR', `requests to the range ${cidr}`, cidr, input)),
   },
 ];
 

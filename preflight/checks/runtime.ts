@@ -9,6 +9,7 @@ import {
   isUpstream,
   NODES,
   noteFinding,
+  type Observation,
   type PreflightInput,
   warningFinding,
 } from '../finding.ts';
@@ -155,8 +156,8 @@ async function reportNoSocket(host: Host, path: string): Promise<Finding> {
 }
 
 /** kubeadm reports a runtime that does not answer here too; with CRI in the same run that is said once. */
-async function observeVersion(_host: Host, input: PreflightInput): Promise<readonly Finding[]> {
-  if (isOwnSocket(input)) return [];
+async function observeVersion(_host: Host, input: PreflightInput): Promise<Observation> {
+  if (isOwnSocket(input)) return undefined;
   try {
     return await ask(input, async (cri) => {
       const { name, version } = await cri.version();
@@ -177,9 +178,9 @@ async function observeVersion(_host: Host, input: PreflightInput): Promise<reado
   }
 }
 
-async function observeDriver(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
+async function observeDriver(host: Host, input: PreflightInput): Promise<Observation> {
   const { cgroupDriver } = input;
-  if (isOwnSocket(input) || cgroupDriver === undefined) return [];
+  if (isOwnSocket(input) || cgroupDriver === undefined) return undefined;
   const told = await ask(input, (cri) => cri.cgroupDriver()).catch(() => undefined);
   // A kubelet asks the runtime and takes its answer, whatever its own configuration says.
   const isFollowed = isUpstream(input) && told !== undefined;
@@ -203,9 +204,9 @@ async function observeDriver(host: Host, input: PreflightInput): Promise<readonl
   ];
 }
 
-async function observeImages(_host: Host, input: PreflightInput): Promise<readonly Finding[]> {
+async function observeImages(_host: Host, input: PreflightInput): Promise<Observation> {
   const { images, isDryRun } = input;
-  if (!images || images.names.length === 0 || isDryRun || isOwnSocket(input)) return [];
+  if (!images || images.names.length === 0 || isDryRun || isOwnSocket(input)) return undefined;
   return ask(input, async (cri) => {
     const findings = [...(await compareSandboxImage(cri, images.names))];
     if (!images.isSerial) {

@@ -9,6 +9,7 @@ import {
   JOINS,
   NODES,
   noteFinding,
+  type Observation,
   type PreflightInput,
   warningFinding,
 } from '../finding.ts';
@@ -83,8 +84,8 @@ async function observeTimeSync(host: Host): Promise<readonly Finding[]> {
   ];
 }
 
-async function observeClockSkew(host: Host, { apiServer }: PreflightInput): Promise<readonly Finding[]> {
-  if (apiServer === undefined) return [];
+async function observeClockSkew(host: Host, { apiServer }: PreflightInput): Promise<Observation> {
+  if (apiServer === undefined) return undefined;
   const answer = await askForTime(apiServer).catch((error) => formatError(error));
   if (typeof answer === 'string') {
     return [noteFinding('ClockSkew', 'the clocks were not compared', `https://${apiServer}: ${answer}`)];

@@ -87,6 +87,12 @@ t.test('runPreflight() ends a command that hangs', async (t) => {
   t.match(findings, [{ reason: 'exit code 124' }]);
 });
 
+t.test('runPreflight() tells what passed from what had nothing to look at', async (t) => {
+  const report = await runPreflight(host, INPUT, { checks: [good, row('Idle', async () => undefined)] });
+  t.match(report.checks, [{ result: 'passed' }, { result: 'idle' }]);
+  t.match(formatReport(report), /^2 checks: 1 passed, 1 not needed \(/);
+});
+
 t.test('runPreflight() tells of a check that fails, with its own severity', async (t) => {
   const throws = row('Throws', async () => {
     throw new Error('no such thing');
