@@ -9,7 +9,6 @@ import { build } from 'esbuild';
 const NODE_PROGRAMS = {
   'tkadm-runtime': 'runtime/cri/main.ts',
   'tkadm-agent': 'runtime/agent/main.ts',
-  'tkadm-launcher': 'runtime/container/launcher.ts',
   'tkadm-oci': 'runtime/container/oci-main.ts',
   'tkadm-cni': 'runtime/network/cni-main.ts',
   'kube-apiserver': 'runtime/controlplane/apiserver/main.ts',

@@ -37,7 +37,7 @@ export async function readProcesses(host: LabHost): Promise<readonly HostProcess
     .filter(({ command }) => !command.startsWith('sh -c for d in') && !command.startsWith('sed '));
 }
 
-/** What tkadm runs on a node, by words of the command line; monitors and launchers belong to the runtime. */
+/** What tkadm runs on a node, by words of the command line; monitors belong to the runtime. */
 export const PROGRAMS = [
   { name: 'kube-apiserver', group: 'control plane' },
   { name: 'kube-controller-manager', group: 'control plane' },
@@ -46,13 +46,10 @@ export const PROGRAMS = [
   { name: 'coredns', group: 'services' },
   { name: 'tkadm-agent', group: 'node' },
   { name: 'tkadm-runtime', group: 'node' },
-  { name: 'tkadm-launcher', group: 'node' },
   { name: 'tkadm-monitor', group: 'node' },
 ] as const;
 
-/** The program of PROGRAMS that a process is; a monitor's command line names the launcher as well. */
+/** The program of PROGRAMS that a process is. */
 export function programOf(process: HostProcess): (typeof PROGRAMS)[number] | undefined {
-  const monitor = PROGRAMS.find(({ name }) => name === 'tkadm-monitor');
-  if (process.command.includes('tkadm-monitor')) return monitor;
   return PROGRAMS.find(({ name }) => process.command.includes(name));
 }

@@ -4,6 +4,8 @@ import { EXIT_CODES, TkadmError } from '../runtime/base/errors.ts';
 import { PATHS } from '../runtime/base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../runtime/base/version.ts';
 import type { CliContext } from './commands/context.ts';
+import { EXAMPLES } from './commands/examples.ts';
+import { requestedFormat } from './render/requested-format.ts';
 
 /** Only this file touches `process`; every command gets what it needs through this context. */
 function buildContext(): CliContext {
@@ -84,7 +86,20 @@ function buildProgram(context: CliContext, isText: boolean): Command {
       const { printCompletion } = await import('./commands/completion.ts');
       printCompletion(context, program, shell);
     });
+  addExamples(program);
   return program;
+}
+
+function addExamples(program: Command): void {
+  for (const [path, lines] of Object.entries(EXAMPLES)) {
+    const command = path
+      .split(' ')
+      .reduce<Command | undefined>(
+        (parent, word) => parent?.commands.find((child) => child.name() === word),
+        program,
+      );
+    command?.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}\n`).join('')}`);
+  }
 }
 
 /** The value of -o, wherever between the words of the command it was given. */
@@ -445,6 +460,7 @@ function addImageCommands(program: Command, context: CliContext): void {
     .command('save <names...>')
     .description('Write images to an archive, for "load" here or elsewhere')
     .requiredOption('-f, --file <file>', 'the archive, "-" for standard output')
+    .addOption(output())
     .action(async (names: string[], options) => (await load()).runImageSave(context, names, options));
   image
     .command('inspect <names...>')
@@ -518,38 +534,9 @@ function commandWords(program: Command, argv: readonly string[]): readonly strin
   return words;
 }
 
-/** The value of -o, before the flags are parsed: a mistyped flag is reported in that format too. */
-function requestedFormat(argv: readonly string[]): 'text' | 'json' | 'yaml' {
-  const end = argv.indexOf('--');
-  const words = end < 0 ? argv : argv.slice(0, end);
-  const formats = words.flatMap((word, index) => {
-    const value = /^(?:-o=?|--output=)(.+)$/.exec(word)?.[1];
-    return value ?? (word === '-o' || word === '--output' ? (words[index + 1] ?? '') : []);
-  });
-  const format = formats.at(-1);
-  return format === 'json' || format === 'yaml' ? format : 'text';
-}
-
-/** Tells of a failure in the format that was asked for; returns the exit code. */
-async function report(error: unknown, context: CliContext, argv: readonly string[]): Promise<number> {
-  const { reportError, isUsageError } = await import('./render/error-event.ts');
-  const { listGivenSecrets, maskSecrets } = await import('./render/mask.ts');
-  const secrets = listGivenSecrets(argv, context.env);
-  const found = reportError(error, { isInterrupted: context.signal.aborted, secrets });
-  const format = requestedFormat(argv);
-  if (format !== 'text') {
-    const { formatEvent } = await import('./render/event-line.ts');
-    const command = commandWords(program, argv).join(' ');
-    context.write(formatEvent({ type: 'error', ...found }, { command, now: context.now }, format));
-  } else if (found.code === 'INTERRUPTED') {
-    context.writeError('\nInterrupted; run the same command again to go on.\n');
-  } else if (found.code === 'INTERNAL' && error instanceof Error) {
-    context.writeError(`error: ${maskSecrets(error.stack ?? error.message, secrets)}\n`);
-    // What is wrong with flags has been said by their parser.
-  } else if (!isUsageError(error)) {
-    context.writeError(`error: ${found.message}\n${found.hint ? `  try: ${found.hint}\n` : ''}`);
-  }
-  return found.exitCode;
+async function report(error: unknown): Promise<number> {
+  const { tellFailure } = await import('./render/failure.ts');
+  return tellFailure(error, { ...context, argv, command: commandWords(program, argv).join(' ') });
 }
 
 const argv = process.argv.slice(2);
@@ -558,12 +545,18 @@ const program = buildProgram(context, requestedFormat(argv) === 'text');
 // A reader that goes away, as `head` does, ends neither a run nor its effect.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
+// Nothing else may print a crash: its stack can hold a secret.
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => {
+    void report(error).then((code) => process.exit(code));
+  });
+}
 try {
   await program.parseAsync(await addPhases(program, context, process.argv));
 } catch (error) {
   // Help and version end the parser by an error with exit code 0.
   const isDone = error instanceof Error && 'exitCode' in error && error.exitCode === 0;
-  if (!isDone) process.exitCode = await report(error, context, argv);
+  if (!isDone) process.exitCode = await report(error);
 }
 // Kept-alive connections and the terminal's reader must not hold the process.
 await new Promise((resolve) => process.stdout.write('', resolve));

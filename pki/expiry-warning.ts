@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 /** How long before its end a certificate is warned of. */
 export const EXPIRY_WARNING_MS = 30 * 24 * 3600_000;
@@ -11,14 +11,23 @@ export interface CertificateEnd {
   /** "apiserver", "etcd/ca", "admin.conf" */
   readonly name: string;
   readonly notAfter: Date;
+  /** The key of the cluster's CA is kept elsewhere. */
+  readonly isExternal?: boolean;
 }
 
-/** Who can make a new one: `certs renew`, the agent while it runs, or, for a CA, nobody in place. */
-const RENEWERS = [
-  { pattern: /^(.*\/|.*-)?ca$/, advice: 'a CA is not renewed in place: make a new one in time' },
-  { pattern: /^kubelet/, advice: 'the agent renews its own while it runs: tkadm service status' },
-  { pattern: /./, advice: 'tkadm certs renew all' },
-] as const;
+/** Who can make a new one, in the order in which the line tells it. */
+const ADVICE = {
+  renew: 'tkadm certs renew all',
+  external: 'the CA elsewhere has to issue new ones: tkadm certs generate-csr',
+  agent: 'the agent renews its own while it runs: tkadm service status',
+  ca: 'a CA is not renewed in place: make a new one in time',
+} as const;
+
+function adviceFor({ name, isExternal = false }: CertificateEnd): keyof typeof ADVICE {
+  if (/^(.*\/|.*-)?ca$/.test(name)) return 'ca';
+  if (name.startsWith('kubelet')) return 'agent';
+  return isExternal ? 'external' : 'renew';
+}
 
 /** One line that names what ends within 30 days, or has ended, and what to do; undefined when nothing does. */
 export function formatExpiryWarning(ends: readonly CertificateEnd[], now: Date): string | undefined {
@@ -26,11 +35,12 @@ export function formatExpiryWarning(ends: readonly CertificateEnd[], now: Date):
     .filter(({ notAfter }) => notAfter.getTime() - now.getTime() < EXPIRY_WARNING_MS)
     .sort((a, b) => a.notAfter.getTime() - b.notAfter.getTime());
   if (soon.length === 0) return undefined;
-  const advice = RENEWERS.map((row) => row.advice).filter((text) =>
-    soon.some(({ name }) => RENEWERS.find((row) => row.pattern.test(name))!.advice === text),
+  const kinds = new Set(soon.map(adviceFor));
+  const advice = Object.entries(ADVICE).flatMap(([kind, text]) =>
+    kinds.has(kind as keyof typeof ADVICE) ? [text] : [],
   );
   const list = soon.map(({ name, notAfter }) => `"${name}" ${formatEnd(notAfter, now)}`).join(', ');
-  return `certificates end: ${list}; ${advice.reverse().join('; ')}`;
+  return `certificates end: ${list}; ${advice.join('; ')}`;
 }
 
 /**
@@ -40,7 +50,8 @@ export function formatExpiryWarning(ends: readonly CertificateEnd[], now: Date):
 export function readCertificateEnds(kubernetesDir: string, kubeletPkiDir: string): readonly CertificateEnd[] {
   const pki = listNames(`${kubernetesDir}/pki`, '.crt');
   if (pki.length === 0 && listNames(kubernetesDir, '.conf').length === 0) return [];
-  return [
+  const isExternal = pki.includes('ca.crt') && !existsSync(`${kubernetesDir}/pki/ca.key`);
+  const ends = [
     ...pki.flatMap((name) => readEnd(trim(name), `${kubernetesDir}/pki/${name}`, readCertificate)),
     ...listNames(`${kubernetesDir}/pki/etcd`, '.crt').flatMap((name) =>
       readEnd(`etcd/${trim(name)}`, `${kubernetesDir}/pki/etcd/${name}`, readCertificate),
@@ -50,6 +61,7 @@ export function readCertificateEnds(kubernetesDir: string, kubeletPkiDir: string
     ),
     ...readEnd('kubelet-client', `${kubeletPkiDir}/kubelet-client-current.pem`, readCertificate),
   ];
+  return isExternal ? ends.map((end) => ({ ...end, isExternal })) : ends;
 }
 
 function readEnd(

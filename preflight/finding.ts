@@ -36,6 +36,8 @@ export interface CriProbe {
   version(): Promise<{ readonly name: string; readonly version: string }>;
   /** undefined: the runtime does not have the RuntimeConfig call. */
   cgroupDriver(): Promise<'systemd' | 'cgroupfs' | undefined>;
+  /** The image of pods' sandboxes; undefined: it does not tell. */
+  sandboxImage(): Promise<string | undefined>;
   hasImage(name: string): Promise<boolean>;
   pullImage(name: string): Promise<void>;
   close(): void;

@@ -1,18 +1,18 @@
 import type { Host } from '../runtime/base/host.ts';
 
-/** Below sshd's MaxSessions, which is 10, with room for what else goes over the connection. */
-const CONCURRENCY = 7;
+/** More processes at a time end no sooner. */
+const CONCURRENCY = 16;
 const COMMAND_TIMEOUT_MS = 5_000;
 
 /**
- * A machine that many checks look at: what two of them want to see is looked at once, at most seven
- * things at a time, and a command that hangs ends after five seconds (exit code 124). Changes are refused.
+ * A machine that many checks look at: what two of them want to see is looked at once, at most sixteen
+ * commands run at a time, and one that hangs ends after five seconds (exit code 124). Changes are refused.
  */
 export function createObserver(host: Host, signal?: AbortSignal): Host {
   const seen = new Map<string, Promise<unknown>>();
   const limit = createLimit(CONCURRENCY);
   const once = <T>(key: string, look: () => Promise<T>): Promise<T> => {
-    const known = seen.get(key) ?? limit(look);
+    const known = seen.get(key) ?? look();
     seen.set(key, known);
     return known as Promise<T>;
   };
@@ -23,7 +23,9 @@ export function createObserver(host: Host, signal?: AbortSignal): Host {
     name: host.name,
     run: (argv, options = {}) =>
       once(JSON.stringify([argv, options.input]), () =>
-        host.run(argv, { timeoutMs: COMMAND_TIMEOUT_MS, ...options, ...(signal ? { signal } : {}) }),
+        limit(() =>
+          host.run(argv, { timeoutMs: COMMAND_TIMEOUT_MS, ...options, ...(signal ? { signal } : {}) }),
+        ),
       ),
     readFile: (path) => once(`file ${path}`, () => host.readFile(path)),
     stat: (path) => once(`stat ${path}`, () => host.stat(path)),

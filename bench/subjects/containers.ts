@@ -1,13 +1,19 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerEngine } from '../../runtime/container/engine.ts';
+import { buildDefaultSeccomp } from '../../runtime/container/seccomp/default-profile.ts';
 import { createFixture, type Fixture } from '../../test/container/fixture.ts';
 import { type Bench, type Subject, timed } from '../measure.ts';
 
-/** Long enough for the pool to be full and rehearsed again. */
-const REFILL_MS = 400;
+/** Between two measurements, for what the last one left to the kernel. */
+const PAUSE_MS = 100;
+/** A clock tick of proc_pid_stat(5). */
+const TICK_MS = 10;
+const WARM_UPS = 5;
+const CPU_ROUNDS = 50;
+const SECCOMP = buildDefaultSeccomp(['CAP_CHOWN', 'CAP_KILL']);
 const PEERS = [
   { name: 'runc', paths: ['/usr/sbin/runc', '/usr/bin/runc'], wrapper: [] },
   // Debian 12's crun refuses a machine that has cgroup v1 and cgroup2 side by side: it does not get to see cgroup2.
@@ -23,22 +29,28 @@ export const containersSubject: Subject = {
   name: 'containers',
   rows: [
     {
-      key: 'true.pooled',
-      what: 'true, launcher waiting: create, start, exit',
+      key: 'true.warm',
+      what: 'true in an engine that runs, default seccomp profile: create, start, exit',
       unit: 'ms',
       bar: 9,
       peers: 'runc 1.3 45, runc 1.1 36, crun 1.28 9.5',
     },
-    { key: 'true.cold', what: 'true, no launcher waiting', unit: 'ms', bar: 90 },
+    {
+      key: 'true.cpu',
+      what: 'CPU of that with the deletion, user and system, engine and kernel',
+      unit: 'ms',
+    },
+    { key: 'true.cold', what: 'true, tkadm-oci run', unit: 'ms', bar: 90 },
     { key: 'true.runc', what: 'true, this machine’s runc run', unit: 'ms' },
     { key: 'true.crun', what: 'true, this machine’s crun run (with 3 ms of unshare)', unit: 'ms' },
     {
-      key: 'exec.pooled',
-      what: 'exec of true, launcher waiting',
+      key: 'exec.warm',
+      what: 'exec of true in an engine that runs',
       unit: 'ms',
       bar: 12,
       peers: 'runc 17-36, crun 5.9',
     },
+    { key: 'monitor.memory', what: 'memory of a container’s monitor (PSS)', unit: 'MiB', bar: 2 },
     { key: 'exec.runc', what: 'exec of true, this machine’s runc', unit: 'ms' },
     { key: 'exec.crun', what: 'exec of true, this machine’s crun (with 3 ms of unshare)', unit: 'ms' },
   ],
@@ -48,8 +60,8 @@ export const containersSubject: Subject = {
       for (let index = 0; index < bench.samples; index += 1) {
         for (const peer of PEERS) measurePeer(bench, fixture, peer);
       }
-      await measureEngine(bench, fixture, { poolSize: 1, key: 'true.pooled', hasExec: true });
-      await measureEngine(bench, fixture, { poolSize: 0, key: 'true.cold', hasExec: false });
+      await measureEngine(bench, fixture);
+      for (let index = 0; index < bench.samples; index += 1) measureCold(bench, fixture);
     } finally {
       fixture.removeCgroups();
       fixture.remove();
@@ -57,25 +69,47 @@ export const containersSubject: Subject = {
   },
 };
 
-async function measureEngine(
-  bench: Bench,
-  fixture: Fixture,
-  options: { readonly poolSize: number; readonly key: string; readonly hasExec: boolean },
-): Promise<void> {
-  const engine = await fixture.openEngine({ poolSize: options.poolSize });
+async function measureEngine(bench: Bench, fixture: Fixture): Promise<void> {
+  const engine = await fixture.openEngine();
   try {
-    // The first compiles and loads what all later ones use.
-    await runTrue(engine, fixture, 'warm');
+    // The first ones compile and load what all later ones use.
+    for (let index = 0; index < WARM_UPS; index += 1) await runTrue(engine, fixture, 'warm');
     for (let index = 0; index < bench.samples * 2; index += 1) {
-      await sleep(REFILL_MS);
-      const { ms } = await timed(() => startTrue(engine, fixture, `c${index}`));
-      bench.record(options.key, ms);
-      await engine.delete(`c${index}`);
+      await sleep(PAUSE_MS);
+      const { ms } = await timed(() => startTrue(engine, fixture, 'one'));
+      bench.record('true.warm', ms);
+      await engine.delete('one');
     }
-    if (options.hasExec) await measureExec(bench, engine, fixture);
+    const before = readCpuMs();
+    for (let index = 0; index < CPU_ROUNDS; index += 1) await runTrue(engine, fixture, 'cpu');
+    bench.record('true.cpu', (readCpuMs() - before) / CPU_ROUNDS);
+    await measureExec(bench, engine, fixture);
   } finally {
     await engine.close();
   }
+}
+
+/** User and system time of this process and of the children that have ended. */
+function readCpuMs(): number {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_MS;
+}
+
+/** A whole process of the command line. */
+function measureCold(bench: Bench, fixture: Fixture): void {
+  const bundle = join(bench.scratch, 'cold');
+  mkdirSync(bundle, { recursive: true });
+  const spec = { ...fixture.buildSpec(['true']), root: { path: fixture.rootfs } };
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
+  const program = join(bench.root, 'dist/node/tkadm-oci.cjs');
+  const root = join(bench.scratch, 'cold-state');
+  bench.record(
+    'true.cold',
+    timedSync(() =>
+      execFileSync(process.execPath, [program, '--root', root, 'run', '--bundle', bundle, 'cold']),
+    ),
+  );
 }
 
 async function runTrue(engine: ContainerEngine, fixture: Fixture, id: string): Promise<void> {
@@ -86,7 +120,7 @@ async function runTrue(engine: ContainerEngine, fixture: Fixture, id: string): P
 async function startTrue(engine: ContainerEngine, fixture: Fixture, id: string): Promise<void> {
   await engine.create({
     id,
-    spec: fixture.buildSpec(['true']),
+    spec: fixture.buildSpec(['true'], { linux: { seccomp: SECCOMP } }),
     rootfs: { kind: 'path', path: fixture.rootfs },
     logPath: fixture.logPath(id),
   });
@@ -100,16 +134,24 @@ async function measureExec(bench: Bench, engine: ContainerEngine, fixture: Fixtu
   await engine.create({ id: 'box', spec, rootfs: { kind: 'path', path: fixture.rootfs } });
   await engine.start('box');
   for (let index = 0; index < bench.samples * 2; index += 1) {
-    await sleep(REFILL_MS);
+    await sleep(PAUSE_MS);
     const { ms } = await timed(async () => {
       const session = await engine.exec('box', { process: { ...spec.process!, args: ['true'] } });
       session.stdout.resume();
       session.stderr?.resume();
       return session.exited;
     });
-    bench.record('exec.pooled', ms);
+    bench.record('exec.warm', ms);
   }
+  bench.record('monitor.memory', readMonitorMib(engine.status('box')?.pid ?? 0));
   await engine.delete('box', { force: true });
+}
+
+/** Of the parent of a container's first process. */
+function readMonitorMib(pid: number): number {
+  const parent = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  const pss = /^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${parent}/smaps_rollup`, 'utf8'))?.[1];
+  return Number(pss) / 1024;
 }
 
 function measurePeer(bench: Bench, fixture: Fixture, peer: (typeof PEERS)[number]): void {

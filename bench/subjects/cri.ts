@@ -9,7 +9,7 @@ import { type Bench, type Subject, timed } from '../measure.ts';
 
 const PEERS = 'containerd 2.1 with runc / crun';
 const PARALLEL = 5;
-const REFILL_MS = 300;
+const PAUSE_MS = 100;
 const CALL = { timeoutMs: 20_000 };
 
 /** The calls that make a pod, over CRI with the bridge network, by the built runtime on a host of its own. */
@@ -42,7 +42,7 @@ export const criSubject: Subject = {
       const host = lab.hosts[0]!;
       await withRuntime(bench, host, async (client) => {
         for (let index = 0; index <= bench.samples * 2; index += 1) {
-          await sleep(REFILL_MS);
+          await sleep(PAUSE_MS);
           // The first one warms the runtime up.
           await cyclePod(client, `pod-${index}`, index === 0 ? () => {} : bench.record);
         }

@@ -66,11 +66,14 @@ export async function readExpirations(host: Host, config: CertsConfig, now: Date
   const authorities = await Promise.all(
     cas.map(async (row) => build(row.name, await host.readFile(`${certificatesDir}/${row.baseName}.crt`))),
   );
+  const own = build('kubelet.conf', kubelet, 'ca');
+  // A worker has the agent's certificate and the CA's, and misses nothing.
+  if (!own.missing && certificates.every((row) => row.missing)) {
+    return { certificates: [own], authorities: authorities.filter((row) => !row.missing) };
+  }
   const usesEtcd = targets.some(({ name }) => name === 'etcd-server');
   return {
-    certificates: [...certificates, build('kubelet.conf', kubelet, 'ca')].sort((a, b) =>
-      a.name < b.name ? -1 : 1,
-    ),
+    certificates: [...certificates, own].sort((a, b) => (a.name < b.name ? -1 : 1)),
     authorities: authorities.filter(({ name }) => usesEtcd || name !== 'etcd-ca'),
   };
 }

@@ -100,12 +100,17 @@ export async function runImageTag(
   writeData(context, output, { image }, `Tagged ${describe(image)}\n`);
 }
 
-/** `tkadm image save --output FILE NAMES`: the archive appears when it is whole. */
+/** `tkadm image save --file FILE NAMES`: the archive appears when it is whole. */
 export async function runImageSave(
   context: CliContext,
   names: readonly string[],
-  flags: { readonly file: string },
+  flags: ImageFlags & { readonly file: string },
 ): Promise<void> {
+  if (flags.file === '-' && flags.output !== 'text') {
+    throw new TkadmError('USAGE', `Cannot write an archive and ${flags.output} to standard output`, {
+      hint: 'Name a file: -f images.tar',
+    });
+  }
   const archive = await call(context, 'save', { body: { names }, output: 'json' });
   if (flags.file === '-') {
     if (context.isTerminal) {
@@ -126,7 +131,7 @@ export async function runImageSave(
     context.signal.throwIfAborted();
     throw new TkadmError('FILE_WRITE', `Cannot save to "${path}": ${formatError(error)}`, { cause: error });
   }
-  context.write(`Saved ${names.join(', ')} to ${path}\n`);
+  writeData(context, flags.output, { names, path }, `Saved ${names.join(', ')} to ${path}\n`);
 }
 
 /** `tkadm image inspect NAMES` */

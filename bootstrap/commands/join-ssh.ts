@@ -1,6 +1,5 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatCaPin } from '../../pki/certificate.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -11,7 +10,7 @@ import type { OutputFormat } from '../render/renderer.ts';
 import { createSshReporter, type SshReporter } from '../render/ssh-join.ts';
 import { type HostKeyPolicy, parseSshTarget, type SshSettings, type SshTarget } from '../ssh/connection.ts';
 import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
-import { parseCaPins } from '../tokens/pin.ts';
+import { parseCaPins, pinsOf } from '../tokens/pin.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import { parseToken } from '../tokens/token.ts';
 import { bundleSources } from './bundle-sources.ts';
@@ -30,6 +29,22 @@ export interface SshJoinOptions {
   readonly fix?: boolean;
   readonly dryRun?: boolean;
 }
+
+/** Flags of a join on the machine itself. */
+const LOCAL_FLAGS = [
+  'config',
+  'patches',
+  'skip-phases',
+  'discovery-file',
+  'discovery-token',
+  'discovery-token-unsafe-skip-ca-verification',
+  'tls-bootstrap-token',
+  'cri-socket',
+  'control-plane',
+  'certificate-key',
+  'apiserver-advertise-address',
+  'apiserver-bind-port',
+] as const;
 
 /** What all machines of one command share. */
 interface SshJoin {
@@ -52,10 +67,11 @@ export async function runJoinOverSsh(
   if (options.nodeName !== undefined && targets.length > 1) {
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
+  refuseLocalFlags(options);
   const reporter = createSshReporter(context, options.output);
-  reporter.start(targets);
   const config = await readAdminConfig(context);
   const input = buildInput(config, options);
+  reporter.start(targets);
   const shared: SshJoin = {
     context,
     options,
@@ -74,6 +90,22 @@ export async function runJoinOverSsh(
     });
   }
   reporter.finish(results.flatMap((result) => ('node' in result ? [result.node] : [])));
+}
+
+/** @throws USAGE for flags that a machine behind SSH would not get */
+function refuseLocalFlags(options: SshJoinOptions): void {
+  const given = LOCAL_FLAGS.find((flag) => {
+    const name = flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    return (options as unknown as Readonly<Record<string, unknown>>)[name] !== undefined;
+  });
+  if (given === undefined) return;
+  throw new TkadmError(
+    'USAGE',
+    `Cannot use --${given} in a join over SSH: it is for a join on the machine itself`,
+    {
+      hint: `tkadm join HOST:PORT --${given} ..., on the machine itself`,
+    },
+  );
 }
 
 /** Joins one machine. Its token is made when the connection stands, and removed whatever happens. */
@@ -139,7 +171,14 @@ function buildInput(
   else if (!config)
     throw new TkadmError('USAGE', 'Cannot join without --token: there is no kubeconfig to create one with');
   const given = parseCaPins(options.discoveryTokenCaCertHash ?? []);
-  const pins = given.length > 0 ? given : config?.caPem ? [formatCaPin(config.caPem)] : [];
+  const pins = given.length > 0 ? given : pinsOf(config?.caPem ?? '');
+  if (pins.length === 0) {
+    throw new TkadmError(
+      'CA_PIN_INVALID',
+      'Cannot join over SSH without --discovery-token-ca-cert-hash: there is no kubeconfig whose CA to pin',
+      { hint: 'tkadm token create --print-join-command, on the control plane' },
+    );
+  }
   return {
     apiServerEndpoint: endpoint,
     caCertHashes: pins,

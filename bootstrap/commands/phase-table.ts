@@ -1,59 +1,4 @@
-/** Flags of phase commands: commander's declaration, what it does, and how values are read. */
-export const PHASE_FLAGS = {
-  config: ['--config <file>', 'kubeadm.k8s.io/v1beta4 documents, "-" for standard input'],
-  'dry-run': ['--dry-run', 'show what would be done, change nothing'],
-  kubeconfig: ['--kubeconfig <file>', 'how to reach the cluster (default: /etc/kubernetes/admin.conf)'],
-  'kubeconfig-dir': ['--kubeconfig-dir <dir>', 'where the files go (default: /etc/kubernetes)'],
-  'cert-dir': ['--cert-dir <dir>', 'where certificates are kept (default: /etc/kubernetes/pki)'],
-  'node-name': ['--node-name <name>', 'name of this node (default: the hostname)'],
-  'cri-socket': ['--cri-socket <path>', 'socket of the container runtime'],
-  patches: ['--patches <dir>', 'directory of patches, files named target[suffix][+type].json|yaml'],
-  fix: ['--fix', 'repair what is found, where that is possible'],
-  'ignore-preflight-errors': [
-    '--ignore-preflight-errors <names>',
-    'checks whose errors are shown as warnings, or "all"',
-    'list',
-  ],
-  'apiserver-advertise-address': [
-    '--apiserver-advertise-address <ip>',
-    'address at which the API server is reached',
-  ],
-  'apiserver-bind-port': ['--apiserver-bind-port <port>', 'port of the API server (default: 6443)'],
-  'apiserver-cert-extra-sans': [
-    '--apiserver-cert-extra-sans <names>',
-    'further names and addresses in its certificate',
-    'list',
-  ],
-  'control-plane-endpoint': ['--control-plane-endpoint <host[:port]>', 'stable address of the control plane'],
-  'feature-gates': ['--feature-gates <gates>', 'feature gates, "Name=true,Other=false"'],
-  'image-repository': ['--image-repository <name>', 'registry of the control plane images'],
-  'kubernetes-version': ['--kubernetes-version <version>', 'Kubernetes version'],
-  'pod-network-cidr': ['--pod-network-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)'],
-  'service-cidr': ['--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)'],
-  'service-dns-domain': ['--service-dns-domain <name>', 'DNS domain of Services (default: cluster.local)'],
-  'print-manifest': ['--print-manifest', 'print the objects as YAML, do nothing else'],
-  'upload-certs': ['--upload-certs', 'upload the certificates of the control plane'],
-  'certificate-key': ['--certificate-key <key>', 'key that encrypts the uploaded certificates'],
-  'skip-certificate-key-print': ['--skip-certificate-key-print', 'do not print that key'],
-  'skip-token-print': ['--skip-token-print', 'do not print the token'],
-  token: ['--token <token>', 'bootstrap token, for discovery and TLS bootstrap'],
-  'discovery-token': ['--discovery-token <token>', 'bootstrap token for discovery'],
-  'tls-bootstrap-token': ['--tls-bootstrap-token <token>', 'bootstrap token for TLS bootstrap'],
-  'discovery-token-ca-cert-hash': [
-    '--discovery-token-ca-cert-hash <pin>',
-    'pin of the CA, "sha256:HEX"',
-    'list',
-  ],
-  'discovery-token-unsafe-skip-ca-verification': [
-    '--discovery-token-unsafe-skip-ca-verification',
-    'trust the CA that the token discovers',
-  ],
-  'discovery-file': ['--discovery-file <file>', 'kubeconfig from which the cluster is known'],
-  'cleanup-tmp-dir': ['--cleanup-tmp-dir', 'remove /etc/kubernetes/tmp too'],
-  force: ['-f, --force', 'do not ask'],
-} as const satisfies Readonly<Record<string, readonly [string, string, 'list'?]>>;
-
-export type PhaseFlag = keyof typeof PHASE_FLAGS;
+import type { PhaseFlag } from './phase-flags.ts';
 
 export interface PhaseCommandRow {
   /** "certs/ca": the command is `phase certs ca`. */
@@ -63,6 +8,7 @@ export interface PhaseCommandRow {
   readonly flags: readonly PhaseFlag[];
 }
 
+const ENGINE: readonly PhaseFlag[] = ['engine', 'store'];
 const CERTS: readonly PhaseFlag[] = ['cert-dir', 'kubernetes-version'];
 const API_SERVER_CERT: readonly PhaseFlag[] = [
   ...CERTS,
@@ -73,7 +19,7 @@ const API_SERVER_CERT: readonly PhaseFlag[] = [
   'service-cidr',
   'service-dns-domain',
 ];
-const ETCD_CERT: readonly PhaseFlag[] = [...CERTS, 'apiserver-advertise-address', 'node-name'];
+const ETCD_CERT: readonly PhaseFlag[] = [...CERTS, ...ENGINE, 'apiserver-advertise-address', 'node-name'];
 const KUBECONFIG: readonly PhaseFlag[] = [
   'apiserver-advertise-address',
   'apiserver-bind-port',
@@ -83,8 +29,15 @@ const KUBECONFIG: readonly PhaseFlag[] = [
   'kubernetes-version',
   'node-name',
 ];
-const MANIFEST: readonly PhaseFlag[] = ['cert-dir', 'image-repository', 'kubernetes-version', 'patches'];
+const MANIFEST: readonly PhaseFlag[] = [
+  ...ENGINE,
+  'cert-dir',
+  'image-repository',
+  'kubernetes-version',
+  'patches',
+];
 const ADDON: readonly PhaseFlag[] = [
+  ...ENGINE,
   'image-repository',
   'kubeconfig',
   'kubernetes-version',
@@ -125,11 +78,14 @@ export const INIT_PHASE_COMMANDS: readonly PhaseCommandRow[] = [
     'apiserver-kubelet-client': ['The certificate with which the API server reaches nodes', CERTS],
     'front-proxy-ca': ['The CA of the front proxy', CERTS],
     'front-proxy-client': ["The front proxy's certificate", CERTS],
-    'etcd-ca': ["etcd's CA", CERTS],
+    'etcd-ca': ["etcd's CA", [...CERTS, ...ENGINE]],
     'etcd-server': ["etcd's certificate", ETCD_CERT],
     'etcd-peer': ['The certificate of etcd members among themselves', ETCD_CERT],
-    'etcd-healthcheck-client': ["The certificate of etcd's probes", CERTS],
-    'apiserver-etcd-client': ['The certificate with which the API server reaches etcd', CERTS],
+    'etcd-healthcheck-client': ["The certificate of etcd's probes", [...CERTS, ...ENGINE]],
+    'apiserver-etcd-client': [
+      'The certificate with which the API server reaches etcd',
+      [...CERTS, ...ENGINE],
+    ],
     sa: ['The keys that sign tokens of service accounts', ['cert-dir']],
   }),
   ...rows('kubeconfig', {
@@ -147,13 +103,17 @@ export const INIT_PHASE_COMMANDS: readonly PhaseCommandRow[] = [
         ...MANIFEST,
         'apiserver-advertise-address',
         'apiserver-bind-port',
+        'apiserver-extra-args',
         'control-plane-endpoint',
         'feature-gates',
         'service-cidr',
       ],
     ],
-    'controller-manager': ['The static pod of the controller manager', [...MANIFEST, 'pod-network-cidr']],
-    scheduler: ['The static pod of the scheduler', MANIFEST],
+    'controller-manager': [
+      'The static pod of the controller manager',
+      [...MANIFEST, 'controller-manager-extra-args', 'pod-network-cidr'],
+    ],
+    scheduler: ['The static pod of the scheduler', [...MANIFEST, 'scheduler-extra-args']],
   }),
   {
     name: 'kubelet-start',

@@ -3,12 +3,11 @@ import { TkadmError } from '../../runtime/base/errors.ts';
 import { checkPhaseNames, groupOf } from '../workflow/phase.ts';
 import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
+import { PHASE_FLAGS, type PhaseFlag } from './phase-flags.ts';
 import {
   INIT_PHASE_COMMANDS,
   JOIN_PHASE_COMMANDS,
-  PHASE_FLAGS,
   type PhaseCommandRow,
-  type PhaseFlag,
   RESET_PHASE_COMMANDS,
 } from './phase-table.ts';
 
@@ -145,13 +144,19 @@ function refusePart(group: string, part: string, { rows }: PhasedCommand): never
   throw new TkadmError('USAGE', `Cannot use "${part}" here`);
 }
 
-function addFlag(command: Command, flag: PhaseFlag): void {
-  const [declaration, description, kind]: readonly [string, string, 'list'?] = PHASE_FLAGS[flag];
-  const split = (value: string, previous: readonly string[] | undefined) => [
-    ...(previous ?? []),
+/** How the values of a flag that may be given more than once are read. */
+const COLLECTORS = {
+  list: (value: string, previous: readonly string[] = []) => [
+    ...previous,
     ...value.split(',').filter(Boolean),
-  ];
-  if (kind === 'list') command.option(declaration, description, split);
+  ],
+  repeat: (value: string, previous: readonly string[] = []) => [...previous, value],
+} as const;
+
+function addFlag(command: Command, flag: PhaseFlag): void {
+  const [declaration, description, kind]: readonly [string, string, (keyof typeof COLLECTORS)?] =
+    PHASE_FLAGS[flag];
+  if (kind) command.option(declaration, description, COLLECTORS[kind]);
   else command.option(declaration, description);
 }
 

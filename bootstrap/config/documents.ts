@@ -105,6 +105,7 @@ function parseYaml(text: string): readonly ParsedValue[] {
 
 /** "bad indentation of a mapping entry in line 3, column 1": never the line itself, whose value may be a secret. */
 function formatYamlError({ reason, mark }: YAMLException): string {
+  if (reason.includes('complex keys')) return 'a key is a list or a mapping; write text';
   const text = redactText(reason);
   return mark ? `${text} in line ${mark.line + 1}, column ${mark.column + 1}` : text;
 }

@@ -13,7 +13,7 @@ interface FlagField {
   readonly document: DocumentKindName;
   /** Dotted path of the field; a number is a place in a list. */
   readonly path: string;
-  readonly type: 'string' | 'number' | 'boolean' | 'list' | 'gates';
+  readonly type: 'string' | 'number' | 'boolean' | 'list' | 'gates' | 'arguments';
   /** May be given beside a configuration file. */
   readonly isMixable?: boolean;
   /** Added to the list of the file, instead of in its place. */
@@ -74,6 +74,9 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
     { flag: 'token', document: 'InitConfiguration', path: 'bootstrapTokens.0.token', type: 'string' },
     { flag: 'token-ttl', document: 'InitConfiguration', path: 'bootstrapTokens.0.ttl', type: 'string' },
     cluster('apiserver-cert-extra-sans', 'apiServer.certSANs', 'list'),
+    cluster('apiserver-extra-args', 'apiServer.extraArgs', 'arguments'),
+    cluster('controller-manager-extra-args', 'controllerManager.extraArgs', 'arguments'),
+    cluster('scheduler-extra-args', 'scheduler.extraArgs', 'arguments'),
     cluster('cert-dir', 'certificatesDir'),
     cluster('control-plane-endpoint', 'controlPlaneEndpoint'),
     cluster('feature-gates', 'featureGates', 'gates'),
@@ -208,6 +211,12 @@ function convert(row: FlagField, value: OverrideValue): unknown {
       return row.path === 'controlPlane' ? {} : true;
     case 'list':
       return Array.isArray(value) ? value : String(value).split(',').filter(Boolean);
+    case 'arguments': {
+      const texts = (Array.isArray(value) ? value : [value]).map(String);
+      const pairs = texts.flatMap(splitArguments).map((text) => /^([^=]+)=(.*)$/.exec(text));
+      if (pairs.some((pair) => !pair)) throw fail('write it like "name=value,other=value"');
+      return pairs.map((pair) => ({ name: pair![1], value: pair![2] }));
+    }
     case 'gates': {
       const pairs = (Array.isArray(value) ? value : String(value).split(',')).map((pair) =>
         /^([^=]+)=(true|false)$/.exec(pair),
@@ -216,6 +225,11 @@ function convert(row: FlagField, value: OverrideValue): unknown {
       return Object.fromEntries(pairs.map((pair) => [pair![1], pair![2] === 'true']));
     }
   }
+}
+
+/** "a=1,b=2" → ["a=1", "b=2"]; with one "=" the commas are the value's, as kubeadm has it. */
+function splitArguments(text: string): readonly string[] {
+  return text.split('=').length === 2 ? [text] : text.split(',');
 }
 
 function setAt(target: unknown, path: readonly string[], value: unknown, row: FlagField): unknown {

@@ -15,6 +15,7 @@ export function describeNotes(fields: DocumentFields, config: ConfigOfKind[Confi
       ...versionNotes(fields),
       ...findComponentDifferences(fields, config),
       ...effectNotes(fields, config),
+      ...anonymousNotes(config),
     );
   }
   return notes.map(redactText);
@@ -41,6 +42,15 @@ function timeoutNotes(fields: DocumentFields): readonly string[] {
 function versionNotes(fields: DocumentFields): readonly string[] {
   const { note } = resolveVersion(fields.ClusterConfiguration?.['kubernetesVersion'] as string | undefined);
   return note === undefined ? [] : [`kubernetesVersion: ${note}`];
+}
+
+/** Whoever discovers a cluster by a token reads cluster-info before he has credentials. */
+function anonymousNotes({ cluster }: InitConfig): readonly string[] {
+  const last = cluster.apiServer.extraArgs.findLast(({ name }) => name === 'anonymous-auth');
+  if (last?.value !== 'false') return [];
+  return [
+    'apiServer.extraArgs: with anonymous-auth=false nodes cannot find the cluster by a token; they can by --discovery-file',
+  ];
 }
 
 interface Effect {

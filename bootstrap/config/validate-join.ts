@@ -2,6 +2,7 @@ import { describeBadPin } from '../tokens/pin.ts';
 import type { Checker } from './problems.ts';
 import { checkAbsolutePath, checkEndpoint } from './rules.ts';
 import type { BootstrapTokenDiscovery, JoinConfig } from './types.ts';
+import { validateAgentArguments } from './validate-arguments.ts';
 import { validateCertificateKey, validateLocalEndpoint, validateNode } from './validate-node.ts';
 import { validateTokenText } from './validate-tokens.ts';
 
@@ -11,6 +12,7 @@ const JOIN_COMMAND = 'On a control-plane node: tkadm token create --print-join-c
 /** Checks how a node finds its cluster and registers. */
 export function validateJoin(config: JoinConfig, check: Checker): void {
   validateNode(config.nodeRegistration, check);
+  validateAgentArguments(config.nodeRegistration, config.tkadm, check);
   checkAbsolutePath(check, 'caCertPath', config.caCertPath);
   if (!config.caCertPath.endsWith('.crt')) {
     check.invalid('caCertPath', config.caCertPath, 'it must end with ".crt"');

@@ -20,6 +20,7 @@ import type {
   InitConfig,
   TkadmConfiguration,
 } from './types.ts';
+import { validateAgentArguments, validateControlPlaneArguments } from './validate-arguments.ts';
 import { validateKubeProxy } from './validate-components.ts';
 import { validateEtcd } from './validate-etcd.ts';
 import { validateFeatureGates } from './validate-gates.ts';
@@ -69,6 +70,7 @@ export function validateConfig(config: ConfigOfKind[ConfigKind], check: Checker)
 function validateInit(config: InitConfig, check: Checker): void {
   const own = check.of('InitConfiguration');
   validateNode(config.nodeRegistration, own);
+  validateAgentArguments(config.nodeRegistration, config.tkadm, own);
   validateLocalEndpoint(config.localAPIEndpoint, 'localAPIEndpoint', own);
   validateAddressPlan(config, own);
   validateTokens(config.bootstrapTokens, own);
@@ -134,6 +136,7 @@ export function validateClusterConfig(
   for (const name of ['apiServer', 'controllerManager', 'scheduler'] as const) {
     checkComponent(check, name, cluster[name]);
   }
+  validateControlPlaneArguments(cluster, tkadm, check);
   validateEtcd(cluster.etcd, tkadm, check);
   if (cluster.dns.imageRepository) checkRepository(check, 'dns.imageRepository', cluster.dns.imageRepository);
   if (cluster.dns.imageTag) checkImageTag(check, 'dns.imageTag', cluster.dns.imageTag);

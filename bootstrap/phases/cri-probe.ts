@@ -30,6 +30,10 @@ export function createCriProbe(socketPath: string): CriProbe {
       return { name: runtimeName, version: runtimeVersion };
     },
     cgroupDriver: async () => readCgroupDriver(await open()),
+    async sandboxImage() {
+      const { info } = await (await open()).status({ verbose: true }, options);
+      return parseSandboxImage(info?.['config'] ?? '');
+    },
     async hasImage(name) {
       return (await (await open()).imageStatus({ image: { image: name } }, options)).image !== undefined;
     },
@@ -40,6 +44,16 @@ export function createCriProbe(socketPath: string): CriProbe {
       void opened?.then((client) => client.close());
     },
   };
+}
+
+/** `sandboxImage` of containerd 1's configuration, or `pinnedImages.sandbox` of containerd 2's. */
+function parseSandboxImage(json: string): string | undefined {
+  try {
+    const config = JSON.parse(json) as { sandboxImage?: string; pinnedImages?: { sandbox?: string } };
+    return config.sandboxImage || config.pinnedImages?.sandbox || undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function readCgroupDriver(client: CriClient): Promise<'systemd' | 'cgroupfs' | undefined> {

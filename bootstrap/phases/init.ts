@@ -1,3 +1,4 @@
+import { PATHS } from '../../runtime/base/paths.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { addonPhases } from './addons.ts';
 import { bootstrapTokenPhase } from './bootstrap-token.ts';
@@ -35,11 +36,12 @@ export const INIT_PHASES: readonly Phase<InitContext>[] = [
   {
     name: 'wait-node',
     summary: 'Wait for the node',
-    after: ['wait-control-plane', 'addon'],
+    after: ['wait-control-plane', 'kubelet-finalize', 'addon'],
     plan: async ({ config }) => [
       {
         kind: 'wait',
         subject: `Node "${config.nodeRegistration.name}" to be Ready`,
+        hint: `kubectl --kubeconfig ${PATHS.kubernetes}/admin.conf describe node ${config.nodeRegistration.name}`,
         timeoutMs: config.timeouts.kubeletHealthCheckMs,
         target: { kind: 'node-ready', nodeName: config.nodeRegistration.name },
       },

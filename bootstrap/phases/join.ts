@@ -14,6 +14,7 @@ import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.
 import { explainRefusedToken } from '../tokens/refused.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { serviceLogHint } from './hints.ts';
 import { planAgent } from './kubelet-start.ts';
 import { bundlePhase, runtimePhase } from './node-services.ts';
 import { preflightPhase } from './preflight.ts';
@@ -66,8 +67,8 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
     summary: 'Verify the cluster by token and CA pin',
     unchanged: 'Verified',
     after: ['preflight'],
-    async plan({ discover }) {
-      await discover();
+    async plan({ config, discover }) {
+      selectCredentials(config, await discover());
       return [];
     },
   },
@@ -85,9 +86,10 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
     name: 'kubelet-wait-bootstrap',
     summary: 'Wait for the TLS bootstrap',
     after: ['kubelet-start'],
-    plan: async ({ config }) => [
+    plan: async ({ config, host }) => [
       {
         kind: 'wait',
+        hint: await serviceLogHint(host, 'tkadm-agent'),
         subject: `the node's own certificate in "${KUBELET_KUBECONFIG}"`,
         timeoutMs: config.timeouts.tlsBootstrapMs,
         target: {
@@ -106,9 +108,10 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
     name: 'wait-node',
     summary: 'Wait for the node',
     after: ['kubelet-wait-bootstrap'],
-    plan: async ({ config }) => [
+    plan: async ({ config, host }) => [
       {
         kind: 'wait',
+        hint: await serviceLogHint(host, 'tkadm-agent'),
         subject: `Node "${config.nodeRegistration.name}" to be Ready`,
         timeoutMs: config.timeouts.kubeletHealthCheckMs,
         target: {

@@ -11,6 +11,7 @@ import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { whyNoEtcd } from './certs.ts';
 import { readCaBundle } from './files.ts';
+import { refuseOtherNetwork } from './fixed-arguments.ts';
 import { type InitContext, pkiContext } from './init-context.ts';
 
 /** A phase for each kubeconfig file. */
@@ -42,6 +43,7 @@ export const CONTROL_PLANE_PHASES: readonly Phase<InitContext>[] = MANIFESTS.map
   after: ['certs', 'kubeconfig'],
   idle: (context) => (row.name === 'etcd' && !hasLocalEtcd(context.config) ? whyNoEtcd(context) : undefined),
   async plan({ config, host, env, ...context }) {
+    await refuseOtherNetwork(host, config);
     const { certificatesDir } = config.cluster;
     const [facts, patches] = await Promise.all([
       readHostFacts(host, { certificatesDir, env }),

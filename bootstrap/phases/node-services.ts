@@ -3,6 +3,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { detectInitSystem, isServiceRunning, type ServiceName } from '../../runtime/host/services.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { serviceLogHint } from './hints.ts';
 
 interface NodeContext {
   readonly host: Host;
@@ -27,6 +28,7 @@ export const runtimePhase: Phase<NodeContext> = {
     {
       kind: 'wait',
       subject: `the runtime's socket "${PATHS.runtimeSocket}"`,
+      hint: await serviceLogHint(host, 'tkadm-runtime'),
       timeoutMs: 20_000,
       target: { kind: 'file', path: PATHS.runtimeSocket },
     },

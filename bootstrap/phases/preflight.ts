@@ -50,7 +50,7 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
     const fatal = selectFatal(findings, shouldFix);
     // In a dry run without root a check may fail for that alone.
     if (findings.some((finding) => finding.check === 'IsPrivilegedUser' && finding.severity === 'warning')) {
-      for (const finding of fatal) warn(formatFinding(finding));
+      for (const finding of fatal) warn(formatWarning(finding));
     } else if (fatal.length > 0) throw preflightError(fatal);
     return repairable.flatMap(toRepairs);
   },

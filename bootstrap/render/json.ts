@@ -21,6 +21,7 @@ export function createEventRenderer(options: RendererOptions): Renderer {
 }
 
 function withoutContent(event: WorkflowEvent): EventFields {
+  if (event.type === 'phase-done') return { ...event, durationMs: Math.round(event.durationMs) };
   if (event.type !== 'action') return event;
   const { action, ...rest } = event;
   const wait = action.kind === 'wait' ? { timeoutMs: action.timeoutMs } : {};

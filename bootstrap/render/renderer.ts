@@ -31,6 +31,13 @@ export interface RendererOptions {
 /** The renderer that fits the output: events, a live list in a terminal, plain lines in a pipe. */
 export async function createRenderer(options: RendererOptions): Promise<Renderer> {
   if (options.format !== 'text') return (await import('./json.ts')).createEventRenderer(options);
-  if (options.isTerminal) return (await import('./live.ts')).createLiveRenderer(options);
-  return (await import('./plain.ts')).createPlainRenderer(options);
+  const renderer = options.isTerminal
+    ? (await import('./live.ts')).createLiveRenderer(options)
+    : (await import('./plain.ts')).createPlainRenderer(options);
+  const { maskSecrets } = await import('./mask.ts');
+  return {
+    emit: (event) =>
+      renderer.emit('message' in event ? { ...event, message: maskSecrets(event.message) } : event),
+    finish: (result) => renderer.finish(result),
+  };
 }

@@ -1,3 +1,4 @@
+import { createBatchedHost } from '../../preflight/batch.ts';
 import { preflightError } from '../../preflight/format.ts';
 import { runPreflight, selectFatal } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
@@ -18,7 +19,8 @@ export interface MachineToJoin {
  * that runs there later looks again, with all it knows, and repairs.
  * @throws PREFLIGHT_FAILED
  */
-export async function checkMachine(host: Host, input: MachineToJoin, signal: AbortSignal): Promise<void> {
+export async function checkMachine(machine: Host, input: MachineToJoin, signal: AbortSignal): Promise<void> {
+  const host = createBatchedHost(machine);
   const [isOwnNode, hostname = ''] = await Promise.all([
     detectInitSystem(host).then((initSystem) => isServiceRunning(host, 'tkadm-agent', initSystem)),
     host.readFile('/proc/sys/kernel/hostname'),

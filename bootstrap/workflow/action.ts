@@ -54,6 +54,8 @@ export type Action =
       readonly subject: string;
       readonly timeoutMs: number;
       readonly target: WaitTarget;
+      /** What to look at when the time is over. */
+      readonly hint?: string;
     };
 
 /** One line for people: "write /etc/kubernetes/admin.conf". */

@@ -16,7 +16,7 @@ export type WorkflowEvent =
       readonly phase: string;
       readonly durationMs: number;
       readonly changes: number;
-      /** Of a phase without changes: what that means, such as "Already there". */
+      /** Of a phase that had nothing to do: what that means, such as "Already there". */
       readonly state?: string;
     }
   | { readonly type: 'phase-skipped'; readonly phase: string }

@@ -69,41 +69,49 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
   const startedAt = performance.now();
   emit({ type: 'phase-started', phase: phase.name, summary: phase.summary });
   const reason = phase.idle?.(context);
-  let changes = 0;
+  const done: Action[] = [];
   try {
-    if (reason === undefined) changes += await runActions(phase, await phase.plan(context), options);
+    if (reason === undefined) done.push(...(await runActions(phase, await phase.plan(context), options)));
   } catch (error) {
     await cleanUp(phase, options).catch((second) =>
       emit({ type: 'note', level: 'warning', message: formatError(second) }),
     );
     throw error;
   }
-  changes += await cleanUp(phase, options);
+  done.push(...(await cleanUp(phase, options)));
   const durationMs = performance.now() - startedAt;
+  // To wait is no change, but something was to be done.
+  const changes = done.filter((action) => action.kind !== 'wait').length;
   const state = reason === undefined ? (phase.unchanged ?? 'Already there') : `Nothing to do: ${reason}`;
-  emit({ type: 'phase-done', phase: phase.name, durationMs, changes, ...(changes === 0 ? { state } : {}) });
+  emit({
+    type: 'phase-done',
+    phase: phase.name,
+    durationMs,
+    changes,
+    ...(done.length === 0 ? { state } : {}),
+  });
 }
 
 /** What a phase leaves for its end is done after an interruption too. */
-async function cleanUp<C>(phase: Phase<C>, options: RunOptions<C>): Promise<number> {
+async function cleanUp<C>(phase: Phase<C>, options: RunOptions<C>): Promise<readonly Action[]> {
   const actions = (await phase.cleanUp?.(options.context)) ?? [];
   return runActions(phase, actions, { ...options, signal: new AbortController().signal });
 }
 
-/** Returns how many actions had something to do. */
+/** Returns the actions that had something to do. */
 async function runActions<C>(
   phase: Phase<C>,
   actions: readonly Action[],
   options: RunOptions<C>,
-): Promise<number> {
-  let changes = 0;
+): Promise<readonly Action[]> {
+  const done: Action[] = [];
   for (const action of actions) {
     options.signal.throwIfAborted();
     if (await options.isDone(action)) continue;
-    changes += 1;
+    done.push(action);
     await runAction(phase.name, action, options);
   }
-  return changes;
+  return done;
 }
 
 async function runAction<C>(

@@ -4,6 +4,7 @@ import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import { NODES } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import type { Action, WaitTarget } from './action.ts';
@@ -14,16 +15,16 @@ export interface WaitContext {
   readonly signal: AbortSignal;
 }
 
-/** @throws WAIT_TIMEOUT with what the last look found. */
+/** @throws WAIT_TIMEOUT with what the last look found, and the action's hint. */
 export async function waitForTarget(
-  action: Extract<Action, { kind: 'wait' }>,
+  { target, subject, timeoutMs, hint }: Extract<Action, { kind: 'wait' }>,
   context: WaitContext,
 ): Promise<void> {
-  await waitFor(() => probe(action.target, context), {
-    subject: action.subject,
-    timeoutMs: action.timeoutMs,
-    intervalMs: 25,
-    signal: context.signal,
+  const { signal } = context;
+  const wait = waitFor(() => probe(target, context), { subject, timeoutMs, intervalMs: 25, signal });
+  await wait.catch((error) => {
+    if (!hint || !isTkadmError(error, 'WAIT_TIMEOUT')) throw error;
+    throw new TkadmError('WAIT_TIMEOUT', error.message, { cause: error.cause, hint });
   });
 }
 

@@ -59,7 +59,8 @@ async function observeAdvertiseAddress(host: Host, input: PreflightInput): Promi
   const candidates = addresses.filter(
     (row) => row.isGlobal && row !== chosen && parseIp(row.address)?.family === family,
   );
-  const real = candidates.filter((row) => !row.isVirtual);
+  // A second address of the same card is usually one that moves between machines.
+  const real = candidates.filter((row) => !row.isVirtual && row.device !== chosen?.device);
   if (!chosen) return [reportMissing(input, candidates)];
   const others = candidates.map(formatAddress).join(', ');
   const evidence = `chosen: ${formatAddress(chosen)}; others: ${others === '' ? 'none' : others}`;

@@ -105,10 +105,7 @@ export const DISK_CHECKS: readonly Check[] = [
     },
     async observe(host, input) {
       if (isUpstream(input)) return [];
-      const [disk] = await readDisks(
-        host,
-        selectNeeds(input).filter((need) => need.path === PATHS.state),
-      );
+      const disk = (await readDisks(host, selectNeeds(input))).find((row) => row.path === PATHS.state);
       if (!disk || !NO_OVERLAY.includes(disk.type)) return [];
       return [
         errorFinding(

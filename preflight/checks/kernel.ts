@@ -19,12 +19,21 @@ const TESTED = [
   [5, 15],
 ] as const;
 
+interface KernelOption {
+  readonly name: string;
+  readonly why: string;
+  /** Its lack is an error, else a warning. */
+  readonly isNeeded: boolean;
+  /** Only with this version of cgroups. */
+  readonly cgroup?: 2;
+}
+
 /**
  * Options without which the kernel lacks something that cannot be tried in passing. What can be tried is
  * tried, whatever the options say: distributions configure in many ways, and modules may be missing.
  */
-export const KERNEL_OPTIONS = [
-  { name: 'CGROUP_BPF', why: 'device rules on cgroup v2', isNeeded: true },
+export const KERNEL_OPTIONS: readonly KernelOption[] = [
+  { name: 'CGROUP_BPF', why: 'device rules on cgroup v2', isNeeded: true, cgroup: 2 },
   { name: 'CGROUP_SCHED', why: 'CPU shares', isNeeded: true },
   { name: 'FAIR_GROUP_SCHED', why: 'CPU shares', isNeeded: true },
   { name: 'CGROUP_PIDS', why: 'limits of processes', isNeeded: true },
@@ -33,7 +42,7 @@ export const KERNEL_OPTIONS = [
   { name: 'INET', why: 'TCP/IP', isNeeded: true },
   { name: 'CFS_BANDWIDTH', why: 'CPU limits', isNeeded: false },
   { name: 'SECCOMP_FILTER', why: 'seccomp profiles', isNeeded: false },
-] as const;
+];
 
 /** What is tried in namespaces that end with the trial; each line is a name, "|" and a command. */
 const TRIALS = [
@@ -106,13 +115,15 @@ elif [ -r "$f" ]; then echo "$f"; grep -E "$1" "$f"; fi`;
   const [source = '', ...lines] = (await readScript(host, script, pattern)).trim().split('\n');
   if (source === '') return [];
   const set = new Set(lines.map((line) => /^CONFIG_(\w+)=[ym]/.exec(line)?.[1]));
-  return KERNEL_OPTIONS.filter((row) => !set.has(row.name)).map(({ name, why, isNeeded }) =>
-    (isNeeded ? errorFinding : warningFinding)(
-      SYSTEM,
-      `the kernel was built without ${why}`,
-      `${source} does not set CONFIG_${name}`,
-      'boot another kernel',
-    ),
+  const hasV2 = (await host.stat('/sys/fs/cgroup/cgroup.controllers')) !== undefined;
+  return KERNEL_OPTIONS.filter((row) => !set.has(row.name) && (hasV2 || row.cgroup !== 2)).map(
+    ({ name, why, isNeeded }) =>
+      (isNeeded ? errorFinding : warningFinding)(
+        SYSTEM,
+        `the kernel was built without ${why}`,
+        `${source} does not set CONFIG_${name}`,
+        'boot another kernel',
+      ),
   );
 }
 

@@ -67,7 +67,8 @@ export const RUNTIME_CHECKS: readonly Check[] = [
     severity: 'error',
     looksAt: {
       embedded: 'nothing to pull: the images of the control plane are part of the node bundle',
-      upstream: 'every image is there, or is pulled, by imagePullPolicy, serially or in parallel',
+      upstream:
+        "every image is there, or is pulled, by imagePullPolicy, serially or in parallel; the runtime's sandbox image is the same pause",
     },
     stage: 'last',
     timeoutMs: PULL_TIMEOUT_MS,
@@ -206,12 +207,29 @@ async function observeImages(_host: Host, input: PreflightInput): Promise<readon
   const { images, isDryRun } = input;
   if (!images || images.names.length === 0 || isDryRun || isOwnSocket(input)) return [];
   return ask(input, async (cri) => {
-    if (!images.isSerial)
-      return (await Promise.all(images.names.map((name) => ensureImage(cri, name, images.policy)))).flat();
-    const findings: Finding[] = [];
+    const findings = [...(await compareSandboxImage(cri, images.names))];
+    if (!images.isSerial) {
+      const pulled = images.names.map((name) => ensureImage(cri, name, images.policy));
+      return [...findings, ...(await Promise.all(pulled)).flat()];
+    }
     for (const name of images.names) findings.push(...(await ensureImage(cri, name, images.policy)));
     return findings;
   });
+}
+
+/** Another one is pulled by the runtime itself, which no mirror or pre-loading may have foreseen. */
+async function compareSandboxImage(cri: CriProbe, names: readonly string[]): Promise<readonly Finding[]> {
+  const wanted = names.find((name) => /\/pause:/.test(name));
+  const used = await cri.sandboxImage();
+  if (wanted === undefined || used === undefined || used === wanted) return [];
+  return [
+    warningFinding(
+      'ImagePull',
+      `the container runtime uses another sandbox image than "${wanted}"`,
+      `it says "${used}"`,
+      `sandbox_image = "${wanted}" (containerd 2: sandbox, of pinned_images) in ${CONTAINERD_CONFIG}; systemctl restart containerd`,
+    ),
+  ];
 }
 
 async function ensureImage(cri: CriProbe, name: string, policy: string): Promise<readonly Finding[]> {

@@ -1,8 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { hostname as readHostname } from 'node:os';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
-import { Informer } from '../api/informer.ts';
-import { SERVICES } from '../api/kinds.ts';
 import { formatError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { PATHS } from '../base/paths.ts';
@@ -37,9 +35,10 @@ import { Prober } from './probes/prober.ts';
 import { writeQosShares } from './qos-shares.ts';
 import { RuntimeReader } from './runtime-state.ts';
 import { startKubeletServer } from './server/server.ts';
+import { ServiceCache } from './service-cache.ts';
 import { followStaticPods } from './static-pods.ts';
 import { type StatusTarget, StatusWriter } from './status-writer.ts';
-import { adoptCertificate, ensureKubeconfig, rotateClientCertificate } from './tls/client-certificate.ts';
+import { keepCredentials } from './tls/credentials.ts';
 import { ApiTokenSource } from './volumes/tokens.ts';
 
 export interface AgentOptions {
@@ -216,7 +215,17 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       { kind: 'Node', name: nodeName, uid: node.node?.metadata?.uid ?? nodeName },
       { type: 'Warning', reason: 'CertificateRotationFailed', message },
     );
-  void connect({ flags, link, log, config, nodeName, now, random: options.random, recordOnNode, signal });
+  void keepCredentials({
+    flags,
+    link,
+    log,
+    config,
+    nodeName,
+    now,
+    random: options.random,
+    recordOnNode,
+    signal,
+  });
 
   runtimeName = await waitForRuntime(cri, log, signal);
   if (signal.aborted) {
@@ -287,57 +296,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   cri.close();
 }
 
-interface ConnectOptions {
-  readonly flags: AgentFlags;
-  readonly link: ApiLink;
-  readonly log: Logger;
-  readonly config: KubeletConfig;
-  readonly nodeName: string;
-  readonly now: () => number;
-  readonly random: () => number;
-  readonly recordOnNode: (message: string) => void;
-  readonly signal: AbortSignal;
-}
-
-/** Finds or asks for credentials, uses them, and renews them. */
-async function connect({
-  flags,
-  link,
-  log,
-  config,
-  nodeName,
-  now,
-  random,
-  recordOnNode,
-  signal,
-}: ConnectOptions): Promise<void> {
-  const kubeconfig = flags.kubeconfig;
-  if (!kubeconfig) return;
-  const certificate = {
-    nodeName,
-    certDir: flags['cert-dir'],
-    kubeconfig,
-    now: () => new Date(now()),
-    log: log.child('certificate'),
-    signal,
-  };
-  const bootstrapKubeconfig = flags['bootstrap-kubeconfig'];
-  if (bootstrapKubeconfig) await ensureKubeconfig({ ...certificate, bootstrapKubeconfig });
-  if (config.rotateCertificates) {
-    await adoptCertificate(certificate).catch((error: Error) => certificate.log.warn(error.message));
-  }
-  await link.follow(kubeconfig);
-  if (!config.rotateCertificates) return;
-  await rotateClientCertificate({
-    ...certificate,
-    client: () => link.client,
-    bootstrapKubeconfig,
-    onRotated: async () => void (await link.load(kubeconfig)),
-    onFailure: recordOnNode,
-    random,
-  });
-}
-
 async function loadConfig(flags: AgentFlags, log: Logger): Promise<KubeletConfig> {
   if (flags['pod-infra-container-image'])
     log.info('Ignoring --pod-infra-container-image: the runtime chooses');
@@ -364,29 +322,6 @@ async function waitForRuntime(
     await sleep(CONNECT_RETRY_MS, signal).catch(() => {});
   }
   return '';
-}
-
-/** The cluster's Services; a caller waits for the first full list. */
-class ServiceCache {
-  #informer: Informer<core.Service> | undefined;
-  readonly #first: Promise<void>;
-
-  constructor(link: ApiLink) {
-    let markFirst = () => {};
-    this.#first = new Promise((resolve) => {
-      markFirst = resolve;
-    });
-    link.onSession(({ client, signal }) => {
-      this.#informer = new Informer(client, SERVICES, { signal });
-      markFirst();
-    });
-  }
-
-  async list(): Promise<readonly core.Service[]> {
-    await this.#first;
-    await this.#informer?.synced();
-    return this.#informer?.list() ?? [];
-  }
 }
 
 function stripScheme(endpoint: string): string {

@@ -83,6 +83,7 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
   if (!context) throw invalid(path, `its current-context "${name ?? ''}" has no entry`);
   const cluster = config.clusters?.find((entry) => entry.name === context.cluster)?.cluster;
   if (!cluster?.server) throw invalid(path, `its cluster "${context.cluster}" has no server`);
+  if (!URL.canParse(cluster.server)) throw invalid(path, `its server "${cluster.server}" is no URL`);
   const user = config.users?.find((entry) => entry.name === context.user)?.user ?? {};
   const directory = dirname(path);
   const files = [path];

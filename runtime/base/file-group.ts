@@ -31,10 +31,16 @@ export class FileGroup {
     this.#texts = texts;
   }
 
-  /** Reads and checks the files. @throws FILE_READ, and what `check` throws */
+  /** Reads and checks the files. @throws FILE_READ; CERTIFICATE_FILE_INVALID for what `check` refuses */
   static async read(options: FileGroupOptions): Promise<FileGroup> {
-    const texts = await readTexts(options.paths);
-    if (texts.length > 0) options.check(texts);
+    const { subject, paths, check } = options;
+    const texts = await readTexts(paths);
+    try {
+      if (texts.length > 0) check(texts);
+    } catch (error) {
+      const message = `Cannot use ${subject} "${paths.join('", "')}": ${stateOf(error)}`;
+      throw new TkadmError('CERTIFICATE_FILE_INVALID', message, { cause: error });
+    }
     return new FileGroup(options, texts);
   }
 
@@ -74,11 +80,15 @@ export class FileGroup {
 
   // Certificate and key are replaced one after the other: between the two they do not fit.
   #warnOnce(error: unknown, log: Logger): void {
-    const problem = formatError(error);
+    const problem = stateOf(error);
     if (problem === this.#lastProblem) return;
     this.#lastProblem = problem;
     log.warn(`Keeping the ${this.#options.subject} in use: ${problem}`);
   }
+}
+
+function stateOf(error: unknown): string {
+  return formatError(error).replace(/^Cannot use certificate: /, '');
 }
 
 async function readTexts(paths: readonly string[]): Promise<readonly string[]> {

@@ -82,7 +82,7 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
     },
     update: apply,
     // "tasks" moves the calling thread alone and, unlike cgroup.procs, without waiting for an RCU grace
-    // period (10 ms); the launcher's other threads end at execve(2).
+    // period (10 ms); the process that joins has no other thread.
     joinFiles: unique.map((directory) => join(directory, 'tasks')),
     pids: () => readPids(pidDirectory),
     async freeze(isFrozen) {

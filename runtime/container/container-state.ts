@@ -15,6 +15,8 @@ export interface StoredContainer {
   readonly pidStart: string;
   readonly monitorPid: number;
   readonly monitorStart: string;
+  /** Where the records of the start lie in the performer's program. */
+  readonly startAddress: number;
   readonly cgroupPath?: string;
   readonly logPath?: string;
   readonly terminal: boolean;

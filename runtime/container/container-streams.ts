@@ -2,17 +2,17 @@ import { closeSync, constants as fs, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough, type Readable, Writable } from 'node:stream';
-import { ReadStream } from 'node:tty';
+import type { ReadStream } from 'node:tty';
 import type { ProcessStreams } from './engine.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import type { LogWriter } from './log-writer.ts';
+import { MASTER_FD } from './performer/container-program.ts';
+import { openMaster } from './terminal-master.ts';
 
 const TIOCSWINSZ = 0x5414;
 /** An attached client that reads nothing is dropped when this much waits for it. */
 const MAX_SESSION_BYTES = 16 * 1024 * 1024;
-/** The descriptor under which the monitor holds the pseudo-terminal's master. */
-const MASTER_FD = 9;
 type StreamName = 'stdout' | 'stderr';
 
 export interface StreamsOptions {
@@ -46,10 +46,10 @@ export class ContainerStreams {
     this.#options = options;
     if (options.terminal) {
       this.#masterFd = takeDescriptor(options.libc, options.monitorPid, MASTER_FD);
-      const master = this.#masterFd === undefined ? undefined : new ReadStream(this.#masterFd);
-      if (master !== undefined) this.#sources.push(master);
-      this.#stdin = master;
-      this.drained = master === undefined ? Promise.resolve() : this.#pump('stdout', master);
+      const master = this.#masterFd === undefined ? undefined : openMaster(this.#masterFd);
+      if (master !== undefined) this.#sources.push(master.input);
+      this.#stdin = master?.input;
+      this.drained = master === undefined ? Promise.resolve() : this.#pump('stdout', master.output);
       return;
     }
     const pumps = (['stdout', 'stderr'] as const).map((name) => {
@@ -94,9 +94,7 @@ export class ContainerStreams {
         for (const session of this.#sessions) this.#forward(session, name, chunk);
       }
     } catch (error) {
-      // EIO: the last process with the terminal open has ended.
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'EIO' && code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
     } finally {
       await log?.flush(name).catch(onLogError);
       for (const session of this.#sessions) session[name]?.end();

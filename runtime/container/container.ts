@@ -1,4 +1,4 @@
-import { type FSWatcher, readFileSync, rmSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, readlinkSync, rmSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -12,14 +12,24 @@ import type { Libc } from './libc.ts';
 import { LogWriter } from './log-writer.ts';
 import { killTree, readExit, readStartTime, writeFifo } from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
+import { missingHome } from './passwd.ts';
+import { explainStart } from './performer/container-program.ts';
+import { RECORD } from './performer/machine.ts';
+import { PERFORMER_NAME, type Performer } from './performer/performer.ts';
+import { parseReports } from './performer/report-channel.ts';
+import type { FilterStore } from './seccomp/stored-filter.ts';
 
 /** How long output may go on after the first process's end, when others hold the pipes. */
 const DRAIN_TIMEOUT_MS = 2000;
+/** How often, once a millisecond, the end of a killed monitor is looked for. */
+const MAX_END_TRIES = 2000;
 /** The exit code when nobody saw the end: the machine was restarted or the monitor killed. */
 const UNKNOWN_EXIT_CODE = 255;
 
 export interface ContainerContext {
   readonly libc: Libc;
+  readonly performer: Performer;
+  readonly filters: FilterStore;
   readonly cgroups: CgroupContext;
   readonly log: Logger;
   readonly now: () => Date;
@@ -36,6 +46,8 @@ export class Container {
   #state: StoredContainer;
   #streams: ContainerStreams | undefined;
   #watcher: FSWatcher | undefined;
+  #spec: OciSpec | undefined;
+  #starting: Promise<void> | undefined;
   #isFinishing = false;
   #resolveExited: () => void = () => {};
 
@@ -86,22 +98,30 @@ export class Container {
     this.#checkExit();
   }
 
-  /** Lets the launcher become the container's program. @throws CONTAINER_LAUNCH, CONTAINER_STATE */
+  /** Lets the container become its program. @throws CONTAINER_LAUNCH, CONTAINER_STATE */
   async start(): Promise<void> {
     const { id } = this.#state;
     if (this.#state.startedAt !== undefined || this.isExited) {
       throw new TkadmError('CONTAINER_STATE', `Cannot start container "${id}": it is ${this.status().state}`);
     }
+    this.#starting = this.#start();
+    await this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    const { id } = this.#state;
     const result = openFifoReader(join(this.directory, SLOT_FILES.result));
-    if (!writeFifo(join(this.directory, SLOT_FILES.start), '1')) {
+    if (!writeFifo(join(this.directory, SLOT_FILES.start), this.#startMessage())) {
       result.destroy();
-      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": its launcher has ended`);
+      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": its process has ended`);
     }
     const chunks: Buffer[] = [];
     for await (const chunk of result as AsyncIterable<Buffer>) chunks.push(chunk);
-    const failure = Buffer.concat(chunks).toString('utf8');
-    if (failure !== '') {
-      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${failure}`);
+    const [failure] = parseReports(Buffer.concat(chunks));
+    if (failure !== undefined) {
+      const index = (failure.kind - this.#state.startAddress) / RECORD.size;
+      const reason = explainStart(this.spec, { index, result: failure.value });
+      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${reason}`);
     }
     this.#update({ startedAt: this.#context.now().toISOString() });
     // A disk that is full must not stop the container; a write tells of it.
@@ -142,8 +162,19 @@ export class Container {
     await this.#logWriter?.reopen();
   }
 
-  readSpec(): OciSpec {
-    return JSON.parse(readFileSync(join(this.directory, SLOT_FILES.config), 'utf8')) as OciSpec;
+  get spec(): OciSpec {
+    this.#spec ??= JSON.parse(readFileSync(join(this.directory, SLOT_FILES.config), 'utf8')) as OciSpec;
+    return this.#spec;
+  }
+
+  /** "HOME=/root" where the spec has no HOME, else any byte. */
+  #startMessage(): string {
+    const { process } = this.spec;
+    const [home] = missingHome(this.#context.libc, process?.env, {
+      pid: this.#state.pid,
+      uid: process?.user?.uid ?? 0,
+    });
+    return `${home ?? ''}\0`;
   }
 
   status(): ContainerStatus {
@@ -175,6 +206,8 @@ export class Container {
     writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
     // A monitor that comes to its last line only now would wait for ever: it has recorded the exit.
     if (this.#isMonitorAlive()) killTree(this.#state.monitorPid);
+    // It was the last that had the container's mounts.
+    for (let tries = 0; tries < MAX_END_TRIES && this.#isMonitorAlive(); tries += 1) await sleep(1);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -192,6 +225,8 @@ export class Container {
   }
 
   async #finish(code: number, finishedAt: Date): Promise<void> {
+    // The program may have ended before its start was recorded.
+    if (this.#starting !== undefined) await this.#starting.catch(() => {});
     // Without a pid namespace of its own the container's other processes outlive the first.
     if (!this.#state.hasOwnPidNamespace) this.killAll('SIGKILL');
     const timeout = new AbortController();
@@ -224,22 +259,19 @@ export class Container {
 }
 
 /** The container that an earlier engine left in `directory`; undefined when its creation was not finished. */
-export function loadContainer(
-  context: ContainerContext,
-  directory: string,
-  launcherPath: string,
-): Container | undefined {
+export function loadContainer(context: ContainerContext, directory: string): Container | undefined {
   const state = readState(directory);
   if (state === undefined) return undefined;
   // The engine may have died between the start and its record.
-  const wasStarted = state.startedAt === undefined && !isLauncher(state, launcherPath);
+  const wasStarted = state.startedAt === undefined && !isWaiting(state);
   return new Container(context, directory, wasStarted ? { ...state, startedAt: state.createdAt } : state);
 }
 
-function isLauncher(state: StoredContainer, launcherPath: string): boolean {
+/** True when it has not become its program. */
+function isWaiting(state: StoredContainer): boolean {
   if (readStartTime(state.pid) !== state.pidStart) return true;
   try {
-    return readFileSync(`/proc/${state.pid}/cmdline`, 'utf8').split('\0').includes(launcherPath);
+    return readlinkSync(`/proc/${state.pid}/exe`).includes(PERFORMER_NAME);
   } catch {
     return true;
   }

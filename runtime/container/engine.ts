@@ -106,6 +106,6 @@ export interface ContainerEngine {
   resume(id: string): Promise<void>;
   /** Ends log writing to the present file and opens `logPath` anew (after rotation). */
   reopenLog(id: string): Promise<void>;
-  /** Ends the pool of launchers; containers go on. */
+  /** Ends following; containers go on. */
   close(): Promise<void>;
 }

@@ -1,66 +1,90 @@
 import { closeSync } from 'node:fs';
-import { PassThrough, type Readable, type Writable } from 'node:stream';
-import { ReadStream } from 'node:tty';
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
-import type { Container } from './container.ts';
+import type { Container, ContainerContext } from './container.ts';
 import { setWindowSize, takeDescriptor } from './container-streams.ts';
 import type { ExecOptions, ExecSession } from './engine.ts';
-import type { ExecBundle } from './launch-bundle.ts';
-import type { ExecLauncher } from './launcher-pool.ts';
 import type { Libc } from './libc.ts';
-import { storeFilter } from './seccomp/stored-filter.ts';
+import { exitCode } from './monitor.ts';
+import { missingHome } from './passwd.ts';
+import { buildExecProgram } from './performer/exec-program.ts';
+import { REPORT } from './performer/process-program.ts';
+import { isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
+import { openMaster } from './terminal-master.ts';
+
+/** The exit code when the parent of the process was killed. */
+const LOST_EXIT_CODE = 137;
 
 /**
- * Runs a process in a container through a waiting exec launcher.
+ * Runs a process in a container.
  * @throws CONTAINER_EXEC with the step that failed.
  */
 export async function startExec(
-  libc: Libc,
+  context: Pick<ContainerContext, 'libc' | 'performer' | 'filters'>,
   container: Container,
-  launcher: ExecLauncher,
   options: ExecOptions,
 ): Promise<ExecSession> {
-  const { channel } = launcher;
-  const isTerminal = options.process.terminal ?? false;
-  const bundle: ExecBundle = {
-    kind: 'exec',
-    pid: container.state.pid,
-    process: options.process,
+  const { libc, performer, filters } = context;
+  const { pid: target, id } = container.state;
+  const { process: process_ } = options;
+  const hasStdin = options.stdin ?? false;
+  const program = buildExecProgram({
+    machine: performer.machine,
+    pid: target,
+    process: {
+      ...process_,
+      env: [
+        ...(process_.env ?? []),
+        ...missingHome(libc, process_.env, { pid: target, uid: process_.user?.uid ?? 0 }),
+      ],
+    },
     cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
-    stdin: options.stdin ?? false,
-    seccomp: storeFilter(container.readSpec()),
-  };
-  channel.send(bundle);
+    stdin: hasStdin,
+    seccomp: filters.get(container.spec),
+  });
+  const pipes = openPipes(libc);
+  const child = performer.perform(program.bytes, {
+    name: 'tkadm-exec',
+    cwd: '/',
+    streams: pipes.theirs,
+    more: ['pipe'],
+  });
+  for (const fd of pipes.theirs) libc.close(fd);
+  const [reports, control] = [openChannel(child.stdio, 3), openChannel(child.stdio, 5)];
   let masterFd: number | undefined;
-  let report = await channel.next();
-  if (report?.kind === 'terminal') {
-    masterFd = takeDescriptor(libc, report.pid, report.masterFd);
-    channel.send({ kind: 'go' });
-    report = await channel.next();
+  const born = await control.next();
+  const pid = born?.value ?? 0;
+  // The descriptor ends with execve(2): no report is the good one.
+  let report = await nextReport(reports);
+  if (report?.kind === REPORT.terminal) {
+    masterFd = takeDescriptor(libc, pid, report.value);
+    (child.stdio[3] as unknown as Socket).write('1');
+    report = await nextReport(reports);
   }
-  if (report?.kind !== 'running' || (isTerminal && masterFd === undefined)) {
-    closeLauncher(launcher);
+  const failure = describeFailure(report, program.explain, {
+    born,
+    needsMaster: process_.terminal && masterFd === undefined,
+  });
+  if (failure !== undefined) {
+    for (const channel of [reports, control]) channel.close();
+    for (const stream of [pipes.stdin, pipes.stdout, pipes.stderr]) stream.destroy();
     if (masterFd !== undefined) closeSync(masterFd);
-    const reason = report?.kind === 'error' ? report.message : 'the launcher ended';
-    throw new TkadmError(
-      'CONTAINER_EXEC',
-      `Cannot run a process in container "${container.state.id}": ${reason}`,
-    );
+    throw new TkadmError('CONTAINER_EXEC', `Cannot run a process in container "${id}": ${failure}`);
   }
-  const { pid } = report;
   const kill = (signal: NodeJS.Signals) => {
     try {
       process.kill(pid, signal);
     } catch {}
   };
-  const streams =
-    masterFd === undefined ? openPipes(launcher, bundle.stdin) : openTerminal(launcher, masterFd);
-  const exited = channel.next().then((last) => {
-    channel.close();
-    options.signal?.removeEventListener('abort', abort);
-    return last?.kind === 'exited' ? last.code : 137;
-  });
+  reports.close();
+  const streams = masterFd === undefined ? usePipes(pipes, hasStdin) : openTerminal(pipes, masterFd);
   const abort = () => kill('SIGKILL');
+  const exited = control.next().then((last) => {
+    control.close();
+    options.signal?.removeEventListener('abort', abort);
+    return last?.kind === REPORT.exit ? exitCode(last.value) : LOST_EXIT_CODE;
+  });
   if (options.signal?.aborted) abort();
   else options.signal?.addEventListener('abort', abort);
   return {
@@ -74,41 +98,63 @@ export async function startExec(
   };
 }
 
+/** Passes over limits that were not applied. */
+async function nextReport(reports: ReportChannel): Promise<Report | undefined> {
+  for (;;) {
+    const report = await reports.next();
+    if (report === undefined || isFailure(report) || report.kind < REPORT.warnings) return report;
+  }
+}
+
+function openChannel(streams: readonly unknown[], fd: number): ReportChannel {
+  return new ReportChannel(streams[fd] as Readable);
+}
+
+function describeFailure(
+  report: Report | undefined,
+  explain: (address: number, result: number) => string,
+  state: { readonly born: Report | undefined; readonly needsMaster: boolean | undefined },
+): string | undefined {
+  if (report !== undefined && isFailure(report)) return explain(report.kind, report.value);
+  if (state.needsMaster) return 'the terminal was lost';
+  return state.born === undefined ? 'the process ended' : undefined;
+}
+
+interface Pipes {
+  readonly stdin: Socket;
+  readonly stdout: Socket;
+  readonly stderr: Socket;
+  readonly theirs: readonly [number, number, number];
+}
+
+/** Pipes and not sockets: programs open /dev/stdout by its path. */
+function openPipes(libc: Libc): Pipes {
+  const [stdinRead, stdinWrite] = libc.pipe();
+  const [stdoutRead, stdoutWrite] = libc.pipe();
+  const [stderrRead, stderrWrite] = libc.pipe();
+  return {
+    stdin: new Socket({ fd: stdinWrite, readable: false, writable: true }),
+    stdout: new Socket({ fd: stdoutRead, readable: true, writable: false }),
+    stderr: new Socket({ fd: stderrRead, readable: true, writable: false }),
+    theirs: [stdinRead, stdoutWrite, stderrWrite],
+  };
+}
+
 interface OpenStreams {
   readonly stdin: Writable | undefined;
   readonly stdout: Readable;
   readonly stderr: Readable | undefined;
 }
 
-function openPipes(launcher: ExecLauncher, hasStdin: boolean): OpenStreams {
-  if (!hasStdin) launcher.stdin.destroy();
+function usePipes({ stdin, stdout, stderr }: Pipes, hasStdin: boolean): OpenStreams {
+  if (!hasStdin) stdin.destroy();
   // The reader may go before the writer: that is no failure of the session.
-  launcher.stdin.on('error', () => {});
-  return {
-    stdin: hasStdin ? launcher.stdin : undefined,
-    stdout: launcher.stdout,
-    stderr: launcher.stderr,
-  };
+  stdin.on('error', () => {});
+  return { stdin: hasStdin ? stdin : undefined, stdout, stderr };
 }
 
-function openTerminal(launcher: ExecLauncher, masterFd: number): OpenStreams {
-  for (const stream of [launcher.stdin, launcher.stdout, launcher.stderr]) stream.destroy();
-  const master = new ReadStream(masterFd);
-  const stdout = new PassThrough();
-  master.on('data', (chunk: Buffer) => {
-    if (!stdout.write(chunk)) {
-      master.pause();
-      stdout.once('drain', () => master.resume());
-    }
-  });
-  // EIO is how Linux says that the last process with the terminal open has ended.
-  master.on('error', () => master.destroy());
-  master.on('close', () => stdout.end());
-  master.on('end', () => master.destroy());
-  return { stdin: master, stdout, stderr: undefined };
-}
-
-function closeLauncher(launcher: ExecLauncher): void {
-  launcher.channel.close();
-  for (const stream of [launcher.stdin, launcher.stdout, launcher.stderr]) stream.destroy();
+function openTerminal(pipes: Pipes, masterFd: number): OpenStreams {
+  for (const stream of [pipes.stdin, pipes.stdout, pipes.stderr]) stream.destroy();
+  const { input, output } = openMaster(masterFd);
+  return { stdin: input, stdout: output, stderr: undefined };
 }

@@ -16,6 +16,7 @@ export class LogWriter {
   readonly #pending = new Map<string, Buffer>();
   #file: FileHandle | undefined;
   #queue: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   constructor(path: string, now: () => Date) {
     this.#path = path;
@@ -25,7 +26,10 @@ export class LogWriter {
   /** Makes the file, so that a container that prints nothing has an empty log. */
   create(): Promise<void> {
     return this.#enqueue(async () => {
-      this.#file ??= await openAppend(this.#path);
+      const file = this.#file ?? (await openAppend(this.#path));
+      // A container may end before its log is there.
+      if (this.#isClosed) await file.close();
+      else this.#file = file;
     });
   }
 
@@ -53,6 +57,7 @@ export class LogWriter {
   }
 
   close(): Promise<void> {
+    this.#isClosed = true;
     return this.#enqueue(async () => {
       await this.#file?.close();
       this.#file = undefined;

@@ -1,97 +1,25 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import {
   closeSync,
   constants as fs,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { SLOT_FIFOS, SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 
-/**
- * The monitor of one container, run by `sh` in the slot's directory; "$@" is the launcher's command.
- * It holds both ends of the output FIFOs, so that nothing is lost while no engine runs, and the write
- * end of the input FIFO until SIGUSR1. When the container has ended it writes the exit code, drops its
- * write ends (the engine sees the end of file) and stays until the engine has read everything.
- * The file's modification time is the time of the exit.
- */
-const MONITOR_SCRIPT = `
-exec 4<>out 5<>err 6<>in 7<out 8<err
-[ -z "$TKADM_TERMINAL" ] || exec 9<>/dev/ptmx
-trap 'exec 6>&-' USR1
-printf '%s\\n' $$ > monitor
-if [ -n "$TKADM_INHERIT" ]; then "$@" <&0 4>&- 5>&- 6>&- 7<&- 8<&- &
-else "$@" <in >out 2>err 4>&- 5>&- 6>&- 7<&- 8<&- &
-fi
-pid=$!
-exec 3>&-
-while :; do wait $pid; code=$?; kill -0 $pid 2>/dev/null || break; done
-[ -e state.json ] || exit 0
-exec 4>&- 5>&- 6>&-
-printf '%s\\n' $code > exit
-{ read -r done < ack; } 2>/dev/null
-`;
-
-/**
- * A launcher runs for milliseconds: it needs no threads for compiling and collecting. (A pool of none at all
- * can hang at the exit, when Node.js waits for its tasks.)
- */
-export const LAUNCHER_FLAGS = [
-  '--v8-pool-size=1',
-  '--single-threaded',
-  '--no-opt',
-  '--max-semi-space-size=1',
-] as const;
-
-export interface SlotOptions {
-  readonly directory: string;
-  readonly nodePath: string;
-  readonly launcherPath: string;
-  /** How the pid namespace is made: a new one, the host's, or the one at a path. */
-  readonly pidNamespace: 'new' | 'host' | { readonly path: string };
-  readonly terminal: boolean;
-  /** The container has this process's standard streams instead of the FIFOs. */
-  readonly inheritStreams: boolean;
-  /** Nobody waits for it yet: the launcher may rehearse, which makes its launch faster. */
-  readonly isPooled: boolean;
-}
-
-export interface Slot {
-  readonly directory: string;
-  readonly control: Socket;
-  readonly monitor: ChildProcess;
-}
-
-/** Starts a monitor with a launcher that waits for its bundle on `control`. */
-export function startSlot(libc: Libc, options: SlotOptions): Slot {
-  mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-  for (const name of SLOT_FIFOS) libc.mkfifo(join(options.directory, name), 0o600);
-  mkdirSync(join(options.directory, SLOT_FILES.staging));
-  writeFileSync(join(options.directory, SLOT_FILES.owner), `${process.pid} ${readStartTime(process.pid)}`);
-  const [command = '', ...args] = buildCommand(options);
-  const monitor = spawn(command, args, {
-    cwd: options.directory,
-    detached: true,
-    stdio: options.inheritStreams
-      ? ['inherit', 'inherit', 'inherit', 'pipe']
-      : ['ignore', 'ignore', 'ignore', 'pipe'],
-    env: {
-      PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
-      ...(options.terminal ? { TKADM_TERMINAL: '1' } : {}),
-      ...(options.inheritStreams ? { TKADM_INHERIT: '1' } : {}),
-    },
-  });
-  monitor.unref();
-  // A command that is missing shows as the end of the control socket.
-  monitor.on('error', () => {});
-  const control = monitor.stdio[3] as unknown as Socket;
-  return { directory: options.directory, control, monitor };
+/** Makes a container's directory with its FIFOs. @throws EEXIST when there is such a container. */
+export function makeDirectory(libc: Libc, directory: string): void {
+  mkdirSync(directory, { mode: 0o700 });
+  for (const name of SLOT_FIFOS) libc.mkfifo(join(directory, name), 0o600);
+  mkdirSync(join(directory, SLOT_FILES.staging));
+  writeFileSync(join(directory, SLOT_FILES.owner), `${process.pid} ${readStartTime(process.pid)}`);
 }
 
 /** The exit that a monitor has written; undefined while the container lives. */
@@ -100,12 +28,18 @@ export function readExit(
 ): { readonly code: number; readonly finishedAt: Date } | undefined {
   try {
     const path = join(directory, SLOT_FILES.exit);
-    const text = readFileSync(path, 'utf8');
-    return text.endsWith('\n') ? { code: Number(text), finishedAt: statSync(path).mtime } : undefined;
+    const status = readFileSync(path);
+    if (status.length < 4) return undefined;
+    return { code: exitCode(status.readInt32LE(0)), finishedAt: statSync(path).mtime };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** The exit code of a wait status, wait4(2): 128 + signal number for a death by signal. */
+export function exitCode(status: number): number {
+  return (status & 0x7f) === 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f);
 }
 
 /** Writes to a FIFO without waiting for a reader; false when nobody reads it. */
@@ -137,21 +71,20 @@ export function readStartTime(pid: number): string | undefined {
   }
 }
 
-/**
- * The monitor stays in the host's pid namespace; its one child is born in the container's. (With
- * "unshare --fork" a process of util-linux would stand between them, which up to 2.38 turns SIGKILL into exit code 1.)
- */
-function buildCommand(options: SlotOptions): readonly string[] {
-  const staging = join(options.directory, SLOT_FILES.staging);
-  const rehearsal = options.isPooled ? [staging] : [];
-  const launcher = [options.nodePath, ...LAUNCHER_FLAGS, options.launcherPath, 'container', ...rehearsal];
-  const monitor = ['/bin/sh', '-c', MONITOR_SCRIPT, 'tkadm-monitor', ...launcher];
-  if (options.pidNamespace === 'new') return ['unshare', '--pid', ...monitor];
-  if (options.pidNamespace === 'host') return monitor;
-  return ['nsenter', `--pid=${options.pidNamespace.path}`, '--no-fork', ...monitor];
+/** The living monitor of a container: a monitor's working directory is the container's. */
+export function findMonitor(directory: string): number | undefined {
+  return readdirSync('/proc')
+    .map(Number)
+    .find((pid) => {
+      try {
+        return pid > 0 && readlinkSync(`/proc/${pid}/cwd`) === directory;
+      } catch {
+        return false;
+      }
+    });
 }
 
-/** True while the engine that made the slot lives; its unfinished work must be left alone. */
+/** True while the engine that made the directory lives; its unfinished work must be left alone. */
 export function isOwnerAlive(directory: string): boolean {
   try {
     const [pid, start] = readFileSync(join(directory, SLOT_FILES.owner), 'utf8').split(' ');

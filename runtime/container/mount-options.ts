@@ -1,4 +1,4 @@
-import { MS } from './libc.ts';
+import { MS } from './kernel-constants.ts';
 
 /** fstab-style option → flag to set or clear (runtime-spec config.md, "Linux mount options"). */
 const FLAG_OPTIONS: Readonly<Record<string, readonly [set: number, clear: number]>> = {

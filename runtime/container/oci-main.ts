@@ -1,8 +1,8 @@
-// The OCI command line over a bundle directory: runc's verbs, one engine without a pool per call.
+// The OCI command line over a bundle directory: runc's verbs, one engine per call.
 
-import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import { createLogger } from '../base/log.ts';
 import { VERSION } from '../base/version.ts';
@@ -143,12 +143,6 @@ async function dispatch(argv: readonly string[]): Promise<number> {
 function openEngine(root: string): Promise<ContainerEngine> {
   return createContainerEngine({
     stateDir: resolve(root),
-    nodePath: process.execPath,
-    launcherPath: join(
-      dirname(realpathSync(process.argv[1] ?? '.')),
-      process.env['TKADM_LAUNCHER'] ?? 'tkadm-launcher.cjs',
-    ),
-    poolSize: 0,
     log: createLogger({
       name: 'tkadm-oci',
       level: 'warn',

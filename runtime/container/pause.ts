@@ -1,14 +1,31 @@
+import {
+  ARM64_JUMPS,
+  assemble,
+  buildElf,
+  type CodeItem,
+  type ElfArchitecture,
+  little,
+  word,
+  X64_JUMPS,
+} from './elf.ts';
+import type { OciSeccomp } from './seccomp/oci-seccomp.ts';
+
 /** The architectures that a pause program can be built for. */
-export type PauseArchitecture = 'x64' | 'arm64';
+export type PauseArchitecture = ElfArchitecture;
 
 /** SIGINT (2), SIGTERM (15) and SIGCHLD (17) as a kernel signal set: bit N-1 for signal N. */
 const SIGNAL_SET = 0x14002;
-const LOAD_ADDRESS = 0x400000;
-const ELF_HEADER_SIZE = 64;
-const PROGRAM_HEADER_SIZE = 56;
-const CODE_OFFSET = ELF_HEADER_SIZE + 2 * PROGRAM_HEADER_SIZE;
-/** ELF e_machine values. */
-const MACHINES = { x64: 62, arm64: 183 } as const;
+/** What the program calls, and what it takes to become it. */
+export const PAUSE_SECCOMP: OciSeccomp = {
+  defaultAction: 'SCMP_ACT_ERRNO',
+  syscalls: [
+    {
+      names: ['rt_sigprocmask', 'rt_sigtimedwait', 'wait4', 'exit', 'restart_syscall'],
+      action: 'SCMP_ACT_ALLOW',
+    },
+    { names: ['execve', 'write', 'exit_group'], action: 'SCMP_ACT_ALLOW' },
+  ],
+};
 
 /**
  * The program of a pod's first container, a static ELF file (elf(5)) of about 250 bytes:
@@ -22,67 +39,11 @@ const MACHINES = { x64: 62, arm64: 183 } as const;
  */
 export function buildPauseBinary(architecture: PauseArchitecture): Buffer {
   const code = architecture === 'x64' ? buildX64Code() : buildArm64Code();
-  const size = CODE_OFFSET + code.length;
-  const header = Buffer.alloc(CODE_OFFSET);
-  header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
-  // e_type ET_EXEC, e_machine, e_version
-  header.writeUInt16LE(2, 16);
-  header.writeUInt16LE(MACHINES[architecture], 18);
-  header.writeUInt32LE(1, 20);
-  // e_entry, e_phoff
-  header.writeBigUInt64LE(BigInt(LOAD_ADDRESS + CODE_OFFSET), 24);
-  header.writeBigUInt64LE(BigInt(ELF_HEADER_SIZE), 32);
-  // e_ehsize, e_phentsize, e_phnum, e_shentsize
-  header.writeUInt16LE(ELF_HEADER_SIZE, 52);
-  header.writeUInt16LE(PROGRAM_HEADER_SIZE, 54);
-  header.writeUInt16LE(2, 56);
-  header.writeUInt16LE(64, 58);
-  // PT_LOAD, readable and executable; the alignment serves kernels with 64 KiB pages.
-  writeProgramHeader(header, ELF_HEADER_SIZE, {
-    type: 1,
-    flags: 5,
-    address: LOAD_ADDRESS,
-    size,
-    align: 0x10000,
-  });
-  // PT_GNU_STACK, readable and writable: no executable stack.
-  writeProgramHeader(header, ELF_HEADER_SIZE + PROGRAM_HEADER_SIZE, {
-    type: 0x6474e551,
-    flags: 6,
-    address: 0,
-    size: 0,
-    align: 16,
-  });
-  return Buffer.concat([header, code]);
+  return buildElf(architecture, code);
 }
-
-interface ProgramHeader {
-  readonly type: number;
-  readonly flags: number;
-  readonly address: number;
-  readonly size: number;
-  readonly align: number;
-}
-
-function writeProgramHeader(target: Buffer, offset: number, header: ProgramHeader): void {
-  target.writeUInt32LE(header.type, offset);
-  target.writeUInt32LE(header.flags, offset + 4);
-  // p_offset stays 0: the segment is the whole file.
-  target.writeBigUInt64LE(BigInt(header.address), offset + 16);
-  target.writeBigUInt64LE(BigInt(header.address), offset + 24);
-  target.writeBigUInt64LE(BigInt(header.size), offset + 32);
-  target.writeBigUInt64LE(BigInt(header.size), offset + 40);
-  target.writeBigUInt64LE(BigInt(header.align), offset + 48);
-}
-
-/** A label, machine code, or a jump to a label whose distance is filled in. */
-type Item =
-  | { readonly label: string }
-  | { readonly code: readonly number[] }
-  | { readonly jump: number; readonly to: string };
 
 function buildX64Code(): Buffer {
-  const program: readonly Item[] = [
+  const program: readonly CodeItem[] = [
     { code: [0x68, ...little(SIGNAL_SET)] }, //   push SIGNAL_SET
     { code: [0x48, 0x89, 0xe3] }, //              mov rbx, rsp
     { code: [0x31, 0xff] }, //                    xor edi, edi        SIG_BLOCK
@@ -117,17 +78,14 @@ function buildX64Code(): Buffer {
     { code: [0x6a, 0x3c, 0x58] }, //              push 60; pop rax    exit
     { code: [0x0f, 0x05] }, //                    syscall
   ];
-  return assemble(program, {
-    jumpSize: 2,
-    encode: (operation, distance) => [operation, (distance - 2) & 0xff],
-  });
+  return assemble(program, X64_JUMPS);
 }
 
 function buildArm64Code(): Buffer {
-  const move = (register: number, value: number): Item => word(0xd2800000 + value * 32 + register);
-  const compare = (value: number): Item => word(0xf100001f + value * 1024);
-  const call: Item = word(0xd4000001);
-  const program: readonly Item[] = [
+  const move = (register: number, value: number): CodeItem => word(0xd2800000 + value * 32 + register);
+  const compare = (value: number): CodeItem => word(0xf100001f + value * 1024);
+  const call: CodeItem = word(0xd4000001);
+  const program: readonly CodeItem[] = [
     move(9, SIGNAL_SET & 0xffff), //                 mov x9, #low
     word(0xf2a00000 + (SIGNAL_SET >> 16) * 32 + 9), // movk x9, #high, lsl #16
     word(0xf81f0fe9), //                             str x9, [sp, #-16]!
@@ -164,38 +122,5 @@ function buildArm64Code(): Buffer {
     move(8, 93), //                                  exit
     call,
   ];
-  return assemble(program, {
-    jumpSize: 4,
-    encode: (operation, distance) =>
-      operation === 0x14000000
-        ? little(operation + ((distance / 4) & 0x3ffffff))
-        : little(operation + ((distance / 4) & 0x7ffff) * 32),
-  });
-}
-
-interface JumpFormat {
-  readonly jumpSize: number;
-  /** `distance` is in bytes from the jump's own first byte. */
-  readonly encode: (operation: number, distance: number) => readonly number[];
-}
-
-function assemble(program: readonly Item[], format: JumpFormat): Buffer {
-  const labels = new Map<string, number>();
-  let offset = 0;
-  for (const item of program) {
-    if ('label' in item) labels.set(item.label, offset);
-    else offset += 'code' in item ? item.code.length : format.jumpSize;
-  }
-  const bytes: number[] = [];
-  for (const item of program) {
-    if ('code' in item) bytes.push(...item.code);
-    else if ('jump' in item) bytes.push(...format.encode(item.jump, labels.get(item.to)! - bytes.length));
-  }
-  return Buffer.from(bytes);
-}
-
-const word = (value: number): Item => ({ code: little(value) });
-
-function little(value: number): readonly number[] {
-  return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, (value >>> 24) & 0xff];
+  return assemble(program, ARM64_JUMPS);
 }

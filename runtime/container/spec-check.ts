@@ -5,7 +5,7 @@ import type { CreateContainerOptions } from './engine.ts';
 const ID_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,255}$/;
 
 /**
- * Refuses what the launcher does not support, by name.
+ * Refuses what is not supported, by name.
  * @throws UNSUPPORTED for a field that is not supported, CONTAINER_STATE for a spec that makes no sense.
  */
 export function checkSpec({ id, spec, inheritStreams }: CreateContainerOptions): void {

@@ -5,7 +5,8 @@ import { formatError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { CAPABILITIES } from '../container/capabilities.ts';
 import { createContainerEngine } from '../container/create-engine.ts';
-import { loadLibc, MNT_DETACH } from '../container/libc.ts';
+import { MNT_DETACH } from '../container/kernel-constants.ts';
+import { loadLibc } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
 import { createRegistryPuller } from '../image/pull.ts';
@@ -36,9 +37,6 @@ export interface RuntimeOptions {
   readonly root: string;
   /** The engine's state of running containers. */
   readonly stateDir: string;
-  readonly nodePath: string;
-  readonly launcherPath: string;
-  readonly poolSize: number;
   readonly cniConfDir: string;
   readonly cniBinDirs: readonly string[];
   readonly cniPlugins?: readonly InProcessCniPlugin[];
@@ -92,9 +90,6 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   await containers.load(log, async () => {});
   const engine = await createContainerEngine({
     stateDir: options.stateDir,
-    nodePath: options.nodePath,
-    launcherPath: options.launcherPath,
-    poolSize: options.poolSize,
     monitorCgroup: options.monitorCgroup,
     log: log.child('engine'),
     now,

@@ -32,7 +32,7 @@ export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
       const network = await networkCondition(context);
       return {
         status: { conditions: [{ type: 'RuntimeReady', status: true }, network] },
-        runtimeHandlers: [{ name: '', features: { recursiveReadOnlyMounts: false, userNamespaces: false } }],
+        runtimeHandlers: [{ name: '', features: { recursiveReadOnlyMounts: true, userNamespaces: false } }],
         features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
         info: verboseInfo(verbose, () => ({
           sandboxes: context.sandboxes.list().length,

@@ -1,5 +1,4 @@
 import { arch } from 'node:os';
-import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import { type FlagRow, parseFlags } from '../base/flags.ts';
 import { createLogger, type LogLevel } from '../base/log.ts';
@@ -16,8 +15,6 @@ export const RUNTIME_FLAGS = [
   { name: 'state-dir', kind: 'string', default: `${PATHS.run}/engine`, help: 'State of running containers' },
   { name: 'cni-conf-dir', kind: 'string', default: PATHS.cniConfig, help: 'CNI configurations' },
   { name: 'cni-bin-dir', kind: 'list', default: [PATHS.cniBin], help: 'CNI plugins, several directories' },
-  { name: 'launcher', kind: 'string', default: '', help: 'tkadm-launcher.cjs; beside this program' },
-  { name: 'pool-size', kind: 'number', default: 2, help: 'Launchers that wait for a container' },
   { name: 'streaming-address', kind: 'string', default: '127.0.0.1:0', help: 'Address for exec and attach' },
   { name: 'bundle', kind: 'string', default: `${PATHS.bundle}/current`, help: 'The node bundle' },
   { name: 'log-level', kind: 'string', default: 'info', help: 'debug, info, warn or error' },
@@ -47,9 +44,6 @@ async function main(): Promise<void> {
     imageSocketPath: flags['image-socket'],
     root: flags.root,
     stateDir: flags['state-dir'],
-    nodePath: process.execPath,
-    launcherPath: flags.launcher || join(dirname(process.argv[1] ?? ''), 'tkadm-launcher.cjs'),
-    poolSize: flags['pool-size'],
     monitorCgroup: MONITOR_CGROUP,
     cniConfDir: flags['cni-conf-dir'],
     cniBinDirs: flags['cni-bin-dir'],

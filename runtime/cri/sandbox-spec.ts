@@ -1,4 +1,5 @@
 import type { OciResources, OciSpec } from '../container/oci-spec.ts';
+import { PAUSE_SECCOMP } from '../container/pause.ts';
 import { cgroupPath, OCI_VERSION } from './container-spec.ts';
 import type { DNSConfig, PodSandboxConfig } from './messages/sandbox.ts';
 import { buildResources } from './resources.ts';
@@ -37,6 +38,7 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
       ],
       cgroupsPath: cgroupPath(config.linux?.cgroupParent ?? '', id),
       resources: { ...buildResources(config.linux?.overhead), cpu: { shares: 2 } },
+      seccomp: PAUSE_SECCOMP,
       sysctl: { ...(isHostNetwork ? {} : NETWORK_SYSCTLS), ...config.linux?.sysctls },
     },
   };

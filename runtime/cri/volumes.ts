@@ -36,17 +36,21 @@ async function resolveHostPath(mount: Mount): Promise<OciMount> {
       `Cannot mount "${hostPath}" at "${containerPath}": a path is not absolute`,
     );
   }
-  if (mount.recursiveReadOnly) {
-    throw new TkadmError('UNSUPPORTED', `Cannot mount "${hostPath}": recursive_read_only is not supported`);
+  if (mount.recursiveReadOnly && (!mount.readonly || mount.propagation !== 'PROPAGATION_PRIVATE')) {
+    throw new TkadmError(
+      'CRI_INVALID',
+      `Cannot mount "${hostPath}": recursive_read_only needs readonly and private propagation`,
+    );
   }
   if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0) {
     throw new TkadmError('UNSUPPORTED', `Cannot mount "${hostPath}": id mappings are not supported`);
   }
+  const access = mount.recursiveReadOnly ? 'rro' : mount.readonly ? 'ro' : 'rw';
   return {
     destination: containerPath,
     type: 'bind',
     source: await realSource(hostPath),
-    options: ['rbind', PROPAGATIONS[mount.propagation], mount.readonly ? 'ro' : 'rw'],
+    options: ['rbind', PROPAGATIONS[mount.propagation], access],
   };
 }
 

@@ -7,9 +7,11 @@ import { promisify } from 'node:util';
 import type { Test } from 'tap';
 import t from 'tap';
 import { issueCertificate } from '../../pki/issue.ts';
+import { buildCertificateRequest, generateKeyPem } from '../../runtime/agent/tls/x509.ts';
 import {
   CERTIFICATE_SIGNING_REQUESTS,
   CLUSTER_ROLE_BINDINGS,
+  EVENTS,
   LEASES,
   NODES,
 } from '../../runtime/api/kinds.ts';
@@ -81,6 +83,42 @@ async function writeKubeconfig(server: TestServer): Promise<string> {
   return file;
 }
 
+/** A node asks for the API server's name: nobody approves that by himself, and kubectl may. */
+async function answerByHand(t: Test, server: TestServer): Promise<void> {
+  const [node, admin] = await Promise.all([server.client('node-a'), server.client('admin')]);
+  const kubectl = async (...args: string[]) =>
+    (await run('kubectl', ['--kubeconfig', server.kubeconfig, ...args])).stdout;
+  const subject = { commonName: `system:node:${NODE}`, organization: 'system:nodes' };
+  const pem = buildCertificateRequest({ subject, names: [NODE, 'kubernetes.default.svc'] }, generateKeyPem());
+  const ask = async (name: string) => {
+    const request = Buffer.from(pem).toString('base64');
+    const signerName = 'kubernetes.io/kubelet-serving';
+    const usages = ['digital signature', 'server auth'];
+    await node.create(CERTIFICATE_SIGNING_REQUESTS, {
+      metadata: { name },
+      spec: { request, signerName, usages },
+    });
+    const event = await waitFor(
+      async () => (await admin.list(EVENTS)).items.find(({ involvedObject }) => involvedObject.name === name),
+      { subject: 'an event about the request', timeoutMs: 10_000 },
+    );
+    t.match(event, { reason: 'NotApproved', message: /"kubernetes.default.svc" is not the node's name/ });
+    t.match(await kubectl('get', 'csr', name, '--no-headers'), / Pending\s*$/);
+  };
+  await ask('by-hand');
+  await kubectl('certificate', 'approve', 'by-hand');
+  await waitFor(
+    async () => (/Approved,Issued/.test(await kubectl('get', 'csr', 'by-hand')) ? true : undefined),
+    {
+      subject: 'the certificate',
+      timeoutMs: 10_000,
+    },
+  );
+  await ask('refused');
+  await kubectl('certificate', 'deny', 'refused');
+  t.match(await kubectl('get', 'csr', 'refused', '--no-headers'), / Denied\s*$/);
+}
+
 /** Serial number that the kubelet API shows when the cluster's CA vouches for it, else undefined. */
 function servedSerial(port: number, ca: string): Promise<string | undefined> {
   return new Promise((resolve) => {
@@ -135,6 +173,8 @@ authentication: {x509: {clientCAFile: ${server.directory}/ca.crt}, webhook: {ena
       username: `system:node:${NODE}`,
       usages: ['digital signature', 'server auth'],
     });
+    await t.test('a person answers a request for a name of others', (t) => answerByHand(t, server));
+
     const text = readFileSync(kubeconfig, 'utf8');
     t.match(text, `client-certificate: ${fixture.directory}/pki/kubelet-client-current.pem`);
     t.notMatch(text, /client-(certificate|key)-data/);

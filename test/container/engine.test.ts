@@ -11,7 +11,7 @@ const isV1 = existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes');
 t.test('container engine', { skip: skipReason }, async (t) => {
   const fixture = createFixture();
   const mountsBefore = readFileSync('/proc/self/mountinfo', 'utf8');
-  const engine = await fixture.openEngine({ poolSize: 1 });
+  const engine = await fixture.openEngine();
   let count = 0;
 
   async function create(
@@ -373,6 +373,13 @@ t.test('container engine', { skip: skipReason }, async (t) => {
     terminal.stdin!.write('x\n');
     t.equal(await terminal.exited, 0);
     t.match(await output, /\/dev\/pts\/0\r\n10 20\r\n[\s\S]*got x\r\n/);
+    for (let round = 0; round < 20; round += 1) {
+      const short = await exec(['sh', '-c', 'read l; echo got $l'], { terminal: true }, true);
+      const all = readAll(short.stdout);
+      short.stdin!.write('x\n');
+      t.equal(await short.exited, 0);
+      t.match(await all, /got x/, 'the last output comes');
+    }
     await engine.delete(id, { force: true });
   });
 

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   rmSync,
   symlinkSync,
@@ -59,10 +60,9 @@ export interface Fixture {
   readonly directory: string;
   readonly stateDir: string;
   readonly rootfs: string;
-  readonly launcherPath: string;
   readonly cgroupParent: string;
   readonly logPath: (id: string) => string;
-  openEngine(options?: { readonly poolSize?: number }): Promise<ContainerEngine>;
+  openEngine(): Promise<ContainerEngine>;
   buildSpec(args: readonly string[], changes?: SpecChanges): OciSpec;
   removeCgroups(): void;
   remove(): void;
@@ -74,7 +74,7 @@ export interface SpecChanges {
   readonly spec?: Partial<OciSpec>;
 }
 
-/** A busybox root file system, the bundled launcher and a cgroup parent of our own. */
+/** A busybox root file system and a cgroup parent of our own. */
 export function createFixture(): Fixture {
   const directory = mkdtempSync('/tmp/tkadm-container-');
   const rootfs = join(directory, 'lower');
@@ -88,24 +88,14 @@ export function createFixture(): Fixture {
     join(rootfs, 'etc/passwd'),
     'root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n',
   );
-  const launcherPath = buildProgram(directory, 'launcher');
   let count = 0;
   return {
     directory,
     stateDir,
     rootfs,
-    launcherPath,
     cgroupParent,
     logPath: (id) => join(directory, 'logs', `${id}.log`),
-    openEngine: (options) =>
-      createContainerEngine({
-        stateDir,
-        nodePath: process.execPath,
-        launcherPath,
-        poolSize: options?.poolSize ?? 1,
-        log: SILENT_LOGGER,
-        now: () => new Date(),
-      }),
+    openEngine: () => createContainerEngine({ stateDir, log: SILENT_LOGGER, now: () => new Date() }),
     buildSpec(args, changes = {}) {
       count += 1;
       return {
@@ -224,6 +214,19 @@ export function findProcesses(text: string): readonly number[] {
     .filter((pid) => {
       try {
         return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** Processes whose working directory is below a directory: the monitors of an engine's containers. */
+export function findMonitors(directory: string): readonly number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return pid > 0 && pid !== process.pid && readlinkSync(`/proc/${pid}/cwd`).startsWith(directory);
       } catch {
         return false;
       }

@@ -14,13 +14,12 @@ t.test('tkadm-oci', { skip: skipReason }, async (t) => {
   const bundle = join(fixture.directory, 'bundle');
   mkdirSync(bundle);
   renameSync(fixture.rootfs, join(bundle, 'rootfs'));
-  const env = { ...process.env, TKADM_LAUNCHER: 'launcher.cjs' };
   const oci = async (...args: readonly string[]) => {
     try {
       const { stdout, stderr } = await execute(
         process.execPath,
         [program, '--root', fixture.stateDir, ...args],
-        { env, timeout: 20000 },
+        { timeout: 20000 },
       );
       return { code: 0, stdout, stderr };
     } catch (error) {
@@ -62,7 +61,7 @@ t.test('tkadm-oci', { skip: skipReason }, async (t) => {
         'two',
       ];
       import('node:child_process').then(({ spawn }) =>
-        spawn(process.execPath, args, { env, stdio: 'ignore' }).on('exit', () => resolve()),
+        spawn(process.execPath, args, { stdio: 'ignore' }).on('exit', () => resolve()),
       );
     });
     const created = JSON.parse((await oci('state', 'two')).stdout);

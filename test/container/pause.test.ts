@@ -4,7 +4,7 @@ import { arch } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { buildPauseBinary } from '../../runtime/container/pause.ts';
+import { buildPauseBinary, PAUSE_SECCOMP } from '../../runtime/container/pause.ts';
 import { createFixture, skipReason } from './fixture.ts';
 
 for (const [architecture, machine] of [
@@ -26,21 +26,21 @@ t.test(
   async (t) => {
     const fixture = createFixture();
     writeFileSync(join(fixture.rootfs, 'pause'), buildPauseBinary('x64'), { mode: 0o755 });
-    const engine = await fixture.openEngine({ poolSize: 0 });
-    const create = async (id: string) => {
+    const engine = await fixture.openEngine();
+    const create = async (id: string, seccomp: typeof PAUSE_SECCOMP) => {
       const [upperDir, workDir] = ['upper', 'work'].map((name) =>
         join(fixture.directory, `${name}-${id}`),
       ) as [string, string];
       for (const path of [upperDir, workDir]) mkdirSync(path);
       await engine.create({
         id,
-        spec: fixture.buildSpec(['/pause']),
+        spec: fixture.buildSpec(['/pause'], { linux: { seccomp } }),
         rootfs: { kind: 'overlay', lowerDirs: [fixture.rootfs], upperDir, workDir },
       });
       return await engine.start(id);
     };
     await t.test('reaps orphans', async (t) => {
-      const { pid } = await create('reaps');
+      const { pid } = await create('reaps', { defaultAction: 'SCMP_ACT_ALLOW' });
       const session = await engine.exec('reaps', {
         process: {
           args: ['sh', '-c', 'for i in 1 2 3 4 5; do (sleep 0.05 &) ; done'],
@@ -58,7 +58,7 @@ t.test(
       t.equal((await engine.stop('reaps', { graceMs: 10000 })).exitCode, 0);
       t.ok(performance.now() - start < 1000);
       await engine.delete('reaps');
-      await create('int');
+      await create('int', PAUSE_SECCOMP);
       await engine.kill('int', 'SIGINT');
       t.equal((await engine.wait('int')).exitCode, 0);
       await engine.delete('int');

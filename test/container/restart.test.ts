@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { OciSpec } from '../../runtime/container/oci-spec.ts';
-import { createFixture, findProcesses, skipReason } from './fixture.ts';
+import { createFixture, findMonitors, skipReason } from './fixture.ts';
 
 const ROOT = join(import.meta.dirname ?? '.', '..', '..');
 
@@ -30,12 +30,7 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
       `import { createContainerEngine } from ${JSON.stringify(join(ROOT, 'runtime/container/create-engine.ts'))};
        import { SILENT_LOGGER } from ${JSON.stringify(join(ROOT, 'runtime/base/log.ts'))};
        const engine = await createContainerEngine({
-         ...${JSON.stringify({
-           stateDir: fixture.stateDir,
-           nodePath: process.execPath,
-           launcherPath: fixture.launcherPath,
-           poolSize: 1,
-         })},
+         stateDir: ${JSON.stringify(fixture.stateDir)},
          log: SILENT_LOGGER,
          now: () => new Date(),
        });
@@ -68,11 +63,8 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
     stays: shell('sleep 60'),
   });
 
-  await t.test('the launchers that waited end with their engine', async () => {
-    await until(() => findProcesses(fixture.launcherPath).every((pid) => !isWaiting(pid)));
-  });
   await sleep(1200);
-  const engine = await fixture.openEngine({ poolSize: 0 });
+  const engine = await fixture.openEngine();
 
   await t.test('a running container goes on under the next engine', async (t) => {
     t.match(engine.status('runs'), { state: 'running' });
@@ -99,7 +91,7 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
     await engine.close();
     await runAndKillEngine({ waits: shell('echo started later') }, false);
     mkdirSync(join(fixture.stateDir, 'containers', 'half'), { recursive: true });
-    const next = await fixture.openEngine({ poolSize: 0 });
+    const next = await fixture.openEngine();
     t.equal(next.status('half'), undefined);
     t.notOk(existsSync(join(fixture.stateDir, 'containers', 'half')));
     t.match(next.status('waits'), { state: 'created' });
@@ -108,25 +100,12 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
     t.match(readFileSync(fixture.logPath('waits'), 'utf8'), / F started later\n/);
     await next.delete('waits');
     await next.close();
-    await until(() => findProcesses(fixture.launcherPath).length === 0);
+    await until(() => findMonitors(fixture.stateDir).length === 0);
     t.same(readdirSync(join(fixture.stateDir, 'containers')), []);
-    t.same(readdirSync(join(fixture.stateDir, 'slots')), []);
     fixture.removeCgroups();
     fixture.remove();
   });
 });
-
-/** True for a launcher that has no container: its slot has no state. */
-function isWaiting(pid: number): boolean {
-  try {
-    return (
-      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('launcher.cjs') &&
-      !existsSync(`/proc/${pid}/cwd/state.json`)
-    );
-  } catch {
-    return false;
-  }
-}
 
 async function until(probe: () => boolean): Promise<void> {
   for (let tries = 0; tries < 250; tries += 1) {

@@ -15,7 +15,6 @@ import { type CriClient, createCriClient } from '../../runtime/cri/client.ts';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../../runtime/cri/create-runtime.ts';
 import type { CriRequestInit } from '../../runtime/cri/rpcs.ts';
 import { addSingleLayerImage } from '../../runtime/image/builtin-images.ts';
-import { buildProgram } from '../container/fixture.ts';
 
 const APPLETS = [
   'sh',
@@ -64,13 +63,11 @@ export interface CriFixture {
 /** A runtime with the real engine in a directory of its own, and an image "busybox". */
 export async function openCriFixture(overrides: Partial<RuntimeOptions> = {}): Promise<CriFixture> {
   const directory = mkdtempSync('/tmp/tkadm-cri-');
-  const launcherPath = buildProgram(directory, 'launcher');
-  return open(directory, launcherPath, `/tkadm-cri-${randomBytes(4).toString('hex')}`, overrides);
+  return open(directory, `/tkadm-cri-${randomBytes(4).toString('hex')}`, overrides);
 }
 
 async function open(
   directory: string,
-  launcherPath: string,
   cgroupParent: string,
   overrides: Partial<RuntimeOptions>,
 ): Promise<CriFixture> {
@@ -79,9 +76,6 @@ async function open(
     socketPath,
     root: join(directory, 'root'),
     stateDir: join(directory, 'state'),
-    nodePath: process.execPath,
-    launcherPath,
-    poolSize: 1,
     cniConfDir: join(directory, 'net.d'),
     cniBinDirs: [join(directory, 'cni-bin')],
     streamingAddress: '127.0.0.1:0',
@@ -108,7 +102,7 @@ async function open(
     async restart() {
       client.close();
       await runtime.close();
-      return open(directory, launcherPath, cgroupParent, overrides);
+      return open(directory, cgroupParent, overrides);
     },
     async close() {
       for (const { id } of (await client.listPodSandbox({})).items) {

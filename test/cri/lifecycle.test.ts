@@ -112,7 +112,7 @@ t.test('CRI over the real engine', { skip: skipReason }, async (t) => {
     const read = async (securityContext: object) => {
       count += 1;
       const containerId = await runContainer(fixture, podSandboxId, {
-        command: ['sh', '-c', `${script}; sleep 100`],
+        command: ['sh', '-c', `(${script}) 2>&1; sleep 100`],
         logPath: `seccomp/${count}.log`,
         linux: { securityContext: { namespaceOptions, ...securityContext } },
       });

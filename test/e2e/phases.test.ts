@@ -101,6 +101,9 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     t.match(result.stdout, join.token, 'the token of the first run');
     const json = await tkadm(cp, ['init', '-o', 'json']);
     t.match(JSON.parse(json.stdout.trim().split('\n').at(-1) ?? ''), { ok: true, changes: 0 });
+    const seen = await inTerminal(cp, 'init');
+    t.equal(seen.exitCode, 0);
+    t.match(seen.stdout, /Generate certificates \(already there\)/);
   });
 
   await t.test('--dry-run with other settings shows only what differs', async (t) => {
@@ -235,6 +238,10 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     await node1.exec(['mkdir', '-p', '/var/lib/etcd/member', '/etc/kubernetes/tmp/x']);
     const question = await tkadm(node1, ['reset', 'phase', 'preflight']);
     t.equal(question.exitCode, 2, question.all);
+    const refused = await inTerminal(node1, 'reset', 'n\n');
+    t.equal(refused.exitCode, 2, 'the answer was no');
+    t.match(refused.stdout, /Go on\? \[y\/N\]/);
+    t.same(await readyNodes(cp), ['cp', 'node1'], 'the cluster is as it was');
     const dry = await tkadm(node1, ['reset', '--dry-run']);
     t.match(dry.stdout, /would remove \/etc\/kubernetes\/kubelet\.conf/);
     const member = await tkadm(node1, ['reset', 'phase', 'remove-etcd-member']);
@@ -255,6 +262,12 @@ function succeeds(t: Tap, { exitCode, all }: TimedOutput, what = 'exit code'): v
 }
 
 type Tap = Pick<typeof t, 'equal'>;
+
+/** The command with a terminal (script(1)). */
+function inTerminal(host: LabHost, command: string, input = '') {
+  const line = `${process.execPath} ${TKADM} ${command}`;
+  return host.exec(['script', '-qec', line, '/dev/null'], { input, timeoutMs: 60_000 });
+}
 
 /** User and system time of a command (times(2)). */
 async function cpuSeconds(host: LabHost, args: readonly string[]): Promise<number> {

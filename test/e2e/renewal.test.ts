@@ -1,9 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import t from 'tap';
-import { parseCertificate } from '../../pki/certificate.ts';
-import type { CaPair, IssuedCertificate } from '../../pki/issue.ts';
-import { reissueCertificate } from '../../pki/renew.ts';
-import { planKubeconfigRenewal } from '../../templates/kubeconfig.ts';
+import type { CaPair } from '../../pki/issue.ts';
+import { planKubeconfigRenewal } from '../../templates/kubeconfig-renewal.ts';
 import {
   eventually,
   follow,
@@ -15,6 +13,7 @@ import {
   type PodFacts,
   readyNodes,
   readyPods,
+  tkadm,
 } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
 
@@ -34,29 +33,20 @@ async function read(host: LabHost, path: string): Promise<string> {
   throw new Error(stderr);
 }
 
-/** In place keeps the inode, as an editor may; else a new file is renamed over it. */
-async function write(host: LabHost, path: string, text: string, isInPlace = false): Promise<void> {
-  const script = isInPlace ? 'cat > "$1"' : 'umask 077; cat > "$1.new" && mv "$1.new" "$1"';
-  const { exitCode, stderr } = await host.exec(['sh', '-c', script, 'write', path], { input: text });
-  if (exitCode !== 0) throw new Error(stderr);
+/** `tkadm certs renew`, which must succeed. */
+async function renew(host: LabHost, name: string): Promise<void> {
+  const { exitCode, all } = await tkadm(host, ['certs', 'renew', name]);
+  if (exitCode !== 0) throw new Error(`certs renew ${name}: ${all}`);
 }
 
-async function renewPair(host: LabHost, name: string, ca: CaPair): Promise<IssuedCertificate> {
-  const old = parseCertificate(await read(host, `${PKI}/${name}.crt`));
-  const pair = await reissueCertificate(old, options(ca));
-  await write(host, `${PKI}/${name}.key`, pair.keyPem);
-  await write(host, `${PKI}/${name}.crt`, pair.certPem);
-  return pair;
-}
-
-async function renewKubeconfig(
-  host: LabHost,
-  name: string,
-  { ca, isInPlace }: { ca: CaPair; isInPlace: boolean },
-) {
+/** Keeps the inode, as an editor may. */
+async function renewInPlace(host: LabHost, name: string, ca: CaPair): Promise<void> {
   const path = `/etc/kubernetes/${name}.conf`;
   const { content } = await planKubeconfigRenewal(path, await read(host, path), options(ca));
-  await write(host, path, String(content), isInPlace);
+  const { exitCode, stderr } = await host.exec(['sh', '-c', 'cat > "$1"', 'write', path], {
+    input: String(content),
+  });
+  if (exitCode !== 0) throw new Error(stderr);
 }
 
 async function servedSerial(host: LabHost): Promise<string> {
@@ -92,9 +82,11 @@ t.test(
       const watch = follow(cp, ['kubectl', 'get', 'configmaps', '-n', 'default', '-w', '-o', 'name']);
       t.teardown(() => watch.stop());
       await eventually('the watch', 10_000, async () => /kube-root-ca/.test(watch.text()));
-      await renewPair(cp, 'apiserver-kubelet-client', ca);
-      const pair = await renewPair(cp, 'apiserver', ca);
-      const { serialNumber } = new X509Certificate(pair.certPem);
+      const before = await servedSerial(cp);
+      await renew(cp, 'apiserver-kubelet-client');
+      await renew(cp, 'apiserver');
+      const { serialNumber } = new X509Certificate(await read(cp, `${PKI}/apiserver.crt`));
+      t.not(serialNumber, before);
       await eventually('the new serial', 5_000, async () => (await servedSerial(cp)) === serialNumber);
       await kubectlText(cp, ['create', 'configmap', 'after']);
       await eventually('its event', 5_000, async () => /configmap\/after/.test(watch.text()));
@@ -103,7 +95,7 @@ t.test(
     });
 
     await t.test("a kubeconfig's new certificate, written in place", async (t) => {
-      await renewKubeconfig(cp, 'scheduler', { ca, isInPlace: true });
+      await renewInPlace(cp, 'scheduler', ca);
       await eventually('the log', 5_000, () =>
         isFound(logOf(cp, 'kube-scheduler'), /Took the new credentials/),
       );
@@ -111,7 +103,7 @@ t.test(
     });
 
     await t.test('the same, renamed over a file that a container mounts', async (t) => {
-      await renewKubeconfig(cp, 'controller-manager', { ca, isInPlace: false });
+      await renew(cp, 'controller-manager.conf');
       await eventually(
         'a new start',
         20_000,

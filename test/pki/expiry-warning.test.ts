@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { formatExpiryWarning, readCertificateEnds } from '../../pki/expiry-warning.ts';
@@ -23,6 +23,10 @@ const LINES = [
   { ends: [inDays('apiserver', 0.5)], line: /"apiserver" ends within a day; tkadm certs renew all$/ },
   { ends: [inDays('apiserver', -0.5)], line: /"apiserver" ended today;/ },
   { ends: [inDays('etcd/server', 1)], line: /"etcd\/server" ends in 1 day; tkadm certs renew all$/ },
+  {
+    ends: [{ ...inDays('apiserver', 5), isExternal: true }],
+    line: /; the CA elsewhere has to issue new ones: tkadm certs generate-csr$/,
+  },
   { ends: [inDays('ca', 5)], line: /"ca" ends in 5 days; a CA is not renewed in place/ },
   { ends: [inDays('etcd/ca', 5)], line: /; a CA is not renewed/ },
   { ends: [inDays('front-proxy-ca', 5)], line: /; a CA is not renewed/ },
@@ -84,6 +88,9 @@ t.test('readCertificateEnds() reads certificates, kubeconfigs and the one of the
     ],
   );
   t.same(readCertificateEnds('/nonexistent', '/nonexistent'), []);
+  t.notOk(read().some((end) => end.isExternal));
+  rmSync(join(dir, 'kubernetes/pki/ca.key'));
+  t.ok(read().every((end) => end.isExternal));
 
   // A whole node: three CAs, seven leaves, five kubeconfigs.
   mkdirSync(join(dir, 'kubernetes/pki/etcd'), { recursive: true });

@@ -123,6 +123,17 @@ printf '[a]\\n  SystemdCgroup = false\\n' > /etc/containerd/config.toml`,
       { severity: 'error', reason: /not pulled in 5 attempts/, evidence: /connection refused/ },
     ]);
     t.same(await pull('127.0.0.1:1/nothing:1', 'Always', true), [], 'nothing is pulled in a dry run');
+    const pause = 'registry.k8s.io/pause:3.10.2';
+    const names = [pause];
+    t.match(
+      await look({ criSocket, images: { names, policy: 'Never', isSerial: false } }),
+      [
+        { check: 'ContainerRuntimeVersion' },
+        { severity: 'warning', evidence: /pause:3\.\d/, fix: /sandbox_image = / },
+        { severity: 'error' },
+      ],
+      'another sandbox image',
+    );
     const archive = await writeBusyboxArchive(t.testdir(), IMAGE);
     await execa('ctr', ['-a', socket, '-n', 'k8s.io', 'images', 'import', archive]);
     await waitFor(async () => ((await pull(IMAGE, 'Never')).length === 0 ? true : undefined), {
@@ -163,9 +174,6 @@ t.test('a runtime that has RuntimeConfig: ours', { skip }, async (t) => {
     root: join(directory, 'root'),
     stateDir: join(directory, 'state'),
     socketPath,
-    nodePath: process.execPath,
-    launcherPath: '/nonexistent',
-    poolSize: 0,
     cniConfDir: join(directory, 'cni'),
     cniBinDirs: [join(directory, 'bin')],
     streamingAddress: '127.0.0.1:0',

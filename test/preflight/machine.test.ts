@@ -244,6 +244,12 @@ const CASES: readonly Case[] = [
   },
   {
     check: 'AdvertiseAddress',
+    title: 'a second address of the same card',
+    setup: 'ip addr add 10.9.0.100/32 dev eth0',
+    isGood: true,
+  },
+  {
+    check: 'AdvertiseAddress',
     title: 'another one for the node agent',
     input: { nodeIp: '10.8.0.5' },
     severity: warning,

@@ -22,8 +22,8 @@ export interface Variant {
 
 const MACHINE = { hostname: 'node-1', advertiseAddress: '10.0.0.5' };
 const FACTS: HostFacts = { caDirectories: ['/etc/ca-certificates'], proxyEnvs: [], isExternalCa: false };
-const COMPONENT = (flag: string) => `
-  extraArgs: [{name: ${flag}, value: "a=1"}, {name: v, value: "4"}, {name: v, value: "5"}]
+const COMPONENT = (flag: string, value: string) => `
+  extraArgs: [{name: ${flag}, value: "${value}"}, {name: v, value: "4"}, {name: v, value: "5"}]
   extraVolumes:
     - {name: zz-data, hostPath: /data, mountPath: /data, pathType: Directory}
     - {name: kubeconfig, hostPath: /mine.conf, mountPath: /mine.conf, readOnly: true, pathType: File}
@@ -33,9 +33,9 @@ export const VARIANTS: readonly Variant[] = [
   { name: 'default' },
   {
     name: 'extra',
-    cluster: `apiServer:${COMPONENT('feature-gates')}
-controllerManager:${COMPONENT('feature-gates')}
-scheduler:${COMPONENT('feature-gates')}
+    cluster: `apiServer:${COMPONENT('event-ttl', '2h')}
+controllerManager:${COMPONENT('profiling', 'false')}
+scheduler:${COMPONENT('profiling', 'false')}
 etcd:
   local:
     dataDir: /data/etcd

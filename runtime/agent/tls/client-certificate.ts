@@ -151,7 +151,11 @@ export async function rotateClientCertificate(options: ClientRotationOptions): P
   await rotate({
     ...options,
     what: 'client certificate',
-    read: () => readStored(options.certDir, STORE),
+    async read() {
+      // Somebody may have put another kubeconfig there, to repair the node.
+      await adoptCertificate(options);
+      return readStored(options.certDir, STORE);
+    },
     renew: (current) => renew(options, current),
     createsFirst: false,
   });

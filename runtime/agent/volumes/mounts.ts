@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { TkadmError } from '../../base/errors.ts';
-import { loadLibc, MNT_DETACH } from '../../container/libc.ts';
+import { MNT_DETACH } from '../../container/kernel-constants.ts';
+import { loadLibc } from '../../container/libc.ts';
 import { parseMountOptions } from '../../container/mount-options.ts';
 
 /** Loaded at the first mount: by system call, since starting mount(8) for each pod holds the whole agent up. */

@@ -7,7 +7,7 @@ import type {
   SeccompAction,
   SeccompOperator,
 } from './oci-seccomp.ts';
-import { listAbis, type SeccompArchitecture, type SyscallAbi } from './syscall-numbers.ts';
+import type { SyscallAbi } from './syscall-numbers.ts';
 
 /** Offsets in `struct seccomp_data`; the arguments follow as 64-bit words, low half first. */
 const OFFSET_NUMBER = 0;
@@ -43,14 +43,13 @@ export interface SeccompFilter {
 }
 
 /**
- * The filter of a profile for one architecture, seccomp(2): a binary tree over the runs of numbers with equal answers.
+ * The filter of a profile for one machine's ABIs, seccomp(2): a binary tree over the runs of numbers with equal answers.
  * Calls of an ABI that the profile does not list end the process; so do those of x32. What is newer than every call
  * that the profile names is answered with ENOSYS, so that C libraries take an older call.
  * @throws UNSUPPORTED for actions, operators, flags and listeners that are not supported, by name.
  */
-export function compileSeccomp(profile: OciSeccomp, architecture: SeccompArchitecture): SeccompFilter {
+export function compileSeccomp(profile: OciSeccomp, known: readonly SyscallAbi[]): SeccompFilter {
   if (profile.listenerPath) throw unsupported('linux.seccomp.listenerPath');
-  const known = listAbis(architecture);
   const abis = known.filter(({ name }, index) => index === 0 || profile.architectures?.includes(name));
   const foreign = ret(SECCOMP_RET.SCMP_ACT_KILL_PROCESS);
   const program = abis.reduceRight<BpfProgram>(

@@ -154,6 +154,17 @@ const ABIS = {
 /** The architectures that a filter can be built for, Node.js' names. */
 export type SeccompArchitecture = keyof typeof ABIS;
 
+/** A machine that programs and filters are made for. */
+export interface Machine {
+  readonly architecture: SeccompArchitecture;
+  /** Its own ABI first. */
+  readonly abis: readonly SyscallAbi[];
+}
+
+export function describeMachine(architecture: SeccompArchitecture): Machine {
+  return { architecture, abis: listAbis(architecture) };
+}
+
 /** The ABIs of a machine whose system calls are known by name, its own first. */
 export function listAbis(architecture: SeccompArchitecture): readonly SyscallAbi[] {
   return ABIS[architecture].map(({ name, auditArch, text }) => ({

@@ -198,6 +198,46 @@ t.test(
   },
 );
 
+t.test('certs check-expiration on a worker shows what a worker has', async (t) => {
+  const dir = t.testdir({ pki: {} });
+  const settings = ['--cert-dir', join(dir, 'pki'), '--kubeconfig-dir', dir];
+  await succeed(t, 'init', 'phase', 'certs', 'ca', '--cert-dir', join(dir, 'pki'));
+  const { stdout } = await succeed(t, 'kubeconfig', 'user', '--client-name', 'system:node:n1', ...settings);
+  writeFileSync(join(dir, 'kubelet.conf'), stdout);
+  rmSync(join(dir, 'pki/ca.key'));
+  const info = JSON.parse(
+    (await succeed(t, 'certs', 'check-expiration', ...settings, '-o', 'json')).stdout,
+  ) as ExpirationInfo;
+  t.match(info.certificates, [{ name: 'kubelet.conf', missing: false, externallyManaged: true }]);
+  t.match(info.certificateAuthorities, [{ name: 'ca', missing: false }]);
+  t.equal(info.certificates.length + info.certificateAuthorities.length, 2);
+});
+
+t.test('a name that a certificate lacks is an error, and the command that it names ends that', async (t) => {
+  const dir = t.testdir();
+  const config = (name: string, names: string) => {
+    const text = `apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncertificatesDir: ${dir}/pki\nencryptionAlgorithm: ECDSA-P384\napiServer: {certSANs: [${names}]}\n`;
+    writeFileSync(join(dir, name), text);
+    return ['--config', join(dir, name)];
+  };
+  const [first, second] = [
+    config('1.yaml', 'a.example'),
+    config('2.yaml', 'a.example, b.example, 192.0.2.7'),
+  ];
+  const phase = ['init', 'phase', 'certs', 'all'];
+  await succeed(t, ...phase, ...first);
+  const again = await succeed(t, ...phase, ...first);
+  t.match(again.stdout, /\[certs\/apiserver\] Already there/);
+  const stale = await runTkadm(...phase, ...second);
+  t.equal(stale.exitCode, 6);
+  t.match(stale.stderr, /apiserver\.crt": it is not valid for "b\.example", "192\.0\.2\.7"/);
+  t.match(stale.stderr, /try: tkadm certs renew apiserver --config FILE/);
+  await succeed(t, 'certs', 'renew', 'apiserver', '--no-wait', ...second);
+  await succeed(t, ...phase, ...second);
+  const names = openssl('x509', '-noout', '-ext', 'subjectAltName', '-in', join(dir, 'pki/apiserver.crt'));
+  t.match(names, /DNS:a\.example, DNS:b\.example, .*IP Address:192\.0\.2\.7/);
+});
+
 t.test('certs refuses by name', async (t) => {
   for (const [name, exitCode, message] of [
     ['nonsense', 2, /it is none of all, admin\.conf/],

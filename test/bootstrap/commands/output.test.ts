@@ -1,12 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { load, loadAll } from 'js-yaml';
 import t from 'tap';
+import { EXAMPLES } from '../../../bootstrap/commands/examples.ts';
 import { reportError } from '../../../bootstrap/render/error-event.ts';
 import { createCa, validityFrom } from '../../../pki/issue.ts';
 import { ERRORS, type ErrorCode, EXIT_CODES, TkadmError } from '../../../runtime/base/errors.ts';
 import { parseLines, runCli } from './run-cli.ts';
+
+const OUTPUT_DOC = readFileSync(join(import.meta.dirname, '../../../docs/output.md'), 'utf8');
 
 /** Commands without -o, and why. */
 const WITHOUT_OUTPUT: Readonly<Record<string, string>> = {
@@ -29,14 +32,33 @@ interface ErrorLine {
   readonly hint?: string;
 }
 
-t.test('every command has -o', async (t) => {
+const needsRoot = process.getuid?.() !== 0 && 'needs root';
+
+/** Every command with its sub-commands and flags, as completion knows them. */
+async function listCommands() {
   const { stdout } = await runCli(['completion', 'bash']);
-  const rows = [...stdout.matchAll(/^ {4}"([^"]*)"\) words="([^"]*)"/gm)].map(
-    ([, path = '', words = '']) => ({
-      path,
-      words: words.split(' '),
-    }),
-  );
+  return [...stdout.matchAll(/^ {4}"([^"]*)"\) words="([^"]*)"/gm)].map(([, path = '', words = '']) => ({
+    path,
+    words: words.split(' '),
+  }));
+}
+
+t.test('EXAMPLES name commands and flags that are there', async (t) => {
+  const rows = await listCommands();
+  for (const [path, lines] of Object.entries(EXAMPLES)) {
+    const row = rows.find((entry) => entry.path === path);
+    t.ok(row, path);
+    for (const line of lines) {
+      const flags = line.split(/[ =]/).filter((word) => word.startsWith('--'));
+      for (const flag of flags) t.ok(row?.words.includes(flag), `${line}: ${flag}`);
+      t.ok(line.includes(`tkadm ${path}`), line);
+    }
+  }
+  t.match((await runCli(['join', '--help'])).stdout, /Examples:\n {2}tkadm join root@/);
+});
+
+t.test('every command has -o', async (t) => {
+  const rows = await listCommands();
   t.ok(rows.length > 20, 'the table of commands');
   const leaves = rows.filter(
     ({ path }) => !rows.some((other) => other.path.startsWith(`${path} `)) && path !== '',
@@ -44,6 +66,8 @@ t.test('every command has -o', async (t) => {
   for (const { path, words } of leaves) {
     if (path in WITHOUT_OUTPUT) continue;
     t.ok(words.includes('--output'), `tkadm ${path}`);
+    const isRun = ['init', 'join', 'reset'].includes(path.split(' ')[0] ?? '');
+    t.ok(isRun || OUTPUT_DOC.includes(`\`${path}\``), `docs/output.md: ${path}`);
   }
 });
 
@@ -94,34 +118,30 @@ t.test('-o json and yaml of commands that need no cluster', async (t) => {
   t.match(JSON.parse(status.stdout), { services: [{ name: 'tkadm-runtime' }, { name: 'tkadm-agent' }] });
 });
 
-t.test(
-  'the head of every event is the same',
-  { skip: process.getuid?.() !== 0 && 'needs root' },
-  async (t) => {
-    for (const format of ['json', 'yaml']) {
-      const { code, stdout } = await runCli([
-        'init',
-        '--dry-run',
-        '--ignore-preflight-errors',
-        'all',
-        '-o',
-        format,
-      ]);
-      t.equal(code, 0, stdout.slice(-500));
-      const events = format === 'json' ? parseLines<ErrorLine>(stdout) : (loadAll(stdout) as ErrorLine[]);
-      t.ok(events.length > 10);
-      for (const event of events) {
-        t.same(Object.keys(event).slice(0, 5), ['time', 'type', 'command', 'host', 'phase']);
-        t.match(event.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-        t.equal(event.command, 'init');
-        t.ok(event.host);
-        t.equal(event.phase === null, ['note', 'result', 'error'].includes(event.type), event.type);
-      }
-      t.equal(events.at(-1)?.type, 'result');
-      t.notMatch(stdout, /PRIVATE KEY-----\s*(?!\\n|\+\(secret|\s)[\w/+]{16}/);
+t.test('the head of every event is the same', { skip: needsRoot }, async (t) => {
+  for (const format of ['json', 'yaml']) {
+    const { code, stdout } = await runCli([
+      'init',
+      '--dry-run',
+      '--ignore-preflight-errors',
+      'all',
+      '-o',
+      format,
+    ]);
+    t.equal(code, 0, stdout.slice(-500));
+    const events = format === 'json' ? parseLines<ErrorLine>(stdout) : (loadAll(stdout) as ErrorLine[]);
+    t.ok(events.length > 10);
+    for (const event of events) {
+      t.same(Object.keys(event).slice(0, 5), ['time', 'type', 'command', 'host', 'phase']);
+      t.match(event.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      t.equal(event.command, 'init');
+      t.ok(event.host);
+      t.equal(event.phase === null, ['note', 'result', 'error'].includes(event.type), event.type);
     }
-  },
-);
+    t.equal(events.at(-1)?.type, 'result');
+    t.notMatch(stdout, /PRIVATE KEY-----\s*(?!\\n|\+\(secret|\s)[\w/+]{16}/);
+  }
+});
 
 const PIN = `sha256:${'1'.repeat(64)}`;
 const join4 = [
@@ -150,7 +170,7 @@ interface ExitCase {
   readonly uid?: number;
 }
 
-t.test('exit codes', { skip: process.getuid?.() !== 0 && 'needs root', timeout: 60_000 }, async (t) => {
+t.test('exit codes', { skip: needsRoot, timeout: 60_000 }, async (t) => {
   const directory = t.testdir();
   const wait = join(directory, 'wait.yaml');
   writeFileSync(wait, formatWait(directory, '1s'));
@@ -206,6 +226,39 @@ t.test('exit codes', { skip: process.getuid?.() !== 0 && 'needs root', timeout: 
     (await runCli(['--help'])).stdout,
     /2 usage, 3 preflight, 4 discovery, 5 timeout, 6 host, 7 cluster, 130 inter/,
   );
+});
+
+t.test(
+  'a crash is an event too, without the secret in it',
+  { skip: needsRoot, timeout: 30_000 },
+  async (t) => {
+    const directory = t.testdir();
+    const ca = await createCa({ commonName: 'c', algorithm: 'ECDSA-P256', ...validityFrom(new Date(), 1e9) });
+    writeFileSync(join(directory, 'ca.crt'), ca.certPem);
+    const slow = join(directory, 'slow.yaml');
+    writeFileSync(slow, formatWait(directory, '1m'));
+    // A mistake somewhere in the program: a promise that nobody waits for.
+    const crash = join(directory, 'crash.mjs');
+    const failure = "Promise.reject(new Error('no such thing: abcxyz.q7w8e9r0t1y2u3i4'))";
+    writeFileSync(crash, `setTimeout(() => { if (process.argv[1]?.endsWith('cli.ts')) ${failure}; }, 2500);`);
+    const env = { NODE_OPTIONS: `--import=${crash}` };
+    for (const format of ['json', 'text']) {
+      const args = ['init', 'phase', 'wait-control-plane', '--config', slow, '-o', format];
+      const { code, stdout, stderr } = await runCli(args, { env });
+      t.equal(code, EXIT_CODES.internal, stderr);
+      t.notMatch(stdout + stderr, /q7w8e9r0/);
+      if (format === 'text') t.match(stderr, /error: Error: no such thing: abcxyz\.<redacted>\n +at /);
+      else t.match(parseLines<ErrorLine>(stdout).at(-1), { type: 'error', code: 'INTERNAL', exitCode: 1 });
+    }
+  },
+);
+
+t.test('docs/output.md has every exit code, area and discovery failure', (t) => {
+  for (const [area, code] of Object.entries(EXIT_CODES))
+    t.match(OUTPUT_DOC, new RegExp(`^\\| ${code} +\\| \`${area}\` `, 'm'), area);
+  for (const [code, area] of Object.entries(ERRORS))
+    if (area === 'discovery') t.match(OUTPUT_DOC, `| \`${code}\``, code);
+  t.end();
 });
 
 t.test('reportError() gives each code the exit code of its area', (t) => {

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import t from 'tap';
 import type { CliContext } from '../../../bootstrap/commands/context.ts';
-import { PHASE_FLAGS } from '../../../bootstrap/commands/phase-table.ts';
+import { PHASE_FLAGS } from '../../../bootstrap/commands/phase-flags.ts';
 import { addPhaseCommands, PHASED_COMMANDS, splitPhaseNames } from '../../../bootstrap/commands/phases.ts';
 import { INIT_PHASES } from '../../../bootstrap/phases/init.ts';
 import { JOIN_PHASES } from '../../../bootstrap/phases/join.ts';

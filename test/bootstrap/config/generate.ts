@@ -164,8 +164,13 @@ const VALUES: readonly (readonly [RegExp, Value])[] = [
 ];
 
 const args: Value = (random, setting) => {
-  const names = random.some(['v', 'audit-log-path', 'bind-address', 'feature-gates', 'zz']);
-  const pairs = names.map((key) => [key, String(text(random, setting))] as const);
+  // The embedded programs know few arguments, and those only with values of their kind.
+  const isEmbedded = setting.engine === 'embedded';
+  const names = random.some(
+    isEmbedded ? ['v'] : ['v', 'audit-log-path', 'bind-address', 'feature-gates', 'zz'],
+  );
+  const value = () => (isEmbedded ? String(random.int(9)) : String(text(random, setting)));
+  const pairs = names.map((key) => [key, value()] as const);
   if (setting.version === 'v1beta3') return Object.fromEntries(pairs);
   const repeated = random.chance(0.3) ? [...pairs, ...pairs] : pairs;
   return repeated.map(([key, value]) => ({ name: key, value }));

@@ -347,7 +347,7 @@ t.test('loadConfiguration() reads v1beta3 with a warning', async (t) => {
 kind: ClusterConfiguration
 apiServer:
   timeoutForControlPlane: 90s
-  extraArgs: {v: "4", audit-log-path: /a}
+  extraArgs: {v: "4", event-ttl: 5m}
 ---
 apiVersion: kubeadm.k8s.io/v1beta3
 kind: InitConfiguration
@@ -355,7 +355,7 @@ nodeRegistration: {kubeletExtraArgs: {node-ip: 10.0.0.5}}
 `;
   const { config, warnings } = await init(text);
   t.same(config.cluster.apiServer.extraArgs, [
-    { name: 'audit-log-path', value: '/a' },
+    { name: 'event-ttl', value: '5m' },
     { name: 'v', value: '4' },
   ]);
   t.equal(config.timeouts.controlPlaneComponentHealthCheckMs, 90_000);

@@ -205,6 +205,13 @@ const REFUSED: readonly Refusal[] = [
     message: /mode: Invalid value: "ipvs": .*"nftables" alone.*\(line 3\)[\s\S]*featureGates: Forbidden/,
   },
   {
+    name: 'arguments that the embedded programs have not',
+    text: `${CLUSTER('apiServer: {extraArgs: [{name: audit-log-path, value: /a}, {name: secure-prot, value: "1"}, {name: secure-port, value: x}, {name: enable-admission-plugins, value: "NodeRestriction,ImagePolicyWebhook"}]}')}---
+${INIT('nodeRegistration: {kubeletExtraArgs: [{name: max-pods, value: "5"}]}')}`,
+    message:
+      /kubeletExtraArgs\[0\]\.name: .*tkadm-agent of the embedded engine has no such flag[\s\S]*extraArgs\[0\]\.name: Invalid value: "audit-log-path": kube-apiserver[\s\S]*\[1\]\.name: .*is "secure-port" meant[\s\S]*\[2\]\.value: Invalid value: "x": it must be of the kind "number"[\s\S]*\[3\]\.value: .*has no plugin ImagePolicyWebhook; it has NamespaceLifecycle/,
+  },
+  {
     name: 'several documents with every problem',
     text: `${INIT('x: 1')}---\n${CLUSTER('y: 2\ny: 3')}`,
     message: /y: Duplicate field.*already.*\(line 8\)\n.*x: Unknown field.*\n.*y: Unknown field/,
@@ -259,6 +266,11 @@ const NOTED: readonly (readonly [name: string, text: string, warning: RegExp])[]
     'the gate of ECDSA',
     CLUSTER('featureGates: {PublicKeysECDSA: true}'),
     /PublicKeysECDSA: it is deprecated/,
+  ],
+  [
+    'a server without anonymous requests',
+    CLUSTER('apiServer: {extraArgs: [{name: anonymous-auth, value: "false"}]}'),
+    /nodes cannot find the cluster by a token/,
   ],
   ['images that are not pulled', CLUSTER('imageRepository: r.example'), /imageRepository: it has no effect/],
   [

@@ -1,6 +1,6 @@
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import t, { type Test } from 'tap';
 import { buildClusterInfo } from '../../../bootstrap/addons/build.ts';
 import { loadConfiguration } from '../../../bootstrap/config/load.ts';
@@ -20,12 +20,14 @@ interface Served {
   /** Answers of the one path, one after the other; the last one stays. */
   readonly answers: readonly { readonly status?: number; readonly body: string; readonly date?: string }[];
   readonly addresses?: readonly string[];
+  /** Of the server's certificate; default: from now on. */
+  readonly validity?: { readonly notBefore: Date; readonly notAfter: Date };
 }
 
 /** A TLS server with a certificate of its own CA that answers cluster-info. */
 async function serve(
   t: Test,
-  { answers, addresses = ['127.0.0.1'] }: Served,
+  { answers, addresses = ['127.0.0.1'], validity = validityFrom(NOW, 1e9) }: Served,
   ca?: { certPem: string; keyPem: string },
 ) {
   const authority = ca ?? (await makeCa());
@@ -34,7 +36,7 @@ async function serve(
     subjectAltNames: { dnsNames: [], ipAddresses: addresses },
     ca: authority,
     algorithm,
-    ...validityFrom(NOW, 1e9),
+    ...validity,
   });
   let count = 0;
   const listener: RequestListener = (request, response) => {
@@ -180,6 +182,38 @@ t.test('discoverCluster() tells failures apart', async (t) => {
     await t.rejects(discover(endpoint, { pins }), {
       code: 'DISCOVERY_CLOCK',
       message: /3(599|600) s behind/,
+    });
+  });
+  await t.test('a certificate of another time', async (t) => {
+    const hour = (offset: number) => new Date(NOW.getTime() + offset * 3_600_000);
+    const early = await serve(
+      t,
+      { answers: [{ body }], validity: { notBefore: hour(1), notAfter: hour(9) } },
+      ca,
+    );
+    await t.rejects(discover(early.endpoint, { pins }), {
+      code: 'DISCOVERY_CLOCK',
+      message: /not yet valid; it is valid from 20\d\d-/,
+    });
+    const late = await serve(
+      t,
+      { answers: [{ body }], validity: { notBefore: hour(-9), notAfter: hour(-1) } },
+      ca,
+    );
+    await t.rejects(discover(late.endpoint, { pins }), {
+      code: 'DISCOVERY_CERTIFICATE',
+      message: /has expired; it is valid from 20\d\d-/,
+      hint: /certs renew/,
+    });
+  });
+  await t.test('a server that never answers', async (t) => {
+    const silent = createTcpServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => silent.close());
+    const endpoint = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    await t.rejects(discover(endpoint, { pins }), {
+      code: 'DISCOVERY_UNREACHABLE',
+      details: { reason: 'timeout' },
     });
   });
   await t.test('malformed input before any request', async (t) => {

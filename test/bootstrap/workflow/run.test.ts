@@ -60,6 +60,14 @@ t.test('runPhases() leaves out actions whose effect is there', async (t) => {
   );
 });
 
+t.test('a wait is no change, but not nothing', async (t) => {
+  const wait = { kind: 'wait', subject: 's', timeoutMs: 1, target: { kind: 'file', path: '/' } } as const;
+  const { events } = await run([phase('a', { plan: async () => [wait] })]);
+  const end = events.find((event) => event.type === 'phase-done');
+  t.match(end, { changes: 0 });
+  t.notOk(end && 'state' in end);
+});
+
 t.test('a dry run goes through the phases in order and performs nothing', async (t) => {
   const slow = phase('slow', {
     plan: async () => {

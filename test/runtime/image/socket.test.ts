@@ -178,7 +178,7 @@ t.test("tkadm image push proves who it is with docker's file", { skip }, async (
   const name = `${closed.host}/private/x:1`;
   await fixture.build(fixture.writeContext({ Dockerfile: 'FROM busybox\n' }), { tags: [name] });
   const denied = await tkadm(['push', name]);
-  t.match(denied.stderr, /HTTP 401[^]*try: .*--authfile/);
+  t.match(denied.stderr, /HTTP 401\n *try: .*--authfile/);
   const authfile = join(fixture.directory, 'auth.json');
   const auth = Buffer.from('user:secret').toString('base64');
   writeFileSync(authfile, JSON.stringify({ auths: { [closed.host]: { auth } } }), { mode: 0o600 });

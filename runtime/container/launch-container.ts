@@ -1,0 +1,101 @@
+import type { ChildProcess } from 'node:child_process';
+import { fstatSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import type { CreateContainerOptions } from './engine.ts';
+import type { CgroupMounts, StoredFilter } from './launch-bundle.ts';
+import { killTree } from './monitor.ts';
+import { buildContainerProgram } from './performer/container-program.ts';
+import type { Performer } from './performer/performer.ts';
+import { REPORT } from './performer/process-program.ts';
+import { isFailure, ReportChannel } from './performer/report-channel.ts';
+import { listBindSources } from './performer/rootfs-program.ts';
+
+export interface LaunchOptions {
+  readonly request: CreateContainerOptions;
+  /** The container's directory, with its FIFOs and the staging directory. */
+  readonly directory: string;
+  readonly stagingDir: string;
+  readonly cgroupJoinFiles: readonly string[];
+  readonly cgroupMounts: CgroupMounts;
+  readonly seccomp: StoredFilter | undefined;
+}
+
+export interface LaunchedContainer {
+  readonly monitorPid: number;
+  readonly pid: number;
+  /** Where the records begin that run at the start. */
+  readonly startAddress: number;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Starts a monitor and its container, which waits for its start.
+ * @throws Error with the step that failed; nothing runs any more then.
+ */
+export async function launchContainer(
+  performer: Performer,
+  { request, directory, ...rest }: LaunchOptions,
+): Promise<LaunchedContainer> {
+  const { spec, rootfs, stdin = false, inheritStreams = false } = request;
+  const program = buildContainerProgram({
+    machine: performer.machine,
+    spec,
+    rootfs,
+    stdin,
+    inheritStreams,
+    ownedStreams: inheritStreams ? [0, 1, 2].filter(isOwnable) : stdin ? [0, 1, 2] : [1, 2],
+    directories: await findDirectories(listBindSources(spec)),
+    ...rest,
+  });
+  const streams = inheritStreams
+    ? (['inherit', 'inherit', 'inherit'] as const)
+    : (['ignore', 'ignore', 'ignore'] as const);
+  const monitor = performer.perform(program.bytes, { name: 'tkadm-monitor', cwd: directory, streams });
+  const channel = new ReportChannel(monitor.stdio[3] as Readable);
+  const warnings: string[] = [];
+  let pid: number | undefined;
+  let isReady = false;
+  try {
+    while (!isReady || pid === undefined) {
+      const report = await channel.next();
+      if (report === undefined) throw new Error('the process ended');
+      if (isFailure(report)) throw new Error(program.explain(report.kind, report.value));
+      if (report.kind === REPORT.pid) pid = report.value;
+      else if (report.kind === REPORT.ready) isReady = true;
+      else warnings.push(program.warnings[report.kind - REPORT.warnings]?.what ?? '');
+    }
+    return { monitorPid: monitor.pid ?? 0, pid, startAddress: program.startAddress, warnings };
+  } catch (error) {
+    discard(monitor);
+    throw error;
+  } finally {
+    channel.close();
+  }
+}
+
+function discard(monitor: ChildProcess): void {
+  if (monitor.pid !== undefined && monitor.exitCode === null) killTree(monitor.pid);
+}
+
+async function findDirectories(paths: readonly string[]): Promise<ReadonlySet<string>> {
+  const found = await Promise.all(
+    paths.map(async (path) => {
+      const isDirectory = await stat(path).then(
+        (stats) => stats.isDirectory(),
+        () => false,
+      );
+      return isDirectory ? [path] : [];
+    }),
+  );
+  return new Set(found.flat());
+}
+
+/** A stream that a container's user may own: not a device such as /dev/null. */
+function isOwnable(fd: number): boolean {
+  try {
+    return !fstatSync(fd).isCharacterDevice();
+  } catch {
+    return false;
+  }
+}

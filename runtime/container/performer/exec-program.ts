@@ -1,0 +1,95 @@
+import { CLONE } from '../kernel-constants.ts';
+import type { StoredFilter } from '../launch-bundle.ts';
+import type { OciProcess } from '../oci-spec.ts';
+import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { REPORT_FD } from './machine.ts';
+import {
+  become,
+  buildReport,
+  hide,
+  joinCgroups,
+  maskSignals,
+  prepareStreams,
+  REPORT,
+  sendReport,
+  setLimits,
+} from './process-program.ts';
+import { type LinkedProgram, linkProgram, Section } from './program.ts';
+import { controlTerminal, openTerminalMaster, openTerminalSlave } from './terminal-program.ts';
+
+const SIGCHLD = 17;
+/** fcntl(2) */
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+/** The descriptor on which the parent reports the child's pid and its end. */
+export const EXEC_CONTROL_FD = 5;
+/** The namespaces of a container; that of pids is entered by being born in it. */
+const NAMESPACES = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP;
+
+export interface ExecProgramOptions {
+  readonly machine: Machine;
+  /** Host pid whose namespaces are joined. */
+  readonly pid: number;
+  readonly process: OciProcess;
+  readonly cgroupJoinFiles: readonly string[];
+  readonly stdin: boolean;
+  readonly seccomp: StoredFilter | undefined;
+}
+
+/**
+ * The program of one more process in a container: a parent that stays outside and waits, and the child that is born in
+ * the container's pid namespace, joins the others and becomes the program. Descriptor 3 ends with execve(2).
+ */
+export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
+  const [parent, child] = [new Section(), new Section()];
+  const pidfd = parent.room();
+  const pid = buildReport(parent, REPORT.pid);
+  const born = child.label();
+  hide(parent, 'tkadm-exec');
+  maskSignals(parent, true);
+  parent.step(`open process ${options.pid}`);
+  parent.call('pidfd_open', [options.pid, 0], { into: pidfd });
+  parent.step(`join the pid namespace of process ${options.pid}`);
+  parent.call('setns', [{ at: pidfd }, CLONE.NEWPID]);
+  parent.step('clone');
+  parent.call('clone', [SIGCHLD, 0, 0, 0, 0], { into: pid.value, on: [[0, born]] });
+  sendReport(parent, EXEC_CONTROL_FD, pid.data);
+  parent.call('close_range', [0, REPORT_FD, 0]);
+  const exit = buildReport(parent, REPORT.exit);
+  parent.forget(child);
+  parent.call('wait4', [{ at: pid.value }, exit.value, 0, 0]);
+  sendReport(parent, EXEC_CONTROL_FD, exit.data);
+  parent.call('exit_group', [0]);
+
+  child.place(born);
+  const { process } = options;
+  child.step('close on exec');
+  child.call('fcntl', [REPORT_FD, F_SETFD, FD_CLOEXEC]);
+  joinCgroups(child, options.cgroupJoinFiles);
+  setLimits(child, process);
+  if (!process.terminal) {
+    const owned = options.stdin ? [0, 1, 2] : [1, 2];
+    prepareStreams(child, { hasStdin: options.stdin, owned, uid: process.user?.uid ?? 0 });
+  }
+  child.step(`join the namespaces of process ${options.pid}`);
+  child.call('setns', [{ at: pidfd }, NAMESPACES]);
+  if (process.terminal) openTerminal(child, process);
+  else child.call('setsid', []);
+  become(child, { process, seccomp: options.seccomp, home: undefined });
+  return linkProgram([parent, child], options.machine);
+}
+
+/** A pseudo-terminal of the container's own devpts, whose master the engine takes before it lets the program go on. */
+function openTerminal(section: Section, process: OciProcess): void {
+  const master = buildReport(section, REPORT.terminal);
+  openTerminalMaster(section, '/dev/ptmx', master.value);
+  const slave = openTerminalSlave(section, { at: master.value }, process);
+  sendReport(section, REPORT_FD, master.data);
+  const engineGone = section.label();
+  section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, engineGone]] });
+  section.later(() => {
+    section.place(engineGone);
+    section.call('exit_group', [0]);
+  });
+  controlTerminal(section, slave);
+}

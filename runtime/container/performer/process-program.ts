@@ -1,0 +1,369 @@
+import { CAPABILITIES, capabilityMask } from '../capabilities.ts';
+import { AT_FDCWD, OPEN } from '../kernel-constants.ts';
+import type { StoredFilter } from '../launch-bundle.ts';
+import type { OciProcess } from '../oci-spec.ts';
+import { REPORT_FD } from './machine.ts';
+import { type DataRef, failed, type Label, type Section } from './program.ts';
+
+const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
+const SIG_SETMASK = 2;
+/** Bytes of a kernel signal set. */
+const SIGNAL_SET_SIZE = 8;
+const PR = {
+  SET_DUMPABLE: 4,
+  SET_KEEPCAPS: 8,
+  SET_NAME: 15,
+  CAPBSET_DROP: 24,
+  SET_NO_NEW_PRIVS: 38,
+  CAP_AMBIENT: 47,
+} as const;
+const CAP_AMBIENT_RAISE = 2;
+const CAPABILITY_VERSION_3 = 0x20080522;
+const CLOSE_ALL = 0xffffffff;
+const MAX_PATH = 4096;
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Resource numbers of setrlimit(2). */
+const RLIMITS: Readonly<Record<string, number>> = {
+  RLIMIT_CPU: 0,
+  RLIMIT_FSIZE: 1,
+  RLIMIT_DATA: 2,
+  RLIMIT_STACK: 3,
+  RLIMIT_CORE: 4,
+  RLIMIT_RSS: 5,
+  RLIMIT_NPROC: 6,
+  RLIMIT_NOFILE: 7,
+  RLIMIT_MEMLOCK: 8,
+  RLIMIT_AS: 9,
+  RLIMIT_LOCKS: 10,
+  RLIMIT_SIGPENDING: 11,
+  RLIMIT_MSGQUEUE: 12,
+  RLIMIT_NICE: 13,
+  RLIMIT_RTPRIO: 14,
+  RLIMIT_RTTIME: 15,
+};
+
+export const REPORT_SIZE = 16;
+
+/** What a report of 16 bytes says in its first word, beside a failed record's address. */
+export const REPORT = {
+  /** The second word is a host pid. */
+  pid: 1,
+  ready: 2,
+  /** The second word is a wait status, wait4(2). */
+  exit: 3,
+  /** The second word is the descriptor of a terminal's master in the process that was reported. */
+  terminal: 4,
+  /** A limit was not applied; the second word is the result of the call. From here on, one for each of the calls. */
+  warnings: 16,
+} as const;
+
+/** A call that a machine may forbid: what it was for, and where its result is. */
+export interface WarnableCall {
+  readonly what: string;
+}
+
+/** A report of two words; the second one is for a result. */
+export function buildReport(
+  section: Section,
+  kind: number,
+): { readonly data: DataRef; readonly value: DataRef } {
+  const message = Buffer.alloc(REPORT_SIZE);
+  message.writeUInt32LE(kind, 0);
+  const data = section.bytes(message);
+  return { data, value: { section, offset: data.offset + 8 } };
+}
+
+export function sendReport(section: Section, fd: number, data: DataRef): void {
+  section.step('report');
+  section.call('write', [fd, data, REPORT_SIZE]);
+}
+
+/** Keeps others from reading or tracing this program until it is another one: CVE-2016-9962, CVE-2019-5736. */
+export function hide(section: Section, name: string): void {
+  section.step('hide the performer');
+  section.call('prctl', [PR.SET_DUMPABLE, 0, 0, 0, 0]);
+  section.call('prctl', [PR.SET_NAME, section.text(name), 0, 0, 0]);
+}
+
+/** Blocks every signal, or none. */
+export function maskSignals(section: Section, isBlocked: boolean): void {
+  const set = section.bytes(Buffer.alloc(SIGNAL_SET_SIZE, isBlocked ? 0xff : 0));
+  section.step('set the signal mask');
+  section.call('rt_sigprocmask', [SIG_SETMASK, set, 0, SIGNAL_SET_SIZE]);
+}
+
+/** Writes a file in one call. */
+export function writeFile(section: Section, path: string, content: string, onError?: Label): void {
+  const fd = section.room();
+  const option = onError === undefined ? {} : { onError };
+  const text = Buffer.from(content);
+  section.call('openat', [AT_FDCWD, section.text(path), OPEN.WRONLY | O_CLOEXEC, 0], { into: fd, ...option });
+  section.call('write', [{ at: fd }, section.bytes(text), text.length], option);
+  section.call('close', [{ at: fd }]);
+}
+
+/** Moves this process into the container's cgroups. */
+export function joinCgroups(section: Section, files: readonly string[]): void {
+  for (const file of files) {
+    section.step(`join cgroup "${file}"`);
+    writeFile(section, file, '0');
+  }
+}
+
+/** Opens /dev/null as standard input where none is wanted, and lets the user own the streams. */
+export function prepareStreams(
+  section: Section,
+  options: { readonly hasStdin: boolean; readonly owned: readonly number[]; readonly uid: number },
+): void {
+  const { hasStdin, owned, uid } = options;
+  section.step('standard streams');
+  if (!hasStdin) {
+    const fd = section.room();
+    section.call('openat', [AT_FDCWD, section.text('/dev/null'), OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
+    section.call('dup3', [{ at: fd }, 0, 0]);
+  }
+  // A non-root process reopens /dev/stdout by path, which asks for permission on the pipe.
+  if (uid === 0) return;
+  for (const fd of owned) section.call('fchown', [fd, uid, -1]);
+}
+
+/** Sets resource limits and the OOM score; the results of what a machine may forbid are sent with the warnings. */
+export function setLimits(section: Section, process_: OciProcess): readonly WarnableCall[] {
+  const calls: WarnableCall[] = [];
+  const add = (what: string, build: (next: Label, into: DataRef) => void) => {
+    const { data, value } = buildReport(section, REPORT.warnings + calls.length);
+    calls.push({ what });
+    const [next, warn] = [section.label(), section.label()];
+    section.step(what);
+    build(warn, value);
+    section.place(next);
+    section.later(() => {
+      section.place(warn);
+      sendReport(section, REPORT_FD, data);
+      section.jump(next);
+    });
+  };
+  for (const { type, soft, hard } of process_.rlimits ?? []) {
+    const number = RLIMITS[type];
+    if (number === undefined) throw new Error(`rlimit "${type}": unknown type`);
+    const limits = Buffer.alloc(16);
+    limits.writeBigUInt64LE(limit(soft), 0);
+    limits.writeBigUInt64LE(limit(hard), 8);
+    add(`rlimit "${type}"`, (warn, into) => {
+      section.call('prlimit64', [0, number, section.bytes(limits), 0], { into, on: forbidden(warn) });
+    });
+  }
+  const { oomScoreAdj } = process_;
+  if (oomScoreAdj !== undefined) {
+    add('OOM score', (warn, into) => {
+      const text = Buffer.from(String(oomScoreAdj));
+      const fd = section.room();
+      const path = section.text('/proc/self/oom_score_adj');
+      section.call('openat', [AT_FDCWD, path, OPEN.WRONLY | O_CLOEXEC, 0], { into: fd });
+      section.call('write', [{ at: fd }, section.bytes(text), text.length], { into, on: forbidden(warn) });
+      section.call('close', [{ at: fd }]);
+    });
+  }
+  return calls;
+}
+
+const forbidden = (warn: Label) =>
+  [
+    [failed('EPERM'), warn],
+    [failed('EACCES'), warn],
+  ] as const;
+
+export interface BecomeOptions {
+  readonly process: OciProcess;
+  readonly seccomp: StoredFilter | undefined;
+  /** Memory for "HOME=...", which comes later; undefined when the environment has it. */
+  readonly home: DataRef | undefined;
+}
+
+/**
+ * Sets capabilities, groups, user, no_new_privs and the filter, in the order they allow, and becomes the program:
+ *
+ *     bounding set, groups, user; capabilities and CAP_SYS_ADMIN; descriptors; working directory;
+ *     without no_new_privs: filter, capabilities       with it: capabilities, no_new_privs, filter
+ *     execve(2)
+ *
+ * so that a filter need let through no more than capset, prctl, execve, write and exit_group.
+ */
+export function become(section: Section, { process: process_, seccomp, home }: BecomeOptions): void {
+  dropBounding(section, process_);
+  setUser(section, process_);
+  const isEarly = seccomp !== undefined && !process_.noNewPrivileges;
+  setCapabilities(section, process_, isEarly ? ['CAP_SYS_ADMIN'] : []);
+  section.step('close descriptors');
+  section.call('close_range', [REPORT_FD + 1, CLOSE_ALL, 0]);
+  enterWorkingDirectory(section, process_.cwd);
+  section.step('umask');
+  section.call('umask', [process_.user?.umask ?? 0o022]);
+  maskSignals(section, false);
+  if (isEarly) {
+    installFilter(section, seccomp);
+    setCapabilities(section, process_);
+  }
+  raiseAmbient(section, process_);
+  if (process_.noNewPrivileges) {
+    section.step('set no_new_privs');
+    section.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+    if (seccomp !== undefined) installFilter(section, seccomp);
+  }
+  execute(section, process_, home);
+}
+
+function dropBounding(section: Section, process_: OciProcess): void {
+  const kept = capabilityMask(process_.capabilities?.bounding ?? []);
+  for (const [bit, name] of CAPABILITIES.entries()) {
+    if ((kept >> BigInt(bit)) & 1n) continue;
+    const next = section.label();
+    section.step(`drop ${name}`);
+    // An older kernel does not know the newest capabilities.
+    section.call('prctl', [PR.CAPBSET_DROP, bit, 0, 0, 0], { on: [[failed('EINVAL'), next]] });
+    section.place(next);
+  }
+}
+
+function setUser(section: Section, process_: OciProcess): void {
+  const { uid, gid, additionalGids = [] } = process_.user ?? { uid: 0, gid: 0 };
+  section.step('set groups');
+  const list = Buffer.from(new Uint32Array(additionalGids).buffer);
+  section.call('setgroups', [additionalGids.length, section.bytes(list)]);
+  section.step(`set group ${gid}`);
+  section.call('setresgid', [gid, gid, gid]);
+  section.step('keep capabilities');
+  section.call('prctl', [PR.SET_KEEPCAPS, 1, 0, 0, 0]);
+  section.step(`set user ${uid}`);
+  section.call('setresuid', [uid, uid, uid]);
+  section.step('keep capabilities');
+  section.call('prctl', [PR.SET_KEEPCAPS, 0, 0, 0, 0]);
+}
+
+/** capset(2), version 3: effective, permitted, inheritable, low words first. */
+function setCapabilities(section: Section, process_: OciProcess, more: readonly string[] = []): void {
+  const { effective = [], permitted = [], inheritable = [] } = process_.capabilities ?? {};
+  const header = Buffer.alloc(8);
+  header.writeUInt32LE(CAPABILITY_VERSION_3, 0);
+  const data = Buffer.alloc(24);
+  const sets = [[...effective, ...more], [...permitted, ...more], inheritable];
+  for (const [index, names] of sets.entries()) {
+    const mask = capabilityMask(names);
+    data.writeUInt32LE(Number(mask & 0xffffffffn), index * 4);
+    data.writeUInt32LE(Number(mask >> 32n), 12 + index * 4);
+  }
+  section.step('set capabilities');
+  section.call('capset', [section.bytes(header), section.bytes(data)]);
+}
+
+function raiseAmbient(section: Section, process_: OciProcess): void {
+  for (const name of process_.capabilities?.ambient ?? []) {
+    const bit = (CAPABILITIES as readonly string[]).indexOf(name);
+    if (bit < 0) continue;
+    section.step(`raise ambient capability "${name}"`);
+    section.call('prctl', [PR.CAP_AMBIENT, CAP_AMBIENT_RAISE, bit, 0, 0]);
+  }
+}
+
+/**
+ * chdir(2), which may only lead to a place inside: a working directory outside of the root is "(unreachable)/..." for
+ * getcwd(2) (CVE-2024-21626, with "/proc/self/fd/N" as the directory).
+ */
+function enterWorkingDirectory(section: Section, cwd: string): void {
+  const outside = section.label();
+  const path = section.room(MAX_PATH);
+  section.step(`chdir to cwd "${cwd}"`);
+  section.call('chdir', [section.text(cwd)]);
+  section.call('getcwd', [path, MAX_PATH]);
+  section.compare(path, [[Buffer.from('(unr').readInt32LE(0), outside]]);
+  section.later(() => {
+    section.place(outside);
+    section.step(`chdir to cwd "${cwd}": it is outside of the root file system`);
+    section.fail('EPERM');
+  });
+}
+
+function installFilter(section: Section, { flags, program }: StoredFilter): void {
+  const header = Buffer.alloc(16);
+  header.writeUInt16LE(program.length / 8, 0);
+  const data = section.bytes(header);
+  section.point(data, 8, section.bytes(program));
+  section.step('install the seccomp filter');
+  // SECCOMP_SET_MODE_FILTER
+  section.call('seccomp', [1, flags, data]);
+}
+
+/**
+ * execve(2) of the program, of each candidate in PATH until one is there; a candidate that may not be executed counts
+ * when there is no other. Messages are in the words that Kubernetes users know from runc.
+ */
+function execute(section: Section, process_: OciProcess, home: DataRef | undefined): void {
+  const name = process_.args[0] ?? '';
+  const argv = section.pointers(process_.args.map((text) => section.text(text)));
+  const env = (process_.env ?? []).map((text) => section.text(text));
+  const envp = section.pointers(home === undefined ? env : [...env, home]);
+  const explain = (code: string) => `exec: "${name}": ${describe(code, name)}`;
+  if (name.includes('/')) {
+    const denied = section.label();
+    section.step(explain);
+    section.call('execve', [section.text(name), argv, envp], { on: [[failed('EACCES'), denied]] });
+    section.place(denied);
+    tellDirectory(section, name);
+    return;
+  }
+  const result = section.room();
+  const tryAll = (candidates: readonly string[], isDenied: boolean) => {
+    for (const [index, candidate] of candidates.entries()) {
+      const [next, denied, other] = [section.label(), section.label(), section.label()];
+      section.step(explain);
+      section.call('execve', [section.text(candidate), argv, envp], { into: result, onError: other });
+      section.place(next);
+      section.later(() => {
+        section.place(other);
+        section.compare(result, [
+          [failed('ENOENT'), next],
+          [failed('ENOTDIR'), next],
+        ]);
+        section.compare(result, [[failed('EACCES'), isDenied ? next : denied]]);
+        section.call('', [{ at: result }]);
+        if (isDenied) return;
+        section.place(denied);
+        tryAll(candidates.slice(index + 1), true);
+      });
+    }
+    section.step(
+      () => `exec: "${name}": ${isDenied ? 'permission denied' : 'executable file not found in $PATH'}`,
+    );
+    section.fail(isDenied ? 'EACCES' : 'ENOENT');
+  };
+  const path = process_.env?.find((entry) => entry.startsWith('PATH='))?.slice(5) ?? DEFAULT_PATH;
+  tryAll(
+    path.split(':').map((directory) => `${directory || '.'}/${name}`),
+    false,
+  );
+}
+
+/** execve(2) says EACCES for a directory as well. */
+function tellDirectory(section: Section, name: string): void {
+  const denied = section.label();
+  const flags = O_PATH | O_CLOEXEC;
+  section.step(() => `exec: "${name}": permission denied`);
+  // With a slash behind it, a path is a directory's or an error.
+  section.call('openat', [AT_FDCWD, section.text(`${name}/.`), flags, 0], { onError: denied });
+  section.step(() => `exec: "${name}": is a directory`);
+  section.fail('EISDIR');
+  section.place(denied);
+  section.step(() => `exec: "${name}": permission denied`);
+  section.fail('EACCES');
+}
+
+function describe(code: string, name: string): string {
+  if (code === 'ENOENT') return `stat ${name}: no such file or directory`;
+  return code === 'EACCES' ? 'permission denied' : code;
+}
+
+function limit(value: number): bigint {
+  return value < 0 || value >= Number.MAX_SAFE_INTEGER ? 0xffffffffffffffffn : BigInt(value);
+}

@@ -1,0 +1,300 @@
+import { constants } from 'node:os';
+import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { PROGRAM_ADDRESS, PROGRAM_SIZE, RECORD } from './machine.ts';
+
+/** Bytes of a section: strings, structures, and words that results go to. */
+export interface DataRef {
+  readonly section: Section;
+  readonly offset: number;
+}
+
+/** A place among a section's records; undefined until place(). */
+export interface Label {
+  readonly section: Section;
+  index?: number;
+}
+
+/** A number, the address of data or of a section, the word that lies at an address, or a section's size. */
+export type Value =
+  | number
+  | bigint
+  | DataRef
+  | Section
+  | { readonly at: DataRef }
+  | { readonly sizeOf: Section };
+
+export interface CallOptions {
+  /** Where the result goes. */
+  readonly into?: DataRef;
+  /** Goes on at the label when the result is this number; two at most. */
+  readonly on?: readonly (readonly [result: number, target: Label])[];
+  /** Goes on there after any other failure; without it the program ends. */
+  readonly onError?: Label;
+}
+
+/** What a failure means for the administrator: the text, given the errno's name. */
+export type Explain = (code: string) => string;
+
+interface Record {
+  readonly name: string;
+  readonly args: readonly Value[];
+  readonly options: CallOptions;
+  readonly explain: Explain;
+}
+
+const PAGE_SIZE = 4096;
+const WORD_SIZE = 8;
+const MADV_DONTNEED = 4;
+/** No call has this result. */
+const NEVER = 0x7fffffff;
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+/** The errno's number, negative, as calls return it. */
+export function failed(code: keyof typeof constants.errno): number {
+  return -constants.errno[code];
+}
+
+/** The name of a failed call's errno; `result` is negative. */
+export function errnoName(result: number): string {
+  return ERRNO_NAMES.get(-result) ?? `errno ${-result}`;
+}
+
+/**
+ * System calls one after the other, with the data that they need. Blocks that are seldom run are put behind the others,
+ * so that the usual way has no jumps.
+ */
+export class Section {
+  readonly records: Record[] = [];
+  #data = Buffer.alloc(PAGE_SIZE);
+  readonly #texts = new Map<string, DataRef>();
+  readonly #pointers: { readonly offset: number; readonly to: DataRef }[] = [];
+  readonly #late: (() => void)[] = [];
+  #dataSize = 0;
+  #step: Explain = (code) => code;
+
+  /** Names what the following calls are for: "mount \"x\" at \"/y\"" is shown with the errno behind it. */
+  step(explain: string | Explain): void {
+    this.#step = typeof explain === 'string' ? (code) => `${explain}: ${code}` : explain;
+  }
+
+  call(name: string, args: readonly Value[], options: CallOptions = {}): void {
+    this.records.push({ name, args, options, explain: this.#step });
+  }
+
+  /** Goes on at the label. */
+  jump(target: Label): void {
+    this.call('', [0], { on: [[0, target]] });
+  }
+
+  /** Goes on at a label by a word's low half. */
+  compare(word: DataRef, on: NonNullable<CallOptions['on']>): void {
+    this.call('', [{ at: word }], { on });
+  }
+
+  /** Ends the program with this errno. */
+  fail(code: keyof typeof constants.errno): void {
+    this.call('', [failed(code)]);
+  }
+
+  label(): Label {
+    return { section: this };
+  }
+
+  /** The label is before the next call. */
+  place(label: Label): void {
+    label.index = this.records.length;
+  }
+
+  /** Builds the block behind all others; it must end with a jump or a failure. */
+  later(build: () => void): void {
+    const step = this.#step;
+    this.#late.push(() => {
+      this.#step = step;
+      build();
+    });
+  }
+
+  /** Gives back the memory of a section that another process runs: environments hold secrets. */
+  forget(other: Section): void {
+    const next = this.label();
+    this.call('madvise', [other, { sizeOf: other }, MADV_DONTNEED], { onError: next });
+    this.place(next);
+  }
+
+  bytes(content: Buffer): DataRef {
+    const ref = this.room(content.length);
+    content.copy(this.#data, ref.offset);
+    return ref;
+  }
+
+  /** Zero bytes; a word for a result without an argument. */
+  room(size = WORD_SIZE): DataRef {
+    const offset = this.#dataSize;
+    this.#dataSize += Math.ceil(size / WORD_SIZE) * WORD_SIZE;
+    if (this.#dataSize > this.#data.length) {
+      this.#data = Buffer.concat([this.#data], Math.max(this.#dataSize, 2 * this.#data.length));
+    }
+    return { section: this, offset };
+  }
+
+  /** A string with its zero byte; equal ones are one. */
+  text(content: string): DataRef {
+    let ref = this.#texts.get(content);
+    if (ref === undefined) {
+      ref = this.room(Buffer.byteLength(content) + 1);
+      this.#data.write(content, ref.offset);
+      this.#texts.set(content, ref);
+    }
+    return ref;
+  }
+
+  /** The string that lies there; undefined for other data. */
+  readText({ offset }: DataRef): string | undefined {
+    for (const [text, ref] of this.#texts) if (ref.offset === offset) return text;
+    return undefined;
+  }
+
+  /** Addresses one after the other, with a null behind: `argv`. */
+  pointers(targets: readonly DataRef[]): DataRef {
+    const ref = this.room((targets.length + 1) * WORD_SIZE);
+    for (const [index, to] of targets.entries()) this.#pointers.push({ offset: ref.offset + index * 8, to });
+    return ref;
+  }
+
+  /** Writes an address into data of this section. */
+  point(at: DataRef, shift: number, to: DataRef): void {
+    this.#pointers.push({ offset: at.offset + shift, to });
+  }
+
+  /** Puts the late blocks in place; nothing may be added any more. */
+  close(): void {
+    for (let build = this.#late.shift(); build !== undefined; build = this.#late.shift()) build();
+  }
+
+  /** What the record's failure means. */
+  explain(index: number, result: number): string | undefined {
+    return this.records[index]?.explain(errnoName(result));
+  }
+
+  get codeSize(): number {
+    return this.records.length * RECORD.size;
+  }
+
+  get size(): number {
+    return this.codeSize + this.#dataSize;
+  }
+
+  writeData(target: Buffer, offset: number, addressOf: (ref: DataRef) => number): void {
+    this.#data.copy(target, offset, 0, this.#dataSize);
+    for (const { offset: at, to } of this.#pointers) {
+      target.writeUInt32LE(addressOf(to), offset + at);
+    }
+  }
+}
+
+/** A program for the performer, and what it takes to read its reports. */
+export interface LinkedProgram {
+  readonly bytes: Buffer;
+  /** The text of a failure: the record's address and the call's result, which is negative. */
+  readonly explain: (address: number, result: number) => string;
+  readonly sections: readonly Section[];
+  /** The address of a section's first record. */
+  readonly start: (section: Section) => number;
+}
+
+/** The first word is the address of the first record. */
+const HEADER_SIZE = 16;
+
+/**
+ * Places sections in memory, each on pages of its own, the first one's first record being where the program begins.
+ * @throws Error when the program is too long or a call is unknown.
+ */
+export function linkProgram(sections: readonly Section[], { abis }: Pick<Machine, 'abis'>): LinkedProgram {
+  const numbers = abis[0]!.numbers;
+  const bases = new Map<Section, number>();
+  let end = PROGRAM_ADDRESS + HEADER_SIZE;
+  for (const section of sections) {
+    section.close();
+    bases.set(section, end);
+    end = Math.ceil((end + section.size) / PAGE_SIZE) * PAGE_SIZE;
+  }
+  if (end > PROGRAM_ADDRESS + PROGRAM_SIZE) throw new Error('arguments and environment: too long');
+  const addressOf = ({ section, offset }: DataRef) => bases.get(section)! + section.codeSize + offset;
+  const bytes = Buffer.alloc(end - PROGRAM_ADDRESS);
+  bytes.writeBigUInt64LE(BigInt(PROGRAM_ADDRESS + HEADER_SIZE));
+  const scratch = PROGRAM_ADDRESS + 8;
+  for (const section of sections) {
+    let position = bases.get(section)! - PROGRAM_ADDRESS;
+    for (const record of section.records) {
+      writeRecord(bytes, position, record, { bases, addressOf, scratch, numbers });
+      position += RECORD.size;
+    }
+    section.writeData(bytes, position, addressOf);
+  }
+  return {
+    bytes,
+    sections,
+    start: (section) => bases.get(section)!,
+    explain(address, result) {
+      const section = sections.find((one) => isInside(address, bases.get(one)!, one.codeSize));
+      const text = section?.explain((address - bases.get(section)!) / RECORD.size, result);
+      return text ?? `record at ${address}: ${errnoName(result)}`;
+    },
+  };
+}
+
+function isInside(address: number, base: number, size: number): boolean {
+  return address >= base && address < base + size;
+}
+
+interface LinkContext {
+  readonly bases: ReadonlyMap<Section, number>;
+  readonly addressOf: (ref: DataRef) => number;
+  readonly scratch: number;
+  readonly numbers: ReadonlyMap<string, number>;
+}
+
+function writeRecord(target: Buffer, position: number, record: Record, context: LinkContext): void {
+  const { name, args, options } = record;
+  const number = name === '' ? -1 : context.numbers.get(name);
+  if (number === undefined) throw new Error(`system call "${name}": not known`);
+  target.writeInt32LE(number, position + RECORD.call);
+  let indirect = 0;
+  for (let index = 0; index < args.length; index += 1) {
+    const value = args[index]!;
+    const at = position + RECORD.args + index * WORD_SIZE;
+    if (typeof value === 'number') writeNumber(target, value, at);
+    else if (typeof value === 'bigint') target.writeBigUInt64LE(BigInt.asUintN(64, value), at);
+    else {
+      if ('at' in value) indirect |= 1 << index;
+      target.writeUInt32LE(addressOfValue(value, context), at);
+    }
+  }
+  target.writeUInt32LE(indirect, position + RECORD.indirect);
+  const result = options.into === undefined ? context.scratch : context.addressOf(options.into);
+  target.writeUInt32LE(result, position + RECORD.result);
+  const [first = [NEVER, undefined], second = [NEVER, undefined]] = options.on ?? [];
+  target.writeInt32LE(first[0], position + RECORD.equalA);
+  target.writeUInt32LE(labelAddress(first[1], context), position + RECORD.targetA);
+  target.writeInt32LE(second[0], position + RECORD.equalB);
+  target.writeUInt32LE(labelAddress(second[1], context), position + RECORD.targetB);
+  target.writeUInt32LE(labelAddress(options.onError, context), position + RECORD.onError);
+}
+
+/** 64 bits with a sign, low half first. */
+function writeNumber(target: Buffer, value: number, at: number): void {
+  target.writeUInt32LE(value >>> 0, at);
+  target.writeInt32LE(Math.floor(value / 2 ** 32), at + 4);
+}
+
+function addressOfValue(value: Exclude<Value, number | bigint>, { addressOf, bases }: LinkContext): number {
+  if (value instanceof Section) return bases.get(value)!;
+  if ('sizeOf' in value) return value.sizeOf.size;
+  return addressOf('at' in value ? value.at : value);
+}
+
+function labelAddress(label: Label | undefined, { bases }: LinkContext): number {
+  if (label === undefined) return 0;
+  if (label.index === undefined) throw new Error('a label has no place');
+  return bases.get(label.section)! + label.index * RECORD.size;
+}

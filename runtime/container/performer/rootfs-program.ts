@@ -1,0 +1,505 @@
+import { basename, dirname } from 'node:path';
+import type { RootfsSource } from '../engine.ts';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  AT_SYMLINK_NOFOLLOW,
+  MNT_DETACH,
+  MS,
+  OPEN,
+} from '../kernel-constants.ts';
+import type { CgroupMounts } from '../launch-bundle.ts';
+import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
+import type { OciLinux, OciMount, OciSpec } from '../oci-spec.ts';
+import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { type DataRef, failed, type Section } from './program.ts';
+
+const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
+/** Both differ between the architectures, <asm/fcntl.h>. */
+const OPEN_FLAGS = {
+  x64: { directory: 0o200000, noFollow: 0o400000 },
+  arm64: { directory: 0o40000, noFollow: 0o100000 },
+} as const;
+/** openat2(2): RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT */
+const RESOLVE = 0x12;
+/** open_tree(2) */
+const OPEN_TREE = 1 | O_CLOEXEC;
+/** move_mount(2), by descriptors alone: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
+const MOVE_BY_DESCRIPTORS = 0x44;
+/** mount(2) copies one page of options at most. */
+const MAX_MOUNT_DATA = 4095;
+
+/** mount(2) flag → MOUNT_ATTR_* of mount_setattr(2), and what must be cleared for it. */
+const ATTRIBUTES = [
+  { flag: MS.RDONLY, set: 1, clear: 0 },
+  { flag: MS.NOSUID, set: 2, clear: 0 },
+  { flag: MS.NODEV, set: 4, clear: 0 },
+  { flag: MS.NOEXEC, set: 8, clear: 0 },
+  { flag: MS.NOATIME, set: 0x10, clear: 0x70 },
+  { flag: MS.STRICTATIME, set: 0x20, clear: 0x70 },
+  { flag: MS.RELATIME, set: 0, clear: 0x70 },
+  { flag: MS.NODIRATIME, set: 0x80, clear: 0 },
+  { flag: MS.NOSYMFOLLOW, set: 0x200000, clear: 0 },
+] as const;
+
+/** Device nodes of every container, runtime-spec config-linux.md "Default Devices". */
+const DEFAULT_DEVICES = [
+  { path: '/dev/null', type: 'c', major: 1, minor: 3 },
+  { path: '/dev/zero', type: 'c', major: 1, minor: 5 },
+  { path: '/dev/full', type: 'c', major: 1, minor: 7 },
+  { path: '/dev/random', type: 'c', major: 1, minor: 8 },
+  { path: '/dev/urandom', type: 'c', major: 1, minor: 9 },
+  { path: '/dev/tty', type: 'c', major: 5, minor: 0 },
+] as const;
+
+const DEV_LINKS = [
+  ['/proc/self/fd', '/dev/fd'],
+  ['/proc/self/fd/0', '/dev/stdin'],
+  ['/proc/self/fd/1', '/dev/stdout'],
+  ['/proc/self/fd/2', '/dev/stderr'],
+  ['pts/ptmx', '/dev/ptmx'],
+] as const;
+
+const DEVICE_TYPES = { c: 0o020000, u: 0o020000, b: 0o060000, p: 0o010000 } as const;
+type Devices = NonNullable<OciLinux['devices']>;
+
+export interface RootfsOptions {
+  readonly machine: Machine;
+  readonly spec: OciSpec;
+  readonly rootfs: RootfsSource;
+  /** An empty directory of the host: mount point of the root file system in the container's own namespace. */
+  readonly stagingDir: string;
+  readonly cgroupMounts: CgroupMounts;
+  /** Sources of binds that are directories. */
+  readonly directories: ReadonlySet<string>;
+  /** The mount of the terminal's slave, made in the host's namespace. */
+  readonly terminalTree?: DataRef | undefined;
+}
+
+/**
+ * Builds the container's root file system and enters it. Every place inside it is found with openat2(2) as if the root
+ * were "/" and used by its descriptor, so that no link of an image leads out; mounts are complete before they are seen.
+ */
+export class RootfsProgram {
+  readonly #section: Section;
+  readonly #options: RootfsOptions;
+  /** Root, target and tree: descriptors while they are in use. */
+  readonly #root: DataRef;
+  readonly #target: DataRef;
+  readonly #parent: DataRef;
+  readonly #tree: DataRef;
+  readonly #empty: DataRef;
+  /** Mounts that go on belonging to the host's peer groups, by index: made before the namespace. */
+  readonly #sharedTrees = new Map<OciMount, DataRef>();
+
+  constructor(section: Section, options: RootfsOptions) {
+    this.#section = section;
+    this.#options = options;
+    [this.#root, this.#target, this.#parent, this.#tree] = [
+      section.room(),
+      section.room(),
+      section.room(),
+      section.room(),
+    ];
+    this.#empty = section.text('');
+  }
+
+  /** In the host's mount namespace: binds that pass mounts on to the host and back, "rshared". */
+  openSharedBinds(): void {
+    for (const mount of this.#options.spec.mounts ?? []) {
+      const options = parseMountOptions(mount.options ?? []);
+      if (!isBind(mount, options) || ((options.propagation ?? 0) & MS.SHARED) === 0) continue;
+      const tree = this.#section.room();
+      this.#sharedTrees.set(mount, tree);
+      this.#nameMount(mount);
+      this.#openTree(mount, options, tree);
+    }
+  }
+
+  /** In a mount namespace of our own: everything in it, then pivot_root(2). */
+  build(): void {
+    const { spec, terminalTree } = this.#options;
+    const section = this.#section;
+    const wanted = parsePropagation(spec.linux?.rootfsPropagation ?? 'rprivate');
+    if (wanted === undefined) throw new Error(`rootfsPropagation "${spec.linux?.rootfsPropagation}"`);
+    section.step('mount "/"');
+    // Nothing below may stay shared: our own mounts, and their end, would reach the host. Shared binds were made before.
+    const hearsHost = (wanted & (MS.SHARED | MS.SLAVE)) !== 0;
+    section.call('mount', [0, section.text('/'), 0, (hearsHost ? MS.SLAVE : MS.PRIVATE) | MS.REC, 0]);
+    this.#mountSource();
+    section.step('open the root file system');
+    section.call('openat', [AT_FDCWD, section.text(this.#options.stagingDir), O_PATH | O_CLOEXEC, 0], {
+      into: this.#root,
+    });
+    for (const mount of spec.mounts ?? []) {
+      this.#nameMount(mount);
+      this.#mountEntry(mount);
+    }
+    this.#makeAllDevices();
+    if (terminalTree !== undefined) {
+      section.step('mount terminal at "/dev/console"');
+      this.#openTarget('/dev/console', false);
+      this.#moveMount(terminalTree);
+    }
+    this.#makeWorkingDirectory();
+    this.#protect();
+    this.#enter();
+  }
+
+  #nameMount(mount: OciMount): void {
+    this.#section.step(`mount "${mount.source ?? mount.type}" at "${mount.destination}"`);
+  }
+
+  #mountSource(): void {
+    const { rootfs, stagingDir } = this.#options;
+    const section = this.#section;
+    section.step('mount the root file system');
+    const target = section.text(stagingDir);
+    if (rootfs.kind === 'path') {
+      section.call('mount', [section.text(rootfs.path), target, 0, MS.BIND | MS.REC, 0]);
+      return;
+    }
+    const { base, data } = buildOverlayData(rootfs);
+    const type = section.text('overlay');
+    if (base !== undefined) section.call('chdir', [section.text(base)]);
+    section.call('mount', [type, target, type, 0, section.text(data)]);
+  }
+
+  #mountEntry(mount: OciMount): void {
+    const options = parseMountOptions(mount.options ?? []);
+    if (isBind(mount, options)) this.#mountBind(mount, options);
+    else if (mount.type === 'cgroup' || mount.type === 'cgroup2') this.#mountCgroup(mount);
+    else {
+      const type = mount.type ?? 'none';
+      this.#mountAt(mount.destination, mount.source ?? type, type, options.flags, options.data);
+      if (options.propagation === undefined) return;
+      this.#openTarget(mount.destination, true);
+      this.#setAttributes(this.#target, { propagation: options.propagation });
+      this.#close(this.#target);
+    }
+  }
+
+  #mountBind(mount: OciMount, options: MountOptions): void {
+    const shared = this.#sharedTrees.get(mount);
+    const tree = shared ?? this.#tree;
+    if (shared === undefined) this.#openTree(mount, options, tree);
+    if (options.flags !== 0) {
+      this.#setAttributes(tree, { flags: options.flags, isRecursive: options.isRecursiveReadonly });
+    }
+    if (options.propagation !== undefined) this.#setAttributes(tree, { propagation: options.propagation });
+    else this.#setAttributes(tree, { propagation: MS.PRIVATE | MS.REC });
+    this.#openTarget(mount.destination, this.#options.directories.has(mount.source ?? ''));
+    this.#moveMount(tree);
+  }
+
+  #openTree(mount: OciMount, options: MountOptions, tree: DataRef): void {
+    const flags = OPEN_TREE | (options.isRecursive ? AT_RECURSIVE : 0);
+    this.#section.call('open_tree', [AT_FDCWD, this.#section.text(mount.source ?? ''), flags], {
+      into: tree,
+    });
+  }
+
+  /** Puts the tree onto the target, and closes both. */
+  #moveMount(tree: DataRef): void {
+    const args = [{ at: tree }, this.#empty, { at: this.#target }, this.#empty, MOVE_BY_DESCRIPTORS];
+    this.#section.call('move_mount', args);
+    this.#close(tree);
+    this.#close(this.#target);
+  }
+
+  #setAttributes(
+    fd: DataRef,
+    wish: { readonly flags?: number; readonly propagation?: number; readonly isRecursive?: boolean },
+  ): void {
+    const rows = ATTRIBUTES.filter(({ flag }) => ((wish.flags ?? 0) & flag) !== 0);
+    const attributes = Buffer.alloc(32);
+    attributes.writeUInt32LE(
+      rows.reduce((bits, { set }) => bits | set, 0),
+      0,
+    );
+    attributes.writeUInt32LE(
+      rows.reduce((bits, { clear }) => bits | clear, 0),
+      8,
+    );
+    attributes.writeUInt32LE((wish.propagation ?? 0) & ~MS.REC, 16);
+    const isRecursive = wish.isRecursive || ((wish.propagation ?? 0) & MS.REC) !== 0;
+    const flags = AT_EMPTY_PATH | (isRecursive ? AT_RECURSIVE : 0);
+    const data = this.#section.bytes(attributes);
+    this.#section.call('mount_setattr', [{ at: fd }, this.#empty, flags, data, attributes.length]);
+  }
+
+  /** mount(2) of a file system of its own onto a directory, by way of the working directory. */
+  #mountAt(destination: string, source: string, type: string, flags: number, data: string): void {
+    const section = this.#section;
+    this.#openTarget(destination, true);
+    section.call('fchdir', [{ at: this.#target }]);
+    section.call('mount', [
+      section.text(source),
+      section.text('.'),
+      section.text(type),
+      flags,
+      data === '' ? 0 : section.text(data),
+    ]);
+    this.#close(this.#target);
+  }
+
+  #mountCgroup(mount: OciMount): void {
+    const { destination } = mount;
+    const { cgroupMounts } = this.#options;
+    const section = this.#section;
+    const flags = MS.NOSUID | MS.NODEV | MS.NOEXEC;
+    const readonly = (mount.options ?? []).includes('ro') ? MS.RDONLY : 0;
+    if (cgroupMounts.version === 2) {
+      this.#mountAt(destination, 'cgroup2', 'cgroup2', flags | MS.RELATIME | readonly, '');
+      return;
+    }
+    this.#mountAt(destination, 'tmpfs', 'tmpfs', flags, 'mode=755');
+    for (const { name, options } of cgroupMounts.hierarchies) {
+      this.#mountAt(`${destination}/${name}`, 'cgroup', 'cgroup', flags | MS.RELATIME | readonly, options);
+    }
+    this.#openTarget(destination, true);
+    for (const { name } of cgroupMounts.hierarchies) {
+      if (!name.includes(',')) continue;
+      for (const part of name.split(',')) {
+        section.call('symlinkat', [section.text(name), { at: this.#target }, section.text(part)]);
+      }
+    }
+    if (readonly !== 0) this.#setAttributes(this.#target, { flags: MS.RDONLY });
+    this.#close(this.#target);
+  }
+
+  #makeAllDevices(): void {
+    const { spec } = this.#options;
+    const devices = spec.linux?.devices ?? [];
+    const hasOwnDev = (spec.mounts ?? []).some(
+      (mount) => mount.destination === '/dev' && mount.type === 'tmpfs',
+    );
+    const taken = new Set(devices.map((device) => device.path));
+    if (hasOwnDev) this.#makeDevices(DEFAULT_DEVICES.filter((device) => !taken.has(device.path)));
+    this.#makeDevices(devices);
+    if (!hasOwnDev) return;
+    this.#section.step('link in "/dev"');
+    this.#openTarget('/dev', true);
+    for (const [target, path] of DEV_LINKS) {
+      const args = [this.#section.text(target), { at: this.#target }, this.#section.text(basename(path))];
+      this.#tolerate('symlinkat', args, failed('EEXIST'));
+    }
+    this.#close(this.#target);
+  }
+
+  #makeDevices(devices: Devices): void {
+    const section = this.#section;
+    for (const directory of new Set(devices.map(({ path }) => dirname(path)))) {
+      section.step(`device in "${directory}"`);
+      this.#openTarget(directory, true);
+      for (const device of devices.filter(({ path }) => dirname(path) === directory)) {
+        section.step(`device "${device.path}"`);
+        const past = section.label();
+        const name = section.text(basename(device.path));
+        const mode = DEVICE_TYPES[device.type] | (device.fileMode ?? 0o666);
+        section.call('mknodat', [{ at: this.#target }, name, mode, makeDevice(device)], {
+          on: [[failed('EEXIST'), past]],
+        });
+        if (device.uid || device.gid) {
+          const owner = [device.uid ?? 0, device.gid ?? 0] as const;
+          section.call('fchownat', [{ at: this.#target }, name, ...owner, AT_SYMLINK_NOFOLLOW]);
+        }
+        section.place(past);
+      }
+      this.#close(this.#target);
+    }
+  }
+
+  /** Makes process_.cwd where it is missing; that it cannot shows at chdir(2). */
+  #makeWorkingDirectory(): void {
+    const { cwd } = this.#options.spec.process!;
+    if (cwd === '/') return;
+    const past = this.#section.label();
+    this.#section.step(`working directory "${cwd}"`);
+    this.#makeDirectories(cwd, past);
+    this.#section.place(past);
+  }
+
+  /** Masked paths, read-only paths and the read-only root. */
+  #protect(): void {
+    const { spec } = this.#options;
+    for (const path of spec.linux?.readonlyPaths ?? []) this.#makeReadonly(path);
+    for (const path of spec.linux?.maskedPaths ?? []) this.#mask(path);
+    if (!spec.root?.readonly) return;
+    this.#section.step('read-only root file system');
+    this.#setAttributes(this.#root, { flags: MS.RDONLY });
+  }
+
+  #makeReadonly(path: string): void {
+    const section = this.#section;
+    const past = section.label();
+    section.step(`readonly path "${path}"`);
+    this.#openExisting(path, past);
+    const flags = OPEN_TREE | AT_EMPTY_PATH | AT_RECURSIVE;
+    section.call('open_tree', [{ at: this.#target }, this.#empty, flags], { into: this.#tree });
+    this.#setAttributes(this.#tree, { flags: MS.RDONLY, isRecursive: true });
+    this.#moveMount(this.#tree);
+    section.place(past);
+  }
+
+  /**
+   * An empty file system over a directory, the host's /dev/null over a file. (A mount that is made and not used costs
+   * the kernel milliseconds when it goes: what the path is must be known first.)
+   */
+  #mask(path: string): void {
+    const section = this.#section;
+    const { directory } = OPEN_FLAGS[this.#options.machine.architecture];
+    const [past, isFile] = [section.label(), section.label()];
+    section.step(`masked path "${path}"`);
+    section.call('openat2', this.#inRoot(path, O_PATH | O_CLOEXEC | directory), {
+      into: this.#target,
+      on: [
+        [failed('ENOENT'), past],
+        [failed('ENOTDIR'), isFile],
+      ],
+    });
+    section.call('fchdir', [{ at: this.#target }]);
+    const tmpfs = section.text('tmpfs');
+    section.call('mount', [tmpfs, section.text('.'), tmpfs, MS.RDONLY, section.text('size=0k,nr_inodes=2')]);
+    this.#close(this.#target);
+    section.place(past);
+    section.later(() => {
+      section.place(isFile);
+      this.#openExisting(path, past);
+      section.call('open_tree', [AT_FDCWD, section.text('/dev/null'), OPEN_TREE], { into: this.#tree });
+      this.#moveMount(this.#tree);
+      section.jump(past);
+    });
+  }
+
+  /** Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). */
+  #enter(): void {
+    const section = this.#section;
+    const [dot, root] = [section.text('.'), section.text('/')];
+    section.step('enter the root file system');
+    section.call('chdir', [section.text(this.#options.stagingDir)]);
+    section.call('pivot_root', [dot, dot]);
+    section.call('umount2', [dot, MNT_DETACH]);
+    section.call('chdir', [root]);
+  }
+
+  /** Opens a place in the root file system; what is not there is skipped. */
+  #openExisting(path: string, past: ReturnType<Section['label']>): void {
+    const on = [
+      [failed('ENOENT'), past],
+      [failed('ENOTDIR'), past],
+    ] as const;
+    this.#section.call('openat2', this.#inRoot(path, O_PATH | O_CLOEXEC), { into: this.#target, on });
+  }
+
+  /** Opens a place in the root file system, which is made where it is missing: a directory or an empty file. */
+  #openTarget(path: string, isDirectory: boolean): void {
+    const section = this.#section;
+    const { directory, noFollow } = OPEN_FLAGS[this.#options.machine.architecture];
+    const args = this.#inRoot(path, O_PATH | O_CLOEXEC | (isDirectory ? directory : 0));
+    const [missing, found] = [section.label(), section.label()];
+    section.call('openat2', args, { into: this.#target, on: [[failed('ENOENT'), missing]] });
+    section.place(found);
+    section.later(() => {
+      section.place(missing);
+      this.#makeDirectories(isDirectory ? path : dirname(path));
+      if (!isDirectory) {
+        section.call('openat2', this.#inRoot(dirname(path), O_PATH | O_CLOEXEC | directory), {
+          into: this.#parent,
+        });
+        const flags = OPEN.CREAT | OPEN.WRONLY | O_CLOEXEC | noFollow;
+        section.call('openat', [{ at: this.#parent }, section.text(basename(path)), flags, 0o644], {
+          into: this.#target,
+        });
+        this.#close(this.#target);
+        this.#close(this.#parent);
+      }
+      section.call('openat2', args, { into: this.#target });
+      section.jump(found);
+    });
+  }
+
+  /** Makes a directory and those above it; any failure leads to `onError`, or ends the program. */
+  #makeDirectories(path: string, onError?: ReturnType<Section['label']>): void {
+    const section = this.#section;
+    const { directory } = OPEN_FLAGS[this.#options.machine.architecture];
+    const option = onError === undefined ? {} : { onError };
+    const parts = path.split('/').filter(Boolean);
+    for (const [index, name] of parts.entries()) {
+      const above = `/${parts.slice(0, index).join('/')}`;
+      section.call('openat2', this.#inRoot(above, O_PATH | O_CLOEXEC | directory), {
+        into: this.#parent,
+        ...option,
+      });
+      const next = section.label();
+      section.call('mkdirat', [{ at: this.#parent }, section.text(name), 0o755], {
+        on: [[failed('EEXIST'), next]],
+        ...option,
+      });
+      section.place(next);
+      this.#close(this.#parent);
+    }
+  }
+
+  /** Arguments of openat2(2). */
+  #inRoot(path: string, flags: number) {
+    const how = Buffer.alloc(24);
+    how.writeUInt32LE(flags, 0);
+    how.writeUInt32LE(RESOLVE, 16);
+    return [{ at: this.#root }, this.#section.text(path), this.#section.bytes(how), how.length] as const;
+  }
+
+  #close(fd: DataRef): void {
+    this.#section.call('close', [{ at: fd }]);
+  }
+
+  #tolerate(name: string, args: Parameters<Section['call']>[1], result: number): void {
+    const next = this.#section.label();
+    this.#section.call(name, args, { on: [[result, next]] });
+    this.#section.place(next);
+  }
+}
+
+function isBind(mount: OciMount, options: MountOptions): boolean {
+  return options.isBind || mount.type === 'bind';
+}
+
+/** Sources of a spec's binds, of which it must be known whether they are directories. */
+export function listBindSources(spec: OciSpec): readonly string[] {
+  return (spec.mounts ?? [])
+    .filter((mount) => isBind(mount, parseMountOptions(mount.options ?? [])))
+    .map((mount) => mount.source ?? '');
+}
+
+/** Options of an overlay, and the directory that they are relative to when a page does not hold them otherwise. */
+function buildOverlayData(source: RootfsSource & { kind: 'overlay' }): {
+  readonly base?: string;
+  readonly data: string;
+} {
+  const fixed = `upperdir=${escapeOverlay(source.upperDir)},workdir=${escapeOverlay(source.workDir)}`;
+  const absolute = `lowerdir=${source.lowerDirs.map(escapeLower).join(':')},${fixed}`;
+  if (Buffer.byteLength(absolute) <= MAX_MOUNT_DATA) return { data: absolute };
+  const base = commonDirectory(source.lowerDirs);
+  const relative = source.lowerDirs.map((path) => escapeLower(path.slice(base.length + 1))).join(':');
+  const data = `lowerdir=${relative},${fixed}`;
+  if (Buffer.byteLength(data) > MAX_MOUNT_DATA) {
+    throw new Error(`overlay of ${source.lowerDirs.length} layers: the options exceed a page`);
+  }
+  return { base: base === '' ? '/' : base, data };
+}
+
+const escapeOverlay = (path: string) => path.replace(/[\\,]/g, '\\$&');
+const escapeLower = (path: string) => path.replace(/[\\,:]/g, '\\$&');
+
+function commonDirectory(paths: readonly string[]): string {
+  let base = dirname(paths[0] ?? '/');
+  while (base !== '/' && !paths.every((path) => path.startsWith(`${base}/`))) base = dirname(base);
+  return base === '/' ? '' : base;
+}
+
+/** The kernel's number of a device, makedev(3). */
+function makeDevice({ major, minor }: { readonly major: number; readonly minor: number }): number {
+  return (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) * 4096);
+}
