@@ -6,7 +6,7 @@ import { formatLooksAt } from './looks-at.ts';
 import { isIgnoredName, reportUnknownNames } from './names.ts';
 import { createObserver } from './observer.ts';
 
-const CHECK_TIMEOUT_MS = 10_000;
+const CHECK_TIMEOUT_MS = 60_000;
 /** Errors last: they are what the reader must see. */
 const ORDER: readonly Severity[] = ['note', 'warning', 'error'];
 

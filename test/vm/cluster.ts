@@ -93,8 +93,9 @@ find /sys/fs/cgroup -path '*tkadm*' -type d | sed 's/^/cgroup /'
 find /sys/fs/cgroup -path '*kubepods*' -type d | sed 's/^/cgroup /'
 ls /etc/systemd/system /etc/systemd/system/multi-user.target.wants | sed 's/^/unit file /'
 systemctl list-units --all --plain --no-legend 'tkadm*' 'kube*' | sed 's/^/unit /'
-ls -A /etc/kubernetes /var/lib/kubelet /var/lib/tkadm /run/tkadm /var/log/pods /var/log/containers /etc/cni 2>/dev/null |
-  sed 's/^/file /'
+for d in /etc/kubernetes /var/lib/kubelet /var/lib/tkadm /run/tkadm /var/log/pods /var/log/containers /etc/cni; do
+  [ ! -d $d ] || find $d -mindepth 1 | sed 's/^/file /'
+done
 ps -e -o args= | grep -E 'tkadm|kube-|/pause|coredns' | grep -v -e grep -e sed -e sshd | sed 's/^/process /'
 true
 `;

@@ -1,4 +1,4 @@
-import { apply, type CommandHost, eventually, getJson, kubectlText } from '../hosts/cluster.ts';
+import { type CommandHost, eventually, getJson, kubectlText } from '../hosts/cluster.ts';
 import type { Machine } from './machine.ts';
 import { TEST_IMAGE } from './payload.ts';
 
@@ -16,7 +16,8 @@ kind: KubeletConfiguration
 podPidsLimit: ${POD_PIDS_LIMIT}
 `;
 
-const SERVE = 'hostname > /tmp/index.html; exec busybox httpd -f -p 8080 -h /tmp';
+/** What ignores SIGTERM would hold up the reboot until systemd loses its patience. */
+const SERVE = 'hostname > /tmp/index.html; trap exit TERM; busybox httpd -f -p 8080 -h /tmp & wait';
 
 interface PodOptions {
   readonly name: string;
@@ -153,9 +154,9 @@ export async function readObjects(administrator: CommandHost): Promise<readonly 
   const kinds = 'nodes,namespaces,deployments,daemonsets,services,configmaps,secrets,serviceaccounts,pods';
   const template = '{range .items[*]}{.kind} {.metadata.name} {.metadata.uid}{"\\n"}{end}';
   const text = await kubectlText(administrator, ['get', kinds, '-A', '-o', `jsonpath=${template}`]);
-  return text.split('\n').filter(Boolean).sort();
-}
-
-export async function applyWorkload(administrator: CommandHost): Promise<void> {
-  await apply(administrator, WORKLOAD);
+  // A token of join lives for minutes.
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !line.includes(' bootstrap-token-'))
+    .sort();
 }
