@@ -164,6 +164,8 @@ export class PodWorker {
 
   #schedule(delayMs: number): void {
     clearTimeout(this.#timer);
+    // A sync that ends after the agent's stop must not keep the program.
+    if (this.#stop.signal.aborted) return;
     this.#timer = setTimeout(() => this.wake(), Math.min(delayMs, 2 ** 31 - 1));
   }
 

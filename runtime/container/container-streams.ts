@@ -7,7 +7,7 @@ import type { ProcessStreams } from './engine.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import type { LogWriter } from './log-writer.ts';
-import { MASTER_FD } from './performer/container-program.ts';
+import { MASTER_FD } from './performer/monitor-program.ts';
 import { openMaster } from './terminal-master.ts';
 
 const TIOCSWINSZ = 0x5414;

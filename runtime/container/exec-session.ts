@@ -8,7 +8,7 @@ import type { ExecOptions, ExecSession } from './engine.ts';
 import type { Libc } from './libc.ts';
 import { exitCode } from './monitor.ts';
 import { missingHome } from './passwd.ts';
-import { buildExecProgram } from './performer/exec-program.ts';
+import { buildExecProgram, EXEC_CONTROL_FD } from './performer/exec-program.ts';
 import { REPORT } from './performer/process-program.ts';
 import { isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
 import { openMaster } from './terminal-master.ts';
@@ -44,14 +44,14 @@ export async function startExec(
     seccomp: filters.get(container.spec),
   });
   const pipes = openPipes(libc);
-  const child = performer.perform(program.bytes, {
+  const { child, reports } = performer.perform(program.bytes, {
     name: 'tkadm-exec',
     cwd: '/',
     streams: pipes.theirs,
     more: ['pipe'],
   });
   for (const fd of pipes.theirs) libc.close(fd);
-  const [reports, control] = [openChannel(child.stdio, 3), openChannel(child.stdio, 5)];
+  const control = new ReportChannel((child.stdio as readonly unknown[])[EXEC_CONTROL_FD] as Readable);
   let masterFd: number | undefined;
   const born = await control.next();
   const pid = born?.value ?? 0;
@@ -59,11 +59,11 @@ export async function startExec(
   let report = await nextReport(reports);
   if (report?.kind === REPORT.terminal) {
     masterFd = takeDescriptor(libc, pid, report.value);
-    (child.stdio[3] as unknown as Socket).write('1');
+    reports.send('1');
     report = await nextReport(reports);
   }
   const failure = describeFailure(report, program.explain, {
-    born,
+    endReason: born === undefined ? reports.endReason : undefined,
     needsMaster: process_.terminal && masterFd === undefined,
   });
   if (failure !== undefined) {
@@ -106,18 +106,13 @@ async function nextReport(reports: ReportChannel): Promise<Report | undefined> {
   }
 }
 
-function openChannel(streams: readonly unknown[], fd: number): ReportChannel {
-  return new ReportChannel(streams[fd] as Readable);
-}
-
 function describeFailure(
   report: Report | undefined,
   explain: (address: number, result: number) => string,
-  state: { readonly born: Report | undefined; readonly needsMaster: boolean | undefined },
+  state: { readonly endReason: string | undefined; readonly needsMaster: boolean | undefined },
 ): string | undefined {
   if (report !== undefined && isFailure(report)) return explain(report.kind, report.value);
-  if (state.needsMaster) return 'the terminal was lost';
-  return state.born === undefined ? 'the process ended' : undefined;
+  return state.endReason ?? (state.needsMaster ? 'the terminal was lost' : undefined);
 }
 
 interface Pipes {

@@ -1,14 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
 import type { CreateContainerOptions } from './engine.ts';
 import type { CgroupMounts, StoredFilter } from './launch-bundle.ts';
 import { killTree } from './monitor.ts';
 import { buildContainerProgram } from './performer/container-program.ts';
 import type { Performer } from './performer/performer.ts';
 import { REPORT } from './performer/process-program.ts';
-import { isFailure, ReportChannel } from './performer/report-channel.ts';
+import { isFailure } from './performer/report-channel.ts';
 import { listBindSources } from './performer/rootfs-program.ts';
 
 export interface LaunchOptions {
@@ -51,15 +50,18 @@ export async function launchContainer(
   const streams = inheritStreams
     ? (['inherit', 'inherit', 'inherit'] as const)
     : (['ignore', 'ignore', 'ignore'] as const);
-  const monitor = performer.perform(program.bytes, { name: 'tkadm-monitor', cwd: directory, streams });
-  const channel = new ReportChannel(monitor.stdio[3] as Readable);
+  const { child: monitor, reports } = performer.perform(program.bytes, {
+    name: 'tkadm-monitor',
+    cwd: directory,
+    streams,
+  });
   const warnings: string[] = [];
   let pid: number | undefined;
   let isReady = false;
   try {
     while (!isReady || pid === undefined) {
-      const report = await channel.next();
-      if (report === undefined) throw new Error('the process ended');
+      const report = await reports.next();
+      if (report === undefined) throw new Error(reports.endReason);
       if (isFailure(report)) throw new Error(program.explain(report.kind, report.value));
       if (report.kind === REPORT.pid) pid = report.value;
       else if (report.kind === REPORT.ready) isReady = true;
@@ -70,7 +72,7 @@ export async function launchContainer(
     discard(monitor);
     throw error;
   } finally {
-    channel.close();
+    reports.close();
   }
 }
 

@@ -10,7 +10,6 @@ const isV1 = existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes');
 
 t.test('container engine', { skip: skipReason }, async (t) => {
   const fixture = createFixture();
-  const mountsBefore = readFileSync('/proc/self/mountinfo', 'utf8');
   const engine = await fixture.openEngine();
   let count = 0;
 
@@ -429,7 +428,7 @@ t.test('container engine', { skip: skipReason }, async (t) => {
   await t.test('nothing is left behind', async (t) => {
     await engine.close();
     await until(() => findProcesses(fixture.directory).length === 0);
-    t.equal(readFileSync('/proc/self/mountinfo', 'utf8'), mountsBefore);
+    t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), fixture.directory);
     t.same(readdirSync(join(fixture.stateDir, 'containers')), []);
     for (const path of cgroupDirectories(fixture.cgroupParent)) {
       t.same(

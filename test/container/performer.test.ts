@@ -11,7 +11,6 @@ import {
 } from 'node:fs';
 import { arch } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import t from 'tap';
 import { DEFAULT_CAPABILITIES } from '../../runtime/container/defaults.ts';
 import { buildElf, little } from '../../runtime/container/elf.ts';
@@ -22,7 +21,7 @@ import { listProgram } from '../../runtime/container/performer/listing.ts';
 import { buildPerformer } from '../../runtime/container/performer/machine.ts';
 import { Performer } from '../../runtime/container/performer/performer.ts';
 import { failed, linkProgram, Section } from '../../runtime/container/performer/program.ts';
-import { isFailure, type Report, ReportChannel } from '../../runtime/container/performer/report-channel.ts';
+import { isFailure, type Report } from '../../runtime/container/performer/report-channel.ts';
 import { buildDefaultSeccomp } from '../../runtime/container/seccomp/default-profile.ts';
 import { describeMachine, listAbis } from '../../runtime/container/seccomp/syscall-numbers.ts';
 import { createFixture, skipReason } from './fixture.ts';
@@ -52,10 +51,9 @@ t.test('the performer', { skip: !isX64 && arch() !== 'arm64' && 'another archite
     build(section);
     const { bytes, explain } = linkProgram([section], performer.machine);
     const streams = ['ignore', 'ignore', 'ignore'] as const;
-    const child = performer.perform(bytes, { name: 'test', cwd: '/', streams });
+    const { child, reports: channel } = performer.perform(bytes, { name: 'test', cwd: '/', streams });
     child.ref();
     const code = new Promise((resolve) => child.on('exit', resolve));
-    const channel = new ReportChannel(child.stdio[3] as Readable);
     const reports: Report[] = [];
     for (let report = await channel.next(); report !== undefined; report = await channel.next())
       reports.push(report);
@@ -109,7 +107,7 @@ t.test('the performer', { skip: !isX64 && arch() !== 'arm64' && 'another archite
   });
 
   await t.test('ends without a program', async (t) => {
-    const child = performer.perform(Buffer.alloc(0), {
+    const { child } = performer.perform(Buffer.alloc(0), {
       name: 't',
       cwd: '/',
       streams: ['ignore', 'ignore', 'ignore'],

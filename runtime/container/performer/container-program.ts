@@ -1,15 +1,15 @@
 import type { RootfsSource } from '../engine.ts';
-import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
+import { AT_FDCWD, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
-import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
+import type { OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { REPORT_FD } from './machine.ts';
+import { buildMonitor, MASTER_FD, NAMESPACE_FD, writeEnd } from './monitor-program.ts';
+import { CLONE_FLAGS, joinNamespace } from './namespaces.ts';
 import {
   become,
   buildReport,
-  hide,
   joinCgroups,
-  maskSignals,
   prepareStreams,
   REPORT,
   sendReport,
@@ -17,40 +17,15 @@ import {
   type WarnableCall,
   writeFile,
 } from './process-program.ts';
-import { type DataRef, type Label, type LinkedProgram, linkProgram, Section } from './program.ts';
+import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
 import { RootfsProgram } from './rootfs-program.ts';
-import {
-  controlTerminal,
-  openTerminalMaster,
-  openTerminalSlave,
-  openTerminalTree,
-} from './terminal-program.ts';
+import { controlTerminal, openTerminalSlave, openTerminalTree } from './terminal-program.ts';
 
 const O_CLOEXEC = 0o2000000;
-const O_NONBLOCK = 0o4000;
-const SIGUSR1 = 10;
-const SIGCHLD = 17;
-const SIGNAL_SET_SIZE = 8;
-const WNOHANG = 1;
 const SIOCSIFFLAGS = 0x8914;
 const IFF_UP = 1;
-/** The descriptor under which the monitor holds the pseudo-terminal's master. */
-export const MASTER_FD = 64;
-/** The descriptor under which the child offers its mount namespace to the monitor. */
-const NAMESPACE_FD = 65;
 /** Room for "HOME=..." that comes with the start; what a FIFO takes at once. */
 export const HOME_SIZE = 4096;
-
-const CLONE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
-  mount: CLONE.NEWNS,
-  network: CLONE.NEWNET,
-  ipc: CLONE.NEWIPC,
-  uts: CLONE.NEWUTS,
-  cgroup: CLONE.NEWCGROUP,
-  pid: CLONE.NEWPID,
-  user: 0,
-  time: 0,
-};
 
 export interface ContainerProgramOptions {
   readonly machine: Machine;
@@ -88,7 +63,7 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
   const terminal = spec.process?.terminal ? monitor.room() : undefined;
   const born = child.label();
   const pipe = monitor.room(2 * 8);
-  buildMonitor(monitor, { options, terminal, born, pipe, forgotten: [child, last] });
+  buildMonitor(monitor, { spec, terminal, born, pipe, forgotten: [child, last] });
   child.place(born);
   const { warnings, home } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();
@@ -109,151 +84,6 @@ export function explainStart(
   become(section, { process: spec.process!, seccomp: filter, home: undefined });
   section.close();
   return section.explain(failure.index, failure.result) ?? `record ${failure.index}`;
-}
-
-interface MonitorOptions {
-  readonly options: ContainerProgramOptions;
-  readonly terminal: DataRef | undefined;
-  readonly born: Label;
-  /** Through it the child tells that its namespace is there. */
-  readonly pipe: DataRef;
-  readonly forgotten: readonly Section[];
-}
-
-function buildMonitor(section: Section, monitorOptions: MonitorOptions): void {
-  const { options, terminal, born, pipe, forgotten } = monitorOptions;
-  hide(section, 'tkadm-monitor');
-  maskSignals(section, true);
-  const [stdin, stdout, stderr] = holdStreams(section);
-  if (terminal !== undefined) openMaster(section, terminal);
-  const pid = buildReport(section, REPORT.pid);
-  enterPidNamespace(section, options.spec);
-  const isNew = (options.spec.linux?.namespaces ?? []).some(({ type, path }) => type === 'pid' && !path);
-  const pidfd = section.room();
-  section.step('clone');
-  section.call('pipe2', [pipe, O_CLOEXEC]);
-  section.call('clone', [SIGCHLD | CLONE.PIDFD | (isNew ? CLONE.NEWPID : 0), 0, pidfd, 0, 0], {
-    into: pid.value,
-    on: [[0, born]],
-  });
-  sendReport(section, REPORT_FD, pid.data);
-  section.call('close', [REPORT_FD]);
-  releaseStreams(section);
-  for (const one of forgotten) section.forget(one);
-  const namespace = holdNamespace(section, pidfd, pipe);
-  const status = waitForExit(section, pid.value, stdin);
-  const end = section.label();
-  section.call('faccessat', [AT_FDCWD, section.text(SLOT_FILES.state), 0], { onError: end });
-  for (const fd of [stdin, stdout, stderr]) closeAny(section, fd);
-  const file = section.room();
-  section.step('write the exit code');
-  const flags = OPEN.CREAT | OPEN.WRONLY | OPEN.TRUNC | O_CLOEXEC;
-  section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.exit), flags, 0o600], { into: file });
-  section.call('write', [{ at: file }, status, 4]);
-  section.call('close', [{ at: file }]);
-  closeAny(section, namespace);
-  const ack = section.room();
-  const readOnly = OPEN.RDONLY | O_CLOEXEC;
-  section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.ack), readOnly, 0], { into: ack, onError: end });
-  section.call('read', [{ at: ack }, section.room(), 1], { onError: end });
-  section.place(end);
-  section.call('exit_group', [0]);
-}
-
-/**
- * Takes the child's mount namespace when the child has made it. The kernel takes a namespace down within the exit of
- * the last process that has it and tells of the exit thereafter, milliseconds later: so it must not be the last.
- */
-function holdNamespace(section: Section, pidfd: DataRef, pipe: DataRef): DataRef {
-  const namespace = section.room();
-  const next = section.label();
-  closeAny(section, writeEnd(pipe));
-  section.call('read', [{ at: pipe }, section.room(), 1], { onError: next });
-  section.call('pidfd_getfd', [{ at: pidfd }, NAMESPACE_FD, 0], { into: namespace, onError: next });
-  section.place(next);
-  return namespace;
-}
-
-/** The second descriptor of pipe2(2), which are 32 bits each. */
-function writeEnd({ section, offset }: DataRef): DataRef {
-  return { section, offset: offset + 4 };
-}
-
-/**
- * Holds both ends of the output's FIFOs, so that nothing is lost while no engine runs, and the write end of the input's
- * until SIGUSR1.
- */
-function holdStreams(section: Section): readonly [DataRef, DataRef, DataRef] {
-  section.step('open FIFOs');
-  const open = (name: string, flags: number) => {
-    const fd = section.room();
-    section.call('openat', [AT_FDCWD, section.text(name), flags | O_CLOEXEC, 0], { into: fd });
-    return fd;
-  };
-  const streams = [
-    open(SLOT_FILES.stdin, OPEN.RDWR),
-    open(SLOT_FILES.stdout, OPEN.RDWR),
-    open(SLOT_FILES.stderr, OPEN.RDWR),
-  ] as const;
-  for (const name of [SLOT_FILES.stdout, SLOT_FILES.stderr]) open(name, OPEN.RDONLY | O_NONBLOCK);
-  return streams;
-}
-
-function openMaster(section: Section, terminal: DataRef): void {
-  openTerminalMaster(section, '/dev/ptmx', terminal);
-  section.call('dup3', [{ at: terminal }, MASTER_FD, O_CLOEXEC]);
-  section.call('close', [{ at: terminal }]);
-}
-
-function enterPidNamespace(section: Section, spec: OciSpec): void {
-  const path = spec.linux?.namespaces?.find(({ type }) => type === 'pid')?.path;
-  if (path) joinNamespace(section, 'pid', path);
-}
-
-function joinNamespace(section: Section, type: OciNamespaceType, path: string): void {
-  const fd = section.room();
-  section.step(`join ${type} namespace "${path}"`);
-  section.call('openat', [AT_FDCWD, section.text(path), OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
-  section.call('setns', [{ at: fd }, CLONE_FLAGS[type]]);
-  section.call('close', [{ at: fd }]);
-}
-
-/** The monitor keeps none of the streams of the process that started it. */
-function releaseStreams(section: Section): void {
-  const fd = section.room();
-  section.call('openat', [AT_FDCWD, section.text('/dev/null'), OPEN.RDWR | O_CLOEXEC, 0], { into: fd });
-  for (const target of [0, 1, 2]) section.call('dup3', [{ at: fd }, target, 0]);
-  section.call('close', [{ at: fd }]);
-}
-
-/** Waits for the child by its signal; SIGUSR1 closes the input. The word is the wait status. */
-function waitForExit(section: Section, pid: DataRef, stdin: DataRef): DataRef {
-  const status = section.room();
-  const set = Buffer.alloc(SIGNAL_SET_SIZE);
-  set.writeUInt32LE((1 << (SIGUSR1 - 1)) | (1 << (SIGCHLD - 1)));
-  const [loop, reap, close] = [section.label(), section.label(), section.label()];
-  section.place(loop);
-  section.call('rt_sigtimedwait', [section.bytes(set), 0, 0, SIGNAL_SET_SIZE], {
-    on: [
-      [SIGCHLD, reap],
-      [SIGUSR1, close],
-    ],
-    onError: loop,
-  });
-  section.place(close);
-  closeAny(section, stdin);
-  section.jump(loop);
-  section.place(reap);
-  section.step('wait');
-  section.call('wait4', [{ at: pid }, status, WNOHANG, 0], { on: [[0, loop]] });
-  return status;
-}
-
-/** Closes a descriptor that may be closed already. */
-function closeAny(section: Section, fd: DataRef): void {
-  const next = section.label();
-  section.call('close', [{ at: fd }], { onError: next });
-  section.place(next);
 }
 
 function buildChild(

@@ -1,10 +1,12 @@
 import { type ChildProcess, type IOType, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { arch } from 'node:os';
+import type { Duplex } from 'node:stream';
 import { TkadmError } from '../../base/errors.ts';
 import type { Libc } from '../libc.ts';
 import { describeMachine, type Machine } from '../seccomp/syscall-numbers.ts';
-import { buildPerformer } from './machine.ts';
+import { buildPerformer, REPORT_FD } from './machine.ts';
+import { ReportChannel } from './report-channel.ts';
 
 /** fcntl(2) commands. */
 const F_GETFL = 3;
@@ -20,6 +22,12 @@ export interface PerformOptions {
   /** Descriptors 0 to 2, 3 for reports, and those from 5 on; 4 is the program. */
   readonly streams: readonly [IOType | number, IOType | number, IOType | number];
   readonly more?: readonly IOType[];
+}
+
+/** A process of the performer; its reports tell when it could not be started. */
+export interface Performed {
+  readonly child: ChildProcess;
+  readonly reports: ReportChannel;
 }
 
 /**
@@ -47,8 +55,8 @@ export class Performer {
     closeSync(writable);
   }
 
-  /** Runs a program in a session of its own. A failure to start shows as the end of descriptor 3. */
-  perform(program: Buffer, { name, cwd, streams, more = [] }: PerformOptions): ChildProcess {
+  /** Runs a program in a session of its own. */
+  perform(program: Buffer, { name, cwd, streams, more = [] }: PerformOptions): Performed {
     for (const [target, stream] of streams.entries()) if (stream === 'inherit') this.#makeBlocking(target);
     const fd = this.#libc.createMemoryFile('tkadm-program', false);
     try {
@@ -60,9 +68,12 @@ export class Performer {
         stdio: [...streams, 'pipe', fd, ...more],
         env: {},
       });
+      // Without descriptors for the pipes there are none.
+      if ((child.stdio as unknown) === undefined) throw new Error('too many open files');
       child.unref();
-      child.on('error', () => {});
-      return child;
+      const performed: Performed = { child, reports: new ReportChannel(child.stdio[REPORT_FD] as Duplex) };
+      child.on('error', (error) => performed.reports.fail(error));
+      return performed;
     } finally {
       closeSync(fd);
     }

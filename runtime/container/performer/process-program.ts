@@ -2,11 +2,11 @@ import { CAPABILITIES, capabilityMask } from '../capabilities.ts';
 import { AT_FDCWD, OPEN } from '../kernel-constants.ts';
 import type { StoredFilter } from '../launch-bundle.ts';
 import type { OciProcess } from '../oci-spec.ts';
+import { execute } from './execve-program.ts';
 import { REPORT_FD } from './machine.ts';
 import { type DataRef, failed, type Label, type Section } from './program.ts';
 
 const O_CLOEXEC = 0o2000000;
-const O_PATH = 0o10000000;
 const SIG_SETMASK = 2;
 /** Bytes of a kernel signal set. */
 const SIGNAL_SET_SIZE = 8;
@@ -22,7 +22,6 @@ const CAP_AMBIENT_RAISE = 2;
 const CAPABILITY_VERSION_3 = 0x20080522;
 const CLOSE_ALL = 0xffffffff;
 const MAX_PATH = 4096;
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Resource numbers of setrlimit(2). */
 const RLIMITS: Readonly<Record<string, number>> = {
@@ -293,75 +292,6 @@ function installFilter(section: Section, { flags, program }: StoredFilter): void
   section.step('install the seccomp filter');
   // SECCOMP_SET_MODE_FILTER
   section.call('seccomp', [1, flags, data]);
-}
-
-/**
- * execve(2) of the program, of each candidate in PATH until one is there; a candidate that may not be executed counts
- * when there is no other. Messages are in the words that Kubernetes users know from runc.
- */
-function execute(section: Section, process_: OciProcess, home: DataRef | undefined): void {
-  const name = process_.args[0] ?? '';
-  const argv = section.pointers(process_.args.map((text) => section.text(text)));
-  const env = (process_.env ?? []).map((text) => section.text(text));
-  const envp = section.pointers(home === undefined ? env : [...env, home]);
-  const explain = (code: string) => `exec: "${name}": ${describe(code, name)}`;
-  if (name.includes('/')) {
-    const denied = section.label();
-    section.step(explain);
-    section.call('execve', [section.text(name), argv, envp], { on: [[failed('EACCES'), denied]] });
-    section.place(denied);
-    tellDirectory(section, name);
-    return;
-  }
-  const result = section.room();
-  const tryAll = (candidates: readonly string[], isDenied: boolean) => {
-    for (const [index, candidate] of candidates.entries()) {
-      const [next, denied, other] = [section.label(), section.label(), section.label()];
-      section.step(explain);
-      section.call('execve', [section.text(candidate), argv, envp], { into: result, onError: other });
-      section.place(next);
-      section.later(() => {
-        section.place(other);
-        section.compare(result, [
-          [failed('ENOENT'), next],
-          [failed('ENOTDIR'), next],
-        ]);
-        section.compare(result, [[failed('EACCES'), isDenied ? next : denied]]);
-        section.call('', [{ at: result }]);
-        if (isDenied) return;
-        section.place(denied);
-        tryAll(candidates.slice(index + 1), true);
-      });
-    }
-    section.step(
-      () => `exec: "${name}": ${isDenied ? 'permission denied' : 'executable file not found in $PATH'}`,
-    );
-    section.fail(isDenied ? 'EACCES' : 'ENOENT');
-  };
-  const path = process_.env?.find((entry) => entry.startsWith('PATH='))?.slice(5) ?? DEFAULT_PATH;
-  tryAll(
-    path.split(':').map((directory) => `${directory || '.'}/${name}`),
-    false,
-  );
-}
-
-/** execve(2) says EACCES for a directory as well. */
-function tellDirectory(section: Section, name: string): void {
-  const denied = section.label();
-  const flags = O_PATH | O_CLOEXEC;
-  section.step(() => `exec: "${name}": permission denied`);
-  // With a slash behind it, a path is a directory's or an error.
-  section.call('openat', [AT_FDCWD, section.text(`${name}/.`), flags, 0], { onError: denied });
-  section.step(() => `exec: "${name}": is a directory`);
-  section.fail('EISDIR');
-  section.place(denied);
-  section.step(() => `exec: "${name}": permission denied`);
-  section.fail('EACCES');
-}
-
-function describe(code: string, name: string): string {
-  if (code === 'ENOENT') return `stat ${name}: no such file or directory`;
-  return code === 'EACCES' ? 'permission denied' : code;
 }
 
 function limit(value: number): bigint {

@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { PROGRAM_ADDRESS } from './machine.ts';
 import { REPORT_SIZE } from './process-program.ts';
 
@@ -25,13 +25,14 @@ export function parseReports(bytes: Buffer): readonly Report[] {
 
 /** Reports as they come. */
 export class ReportChannel {
-  readonly #source: Readable;
+  readonly #source: Duplex | Readable;
   readonly #ready: Report[] = [];
   readonly #waiting: ((report: Report | undefined) => void)[] = [];
   #rest = Buffer.alloc(0);
   #isEnded = false;
+  #failure: Error | undefined;
 
-  constructor(source: Readable) {
+  constructor(source: Duplex | Readable) {
     this.#source = source;
     source.on('data', (chunk: Buffer) => this.#receive(chunk));
     for (const event of ['error', 'close', 'end']) source.on(event, () => this.#end());
@@ -44,6 +45,22 @@ export class ReportChannel {
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
     });
+  }
+
+  /** Why it ended without a report. */
+  get endReason(): string {
+    return this.#failure?.message ?? 'the process ended';
+  }
+
+  /** Lets the process go on that waits for a byte. */
+  send(text: string): void {
+    if ('write' in this.#source) this.#source.write(text);
+  }
+
+  /** There is no other side. */
+  fail(error: Error): void {
+    this.#failure = error;
+    this.#end();
   }
 
   close(): void {

@@ -13,6 +13,7 @@ import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
 import type { OciLinux, OciMount, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { buildOverlayData } from './overlay-data.ts';
 import { type DataRef, failed, type Section } from './program.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -28,8 +29,6 @@ const RESOLVE = 0x12;
 const OPEN_TREE = 1 | O_CLOEXEC;
 /** move_mount(2), by descriptors alone: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
 const MOVE_BY_DESCRIPTORS = 0x44;
-/** mount(2) copies one page of options at most. */
-const MAX_MOUNT_DATA = 4095;
 
 /** mount(2) flag → MOUNT_ATTR_* of mount_setattr(2), and what must be cleared for it. */
 const ATTRIBUTES = [
@@ -471,32 +470,6 @@ export function listBindSources(spec: OciSpec): readonly string[] {
   return (spec.mounts ?? [])
     .filter((mount) => isBind(mount, parseMountOptions(mount.options ?? [])))
     .map((mount) => mount.source ?? '');
-}
-
-/** Options of an overlay, and the directory that they are relative to when a page does not hold them otherwise. */
-function buildOverlayData(source: RootfsSource & { kind: 'overlay' }): {
-  readonly base?: string;
-  readonly data: string;
-} {
-  const fixed = `upperdir=${escapeOverlay(source.upperDir)},workdir=${escapeOverlay(source.workDir)}`;
-  const absolute = `lowerdir=${source.lowerDirs.map(escapeLower).join(':')},${fixed}`;
-  if (Buffer.byteLength(absolute) <= MAX_MOUNT_DATA) return { data: absolute };
-  const base = commonDirectory(source.lowerDirs);
-  const relative = source.lowerDirs.map((path) => escapeLower(path.slice(base.length + 1))).join(':');
-  const data = `lowerdir=${relative},${fixed}`;
-  if (Buffer.byteLength(data) > MAX_MOUNT_DATA) {
-    throw new Error(`overlay of ${source.lowerDirs.length} layers: the options exceed a page`);
-  }
-  return { base: base === '' ? '/' : base, data };
-}
-
-const escapeOverlay = (path: string) => path.replace(/[\\,]/g, '\\$&');
-const escapeLower = (path: string) => path.replace(/[\\,:]/g, '\\$&');
-
-function commonDirectory(paths: readonly string[]): string {
-  let base = dirname(paths[0] ?? '/');
-  while (base !== '/' && !paths.every((path) => path.startsWith(`${base}/`))) base = dirname(base);
-  return base === '/' ? '' : base;
 }
 
 /** The kernel's number of a device, makedev(3). */

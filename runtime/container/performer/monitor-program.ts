@@ -1,0 +1,162 @@
+import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
+import { SLOT_FILES } from '../launch-bundle.ts';
+import type { OciSpec } from '../oci-spec.ts';
+import { REPORT_FD } from './machine.ts';
+import { joinNamespace } from './namespaces.ts';
+import { buildReport, hide, maskSignals, REPORT, sendReport } from './process-program.ts';
+import type { DataRef, Label, Section } from './program.ts';
+import { openTerminalMaster } from './terminal-program.ts';
+
+const O_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
+const SIGUSR1 = 10;
+const SIGCHLD = 17;
+const SIGNAL_SET_SIZE = 8;
+const WNOHANG = 1;
+/** The descriptor under which the monitor holds the pseudo-terminal's master. */
+export const MASTER_FD = 64;
+/** The descriptor under which the child offers its mount namespace to the monitor. */
+export const NAMESPACE_FD = 65;
+
+export interface MonitorOptions {
+  readonly spec: OciSpec;
+  /** Where the terminal's master goes, when there is one. */
+  readonly terminal: DataRef | undefined;
+  /** Where the child begins. */
+  readonly born: Label;
+  /** Through it the child tells that its namespace is there. */
+  readonly pipe: DataRef;
+  /** What the child alone runs. */
+  readonly forgotten: readonly Section[];
+}
+
+/** Opens the FIFOs, clones, waits, writes the exit and waits until the engine has read the output. */
+export function buildMonitor(section: Section, options: MonitorOptions): void {
+  const { spec, terminal, born, pipe, forgotten } = options;
+  hide(section, 'tkadm-monitor');
+  maskSignals(section, true);
+  const [stdin, stdout, stderr] = holdStreams(section);
+  if (terminal !== undefined) openMaster(section, terminal);
+  const pid = buildReport(section, REPORT.pid);
+  enterPidNamespace(section, spec);
+  const isNew = (spec.linux?.namespaces ?? []).some(({ type, path }) => type === 'pid' && !path);
+  const pidfd = section.room();
+  section.step('clone');
+  section.call('pipe2', [pipe, O_CLOEXEC]);
+  section.call('clone', [SIGCHLD | CLONE.PIDFD | (isNew ? CLONE.NEWPID : 0), 0, pidfd, 0, 0], {
+    into: pid.value,
+    on: [[0, born]],
+  });
+  sendReport(section, REPORT_FD, pid.data);
+  section.call('close', [REPORT_FD]);
+  releaseStreams(section);
+  for (const one of forgotten) section.forget(one);
+  const namespace = holdNamespace(section, pidfd, pipe);
+  const status = waitForExit(section, pid.value, stdin);
+  const end = section.label();
+  section.call('faccessat', [AT_FDCWD, section.text(SLOT_FILES.state), 0], { onError: end });
+  for (const fd of [stdin, stdout, stderr]) closeAny(section, fd);
+  const file = section.room();
+  section.step('write the exit code');
+  const flags = OPEN.CREAT | OPEN.WRONLY | OPEN.TRUNC | O_CLOEXEC;
+  section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.exit), flags, 0o600], { into: file });
+  section.call('write', [{ at: file }, status, 4]);
+  section.call('close', [{ at: file }]);
+  closeAny(section, namespace);
+  // The exit is kept: a machine that shuts down need not wait for this process.
+  maskSignals(section, false);
+  const ack = section.room();
+  const readOnly = OPEN.RDONLY | O_CLOEXEC;
+  section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.ack), readOnly, 0], { into: ack, onError: end });
+  section.call('read', [{ at: ack }, section.room(), 1], { onError: end });
+  section.place(end);
+  section.call('exit_group', [0]);
+}
+
+/**
+ * Takes the child's mount namespace when the child has made it. The kernel takes a namespace down within the exit of
+ * the last process that has it and tells of the exit thereafter, milliseconds later: so it must not be the last.
+ */
+function holdNamespace(section: Section, pidfd: DataRef, pipe: DataRef): DataRef {
+  const namespace = section.room();
+  const next = section.label();
+  closeAny(section, writeEnd(pipe));
+  section.call('read', [{ at: pipe }, section.room(), 1], { onError: next });
+  section.call('pidfd_getfd', [{ at: pidfd }, NAMESPACE_FD, 0], { into: namespace, onError: next });
+  section.place(next);
+  return namespace;
+}
+
+/** The second descriptor of pipe2(2), which are 32 bits each. */
+export function writeEnd({ section, offset }: DataRef): DataRef {
+  return { section, offset: offset + 4 };
+}
+
+/**
+ * Holds both ends of the output's FIFOs, so that nothing is lost while no engine runs, and the write end of the input's
+ * until SIGUSR1.
+ */
+function holdStreams(section: Section): readonly [DataRef, DataRef, DataRef] {
+  section.step('open FIFOs');
+  const open = (name: string, flags: number) => {
+    const fd = section.room();
+    section.call('openat', [AT_FDCWD, section.text(name), flags | O_CLOEXEC, 0], { into: fd });
+    return fd;
+  };
+  const streams = [
+    open(SLOT_FILES.stdin, OPEN.RDWR),
+    open(SLOT_FILES.stdout, OPEN.RDWR),
+    open(SLOT_FILES.stderr, OPEN.RDWR),
+  ] as const;
+  for (const name of [SLOT_FILES.stdout, SLOT_FILES.stderr]) open(name, OPEN.RDONLY | O_NONBLOCK);
+  return streams;
+}
+
+function openMaster(section: Section, terminal: DataRef): void {
+  openTerminalMaster(section, '/dev/ptmx', terminal);
+  section.call('dup3', [{ at: terminal }, MASTER_FD, O_CLOEXEC]);
+  section.call('close', [{ at: terminal }]);
+}
+
+function enterPidNamespace(section: Section, spec: OciSpec): void {
+  const path = spec.linux?.namespaces?.find(({ type }) => type === 'pid')?.path;
+  if (path) joinNamespace(section, 'pid', path);
+}
+
+/** The monitor keeps none of the streams of the process that started it. */
+function releaseStreams(section: Section): void {
+  const fd = section.room();
+  section.call('openat', [AT_FDCWD, section.text('/dev/null'), OPEN.RDWR | O_CLOEXEC, 0], { into: fd });
+  for (const target of [0, 1, 2]) section.call('dup3', [{ at: fd }, target, 0]);
+  section.call('close', [{ at: fd }]);
+}
+
+/** Waits for the child by its signal; SIGUSR1 closes the input. The word is the wait status. */
+function waitForExit(section: Section, pid: DataRef, stdin: DataRef): DataRef {
+  const status = section.room();
+  const set = Buffer.alloc(SIGNAL_SET_SIZE);
+  set.writeUInt32LE((1 << (SIGUSR1 - 1)) | (1 << (SIGCHLD - 1)));
+  const [loop, reap, close] = [section.label(), section.label(), section.label()];
+  section.place(loop);
+  section.call('rt_sigtimedwait', [section.bytes(set), 0, 0, SIGNAL_SET_SIZE], {
+    on: [
+      [SIGCHLD, reap],
+      [SIGUSR1, close],
+    ],
+    onError: loop,
+  });
+  section.place(close);
+  closeAny(section, stdin);
+  section.jump(loop);
+  section.place(reap);
+  section.step('wait');
+  section.call('wait4', [{ at: pid }, status, WNOHANG, 0], { on: [[0, loop]] });
+  return status;
+}
+
+/** Closes a descriptor that may be closed already. */
+function closeAny(section: Section, fd: DataRef): void {
+  const next = section.label();
+  section.call('close', [{ at: fd }], { onError: next });
+  section.place(next);
+}
