@@ -34,15 +34,21 @@ export async function runTkadmWith(
   args: readonly string[],
   { env = {}, input = '', uid, interruptAt }: TkadmOptions = {},
 ): Promise<CommandResult> {
-  const child = execa(process.execPath, [CLI, ...args], {
-    reject: false,
-    stripFinalNewline: false,
-    extendEnv: false,
-    env: { PATH: process.env['PATH'] ?? '', ...env },
-    input,
-    timeout: 120_000,
-    ...(uid === undefined ? {} : { uid, gid: uid }),
-  });
+  // tap follows every Node.js process and lets it write into its own directory, which another user may not.
+  const forget = 'unset NODE_OPTIONS; exec "$@"';
+  const child = execa(
+    'sh',
+    ['-c', uid === undefined ? 'exec "$@"' : forget, 'sh', process.execPath, CLI, ...args],
+    {
+      reject: false,
+      stripFinalNewline: false,
+      extendEnv: false,
+      env: { PATH: process.env['PATH'] ?? '', ...env },
+      input,
+      timeout: 120_000,
+      ...(uid === undefined ? {} : { uid, gid: uid }),
+    },
+  );
   let shown = '';
   let isInterrupted = false;
   child.stdout.on('data', (chunk: Buffer) => {
