@@ -63,6 +63,9 @@ async function startContainerd(t: Test, lines: readonly string[] = []): Promise<
     `address = "${socket}"`,
     '[plugins."io.containerd.grpc.v1.cri"]',
     'stream_server_port = "0"',
+    // It makes the directory, which must not be the machine's.
+    '[plugins."io.containerd.grpc.v1.cri".cni]',
+    `conf_dir = "${directory}/cni"`,
   ];
   await writeFile(join(directory, 'config.toml'), config.join('\n'));
   const daemon = execa(CONTAINERD, ['-c', join(directory, 'config.toml')], {
