@@ -41,7 +41,7 @@ export interface FileOptions extends Omit<LookOptions, 'endpoint'> {
 
 /**
  * File discovery: server, CA and user of a kubeconfig, which is a file or behind an https URL. Server and CA are
- * renewed from cluster-info; a cluster that does not show it to this user (403) is taken as the file has it.
+ * renewed from cluster-info; a cluster that does not show it to this user (403; 401 without credentials) is taken as the file has it.
  * @throws DISCOVERY_FILE_INVALID, KUBECONFIG_INVALID and the DISCOVERY_ codes of a request
  */
 export async function discoverFromFile(location: string, options: FileOptions): Promise<DiscoveredCluster> {
@@ -101,7 +101,11 @@ async function refresh(
     const info = await fetchClusterInfo(client, { ...options, endpoint: host });
     return await readClusterAddress(info.kubeconfig, `cluster-info of "${host}"`);
   } catch (error) {
-    const isHidden = isApiError(error, 'Forbidden') || isApiError(error, 'NotFound');
+    const isNobody = !config.token && !config.certPem;
+    const isHidden =
+      isApiError(error, 'Forbidden') ||
+      isApiError(error, 'NotFound') ||
+      (isNobody && isApiError(error, 'Unauthorized'));
     const isUnusable =
       isTkadmError(error, 'DISCOVERY_NO_CLUSTER_INFO') || isTkadmError(error, 'KUBECONFIG_INVALID');
     if (isHidden || isUnusable) {
