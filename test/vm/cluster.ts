@@ -23,6 +23,7 @@ const COMMAND_TIMEOUT_MS = 480_000;
 
 /** Why no machines can be made here, or false: the value of tap's `skip`. */
 export function machineObstacle(): string | false {
+  if (process.env['TKADM_TEST_VM'] !== '1') return 'takes ten minutes: npm run test:vm';
   if (process.getuid?.() !== 0) return 'needs root';
   if (process.arch !== 'x64') return 'needs x86-64';
   if (!existsSync(TKADM)) return 'needs dist/tkadm.js: node build.mjs';
