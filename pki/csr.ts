@@ -26,6 +26,7 @@ import {
   parseSubjectAltNames,
   type SubjectAltNames,
   subjectAltNameExtensions,
+  usageExtensions,
 } from './extensions.ts';
 import { issueLeaf, type Validity } from './issue.ts';
 import { exportSpki, loadPrivateKey } from './keys.ts';
@@ -51,10 +52,15 @@ export function createCertificateRequest(options: {
   readonly keyPem: string;
   readonly subject: DistinguishedName;
   readonly subjectAltNames?: SubjectAltNames | undefined;
+  /** What the certificate shall be for; a CA may copy it. */
+  readonly usages?: readonly KeyUsage[];
 }): string {
   const key = loadPrivateKey(options.keyPem);
   const scheme = signatureSchemeOf(key);
-  const extensions = subjectAltNameExtensions(options.subjectAltNames ?? { dnsNames: [], ipAddresses: [] });
+  const extensions = [
+    ...usageExtensions(options.usages ?? []),
+    ...subjectAltNameExtensions(options.subjectAltNames ?? { dnsNames: [], ipAddresses: [] }),
+  ];
   const attributes =
     extensions.length === 0 ? [] : [sequence(oid(OIDS.extensionRequest), set(sequence(...extensions)))];
   const info = sequence(

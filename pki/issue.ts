@@ -76,7 +76,7 @@ export interface IssueOptions extends Validity {
 
 const CA_USAGES: readonly KeyUsage[] = ['digital signature', 'key encipherment', 'cert sign'];
 /** Beside the extended usages of its purpose, a leaf has these. */
-const LEAF_USAGES: readonly KeyUsage[] = ['digital signature', 'key encipherment'];
+export const LEAF_USAGES: readonly KeyUsage[] = ['digital signature', 'key encipherment'];
 const VERSION_3 = Uint8Array.of(2);
 
 /** Makes a self-signed certificate authority; its one subjectAltName is its common name. */

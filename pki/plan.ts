@@ -1,5 +1,5 @@
 import { TkadmError } from '../runtime/base/errors.ts';
-import { type Certificate, parseCertificate, verifyChain } from './certificate.ts';
+import { parseCertificate } from './certificate.ts';
 import {
   buildCertificateSpec,
   buildSubjectAltNames,
@@ -7,15 +7,9 @@ import {
   type CertificateInput,
   type CertificateRow,
 } from './certificates.ts';
-import type { SubjectAltNames } from './extensions.ts';
+import { type CertificateState, certificatePath, inspectCertificate, readPair } from './inspect.ts';
 import { createCa, type IssuedCertificate, issueCertificate, loadCa, validityFrom } from './issue.ts';
-import {
-  derivePublicKeyPem,
-  exportSpki,
-  generateKeyPair,
-  type KeyAlgorithm,
-  loadPrivateKey,
-} from './keys.ts';
+import { derivePublicKeyPem, generateKeyPair, type KeyAlgorithm } from './keys.ts';
 
 /** What this folder needs of a machine. */
 export interface FileReader {
@@ -41,52 +35,8 @@ export interface PkiContext {
   readonly certificateValidityMs: number;
   readonly caCertificateValidityMs: number;
   readonly now: Date;
-}
-
-/** What is on disk of one certificate. `external`: a CA whose key is kept elsewhere. */
-export interface CertificateState {
-  readonly row: CertificateRow;
-  readonly state: 'missing' | 'present' | 'external';
-  /** Why the files cannot be used; whoever put them there must act. */
-  readonly problems: readonly string[];
-  /** Usable, but for how long: an expired or not yet valid certificate. */
-  readonly warnings: readonly string[];
-}
-
-const TIME_PROBLEMS: readonly string[] = ['not-yet-valid', 'expired', 'issuer-expired'];
-
-/** Looks at a certificate's files: there, chained to its CA, with its key, valid for every name that it needs. */
-export async function inspectCertificate(
-  row: CertificateRow,
-  context: PkiContext,
-): Promise<CertificateState> {
-  const { certPem, keyPem } = await readPair(row, context);
-  const result = (
-    state: CertificateState['state'],
-    problems: readonly string[],
-    warnings: readonly string[] = [],
-  ) => ({ row, state, problems, warnings });
-  if (certPem === undefined) {
-    return result('missing', keyPem === undefined ? [] : ['there is a key, but no certificate']);
-  }
-  const certificate = parseCertificate(certPem);
-  const keyProblems = keyPem === undefined ? [] : checkKey(certificate, keyPem);
-  const chain = await inspectChain(certificate, row, context);
-  const problems = chain.filter((problem) => !TIME_PROBLEMS.includes(problem.kind)).map((p) => p.message);
-  const warnings = chain.filter((problem) => TIME_PROBLEMS.includes(problem.kind)).map((p) => p.message);
-  if (row.issuer === undefined) {
-    return result(keyPem === undefined ? 'external' : 'present', [...keyProblems, ...problems], warnings);
-  }
-  const missingNames = formatMissingNames(certificate, buildSubjectAltNames(row, context.input));
-  return result(
-    'present',
-    [
-      ...(keyPem === undefined ? ['its key is missing'] : keyProblems),
-      ...problems,
-      ...(missingNames ? [`it is not valid for ${missingNames}`] : []),
-    ],
-    warnings,
-  );
+  /** Gets what does not stop the plan but should be known. */
+  readonly warn?: ((message: string) => void) | undefined;
 }
 
 /**
@@ -99,15 +49,23 @@ export async function selectMissing(
 ): Promise<readonly CertificateRow[]> {
   const states = await Promise.all(rows.map((row) => inspectCertificate(row, context)));
   const stale = states.filter((state) => state.problems.length > 0);
-  if (stale.length === 0)
-    return states.filter((state) => state.state === 'missing').map((state) => state.row);
+  for (const { row, warnings } of states) {
+    for (const warning of warnings) context.warn?.(`"${certificatePath(row, context)}": ${warning}`);
+  }
+  if (stale.length > 0) throw staleError(stale, context);
+  return states.filter((state) => state.state === 'missing').map((state) => state.row);
+}
+
+function staleError(stale: readonly CertificateState[], context: PkiContext): TkadmError {
   const lines = stale.map(
     ({ row, problems }) => `"${certificatePath(row, context)}": ${problems.join('; ')}`,
   );
-  throw new TkadmError('PKI_CERTIFICATE_STALE', `Cannot use existing certificates: ${lines.join(', ')}`, {
-    hint: `Move the files away so that they are made again: mv ${stale
-      .map(({ row }) => `${context.certificatesDir}/${row.baseName}.*`)
-      .join(' ')} /root/`,
+  const files = stale.map(({ row }) => `${context.certificatesDir}/${row.baseName}.*`);
+  const hint = stale.every((state) => state.isRenewable)
+    ? `${stale.map(({ row }) => `tkadm certs renew ${row.name} --config FILE`).join(' && ')}, with this configuration`
+    : `Move the files away so that they are made again: mv ${files.join(' ')} /root/`;
+  return new TkadmError('PKI_CERTIFICATE_STALE', `Cannot use existing certificates: ${lines.join(', ')}`, {
+    hint,
     details: { certificates: stale.map(({ row, problems }) => ({ name: row.name, problems })) },
   });
 }
@@ -185,56 +143,23 @@ export async function readCa(
   return ca;
 }
 
-/** The names of `required` that a certificate is not valid for, `"a", "10.0.0.1"`; undefined when none. */
-function formatMissingNames(certificate: SubjectAltNames, required: SubjectAltNames): string | undefined {
-  const missing = [
-    ...required.dnsNames.filter((name) => !certificate.dnsNames.includes(name)),
-    ...required.ipAddresses.filter((address) => !certificate.ipAddresses.includes(address)),
-  ];
-  return missing.length === 0 ? undefined : missing.map((name) => `"${name}"`).join(', ');
-}
-
 async function generatePair(row: CertificateRow, context: PkiContext): Promise<IssuedCertificate> {
   const { algorithm, input, now } = context;
   if (row.issuer === undefined) {
     const validity = validityFrom(now, context.caCertificateValidityMs);
     return createCa({ commonName: row.commonName, algorithm, ...validity });
   }
+  const ca = await readCa(row.issuer as 'ca', context);
+  const validity = validityFrom(now, context.certificateValidityMs);
+  const caEnd = parseCertificate(ca.certPem).notAfter;
+  if (validity.notAfter > caEnd) {
+    context.warn?.(`certificate "${row.name}" outlives its CA, which ends at ${caEnd.toISOString()}`);
+  }
   return issueCertificate({
     spec: buildCertificateSpec(row, input),
     subjectAltNames: buildSubjectAltNames(row, input),
-    ca: await readCa(row.issuer as 'ca', context),
+    ca,
     algorithm,
-    ...validityFrom(now, context.certificateValidityMs),
+    ...validity,
   });
-}
-
-function certificatePath(row: CertificateRow, { certificatesDir }: PkiContext): string {
-  return `${certificatesDir}/${row.baseName}.crt`;
-}
-
-async function readPair(
-  row: CertificateRow,
-  { host, certificatesDir }: Pick<PkiContext, 'host' | 'certificatesDir'>,
-) {
-  const path = `${certificatesDir}/${row.baseName}`;
-  const [certPem, keyPem] = await Promise.all([host.readFile(`${path}.crt`), host.readFile(`${path}.key`)]);
-  return { certPem, keyPem };
-}
-
-function checkKey(certificate: Certificate, keyPem: string): readonly string[] {
-  const isOwn = exportSpki(loadPrivateKey(keyPem)).equals(certificate.spki);
-  return isOwn ? [] : ['its key does not belong to it'];
-}
-
-async function inspectChain(certificate: Certificate, row: CertificateRow, context: PkiContext) {
-  if (row.issuer === undefined) return verifyChain(certificate, certificate, context.now);
-  const issuer = CERTIFICATES.find((candidate) => candidate.name === row.issuer)!;
-  const { certPem } = await readPair(issuer, context);
-  if (certPem === undefined) {
-    return [
-      { kind: 'issuer' as const, message: `its CA "${certificatePath(issuer, context)}" is not there` },
-    ];
-  }
-  return verifyChain(certificate, parseCertificate(certPem), context.now);
 }

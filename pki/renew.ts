@@ -1,5 +1,13 @@
 import { type Certificate, parseCertificate } from './certificate.ts';
-import { CERTIFICATES, type CertificateRow } from './certificates.ts';
+import {
+  buildSubjectAltNames,
+  CERTIFICATES,
+  type CertificateInput,
+  type CertificateRow,
+} from './certificates.ts';
+import { readNotAfter } from './expiry.ts';
+import type { SubjectAltNames } from './extensions.ts';
+import { selectMissingNames } from './inspect.ts';
 import { type CaPair, type IssuedCertificate, issueCertificate, validityFrom } from './issue.ts';
 import type { KeyAlgorithm } from './keys.ts';
 import { type PkiContext, type PkiFile, readCa } from './plan.ts';
@@ -32,7 +40,7 @@ export async function readExpiries(
         host.readFile(path),
         host.readFile(`${certificatesDir}/${ca.baseName}.key`),
       ]);
-      const notAfter = text === undefined ? undefined : parseCertificate(text).notAfter;
+      const notAfter = text === undefined ? undefined : readNotAfter(text);
       return {
         name: row.name,
         path,
@@ -52,7 +60,7 @@ export async function readExpiries(
  * @throws PKI_KEY_INVALID, PKI_CERTIFICATE_INVALID
  */
 export function reissueCertificate(
-  certificate: Certificate,
+  certificate: Pick<Certificate, 'subject' | 'usages' | 'dnsNames' | 'ipAddresses'>,
   options: {
     readonly ca: CaPair;
     readonly algorithm: KeyAlgorithm;
@@ -73,21 +81,34 @@ export function reissueCertificate(
 }
 
 /**
- * New files for a leaf of the table that is there; [] when it is not. The API server and etcd read theirs
- * when they start.
+ * New files for a leaf of the table that is there; [] when it is not. With `input` it gets the names that this
+ * configuration asks for besides those that it has.
  * @throws PKI_KEY_MISSING when the CA's key is not on this machine.
  */
 export async function planRenewal(
   row: CertificateRow,
-  context: Omit<PkiContext, 'input' | 'caCertificateValidityMs'>,
+  context: Omit<PkiContext, 'input' | 'caCertificateValidityMs'> & {
+    readonly input?: CertificateInput | undefined;
+  },
 ): Promise<readonly PkiFile[]> {
   const path = `${context.certificatesDir}/${row.baseName}`;
   const text = await context.host.readFile(`${path}.crt`);
   if (text === undefined || row.issuer === undefined) return [];
   const ca = await readCa(row.issuer as 'ca', context);
-  const pair = await reissueCertificate(parseCertificate(text), { ...context, ca });
+  const old = parseCertificate(text);
+  const names = context.input ? mergeNames(old, buildSubjectAltNames(row, context.input)) : old;
+  const pair = await reissueCertificate({ ...old, ...names }, { ...context, ca });
   return [
     { kind: 'write-file', path: `${path}.key`, mode: 0o600, content: pair.keyPem, secret: true },
     { kind: 'write-file', path: `${path}.crt`, mode: 0o644, content: pair.certPem },
   ];
+}
+
+function mergeNames(old: SubjectAltNames, required: SubjectAltNames): SubjectAltNames {
+  const missing = selectMissingNames(old, required);
+  const isMissing = (name: string) => missing.includes(name);
+  return {
+    dnsNames: [...old.dnsNames, ...required.dnsNames.filter(isMissing)].sort(),
+    ipAddresses: [...old.ipAddresses, ...required.ipAddresses.filter(isMissing)],
+  };
 }

@@ -1,11 +1,20 @@
 import { generatePrime } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { encode, formatPem, integer, sequence } from './asn1.ts';
 
-const primeOf = promisify(generatePrime) as unknown as (
+const generate = promisify(generatePrime) as unknown as (
   bits: number,
   options: { readonly bigint: true },
 ) => Promise<bigint>;
+
+/**
+ * Searches for primes that run at once. More than there are processors gain nothing, and one of the four threads of
+ * libuv's pool must stay free: reads and writes of files wait for one too.
+ */
+const PARALLEL_SEARCHES = Math.min(3, availableParallelism());
+const waiting: (() => void)[] = [];
+let searches = 0;
 
 const PUBLIC_EXPONENT = 65537n;
 /** FIPS 186-5 appendix A.1.3: the two primes must differ in their first 100 bits. */
@@ -20,9 +29,21 @@ export async function generateRsaPrivateKeyPem(modulusLength: number): Promise<s
   const bits = modulusLength / 2;
   for (;;) {
     // Both have their two highest bits set (BN_RAND_TOP_TWO), so that the product has its full length.
-    const [p, q] = await Promise.all([primeOf(bits, { bigint: true }), primeOf(bits, { bigint: true })]);
+    const [p, q] = await Promise.all([primeOf(bits), primeOf(bits)]);
     const [large, small] = p > q ? [p, q] : [q, p];
     if (areUsable(large, small, bits)) return encodePrivateKey(large, small);
+  }
+}
+
+async function primeOf(bits: number): Promise<bigint> {
+  if (searches >= PARALLEL_SEARCHES) await new Promise<void>((resolve) => waiting.push(resolve));
+  else searches += 1;
+  try {
+    return await generate(bits, { bigint: true });
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else searches -= 1;
   }
 }
 

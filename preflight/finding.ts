@@ -1,11 +1,18 @@
+import type { PkiContext } from '../pki/plan.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
 import type { Host } from '../runtime/base/host.ts';
 
-/** Which machine is looked at: one that becomes a cluster, or one that joins as a worker. */
-export type PreflightScope = 'init' | 'join';
+/** The commands that look before they act. */
+export const SCOPES = ['init', 'join', 'join-control-plane', 'upgrade', 'reset'] as const;
+export type PreflightScope = (typeof SCOPES)[number];
 
-export type Severity = 'error' | 'warning';
+/** Which programs make the cluster: those of this package, or the images of registry.k8s.io. */
+export type PreflightEngine = 'embedded' | 'upstream';
 
-/** One thing that stands in the way, or may. */
+/** A note stands in nobody's way: what was chosen, or why something was not looked at. */
+export type Severity = 'error' | 'warning' | 'note';
+
+/** One thing that stands in the way, or may, or should be known. */
 export interface Finding {
   /** The check's name, as kubeadm has it where it has one; also the name for --ignore-preflight-errors. */
   readonly check: string;
@@ -17,40 +24,127 @@ export interface Finding {
   readonly fix?: string;
   /** Commands, without a shell, that mend it; absent when only a person can. */
   readonly repair?: readonly (readonly string[])[];
+  /** Its name is among those to be ignored: it is told, it stops nothing and nothing repairs it. */
+  readonly isIgnored?: boolean;
+  /** The check itself failed or took too long, so nothing is known. */
+  readonly isBlind?: boolean;
 }
 
-/** What the checks need to know of the plan. */
+/** What a container runtime says of itself. Every call fails when the socket does not answer. */
+export interface CriProbe {
+  status(): Promise<{ readonly isReady: boolean; readonly reason: string }>;
+  version(): Promise<{ readonly name: string; readonly version: string }>;
+  /** undefined: the runtime does not have the RuntimeConfig call. */
+  cgroupDriver(): Promise<'systemd' | 'cgroupfs' | undefined>;
+  /** The image of pods' sandboxes; undefined: it does not tell. */
+  sandboxImage(): Promise<string | undefined>;
+  hasImage(name: string): Promise<boolean>;
+  pullImage(name: string): Promise<void>;
+  close(): void;
+}
+
+export interface ExternalEtcdInput {
+  readonly endpoints: readonly string[];
+  readonly httpEndpoints?: readonly string[] | undefined;
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** What the checks need to know of the plan. A field that is absent: nothing is planned there. */
 export interface PreflightInput {
   readonly scope: PreflightScope;
+  /** Default: embedded. */
+  readonly engine?: PreflightEngine | undefined;
   readonly nodeName: string;
+  /** "v1.36.2": what the control plane will be. */
+  readonly kubernetesVersion?: string | undefined;
   /** TCP ports that will be listened on. */
   readonly ports: readonly number[];
+  /** The machine is a node of ours already: ports that our own programs hold are no finding. */
+  readonly isOwnNode?: boolean | undefined;
   /** Files that must not be there. */
   readonly absentFiles: readonly string[];
-  /** Pod and service ranges, which must not hold this machine's networks. */
-  readonly clusterCidrs: readonly string[];
-  /** Checks whose errors become warnings; "all" stands for every one. */
-  readonly ignored: readonly string[];
-  /** Address of this node's API server, which one of its interfaces must have. */
-  readonly advertiseAddress?: string | undefined;
+  /** Files that must be there: the manifests of a control plane that is upgraded. */
+  readonly presentFiles?: readonly string[] | undefined;
   /** Directories that must be absent or empty: the data of an etcd to be started. */
   readonly emptyDirectories?: readonly string[] | undefined;
+  readonly podCidrs: readonly string[];
+  readonly serviceCidrs: readonly string[];
+  /** Checks whose errors become warnings; "all" stands for every one. */
+  readonly ignored: readonly string[];
+  /** Address of this node, which one of its interfaces must have. */
+  readonly advertiseAddress?: string | undefined;
+  /** What the user gave the node agent as `--node-ip`. */
+  readonly nodeIp?: string | undefined;
+  /** The user chose the address: several candidates are no warning then. */
+  readonly isAddressGiven?: boolean | undefined;
+  /** "10.0.0.1:6443": the API server that a node joins. */
+  readonly apiServer?: string | undefined;
+  /** "unix:///run/containerd/containerd.sock" */
+  readonly criSocket?: string | undefined;
+  /** The node agent's `cgroupDriver`. */
+  readonly cgroupDriver?: string | undefined;
+  readonly externalEtcd?: ExternalEtcdInput | undefined;
+  /** What a runtime of somebody else has to pull. */
+  readonly images?:
+    | {
+        readonly names: readonly string[];
+        readonly policy: 'Always' | 'IfNotPresent' | 'Never';
+        readonly isSerial: boolean;
+      }
+    | undefined;
+  /** The certificates as they shall be, to be compared with those on disk. */
+  readonly certificates?: (Omit<PkiContext, 'host'> & { readonly hasLocalEtcd: boolean }) | undefined;
   /** The installer's environment, for its proxy variables. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Default: embedded. */
-  readonly engine?: 'embedded' | 'upstream' | undefined;
+  /** Nothing may be changed: checks that pull or create are left out. */
+  readonly isDryRun?: boolean | undefined;
+  /** Reaches the runtime behind a socket of the machine; absent where it cannot be reached, as over SSH. */
+  readonly openCri?: ((socketPath: string) => CriProbe) | undefined;
+  /** The administrator's client, for an upgrade. */
+  readonly api?: (() => Promise<ApiClient>) | undefined;
 }
+
+/** What a row looks at; where the engines differ, each has its own line. */
+export type LooksAt = string | Readonly<Record<PreflightEngine, string>>;
 
 /** A row of the table: looks at one side of the machine. */
 export interface Check {
   /** Its findings have this name, or this name, "-" and what they are about. */
   readonly name: string;
   readonly scopes: readonly PreflightScope[];
-  observe(host: Host, input: PreflightInput): Promise<readonly Finding[]>;
+  /** How grave its gravest finding is, and a check that could not look. */
+  readonly severity: Exclude<Severity, 'note'>;
+  readonly looksAt: LooksAt;
+  /** `first`: alone, before all others. `last`: only when nothing before it stops the run; it changes something. */
+  readonly stage?: 'first' | 'last';
+  /** Default: 10 s. */
+  readonly timeoutMs?: number;
+  observe(host: Host, input: PreflightInput): Promise<Observation>;
 }
 
-/** Both scopes. */
-export const BOTH: readonly PreflightScope[] = ['init', 'join'];
+/** What a check has found; undefined: with this plan there is nothing to look at. */
+export type Observation = readonly Finding[] | undefined;
+
+/** Those who put a node on this machine. */
+export const NODES: readonly PreflightScope[] = ['init', 'join', 'join-control-plane'];
+/** Those who put a control plane on it. */
+export const CONTROL_PLANES: readonly PreflightScope[] = ['init', 'join-control-plane'];
+/** Those who join a cluster that is there. */
+export const JOINS: readonly PreflightScope[] = ['join', 'join-control-plane'];
+
+export function isUpstream({ engine }: Pick<PreflightInput, 'engine'>): boolean {
+  return engine === 'upstream';
+}
+
+/** Every range of the cluster. */
+export function clusterCidrs({
+  podCidrs,
+  serviceCidrs,
+}: Pick<PreflightInput, 'podCidrs' | 'serviceCidrs'>): readonly string[] {
+  return [...podCidrs, ...serviceCidrs];
+}
 
 /** A finding that stops the run. */
 export function errorFinding(check: string, reason: string, evidence: string, fix?: string): Finding {
@@ -60,4 +154,9 @@ export function errorFinding(check: string, reason: string, evidence: string, fi
 /** A finding that is told. */
 export function warningFinding(check: string, reason: string, evidence: string, fix?: string): Finding {
   return { ...errorFinding(check, reason, evidence, fix), severity: 'warning' };
+}
+
+/** What was chosen, or why the check had nothing to look at. */
+export function noteFinding(check: string, reason: string, evidence: string): Finding {
+  return { ...errorFinding(check, reason, evidence), severity: 'note' };
 }

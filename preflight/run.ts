@@ -1,51 +1,138 @@
-import { TkadmError } from '../runtime/base/errors.ts';
+import { formatError, TkadmError } from '../runtime/base/errors.ts';
 import type { Host } from '../runtime/base/host.ts';
 import { CHECKS } from './checks.ts';
-import type { Finding, PreflightInput } from './finding.ts';
+import { type Check, errorFinding, type Finding, type PreflightInput, type Severity } from './finding.ts';
+import { formatLooksAt } from './looks-at.ts';
+import { isIgnoredName, reportUnknownNames } from './names.ts';
+import { createObserver } from './observer.ts';
 
-/** Runs every check of the scope at the same time; errors that are to be ignored come as warnings. */
-export async function runPreflight(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
-  const checks = CHECKS.filter((check) => check.scopes.includes(input.scope));
-  const findings = (await Promise.all(checks.map((check) => check.observe(host, input)))).flat();
-  return findings.map((finding) =>
-    isIgnored(finding, input.ignored) ? { ...finding, severity: 'warning' as const } : finding,
-  );
+const CHECK_TIMEOUT_MS = 60_000;
+/** Errors last: they are what the reader must see. */
+const ORDER: readonly Severity[] = ['note', 'warning', 'error'];
+
+/** What became of one row. */
+export interface CheckResult {
+  readonly name: string;
+  /** `idle`: nothing to look at with this plan. `skipped`: an earlier error has made it pointless. */
+  readonly result: 'passed' | 'idle' | 'skipped' | Severity;
+  /** What was looked at, with the engine of this run. */
+  readonly looksAt: string;
+  readonly durationMs: number;
 }
 
-/** Findings as kubeadm prints them, one a paragraph: what is wrong, what was seen, how to mend it. */
-export function formatFindings(findings: readonly Finding[]): string {
-  return findings
-    .map(({ check, severity, reason, evidence, fix, repair }) => {
-      const lines = [`\t[${severity.toUpperCase()} ${check}]: ${reason}`, `\t\tseen: ${evidence}`];
-      if (fix) lines.push(`\t\tfix: ${fix}${repair ? ' (or --fix)' : ''}`);
-      return `${lines.join('\n')}\n`;
-    })
-    .join('');
+export interface PreflightReport {
+  /** Notes, then warnings, then errors; no two are the same. */
+  readonly findings: readonly Finding[];
+  readonly checks: readonly CheckResult[];
+  readonly durationMs: number;
 }
 
-/** Errors that nothing here can mend. */
-export function selectFatal(findings: readonly Finding[], shouldFix: boolean): readonly Finding[] {
+export interface PreflightOptions {
+  /** Default: the table. */
+  readonly checks?: readonly Check[];
+  readonly signal?: AbortSignal | undefined;
+  /** Upper bound of a row's own time limit. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Runs the checks of the scope: the user's rights first and alone, then all others at the same time, each within
+ * its time; what pulls or creates comes last and only when nothing stands in the way. Errors to be ignored come
+ * as warnings.
+ */
+export async function runPreflight(
+  host: Host,
+  input: PreflightInput,
+  { checks = CHECKS, signal, timeoutMs = Number.POSITIVE_INFINITY }: PreflightOptions = {},
+): Promise<PreflightReport> {
+  const startedAt = performance.now();
+  const observer = createObserver(host, signal);
+  const rows = checks.filter((row) => row.scopes.includes(input.scope));
+  const outcomes: Outcome[] = [];
+  for (const stage of ['first', undefined, 'last'] as const) {
+    const isStopped = selectFatal(outcomes.flatMap((outcome) => outcome.findings)).length > 0;
+    outcomes.push(
+      ...(await Promise.all(
+        rows
+          .filter((row) => row.stage === stage)
+          .map((row) => (isStopped ? skip(row, input) : observe(row, { host: observer, input, timeoutMs }))),
+      )),
+    );
+  }
+  signal?.throwIfAborted();
+  const findings = [...reportUnknownNames(input.ignored), ...outcomes.flatMap((outcome) => outcome.findings)];
+  return {
+    findings: sortFindings(findings),
+    checks: rows.map((row) => outcomes.find((outcome) => outcome.check.name === row.name)!.check),
+    durationMs: Math.round(performance.now() - startedAt),
+  };
+}
+
+/** Errors that stop the run; with --fix, those that nothing can mend. */
+export function selectFatal(findings: readonly Finding[], shouldFix = false): readonly Finding[] {
   return findings.filter((finding) => finding.severity === 'error' && !(shouldFix && finding.repair));
 }
 
-/** The error that lists every fatal finding with its fix. */
-export function preflightError(findings: readonly Finding[]): TkadmError {
-  const lines = findings.map((finding) => `  ${formatFinding(finding)}`);
-  const canFix = findings.some((finding) => finding.repair);
-  return new TkadmError('PREFLIGHT_FAILED', `Cannot go on, preflight found:\n${lines.join('\n')}`, {
-    hint: canFix
-      ? 'the same command with --fix repairs what can be repaired'
-      : `--ignore-preflight-errors=${findings.map((row) => row.check).join(',')} goes on all the same`,
-    details: { findings },
+/** Findings that --fix mends. What is ignored stays as it is. */
+export function selectRepairable(findings: readonly Finding[]): readonly Finding[] {
+  return findings.filter((finding) => finding.repair && !finding.isIgnored && finding.severity !== 'note');
+}
+
+interface Outcome {
+  readonly check: CheckResult;
+  readonly findings: readonly Finding[];
+}
+
+function skip(row: Check, { engine = 'embedded' }: PreflightInput): Outcome {
+  const looksAt = formatLooksAt(row.looksAt, engine);
+  return { check: { name: row.name, result: 'skipped', looksAt, durationMs: 0 }, findings: [] };
+}
+
+async function observe(
+  row: Check,
+  { host, input, timeoutMs }: { host: Host; input: PreflightInput; timeoutMs: number },
+): Promise<Outcome> {
+  const startedAt = performance.now();
+  const limitMs = Math.min(row.timeoutMs ?? CHECK_TIMEOUT_MS, timeoutMs);
+  const found = await within(row.observe(host, input), limitMs).catch((error) => [
+    {
+      ...errorFinding(row.name, 'the check could not look', formatError(error)),
+      severity: row.severity,
+      isBlind: true,
+    },
+  ]);
+  const findings = (found ?? []).map((finding) => applyIgnored(finding, input.ignored));
+  const worst = ORDER.findLast((severity) => findings.some((finding) => finding.severity === severity));
+  return {
+    check: {
+      name: row.name,
+      result: worst ?? (found === undefined ? 'idle' : 'passed'),
+      looksAt: formatLooksAt(row.looksAt, input.engine ?? 'embedded'),
+      durationMs: Math.round(performance.now() - startedAt),
+    },
+    findings,
+  };
+}
+
+function applyIgnored(finding: Finding, ignored: readonly string[]): Finding {
+  if (finding.severity === 'note' || !isIgnoredName(finding.check, ignored)) return finding;
+  return { ...finding, severity: 'warning', isIgnored: true };
+}
+
+async function within<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new TkadmError('WAIT_TIMEOUT', `it did not end within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
   });
+  // A check that is given up on may still fail, which nobody waits for.
+  work.catch(() => {});
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** "[ERROR Port-6443] port 6443 is in use (a socket listens on it); fix: ss ..." */
-export function formatFinding({ check, severity, reason, evidence, fix }: Finding): string {
-  return `[${severity.toUpperCase()} ${check}] ${reason} (${evidence})${fix ? `; fix: ${fix}` : ''}`;
-}
-
-function isIgnored(finding: Finding, ignored: readonly string[]): boolean {
-  const names = ignored.map((name) => name.toLowerCase());
-  return names.includes('all') || names.includes(finding.check.toLowerCase());
+function sortFindings(findings: readonly Finding[]): readonly Finding[] {
+  const unique = new Map(findings.map((finding) => [JSON.stringify(finding), finding]));
+  return ORDER.flatMap((severity) => [...unique.values()].filter((finding) => finding.severity === severity));
 }

@@ -50,6 +50,11 @@ export function formatImage(component: ImageComponent, { cluster, tkadm }: Image
   }
 }
 
+/** True for an image that comes with the node bundle: no registry has it. */
+export function isBundledImage(image: string, { tkadm }: Pick<ImageInput, 'tkadm'>): boolean {
+  return tkadm.engine === 'embedded' && image.startsWith(`${tkadm.imageRepository}/`);
+}
+
 /** The default registry alone has CoreDNS one level deeper. */
 function defaultDnsRepository(repository: string): string {
   return repository === DEFAULT_REPOSITORY ? `${repository}/coredns` : repository;

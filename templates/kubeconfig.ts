@@ -1,12 +1,12 @@
 import { parseCertificate } from '../pki/certificate.ts';
 import { type CaPair, issueCertificate } from '../pki/issue.ts';
-import { type KeyAlgorithm, loadPrivateKey } from '../pki/keys.ts';
+import type { KeyAlgorithm } from '../pki/keys.ts';
 import type { FileReader, PkiFile } from '../pki/plan.ts';
-import { reissueCertificate } from '../pki/renew.ts';
 import { type Kubeconfig, parseKubeconfig } from '../runtime/api/kubeconfig.ts';
 import { formatHostPort } from '../runtime/base/cidr.ts';
 import { TkadmError } from '../runtime/base/errors.ts';
 import { PATHS } from '../runtime/base/paths.ts';
+import { checkKubeconfig } from './kubeconfig-check.ts';
 import { renderYaml } from './yaml.ts';
 
 /** Stands for the node's name in a row of the table. */
@@ -81,7 +81,8 @@ export interface KubeconfigCredentials {
 export function buildKubeconfig(options: {
   readonly clusterName: string;
   readonly server: string;
-  readonly caPem: string;
+  /** Undefined: whoever completes the file adds it. */
+  readonly caPem: string | undefined;
   readonly user: string;
   readonly credentials: KubeconfigCredentials;
 }): Kubeconfig {
@@ -91,7 +92,12 @@ export function buildKubeconfig(options: {
   return {
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [{ name: clusterName, cluster: { server, 'certificate-authority-data': base64(caPem) } }],
+    clusters: [
+      {
+        name: clusterName,
+        cluster: { server, ...(caPem ? { 'certificate-authority-data': base64(caPem) } : {}) },
+      },
+    ],
     contexts: [{ name: context, context: { cluster: clusterName, user } }],
     'current-context': context,
     users: [
@@ -121,6 +127,11 @@ export function controlPlaneServer(input: KubeconfigInput): string {
   return `https://${formatHostPort(host, Number(match?.[2] ?? input.localAPIEndpoint.bindPort))}`;
 }
 
+/** The API server that a row's file names. */
+export function kubeconfigServer(row: Pick<KubeconfigRow, 'server'>, input: KubeconfigInput): string {
+  return row.server === 'local' ? localServer(input) : controlPlaneServer(input);
+}
+
 /** The user of a row on a node. */
 export function kubeconfigUser(row: KubeconfigRow, nodeName: string): string {
   return row.user.replace(NODE_NAME, nodeName);
@@ -136,6 +147,8 @@ export interface KubeconfigContext {
   readonly now: Date;
   /** Default: /etc/kubernetes */
   readonly directory?: string;
+  /** Gets what does not stop the plan but should be known. */
+  readonly warn?: ((message: string) => void) | undefined;
 }
 
 /**
@@ -149,7 +162,9 @@ export async function planKubeconfig(
   const path = `${context.directory ?? PATHS.kubernetes}/${row.fileName}`;
   const existing = await context.host.readFile(path);
   if (existing !== undefined) {
-    checkKubeconfig(path, existing, context.ca.certPem);
+    await checkKubeconfig(row, existing, { ...context, path });
+    const note = describeKeptKubeconfig(row, existing, context.input);
+    if (note) context.warn?.(note);
     return [];
   }
   if (context.ca.keyPem === undefined) {
@@ -172,7 +187,7 @@ export function describeKeptKubeconfig(
   input: KubeconfigInput,
 ): string | undefined {
   const server = parseKubeconfig(text, row.fileName).clusters?.[0]?.cluster.server;
-  const expected = row.server === 'local' ? localServer(input) : controlPlaneServer(input);
+  const expected = kubeconfigServer(row, input);
   return server === expected
     ? undefined
     : `"${row.fileName}" is kept: its server is "${server}", not "${expected}"`;
@@ -194,74 +209,9 @@ async function generateKubeconfig(
   });
   return buildKubeconfig({
     clusterName: input.cluster.clusterName,
-    server: row.server === 'local' ? localServer(input) : controlPlaneServer(input),
+    server: kubeconfigServer(row, input),
     caPem: ca.certPem,
     user,
     credentials: { certPem, keyPem },
   });
-}
-
-function checkKubeconfig(path: string, text: string, caPem: string): void {
-  const config = parseKubeconfig(text, path);
-  const data = config.clusters?.[0]?.cluster['certificate-authority-data'];
-  const found = data === undefined ? undefined : Buffer.from(data, 'base64').toString('utf8');
-  if (found !== undefined && parseCertificate(found).der.equals(parseCertificate(caPem).der)) {
-    checkClientKey(path, config);
-    return;
-  }
-  throw new TkadmError(
-    'PKI_CERTIFICATE_STALE',
-    `Cannot use existing "${path}": its CA is not the cluster's`,
-    {
-      hint: `Move it away so that it is made again: mv ${path} /root/`,
-    },
-  );
-}
-
-function checkClientKey(path: string, config: Kubeconfig): void {
-  const data = config.users?.[0]?.user['client-key-data'];
-  if (data === undefined) return;
-  try {
-    loadPrivateKey(Buffer.from(data, 'base64').toString('utf8'));
-  } catch (error) {
-    throw new TkadmError(
-      'PKI_CERTIFICATE_STALE',
-      `Cannot use existing "${path}": its client key cannot be read`,
-      {
-        cause: error,
-        hint: `Move it away so that it is made again: mv ${path} /root/`,
-      },
-    );
-  }
-}
-
-/**
- * A kubeconfig file with a new client certificate like the old one; everything else in it stays.
- * @throws KUBECONFIG_INVALID when it embeds no certificate.
- */
-export async function planKubeconfigRenewal(
-  path: string,
-  text: string,
-  options: {
-    readonly ca: CaPair;
-    readonly algorithm: KeyAlgorithm;
-    readonly certificateValidityMs: number;
-    readonly now: Date;
-  },
-): Promise<PkiFile> {
-  const config = parseKubeconfig(text, path);
-  const [entry] = config.users ?? [];
-  const data = entry?.user['client-certificate-data'];
-  if (!entry || data === undefined) {
-    throw new TkadmError('KUBECONFIG_INVALID', `Cannot renew "${path}": it embeds no client certificate`);
-  }
-  const old = parseCertificate(Buffer.from(data, 'base64').toString('utf8'));
-  const { certPem, keyPem } = await reissueCertificate(old, options);
-  const user = {
-    ...entry.user,
-    'client-certificate-data': Buffer.from(certPem).toString('base64'),
-    'client-key-data': Buffer.from(keyPem).toString('base64'),
-  };
-  const content = renderYaml({ ...config, users: [{ ...entry, user }, ...(config.users ?? []).slice(1)] });
-  return { kind: 'write-file', path, mode: 0o600, content, secret: true };
 }

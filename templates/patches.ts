@@ -1,7 +1,5 @@
 import { CORE_SCHEMA, loadAll } from 'js-yaml';
-import { applyJsonPatch, applyMergePatch } from '../runtime/api/patch.ts';
 import type { JsonObject } from '../runtime/api/schema/types.ts';
-import { applyStrategicMergePatch } from '../runtime/api/strategic-merge.ts';
 import { formatError, TkadmError } from '../runtime/base/errors.ts';
 import type { Host } from '../runtime/base/host.ts';
 
@@ -20,14 +18,14 @@ export type PatchTarget = (typeof PATCH_TARGETS)[number]['name'];
 
 const PATCH_TYPES = ['strategic', 'merge', 'json'] as const;
 
-type PatchType = (typeof PATCH_TYPES)[number];
+export type PatchType = (typeof PATCH_TYPES)[number];
 
 /** One document of a patch file. */
 export interface Patch {
   readonly path: string;
   readonly target: PatchTarget;
-  readonly type: PatchType;
-  readonly body: unknown;
+  /** @throws PATCH_INVALID when it does not apply */
+  apply(value: JsonObject): JsonObject;
 }
 
 export interface PatchSet {
@@ -51,11 +49,20 @@ export async function readPatches(host: Host, directory: string | undefined): Pr
   if (!(await host.stat(root))) throw invalid(root, 'the directory is not there');
   const paths = await listFiles(host, root);
   const named = paths.map((path) => ({ path, name: parseFileName(path) }));
+  // The schema of every kind, by which a strategic patch merges: loaded only for who has patches.
+  const { applyPatch } = await import('./apply-patch.ts');
   const patches: Patch[] = [];
   for (const { path, name } of named) {
     if (!name) continue;
     const text = (await host.readFile(path)) ?? '';
-    for (const body of parseBodies(path, text)) patches.push({ path, ...name, body });
+    const schema = PATCH_TARGETS.find((row) => row.name === name.target)!.type;
+    for (const body of parseBodies(path, text)) {
+      patches.push({
+        path,
+        target: name.target,
+        apply: (value) => guard(path, () => applyPatch(value, { type: name.type, body }, schema)),
+      });
+    }
   }
   return { patches, skipped: named.filter((row) => !row.name).map((row) => row.path) };
 }
@@ -65,22 +72,16 @@ export async function readPatches(host: Host, directory: string | undefined): Pr
  * @throws PATCH_INVALID naming the file that does not apply.
  */
 export function applyPatches<T extends object>(value: T, target: PatchTarget, { patches }: PatchSet): T {
-  const type = PATCH_TARGETS.find((row) => row.name === target)!.type;
   return patches
     .filter((patch) => patch.target === target)
-    .reduce<JsonObject>(
-      (result, patch) => applyPatch(result, patch, type),
-      structuredClone(value) as JsonObject,
-    ) as T;
+    .reduce<JsonObject>((result, patch) => patch.apply(result), structuredClone(value) as JsonObject) as T;
 }
 
-function applyPatch(value: JsonObject, patch: Patch, type: string | undefined): JsonObject {
+function guard<T>(path: string, apply: () => T): T {
   try {
-    if (patch.type === 'json') return applyJsonPatch(value, patch.body);
-    if (patch.type === 'merge' || type === undefined) return applyMergePatch(value, patch.body);
-    return applyStrategicMergePatch(value, patch.body as JsonObject, type);
+    return apply();
   } catch (error) {
-    throw invalid(patch.path, formatError(error), error);
+    throw invalid(path, formatError(error), error);
   }
 }
 

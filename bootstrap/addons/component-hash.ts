@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { KubeObject } from '../../runtime/api/kinds.ts';
 
 const ANNOTATION = 'kubeadm.kubernetes.io/component-config.hash';
 
@@ -10,4 +11,11 @@ export function hashAnnotation(data: Readonly<Record<string, string>>): Readonly
   const hash = createHash('sha256');
   for (const key of Object.keys(data).sort()) hash.update(data[key]!);
   return { [ANNOTATION]: `sha256:${hash.digest('hex')}` };
+}
+
+/** True for a ConfigMap that carries the hash of its own data: nobody has changed it. */
+export function isGenerated(object: KubeObject): boolean {
+  const { data } = object as { readonly data?: Readonly<Record<string, string>> };
+  const found = object.metadata?.annotations?.[ANNOTATION];
+  return found !== undefined && data !== undefined && hashAnnotation(data)[ANNOTATION] === found;
 }

@@ -40,7 +40,11 @@ export function buildCoreDnsObjects(
 }
 
 /** CoreDNS's configuration for a cluster domain, as kubeadm writes it. */
-export function buildCorefile({ cluster }: Pick<ObjectInput, 'cluster'>): string {
+export function buildCorefile({
+  cluster,
+}: {
+  readonly cluster: { readonly networking: { readonly dnsDomain: string } };
+}): string {
   const domain = cluster.networking.dnsDomain;
   return `.:53 {
     errors
@@ -66,6 +70,12 @@ export function buildCorefile({ cluster }: Pick<ObjectInput, 'cluster'>): string
     loadbalance
 }
 `;
+}
+
+/** True for a Corefile that this program wrote for some domain, so that nobody has changed it. */
+export function isDefaultCorefile(text: string): boolean {
+  const dnsDomain = /^ *kubernetes (\S+) in-addr\.arpa/m.exec(text)?.[1];
+  return dnsDomain !== undefined && buildCorefile({ cluster: { networking: { dnsDomain } } }) === text;
 }
 
 function buildDeployment(input: ObjectInput): KubeObject {
@@ -140,9 +150,12 @@ function buildPodSpec(input: ObjectInput) {
   };
 }
 
-/** The embedded program is ready within a second of its start and is asked as often. */
+/** The embedded program is ready within a second of its start, and is asked as often until then. */
 function buildProbes(isQuick: boolean) {
+  const ready = { httpGet: { path: '/ready', port: 'readiness-probe', scheme: 'HTTP' } };
   return {
+    // It must not end the container: without an API server nothing is ready, and nothing is wrong with this.
+    ...(isQuick ? { startupProbe: { ...ready, periodSeconds: 1, failureThreshold: 86_400 } } : {}),
     livenessProbe: {
       httpGet: { path: '/health', port: 'liveness-probe', scheme: 'HTTP' },
       initialDelaySeconds: 60,
@@ -150,10 +163,7 @@ function buildProbes(isQuick: boolean) {
       successThreshold: 1,
       failureThreshold: 5,
     },
-    readinessProbe: {
-      httpGet: { path: '/ready', port: 'readiness-probe', scheme: 'HTTP' },
-      ...(isQuick ? { periodSeconds: 1 } : {}),
-    },
+    readinessProbe: ready,
   };
 }
 

@@ -16,6 +16,8 @@ export interface CliContext {
   readonly uid: number;
   readonly now: () => Date;
   readonly write: (text: string) => void;
+  /** Resolves when standard output has taken them. */
+  readonly writeBytes: (bytes: Uint8Array) => Promise<void>;
   readonly writeError: (text: string) => void;
   readonly fileExists: (path: string) => Promise<boolean>;
 }

@@ -1,20 +1,30 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { TkadmError } from '../../runtime/base/errors.ts';
+import { pipeline } from 'node:stream/promises';
+import { formatError, TkadmError } from '../../runtime/base/errors.ts';
 import { callImages, type ImageCallRequest } from '../../runtime/cri/image-client.ts';
 import {
   type BuildRequest,
   IMAGE_SOCKET,
   type ImageCall,
+  type ImageDetails,
   type ImageResults,
   type ImageSummary,
   type PullRequest,
+  type TagRequest,
 } from '../../runtime/cri/image-messages.ts';
+import { formatTable } from '../render/table.ts';
 import type { CliContext } from './context.ts';
-import { writeData } from './output.ts';
+import { type DocumentFormat, writeData } from './output.ts';
+import { readRegistryAuth } from './registry-auth.ts';
 
-export interface ImageBuildFlags {
+interface ImageFlags {
+  readonly output: DocumentFormat;
+}
+
+export interface ImageBuildFlags extends ImageFlags {
   readonly file?: string;
   readonly tag: readonly string[];
   readonly buildArg?: readonly string[];
@@ -37,50 +47,157 @@ export async function runImageBuild(
     target: flags.target,
     usesCache: flags.cache,
   };
-  const image = await call(context, 'build', { body });
-  context.write(`Built ${describe(image)}\n`);
+  const image = await call(context, 'build', { body, output: flags.output });
+  writeData(context, flags.output, { image }, `Built ${describe(image)}\n`);
 }
 
 /** `tkadm image load --input FILE`: the archive is sent as it is read. */
-export async function runImageLoad(context: CliContext, flags: { readonly input: string }): Promise<void> {
+export async function runImageLoad(
+  context: CliContext,
+  flags: ImageFlags & { readonly input: string },
+): Promise<void> {
   const body = flags.input === '-' ? Readable.from(context.stdin) : await openArchive(context, flags.input);
-  const images = await call(context, 'load', { body });
-  for (const image of images) context.write(`Loaded ${describe(image)}\n`);
+  const images = await call(context, 'load', { body, output: flags.output });
+  const text = images.map((image) => `Loaded ${describe(image)}\n`).join('');
+  writeData(context, flags.output, { images }, text);
+}
+
+interface RegistryFlags extends ImageFlags {
+  readonly plainHttp?: boolean;
+  readonly authfile?: string;
 }
 
 /** `tkadm image pull NAME` */
-export async function runImagePull(
+export async function runImagePull(context: CliContext, name: string, flags: RegistryFlags): Promise<void> {
+  const body = await registryRequest(context, name, flags);
+  const image = await call(context, 'pull', { body, output: flags.output });
+  writeData(context, flags.output, { image }, `Pulled ${describe(image)}\n`);
+}
+
+/** `tkadm image push NAME` */
+export async function runImagePush(context: CliContext, name: string, flags: RegistryFlags): Promise<void> {
+  const body = await registryRequest(context, name, flags);
+  const pushed = await call(context, 'push', { body, output: flags.output });
+  writeData(context, flags.output, pushed, `Pushed ${pushed.name}@${pushed.digest}\n`);
+}
+
+async function registryRequest(
   context: CliContext,
   name: string,
-  flags: { readonly plainHttp?: boolean },
+  flags: RegistryFlags,
+): Promise<PullRequest> {
+  const auth = await readRegistryAuth(context, name, flags.authfile);
+  return { name, plainHttp: flags.plainHttp ?? false, auth };
+}
+
+/** `tkadm image tag SOURCE TARGET` */
+export async function runImageTag(
+  context: CliContext,
+  body: TagRequest,
+  { output }: ImageFlags,
 ): Promise<void> {
-  const body: PullRequest = { name, plainHttp: flags.plainHttp ?? false };
-  const image = await call(context, 'pull', { body });
-  context.write(`Pulled ${describe(image)}\n`);
+  const image = await call(context, 'tag', { body, output });
+  writeData(context, output, { image }, `Tagged ${describe(image)}\n`);
+}
+
+/** `tkadm image save --file FILE NAMES`: the archive appears when it is whole. */
+export async function runImageSave(
+  context: CliContext,
+  names: readonly string[],
+  flags: ImageFlags & { readonly file: string },
+): Promise<void> {
+  if (flags.file === '-' && flags.output !== 'text') {
+    throw new TkadmError('USAGE', `Cannot write an archive and ${flags.output} to standard output`, {
+      hint: 'Name a file: -f images.tar',
+    });
+  }
+  const archive = await call(context, 'save', { body: { names }, output: 'json' });
+  if (flags.file === '-') {
+    if (context.isTerminal) {
+      throw new TkadmError('USAGE', 'Cannot write an archive to the terminal', {
+        hint: 'Name a file: -f images.tar',
+      });
+    }
+    for await (const chunk of archive) await context.writeBytes(chunk as Uint8Array);
+    return;
+  }
+  const path = resolve(context.cwd, flags.file);
+  const partial = `${path}.part`;
+  try {
+    await pipeline(archive, createWriteStream(partial, { flush: true }), { signal: context.signal });
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    context.signal.throwIfAborted();
+    throw new TkadmError('FILE_WRITE', `Cannot save to "${path}": ${formatError(error)}`, { cause: error });
+  }
+  writeData(context, flags.output, { names, path }, `Saved ${names.join(', ')} to ${path}\n`);
+}
+
+/** `tkadm image inspect NAMES` */
+export async function runImageInspect(
+  context: CliContext,
+  names: readonly string[],
+  { output }: ImageFlags,
+): Promise<void> {
+  const images: ImageDetails[] = [];
+  for (const name of names) images.push(await call(context, 'inspect', { name, output }));
+  writeData(context, output, images, `${JSON.stringify(images, null, 2)}\n`);
+}
+
+/** `tkadm image history NAME`: how each layer was made, the last first. */
+export async function runImageHistory(
+  context: CliContext,
+  name: string,
+  { output }: ImageFlags,
+): Promise<void> {
+  const { config, layers } = await call(context, 'inspect', { name, output });
+  let layer = 0;
+  const steps = (config.history ?? []).map((step) => {
+    const { created = '', created_by: createdBy = '', empty_layer: isEmpty = false } = step;
+    const sizeBytes = isEmpty ? 0 : (layers[layer]?.sizeBytes ?? 0);
+    if (!isEmpty) layer += 1;
+    return { created: String(created), createdBy: String(createdBy), sizeBytes };
+  });
+  const rows = steps.toReversed().map((step) => [step.created, formatSize(step.sizeBytes), step.createdBy]);
+  writeData(
+    context,
+    output,
+    { history: steps.toReversed() },
+    formatTable([['CREATED', 'SIZE', 'CREATED BY'], ...rows]),
+  );
 }
 
 /** `tkadm image ls` */
-export async function runImageList(context: CliContext, flags: { readonly output: string }): Promise<void> {
-  const images = await call(context, 'list', {});
+export async function runImageList(context: CliContext, flags: ImageFlags): Promise<void> {
+  const images = await call(context, 'list', flags);
   writeData(context, flags.output, { images }, formatImageTable(images));
 }
 
 /** `tkadm image rm NAMES`: in order, up to the first that cannot be removed. */
-export async function runImageRemove(context: CliContext, names: readonly string[]): Promise<void> {
+export async function runImageRemove(
+  context: CliContext,
+  names: readonly string[],
+  { output }: ImageFlags,
+): Promise<void> {
+  const removed: { readonly name: string; readonly id: string }[] = [];
   for (const name of names) {
-    const { id } = await call(context, 'remove', { name });
-    context.write(`Removed ${name} (${shortId(id)})\n`);
+    const { id } = await call(context, 'remove', { name, output });
+    removed.push({ name, id });
+    if (output === 'text') context.write(`Removed ${name} (${shortId(id)})\n`);
   }
+  writeData(context, output, { removed }, '');
 }
 
-/** TKADM_IMAGE_SOCKET names another runtime's socket. */
+/** TKADM_IMAGE_SOCKET names another runtime's socket. Progress goes to standard error beside a document. */
 async function call<C extends ImageCall>(
   context: CliContext,
   name: C,
-  request: ImageCallRequest,
+  { output, ...request }: ImageCallRequest & ImageFlags,
 ): Promise<ImageResults[C]> {
   const socketPath = context.env['TKADM_IMAGE_SOCKET'] || IMAGE_SOCKET;
-  const onProgress = (line: string) => context.write(`${line}\n`);
+  const write = output === 'text' ? context.write : context.writeError;
+  const onProgress = (line: string) => write(`${line}\n`);
   return callImages(socketPath, name, { ...request, onProgress, signal: context.signal });
 }
 
@@ -121,15 +238,7 @@ export function formatImageTable(images: readonly ImageSummary[]): string {
       return [name.slice(0, colon), name.slice(colon + 1), shortId(image.id), formatSize(image.sizeBytes)];
     }),
   );
-  const table = [COLUMNS, ...rows.sort((a, b) => a.join(' ').localeCompare(b.join(' ')))];
-  const widths = COLUMNS.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]!))
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${lines.join('\n')}\n`;
+  return formatTable([COLUMNS, ...rows.sort((a, b) => a.join(' ').localeCompare(b.join(' ')))], 2);
 }
 
 /** The first 12 hex digits, as Docker shows them. */

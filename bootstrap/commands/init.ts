@@ -1,49 +1,63 @@
+import { randomBytes } from 'node:crypto';
 import { formatCaPin } from '../../pki/certificate.ts';
-import { formatHostPort } from '../../runtime/base/cidr.ts';
+import { generateCertificateKey } from '../../pki/certificate-secret.ts';
+import { SECRETS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
+import { controlPlaneServer, localServer } from '../../templates/kubeconfig.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
-import { readCaBundle } from '../phases/files.ts';
+import { createPatchReader, readCaBundle } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
+import { uploadCertsPhase } from '../phases/upload-certs.ts';
 import type { OutputFormat } from '../render/renderer.ts';
+import { readTokenSecret, type TokenInfo } from '../tokens/token.ts';
+import { isUsableToken } from '../tokens/usable.ts';
+import { type Observation, observe } from '../workflow/observe.ts';
+import { groupOf, isSelected } from '../workflow/phase.ts';
 import { type CliContext, programName, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
-import { writeData } from './output.ts';
 import { collectOverrides } from './overrides.ts';
-import { requireRoot } from './require-root.ts';
+import { requireRootUnlessDry } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
-import { formatTable } from './token.ts';
 
 export interface InitOptions {
   readonly config?: string;
   readonly fix?: boolean;
+  readonly apiserverAdvertiseAddress?: string;
   readonly output: OutputFormat;
   readonly skipTokenPrint?: boolean;
-  /** `init phase NAME` */
+  readonly uploadCerts?: boolean;
+  readonly skipCertificateKeyPrint?: boolean;
+  /** Of `init phase`: "certs/ca", or the group "certs". */
   readonly onlyPhase?: string;
+  /** Of some phases: how to reach the cluster. */
+  readonly kubeconfig?: string;
+  /** Of kubeconfig phases: where the files go. */
+  readonly kubeconfigDir?: string;
+  /** Of add-on phases: print the objects, do nothing else. */
+  readonly printManifest?: boolean;
 }
+
+/** Groups of phases that only write files, and so are there for every engine. */
+const FILE_GROUPS: readonly string[] = ['certs', 'kubeconfig', 'etcd', 'control-plane'];
 
 /** `tkadm init`: makes this machine a one-node cluster. */
 export async function runInit(context: CliContext, options: InitOptions): Promise<void> {
   const host = createLocalHost();
-  const text = options.config === undefined ? undefined : await readInput(context, options.config);
-  const { config, warnings } = await loadConfiguration({
-    kind: 'InitConfiguration',
-    text,
-    overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
-    defaultsFrom: await observeMachine(host),
-  });
-  if (config.tkadm.engine !== 'embedded' || config.tkadm.store !== 'embedded') {
-    throw new TkadmError(
-      'UNSUPPORTED',
-      `Cannot init with engine "${config.tkadm.engine}" and store "${config.tkadm.store}": only the embedded ones are there yet`,
-    );
+  const { config, warnings } = await loadInitConfig(context, host, options);
+  if (options.printManifest) {
+    const { printAddonManifests } = await import('./print-manifest.ts');
+    return printAddonManifests(context, { config, host, phase: options.onlyPhase ?? 'addon' });
   }
-  requireRoot(context);
+  checkEngine(config, options.onlyPhase);
+  const certificateKey = selectCertificateKey(config, options);
+  const shownKey = options.skipCertificateKeyPrint || config.isDryRun ? undefined : certificateKey;
   const initSystem = await detectInitSystem(host);
+  const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   await runCommandPhases({
     command: 'init',
     cli: context,
@@ -53,68 +67,174 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     skip: config.skipPhases,
     only: options.onlyPhase === undefined ? undefined : [options.onlyPhase],
     isDryRun: config.isDryRun,
-    kubeconfig: `${PATHS.kubernetes}/admin.conf`,
+    kubeconfig,
     superKubeconfig: `${PATHS.kubernetes}/super-admin.conf`,
-    buildContext: ({ api, host: seenHost, warn }) => {
-      for (const warning of warnings) warn(warning);
+    // The stable address of the control plane may lead nowhere yet.
+    server: options.kubeconfig === undefined ? localServer(config) : undefined,
+    buildContext: (tools) => {
+      for (const warning of warnings) tools.warn(warning);
+      requireRootUnlessDry(context, config.isDryRun, tools.warn);
       return {
+        ...tools,
         config,
-        host: seenHost,
         now: context.now,
         shouldFix: options.fix ?? false,
+        isAddressGiven: options.apiserverAdvertiseAddress !== undefined,
         initSystem,
         env: context.env,
-        api,
-        warn,
+        certificateKey,
+        tokens: () => listTokens(tools.observation),
+        patches: createPatchReader(tools.host, config.patchesDirectory, tools.warn),
+        kubeconfigDir: options.kubeconfigDir,
       };
     },
-    finish: async () => {
-      if (config.isDryRun || options.onlyPhase !== undefined) return { text: '', data: {} };
-      return describeCluster(config, {
+    finish: async ({ observation, changes }) => {
+      if (config.isDryRun) return describeDryRun(changes);
+      const key = describeCertificateKey(shownKey);
+      const isCluster =
+        isSelected('show-join-command', [options.onlyPhase ?? 'show-join-command']) &&
+        !isSelected('show-join-command', config.skipPhases);
+      if (!isCluster) return { text: key.text, data: { changes, ...key.data } };
+      const cluster = await describeCluster(config, {
         host,
+        changes,
+        tokens: await listTokens(observation),
+        now: context.now(),
         hidesToken: options.skipTokenPrint ?? false,
         program: programName(context),
       });
+      return { text: cluster.text + key.text, data: { ...cluster.data, ...key.data } };
     },
   });
 }
 
-/** `tkadm init phase`: the phases in their order. */
-export function listInitPhases(context: CliContext, output: string): void {
-  const phases = INIT_PHASES.map(({ name, summary }) => ({ name, summary }));
-  writeData(context, output, { phases }, formatTable(phases.map((phase) => [phase.name, phase.summary])));
+async function loadInitConfig(context: CliContext, host: Host, options: InitOptions) {
+  const text = options.config === undefined ? undefined : await readInput(context, options.config);
+  const { config, warnings } = await loadConfiguration({
+    kind: 'InitConfiguration',
+    text,
+    path: options.config,
+    isStrict: false,
+    overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
+    defaultsFrom: await observeMachine(host),
+  });
+  return { config: withoutSkippedAddons(config), warnings };
+}
+
+/** An add-on that is left out is not part of the cluster: its configuration says so too, for later runs. */
+function withoutSkippedAddons(config: InitConfig): InitConfig {
+  const { cluster, skipPhases } = config;
+  const isSkipped = (name: string) => isSelected(name, skipPhases);
+  return {
+    ...config,
+    cluster: {
+      ...cluster,
+      dns: isSkipped('addon/coredns') ? { ...cluster.dns, disabled: true } : cluster.dns,
+      proxy: isSkipped('addon/kube-proxy') ? { disabled: true } : cluster.proxy,
+    },
+  };
+}
+
+/** @throws UNSUPPORTED */
+function checkEngine({ tkadm }: InitConfig, onlyPhase: string | undefined): void {
+  if (tkadm.engine === 'embedded' && tkadm.store === 'embedded') return;
+  if (onlyPhase !== undefined && FILE_GROUPS.includes(groupOf(onlyPhase))) return;
+  throw new TkadmError(
+    'UNSUPPORTED',
+    `Cannot init with engine "${tkadm.engine}" and store "${tkadm.store}": only the embedded ones are there yet`,
+    { hint: `Phases that write files work with every engine: ${FILE_GROUPS.join(', ')}` },
+  );
+}
+
+function describeDryRun(changes: number) {
+  const text =
+    changes === 0
+      ? 'Dry run: nothing would change\n'
+      : `Dry run: ${changes} changes would be made; nothing was changed\n`;
+  return { text, data: { changes, dryRun: true } };
+}
+
+/** The key of a run that uploads the certificates. */
+function selectCertificateKey(config: InitConfig, options: InitOptions): string | undefined {
+  const { name } = uploadCertsPhase;
+  const isUploading =
+    options.uploadCerts === true &&
+    isSelected(name, [options.onlyPhase ?? name]) &&
+    !isSelected(name, config.skipPhases);
+  return isUploading ? (config.certificateKey ?? generateCertificateKey(randomBytes)) : undefined;
+}
+
+/** The key that a joining control-plane node decrypts the certificates with; it is kept nowhere. */
+function describeCertificateKey(key: string | undefined) {
+  if (key === undefined) return { text: '', data: {} };
+  return {
+    text: `\nThe certificates are in Secret kube-system/kubeadm-certs for two hours, encrypted with the key\n${key}\n`,
+    data: { certificateKey: key },
+  };
 }
 
 interface Description {
-  readonly host: ReturnType<typeof createLocalHost>;
+  readonly host: Pick<Host, 'readFile'>;
+  readonly changes: number;
+  readonly tokens: readonly TokenInfo[];
+  readonly now: Date;
   readonly hidesToken: boolean;
   /** How the reader calls this command. */
   readonly program: string;
 }
 
-async function describeCluster(config: InitConfig, { host, hidesToken, program }: Description) {
-  const { advertiseAddress, bindPort } = config.localAPIEndpoint;
-  const endpoint = config.cluster.controlPlaneEndpoint ?? formatHostPort(advertiseAddress, bindPort);
+async function describeCluster(config: InitConfig, description: Description) {
+  const { host, program, changes, hidesToken } = description;
+  const endpoint = new URL(controlPlaneServer(config)).host;
   const pin = formatCaPin(await readCaBundle(host, config.cluster.certificatesDir));
-  const token = hidesToken ? '<token>' : (config.bootstrapTokens[0]?.token ?? '<token>');
+  const token = findJoinToken(config, description);
   const kubeconfig = `${PATHS.kubernetes}/admin.conf`;
-  const joinCommand = `${program} join ${endpoint} --token ${token} --discovery-token-ca-cert-hash ${pin}`;
+  const joinCommand = (secret: string) =>
+    `${program} join ${endpoint} --token ${secret} --discovery-token-ca-cert-hash ${pin}`;
+  const byToken =
+    token === undefined
+      ? `Add a machine: there is no bootstrap token to join with (phase bootstrap-token makes one), so first\n\n  ${program} token create --print-join-command\n`
+      : `Add a machine, on the machine itself:\n\n  ${joinCommand(hidesToken ? '<token>' : token).replace(' --discovery', ' \\\n\t--discovery')}\n`;
   const text = `
-Your Kubernetes cluster is up.
+${changes === 0 ? 'Nothing was changed: your Kubernetes cluster is as it should be.' : 'Your Kubernetes cluster is up.'}
 
   export KUBECONFIG=${kubeconfig}
   kubectl get nodes,pods -A
 
-Add a machine, on the machine itself:
-
-  ${program} join ${endpoint} --token ${token} \\
-	--discovery-token-ca-cert-hash ${pin}
-
+${byToken}
 or from here over SSH (root, or a user with sudo; nothing needs to be installed there):
 
   ${program} join root@MACHINE
 
 Undo everything: ${program} reset
 `;
-  return { text, data: { kubeconfig, endpoint, caCertHash: pin, ...(hidesToken ? {} : { joinCommand }) } };
+  const isShown = token !== undefined && !hidesToken;
+  return {
+    text,
+    data: {
+      kubeconfig,
+      endpoint,
+      caCertHash: pin,
+      changes,
+      ...(isShown ? { joinCommand: joinCommand(token) } : {}),
+    },
+  };
+}
+
+/** The token that the configuration names when the cluster has it, else any of the cluster's that joins nodes. */
+function findJoinToken(
+  { bootstrapTokens }: InitConfig,
+  { tokens, now }: Pick<Description, 'tokens' | 'now'>,
+): string | undefined {
+  const usable = tokens.filter((token) => isUsableToken(token, now)).map((token) => token.token);
+  const wanted = bootstrapTokens.map((row) => row.token);
+  return wanted.find((token) => tokens.some((other) => other.token === token)) ?? usable[0];
+}
+
+async function listTokens(observation: Observation): Promise<readonly TokenInfo[]> {
+  const fieldSelector = 'type=bootstrap.kubernetes.io/token';
+  const secrets = await observe(observation, (api) =>
+    api.list(SECRETS, { namespace: 'kube-system', fieldSelector }),
+  );
+  return secrets?.items.flatMap((secret) => readTokenSecret(secret) ?? []) ?? [];
 }

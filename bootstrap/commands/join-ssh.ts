@@ -1,17 +1,20 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatCaPin } from '../../pki/certificate.ts';
-import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
-import { formatError, TkadmError } from '../../runtime/base/errors.ts';
+import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { installBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
+import { maskSecrets } from '../render/mask.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { type HostKeyPolicy, parseSshTarget, type SshSettings } from '../ssh/connection.ts';
+import { createSshReporter, type SshReporter } from '../render/ssh-join.ts';
+import { type HostKeyPolicy, parseSshTarget, type SshSettings, type SshTarget } from '../ssh/connection.ts';
 import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import { parseCaPins, pinsOf } from '../tokens/pin.ts';
+import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
+import { parseToken } from '../tokens/token.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
-import { createShortLivedToken } from './token.ts';
 
 export interface SshJoinOptions {
   readonly output: OutputFormat;
@@ -27,6 +30,33 @@ export interface SshJoinOptions {
   readonly dryRun?: boolean;
 }
 
+/** Flags of a join on the machine itself. */
+const LOCAL_FLAGS = [
+  'config',
+  'patches',
+  'skip-phases',
+  'discovery-file',
+  'discovery-token',
+  'discovery-token-unsafe-skip-ca-verification',
+  'tls-bootstrap-token',
+  'cri-socket',
+  'control-plane',
+  'certificate-key',
+  'apiserver-advertise-address',
+  'apiserver-bind-port',
+] as const;
+
+/** What all machines of one command share. */
+interface SshJoin {
+  readonly context: CliContext;
+  readonly options: SshJoinOptions;
+  /** The administrator's; without one, --token, --api-server and a pin are needed. */
+  readonly config: ClientConfig | undefined;
+  readonly input: Omit<RemoteJoinInput, 'token'>;
+  readonly bundleDirectory: string;
+  readonly reporter: SshReporter;
+}
+
 /** Joins machines over SSH, all at the same time; one that fails does not stop the others. */
 export async function runJoinOverSsh(
   context: CliContext,
@@ -37,44 +67,21 @@ export async function runJoinOverSsh(
   if (options.nodeName !== undefined && targets.length > 1) {
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
-  const isText = options.output === 'text';
-  if (isText)
-    context.write(
-      `Joining over SSH: ${targets.map((target) => `${target.user}@${target.host}`).join(', ')}\n`,
-    );
-  const input = await buildInput(context, options);
-  const bundleDirectory = await ensureBundle(context);
-  const failures: unknown[] = [];
-  await Promise.all(
-    targets.map(async (target) => {
-      const startedAt = performance.now();
-      const tell = isText ? progressLine(context, target.host) : () => {};
-      try {
-        const node = await joinOverSsh({
-          target,
-          settings: buildSettings(context, options),
-          bundleDirectory,
-          architecture: process.arch,
-          input,
-          signal: context.signal,
-          onProgress: tell,
-        });
-        const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-        if (isText) context.write(`${target.host}: node "${node}" has joined (${seconds} s)\n`);
-        else
-          context.write(
-            `${JSON.stringify({ type: 'host', host: target.host, ok: true, node, seconds: Number(seconds) })}\n`,
-          );
-      } catch (error) {
-        failures.push(error);
-        if (!isText)
-          context.write(
-            `${JSON.stringify({ type: 'host', host: target.host, ok: false, message: formatError(error) })}\n`,
-          );
-        else if (targets.length > 1) context.write(`${target.host}: ${formatError(error)}\n`);
-      }
-    }),
-  );
+  refuseLocalFlags(options);
+  const reporter = createSshReporter(context, options.output);
+  const config = await readAdminConfig(context);
+  const input = buildInput(config, options);
+  reporter.start(targets);
+  const shared: SshJoin = {
+    context,
+    options,
+    config,
+    input,
+    bundleDirectory: await ensureBundle(context),
+    reporter,
+  };
+  const results = await Promise.all(targets.map((target) => joinOne(target, shared, targets.length)));
+  const failures = results.flatMap((result) => ('error' in result ? [result.error] : []));
   if (failures.length === 1 && targets.length === 1) throw failures[0];
   if (failures.length > 0) {
     throw new TkadmError('JOIN_FAILED', `Cannot join ${failures.length} of ${targets.length} machines`, {
@@ -82,29 +89,98 @@ export async function runJoinOverSsh(
       hint: 'Mend what is said above and run the same command again',
     });
   }
+  reporter.finish(results.flatMap((result) => ('node' in result ? [result.node] : [])));
 }
 
-/** What the machines get: the endpoint and pins of this cluster, and a token, a new one unless it is given. */
-async function buildInput(context: CliContext, options: SshJoinOptions): Promise<RemoteJoinInput> {
+/** @throws USAGE for flags that a machine behind SSH would not get */
+function refuseLocalFlags(options: SshJoinOptions): void {
+  const given = LOCAL_FLAGS.find((flag) => {
+    const name = flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    return (options as unknown as Readonly<Record<string, unknown>>)[name] !== undefined;
+  });
+  if (given === undefined) return;
+  throw new TkadmError(
+    'USAGE',
+    `Cannot use --${given} in a join over SSH: it is for a join on the machine itself`,
+    {
+      hint: `tkadm join HOST:PORT --${given} ..., on the machine itself`,
+    },
+  );
+}
+
+/** Joins one machine. Its token is made when the connection stands, and removed whatever happens. */
+async function joinOne(
+  target: SshTarget,
+  { context, options, config, input, bundleDirectory, reporter }: SshJoin,
+  count: number,
+): Promise<{ readonly node: string } | { readonly error: unknown }> {
+  const startedAt = performance.now();
+  const machine = reporter.machine(target.host);
+  let made: ShortLivedToken | undefined;
+  const getToken = async (): Promise<string> => {
+    if (options.token) return options.token;
+    made = await createShortLivedToken(config!, context.now());
+    return made.token;
+  };
+  try {
+    const node = await joinOverSsh({
+      target,
+      settings: buildSettings(context, options),
+      bundleDirectory,
+      architecture: process.arch,
+      input,
+      getToken,
+      signal: context.signal,
+      onProgress: machine.progress,
+      onEvent: machine.event,
+    });
+    machine.done(node, performance.now() - startedAt);
+    return { node };
+  } catch (error) {
+    machine.failed(isTkadmError(error) ? error : new Error(maskSecrets(formatError(error))), count > 1);
+    return { error };
+  } finally {
+    await made?.remove().catch((error) => {
+      machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
+    });
+  }
+}
+
+async function readAdminConfig(context: CliContext): Promise<ClientConfig | undefined> {
   const path = context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
-  const hasKubeconfig = await context.fileExists(path);
-  const config = hasKubeconfig ? await loadClientConfig(path) : undefined;
+  return (await context.fileExists(path)) ? loadClientConfig(path) : undefined;
+}
+
+/**
+ * What the machines get besides a token: the endpoint and pins of this cluster.
+ * @throws USAGE, TOKEN_INVALID, CA_PIN_INVALID before any connection
+ */
+function buildInput(
+  config: ClientConfig | undefined,
+  options: SshJoinOptions,
+): Omit<RemoteJoinInput, 'token'> {
   const endpoint = options.apiServer ?? (config ? new URL(config.server).host : undefined);
   if (endpoint === undefined) {
     throw new TkadmError(
       'USAGE',
-      `Cannot tell the machines where the API server is: no kubeconfig at "${path}"`,
-      {
-        hint: 'tkadm join ... --api-server HOST:PORT',
-      },
+      `Cannot tell the machines where the API server is: there is no kubeconfig at "${PATHS.kubernetes}/admin.conf"`,
+      { hint: 'tkadm join ... --api-server HOST:PORT' },
     );
   }
-  const pins = options.discoveryTokenCaCertHash ?? (config?.caPem ? [formatCaPin(config.caPem)] : []);
-  if (!options.token && !config)
+  if (options.token) parseToken(options.token);
+  else if (!config)
     throw new TkadmError('USAGE', 'Cannot join without --token: there is no kubeconfig to create one with');
+  const given = parseCaPins(options.discoveryTokenCaCertHash ?? []);
+  const pins = given.length > 0 ? given : pinsOf(config?.caPem ?? '');
+  if (pins.length === 0) {
+    throw new TkadmError(
+      'CA_PIN_INVALID',
+      'Cannot join over SSH without --discovery-token-ca-cert-hash: there is no kubeconfig whose CA to pin',
+      { hint: 'tkadm token create --print-join-command, on the control plane' },
+    );
+  }
   return {
     apiServerEndpoint: endpoint,
-    token: options.token ?? (await createShortLivedToken(config!, context)),
     caCertHashes: pins,
     nodeName: options.nodeName,
     ignorePreflightErrors: options.ignorePreflightErrors ?? [],
@@ -127,18 +203,5 @@ function buildSettings(context: CliContext, options: SshJoinOptions): SshSetting
     identityFiles: options.sshIdentity ?? [],
     password: context.env['TKADM_SSH_PASSWORD'],
     hostKeyPolicy: options.sshHostKeys,
-  };
-}
-
-/** Progress of one machine; the many lines of an upload are thinned out. */
-function progressLine(context: CliContext, host: string): (text: string) => void {
-  let lastUpload = 0;
-  return (text) => {
-    if (text.startsWith('send the node bundle')) {
-      const now = performance.now();
-      if (now - lastUpload < 1000) return;
-      lastUpload = now;
-    }
-    context.write(`${host}: ${text}\n`);
   };
 }

@@ -1,17 +1,22 @@
 import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { JoinConfig } from '../config/types.ts';
+import { createPatchReader } from '../phases/files.ts';
 import { JOIN_PHASES } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { type DiscoveredCluster, discoverCluster, discoverFromFile } from '../tokens/discover.ts';
+import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
+import { discoverCluster, patienceOf } from '../tokens/discover.ts';
+import { discoverFromFile } from '../tokens/discover-file.ts';
+import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
-import { requireRoot } from './require-root.ts';
+import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
 
 export interface JoinOptions {
@@ -21,6 +26,10 @@ export interface JoinOptions {
   readonly ssh?: readonly string[];
   readonly token?: string;
   readonly dryRun?: boolean;
+  /** Of `join phase`. */
+  readonly onlyPhase?: string;
+  readonly discoveryFile?: string;
+  readonly tlsBootstrapToken?: string;
 }
 
 /**
@@ -60,21 +69,25 @@ async function meansMachines(context: CliContext, addresses: readonly string[]):
   return address !== server.host && address !== server.hostname;
 }
 
-async function joinThisMachine(
+/** @throws UNSUPPORTED for a phase of further control-plane nodes. */
+export async function joinThisMachine(
   context: CliContext,
   address: string | undefined,
   options: JoinOptions,
 ): Promise<void> {
   const host = createLocalHost();
+  const only = options.onlyPhase === undefined ? undefined : [options.onlyPhase];
+  refusePhases(JOIN_PHASES, only ?? []);
   const text = options.config === undefined ? undefined : await readInput(context, options.config);
   const endpoint = address === undefined || /:\d+$/.test(address) ? address : `${address}:6443`;
-  const overrides = {
-    ...collectOverrides('JoinConfiguration', options as unknown as Record<string, unknown>),
-  };
+  const overrides = collectOverrides('JoinConfiguration', asFileFlags(context, address, options));
   const machine = await observeMachine(host);
   const { config, warnings } = await loadConfiguration({
     kind: 'JoinConfiguration',
     text,
+    path: options.config,
+    isStrict: false,
+    fileExists: context.fileExists,
     overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
     defaultsFrom: machine,
   });
@@ -84,8 +97,8 @@ async function joinThisMachine(
       'Cannot join as control plane: the embedded store has one control-plane node',
     );
   }
-  requireRoot(context);
-  if (options.output === 'text')
+  if (!config.isDryRun) requireRoot(context);
+  if (options.output === 'text' && only === undefined)
     context.write(
       `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
     );
@@ -96,28 +109,49 @@ async function joinThisMachine(
     phases: JOIN_PHASES,
     output: options.output,
     skip: config.skipPhases,
-    only: undefined,
+    only,
     isDryRun: config.isDryRun,
     kubeconfig: `${PATHS.kubernetes}/kubelet.conf`,
-    buildContext: ({ host: seenHost, warn }) => {
+    buildContext: ({ host: seenHost, isBundleInstalled, warn }) => {
       for (const warning of warnings) warn(warning);
-      const discover = discoverOnce(config, context);
+      requireRootUnlessDry(context, config.isDryRun, warn);
+      const look = { now: context.now, signal: context.signal, warn };
       return {
         config,
         host: seenHost,
         shouldFix: options.fix ?? false,
+        env: context.env,
         nodeIp: machine.advertiseAddress,
-        warn,
-        discover,
+        ...look,
+        discover: discoverOnce(config, look),
+        isBundleInstalled,
+        patches: createPatchReader(seenHost, config.patchesDirectory, warn),
       };
     },
-    finish: async () => ({
+    finish: async ({ changes }) => ({
       text: config.isDryRun
-        ? ''
-        : `\nThis machine is node "${config.nodeRegistration.name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`,
+        ? `Dry run: ${changes} changes would be made; nothing was changed\n`
+        : only
+          ? ''
+          : `\nThis machine is node "${config.nodeRegistration.name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`,
       data: { node: config.nodeRegistration.name, host: hostname() },
     }),
   });
+}
+
+/** With a discovery file and no address, --token is for TLS bootstrap alone; the file's path may be relative. */
+function asFileFlags(
+  { cwd }: CliContext,
+  address: string | undefined,
+  options: JoinOptions,
+): Record<string, unknown> {
+  const { discoveryFile, token, ...others } = options;
+  if (discoveryFile === undefined) return { ...options };
+  return {
+    ...others,
+    discoveryFile: discoveryFile.includes('://') ? discoveryFile : resolve(cwd, discoveryFile),
+    ...(address === undefined ? { tlsBootstrapToken: others.tlsBootstrapToken ?? token } : { token }),
+  };
 }
 
 function describe({ discovery }: JoinConfig): string {
@@ -126,18 +160,21 @@ function describe({ discovery }: JoinConfig): string {
   );
 }
 
-function discoverOnce(config: JoinConfig, context: CliContext): () => Promise<DiscoveredCluster> {
+function discoverOnce(
+  config: JoinConfig,
+  look: Omit<LookOptions, 'endpoint'> & { readonly warn: (message: string) => void },
+): () => Promise<DiscoveredCluster> {
   let running: Promise<DiscoveredCluster> | undefined;
   const discover = (): Promise<DiscoveredCluster> => {
     const { bootstrapToken, file } = config.discovery;
-    if (file) return discoverFromFile(file.kubeConfigPath);
+    if (file) return discoverFromFile(file.kubeConfigPath, look);
     return discoverCluster({
+      ...look,
       endpoint: bootstrapToken?.apiServerEndpoint ?? '',
       token: bootstrapToken?.token ?? '',
       pins: bootstrapToken?.caCertHashes ?? [],
       unsafeSkipCaVerification: bootstrapToken?.unsafeSkipCAVerification ?? false,
-      now: context.now,
-      signal: context.signal,
+      patienceMs: patienceOf(config.timeouts),
     });
   };
   return () => {

@@ -1,8 +1,19 @@
-import { formatFinding, preflightError, runPreflight, selectFatal } from '../../preflight/run.ts';
+import { CHECKS } from '../../preflight/checks.ts';
+import type { PreflightInput, PreflightScope } from '../../preflight/finding.ts';
+import { formatReport, preflightError } from '../../preflight/format.ts';
+import { formatLooksAt } from '../../preflight/looks-at.ts';
+import { runPreflight, selectFatal, selectRepairable } from '../../preflight/run.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
+import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { EXIT_CODES } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
-import { buildPreflightInput } from '../phases/preflight.ts';
-import type { OutputFormat } from '../render/renderer.ts';
+import { createCriProbe } from '../phases/cri-probe.ts';
+import { buildPreflightInput, toRepairs } from '../phases/preflight.ts';
+import { formatTable } from '../render/table.ts';
+import { formatAction } from '../workflow/action.ts';
 import { type CliContext, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { writeData } from './output.ts';
@@ -12,30 +23,154 @@ export interface PreflightOptions {
   readonly config?: string;
   readonly fix?: boolean;
   readonly dryRun?: boolean;
-  readonly output: OutputFormat;
+  readonly list?: boolean;
+  readonly output: string;
+  readonly kubeconfig?: string;
+  readonly ignorePreflightErrors?: readonly string[];
+  readonly apiserverAdvertiseAddress?: string;
 }
 
-/** `tkadm preflight`: the checks of init alone, with --fix the repairs too. */
-export async function runPreflightCommand(context: CliContext, options: PreflightOptions): Promise<void> {
+/** What a command is to check for. */
+export interface PreflightTarget {
+  readonly command: 'init' | 'join' | 'upgrade' | 'reset';
+  /** The API server to join. */
+  readonly address?: string | undefined;
+}
+
+/**
+ * `tkadm preflight [init|join|upgrade|reset]`: the checks of that command alone, with --fix the repairs too.
+ * Returns the exit code.
+ */
+export async function runPreflightCommand(
+  context: CliContext,
+  target: PreflightTarget,
+  options: PreflightOptions,
+): Promise<number> {
+  if (options.list) return listChecks(context, options.output);
   const host = createLocalHost();
-  const { config } = await loadConfiguration({
-    kind: 'InitConfiguration',
-    text: options.config === undefined ? undefined : await readInput(context, options.config),
-    overrides: collectOverrides('InitConfiguration', options as unknown as Record<string, unknown>),
-    defaultsFrom: await observeMachine(host),
-  });
-  const input = await buildPreflightInput(config, host);
-  let findings = await runPreflight(host, input);
-  if (options.fix && !options.dryRun) {
-    for (const argv of findings.flatMap((finding) => finding.repair ?? []))
-      await host.run(argv, { signal: context.signal });
-    findings = await runPreflight(host, input);
+  const input = await buildInput(context, { host, target, options });
+  const { signal } = context;
+  let report = await runPreflight(host, input, { signal });
+  const repairs: { readonly check: string; readonly summary: string; readonly error?: string }[] = [];
+  if (options.fix) {
+    for (const finding of selectRepairable(report.findings)) {
+      for (const action of toRepairs(finding)) {
+        if (action.kind !== 'run') continue;
+        const summary = formatAction(action);
+        const result = options.dryRun ? undefined : await host.run(action.argv, { signal });
+        const error = result && result.exitCode !== 0 ? result.stderr.trim() : undefined;
+        repairs.push({ check: finding.check, summary, ...(error === undefined ? {} : { error }) });
+      }
+    }
+    if (repairs.length > 0 && !options.dryRun) report = await runPreflight(host, input, { signal });
   }
-  const text =
-    findings.length === 0
-      ? 'Preflight found nothing\n'
-      : findings.map((finding) => `${formatFinding(finding)}\n`).join('');
-  const fatal = selectFatal(findings, false);
-  writeData(context, options.output, { ok: fatal.length === 0, findings }, text);
-  if (fatal.length > 0) throw preflightError(fatal);
+  const fatal = selectFatal(report.findings);
+  const done = repairs.map(
+    ({ summary, error }) =>
+      `${options.dryRun ? 'WOULD' : error === undefined ? 'DONE ' : 'FAILED'}    ${summary}${error ? `: ${error}` : ''}\n`,
+  );
+  const { findings, checks, durationMs } = report;
+  const data = { ok: fatal.length === 0, scope: input.scope, findings, repairs, checks, durationMs };
+  writeData(context, options.output, data, `${done.join('')}${formatReport(report)}`);
+  if (fatal.length === 0) return 0;
+  if (options.output === 'text') {
+    const names = [...new Set(fatal.map((finding) => finding.check))].join(', ');
+    context.writeError(`error: preflight failed: ${names}\n  try: ${preflightError(fatal).hint}\n`);
+  }
+  return EXIT_CODES.preflight;
+}
+
+function listChecks(context: CliContext, output: string): number {
+  const rows = CHECKS.map(({ name, scopes, severity, looksAt }) => ({
+    name,
+    commands: scopes,
+    severity,
+    embedded: formatLooksAt(looksAt, 'embedded'),
+    upstream: formatLooksAt(looksAt, 'upstream'),
+  }));
+  const table = [
+    ['CHECK', 'SEVERITY', 'IN', 'LOOKS AT'],
+    ...rows.map((row) => [row.name, row.severity, row.commands.join(','), row.embedded]),
+  ];
+  writeData(context, output, { checks: rows }, formatTable(table));
+  return 0;
+}
+
+interface InputSources {
+  readonly host: Host;
+  readonly target: PreflightTarget;
+  readonly options: PreflightOptions;
+}
+
+async function buildInput(context: CliContext, sources: InputSources): Promise<PreflightInput> {
+  const { host, target, options } = sources;
+  const machine = await observeMachine(host);
+  const text = options.config === undefined ? undefined : await readInput(context, options.config);
+  const flags = options as unknown as Record<string, unknown>;
+  const shared = { host, env: context.env, now: context.now, nodeIp: machine.advertiseAddress };
+  if (target.command === 'init') {
+    const overrides = collectOverrides('InitConfiguration', flags);
+    const loaded = await loadConfiguration({
+      kind: 'InitConfiguration',
+      text,
+      path: options.config,
+      isStrict: false,
+      overrides,
+      defaultsFrom: machine,
+    });
+    const isAddressGiven =
+      options.apiserverAdvertiseAddress !== undefined || /^\s*advertiseAddress\s*:/m.test(text ?? '');
+    return buildPreflightInput({ ...shared, config: loaded.config, isAddressGiven });
+  }
+  if (target.command === 'join') {
+    const endpoint =
+      target.address && !/:\d+$/.test(target.address) ? `${target.address}:6443` : target.address;
+    const overrides = {
+      ...collectOverrides('JoinConfiguration', flags),
+      ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }),
+    };
+    const loaded = await loadConfiguration({
+      kind: 'JoinConfiguration',
+      text,
+      path: options.config,
+      isStrict: false,
+      overrides,
+      defaultsFrom: machine,
+    });
+    return buildPreflightInput({ ...shared, config: loaded.config });
+  }
+  return buildClusterInput(context, { ...sources, scope: target.command, nodeName: machine.hostname });
+}
+
+/** For a machine that is a node already: nothing new is listened on or written. */
+async function buildClusterInput(
+  context: CliContext,
+  {
+    host,
+    options,
+    scope,
+    nodeName,
+  }: InputSources & { readonly scope: PreflightScope; readonly nodeName: string },
+): Promise<PreflightInput> {
+  const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
+  const hasKubeconfig = await context.fileExists(kubeconfig);
+  return {
+    scope,
+    nodeName,
+    ports: [],
+    absentFiles: [],
+    presentFiles: ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler'].map(
+      (name) => `${PATHS.manifests}/${name}.yaml`,
+    ),
+    podCidrs: [],
+    serviceCidrs: [],
+    ignored: options.ignorePreflightErrors ?? [],
+    env: context.env,
+    isDryRun: options.dryRun,
+    openCri: createCriProbe,
+    ...(hasKubeconfig && scope === 'upgrade'
+      ? { api: async () => new ApiClient(await loadClientConfig(kubeconfig)) }
+      : {}),
+    ...((await host.stat(PATHS.state)) ? { engine: 'embedded' as const } : {}),
+  };
 }

@@ -3,68 +3,70 @@ import { createInterface } from 'node:readline/promises';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
-import { detectInitSystem } from '../../runtime/host/services.ts';
+import { loadConfiguration } from '../config/load.ts';
 import { RESET_PHASES } from '../phases/reset.ts';
-import { createRenderer, type OutputFormat } from '../render/renderer.ts';
-import { performAction } from '../workflow/perform.ts';
-import { runPhases } from '../workflow/run.ts';
-import { bundleSources } from './bundle-sources.ts';
-import type { CliContext } from './context.ts';
-import { requireRoot } from './require-root.ts';
+import type { OutputFormat } from '../render/renderer.ts';
+import { checkPhaseNames, isSelected } from '../workflow/phase.ts';
+import { type CliContext, readInput } from './context.ts';
+import { collectOverrides } from './overrides.ts';
+import { requireRoot, requireRootUnlessDry } from './require-root.ts';
+import { runCommandPhases } from './run.ts';
 
 export interface ResetOptions {
-  readonly force?: boolean;
-  readonly dryRun?: boolean;
+  readonly config?: string;
   readonly kubeconfig?: string;
   readonly output: OutputFormat;
+  /** Of `reset phase`. */
+  readonly onlyPhase?: string;
 }
 
 /** `tkadm reset`: takes this machine out of its cluster and removes what tkadm put on it. */
 export async function runReset(context: CliContext, options: ResetOptions): Promise<void> {
-  requireRoot(context);
-  if (!options.force && !options.dryRun) await confirm(context);
   const host = createLocalHost();
-  const initSystem = await detectInitSystem(host);
-  const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
-  const renderer = await createRenderer({
-    format: options.output,
-    isTerminal: context.isTerminal,
-    command: 'reset',
-    write: context.write,
-    phases: RESET_PHASES,
+  const { config, warnings } = await loadConfiguration({
+    kind: 'ResetConfiguration',
+    text: options.config === undefined ? undefined : await readInput(context, options.config),
+    path: options.config,
+    isStrict: false,
+    overrides: collectOverrides('ResetConfiguration', options as unknown as Record<string, unknown>),
+    // A reset must work on a machine that has lost its addresses.
+    defaultsFrom: { hostname: hostname(), advertiseAddress: '127.0.0.1' },
   });
-  const unavailable = async () => {
-    throw new Error('reset needs no API client');
-  };
-  try {
-    await runPhases({
-      phases: RESET_PHASES,
-      context: {
-        host,
-        nodeName: await findNodeName(host),
-        kubeconfig: (await host.stat(kubeconfig)) ? kubeconfig : undefined,
-        certificatesDir: PATHS.pki,
-      },
-      perform: (action) =>
-        performAction(action, {
-          host,
-          initSystem,
-          signal: context.signal,
-          api: unavailable,
-          bundleSources: bundleSources(context),
-        }),
-      emit: renderer.emit,
-      signal: context.signal,
-      isDryRun: options.dryRun ?? false,
-    });
-  } catch (error) {
-    await renderer.finish({ isOk: false, text: '', data: {} });
-    throw error;
-  }
-  const text = options.dryRun
-    ? ''
+  const only = options.onlyPhase === undefined ? undefined : [options.onlyPhase];
+  checkPhaseNames(RESET_PHASES, [...config.skipPhases, ...(only ?? [])]);
+  if (!config.isDryRun) requireRoot(context);
+  // As kubeadm's, the question is part of the phase preflight.
+  const asks = !isSelected('preflight', config.skipPhases) && isSelected('preflight', only ?? ['preflight']);
+  if (asks && !config.isForced && !config.isDryRun) await confirm(context);
+  const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
+  const nodeName = await findNodeName(host);
+  const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
+  await runCommandPhases({
+    command: 'reset',
+    cli: context,
+    host,
+    phases: RESET_PHASES,
+    output: options.output,
+    skip: config.skipPhases,
+    only,
+    isDryRun: config.isDryRun,
+    kubeconfig,
+    buildContext: (tools) => {
+      for (const warning of warnings) tools.warn(warning);
+      requireRootUnlessDry(context, config.isDryRun, tools.warn);
+      return { host: tools.host, config, nodeName, kubeconfig: hasKubeconfig ? kubeconfig : undefined };
+    },
+    finish: async ({ changes }) => ({
+      text: config.isDryRun || only ? '' : describeReset(changes),
+      data: { node: nodeName, changes },
+    }),
+  });
+}
+
+function describeReset(changes: number): string {
+  return changes === 0
+    ? 'There was nothing to reset on this machine.\n'
     : 'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.\n';
-  await renderer.finish({ isOk: true, text, data: { node: hostname() } });
 }
 
 /** The name in the flags file of the agent, else the host's. */

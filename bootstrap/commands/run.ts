@@ -1,13 +1,15 @@
 import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { isBundleInstalled } from '../../runtime/host/bundle.ts';
 import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
 import type { Action } from '../workflow/action.ts';
+import { createFinder, type FindObject, isActionDone, type Observation } from '../workflow/observe.ts';
 import { performAction } from '../workflow/perform.ts';
-import type { Phase } from '../workflow/phase.ts';
-import { isSelected } from '../workflow/phase.ts';
+import { checkPhaseNames, isSelected, type Phase } from '../workflow/phase.ts';
+import { previewAction } from '../workflow/preview.ts';
 import { runPhases } from '../workflow/run.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
@@ -26,7 +28,11 @@ export interface CommandRun<C> {
   /** Where the administrator's kubeconfig is, or will be. */
   readonly kubeconfig: string;
   readonly superKubeconfig?: string;
-  readonly finish: () => Promise<{ readonly text: string; readonly data: Readonly<Record<string, unknown>> }>;
+  /** Where to reach the API server whatever the kubeconfig says: this machine's own. */
+  readonly server?: string | undefined;
+  readonly finish: (
+    tools: RunTools & { readonly changes: number },
+  ) => Promise<{ readonly text: string; readonly data: Readonly<Record<string, unknown>> }>;
 }
 
 /** What a phase's context is built from. */
@@ -34,54 +40,70 @@ export interface RunTools {
   /** The machine for phases to look at: in a dry run, with what earlier phases would have written. */
   readonly host: Host;
   readonly api: () => Promise<ApiClient>;
+  readonly find: FindObject;
+  readonly observation: Observation;
+  readonly isBundleInstalled: () => Promise<boolean>;
   readonly warn: (message: string) => void;
 }
 
 /** Runs the phases of a command with the renderer that fits, and shows the result. */
 export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
-  const { cli, host, phases } = run;
+  const { cli, host, phases, isDryRun } = run;
+  checkPhaseNames(phases, [...run.skip, ...(run.only ?? [])]);
   const planned = createPlannedHost(host);
-  const shown = phases.filter((phase) => run.only === undefined || isSelected(phase.name, run.only));
   const renderer: Renderer = await createRenderer({
     format: run.output,
-    isTerminal: cli.isTerminal,
+    // A dry run is a text to read, in order.
+    isTerminal: cli.isTerminal && !isDryRun,
     command: run.command,
     write: cli.write,
-    phases: shown,
+    phases: phases.filter(
+      (phase) => phase.refusal === undefined && (run.only === undefined || isSelected(phase.name, run.only)),
+    ),
   });
-  const api = clientOnce(run.kubeconfig);
-  const superApi = clientOnce(run.superKubeconfig ?? run.kubeconfig);
+  const { signal } = cli;
+  const api = clientOnce(run.kubeconfig, run.server);
+  const superApi = clientOnce(run.superKubeconfig ?? run.kubeconfig, run.server);
   const initSystem = await detectInitSystem(host);
+  const sources = bundleSources(cli);
+  const observation = { api, isDryRun, signal };
+  const find = createFinder(observation);
   const tools: RunTools = {
-    host: run.isDryRun ? planned : host,
+    host: isDryRun ? planned : host,
     api,
+    find,
+    observation,
+    isBundleInstalled: () => isBundleInstalled(host, sources),
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
   };
+  let changes = 0;
   try {
     await runPhases({
       phases,
       context: run.buildContext(tools),
       perform: (action) =>
-        performAction(action, {
-          host,
-          initSystem,
-          signal: cli.signal,
-          api,
-          superApi,
-          bundleSources: bundleSources(cli),
-        }),
-      emit: renderer.emit,
-      signal: cli.signal,
+        performAction(action, { host, initSystem, signal, api, superApi, bundleSources: sources }),
+      isDone: (action) => isActionDone(action, { host, api, signal, find }),
+      emit(event) {
+        if (event.type === 'phase-done') changes += event.changes;
+        renderer.emit(event);
+      },
+      signal,
       skip: run.skip,
       ...(run.only ? { only: run.only } : {}),
-      isDryRun: run.isDryRun,
-      planned: (action) => planAction(action, planned),
+      ...(isDryRun ? { preview: (action) => previewAndPlan(action, planned) } : {}),
     });
+    await renderer.finish({ isOk: true, ...(await run.finish({ ...tools, changes })) });
   } catch (error) {
     await renderer.finish({ isOk: false, text: '', data: {} });
     throw error;
   }
-  await renderer.finish({ isOk: true, ...(await run.finish()) });
+}
+
+async function previewAndPlan(action: Action, planned: Host): Promise<string | undefined> {
+  const preview = await previewAction(action, planned);
+  await planAction(action, planned);
+  return preview;
 }
 
 /** In a dry run: puts the files of an action where later phases look, on the machine that is only planned. */
@@ -92,10 +114,12 @@ async function planAction(action: Action, host: Host): Promise<void> {
 }
 
 /** A client that is made when it is first asked for: its kubeconfig may be one of the run's results. */
-function clientOnce(path: string): () => Promise<ApiClient> {
-  let client: Promise<ApiClient> | undefined;
-  return () => {
-    client ??= loadClientConfig(path).then((config) => new ApiClient(config));
+function clientOnce(path: string, server: string | undefined): () => Promise<ApiClient> {
+  let client: ApiClient | undefined;
+  return async () => {
+    if (client) return client;
+    const config = await loadClientConfig(path);
+    client ??= new ApiClient(server === undefined ? config : { ...config, server });
     return client;
   };
 }

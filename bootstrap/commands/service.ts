@@ -14,7 +14,8 @@ import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
 
 /** `tkadm service start`: the runtime, then the agent; both find again what was there. */
-export async function runServiceStart(context: CliContext): Promise<void> {
+export async function runServiceStart(context: CliContext, options: ServiceOptions): Promise<void> {
+  const tell = progress(context, options);
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);
   if (!(await host.stat(`${PATHS.bundle}/current`))) {
@@ -30,33 +31,44 @@ export async function runServiceStart(context: CliContext): Promise<void> {
     const file = buildServiceFile(service, initSystem);
     if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
     await startService(host, service.name, initSystem);
-    context.write(`Started ${service.name}\n`);
+    tell(`Started ${service.name}\n`);
   }
+  writeData(context, options.output, { started: SERVICES.map(({ name }) => name) }, '');
+}
+
+interface ServiceOptions {
+  readonly output: string;
+}
+
+/** Lines for people as things happen; programs get one document in the end. */
+function progress(context: CliContext, { output }: ServiceOptions): (line: string) => void {
+  return output === 'text' ? context.write : () => {};
 }
 
 /** `tkadm service stop [--all]`: the agent, with `--all` every pod sandbox, then the runtime. */
 export async function runServiceStop(
   context: CliContext,
-  options: { readonly all?: boolean },
+  options: ServiceOptions & { readonly all?: boolean },
 ): Promise<void> {
+  const tell = progress(context, options);
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);
   await stopService(host, 'tkadm-agent', initSystem);
-  context.write('Stopped tkadm-agent\n');
+  tell('Stopped tkadm-agent\n');
+  let sandboxes: number | undefined;
   if (options.all) {
     const { stopAllSandboxes } = await import('../phases/sandboxes.ts');
-    const count = await stopAllSandboxes({ remove: false });
-    context.write(`Stopped ${count} pod sandboxes\n`);
+    sandboxes = await stopAllSandboxes({ remove: false });
+    tell(`Stopped ${sandboxes} pod sandboxes\n`);
   }
   await stopService(host, 'tkadm-runtime', initSystem);
-  context.write('Stopped tkadm-runtime\n');
+  tell('Stopped tkadm-runtime\n');
+  const stopped = ['tkadm-agent', 'tkadm-runtime'];
+  writeData(context, options.output, { stopped, ...(sandboxes === undefined ? {} : { sandboxes }) }, '');
 }
 
 /** `tkadm service status`: pid and log of each service. */
-export async function runServiceStatus(
-  context: CliContext,
-  options: { readonly output: string },
-): Promise<void> {
+export async function runServiceStatus(context: CliContext, options: ServiceOptions): Promise<void> {
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);
   const rows = await Promise.all(

@@ -1,10 +1,13 @@
 import { PATHS } from '../../runtime/base/paths.ts';
+import type { DocumentFields } from './defaults.ts';
 import type { RawObject } from './documents.ts';
+import { isMapping, readField } from './fields.ts';
 import { apiVersionOf } from './kinds.ts';
 import { dnsServiceAddress, parseSubnets } from './network.ts';
 import type {
   ClusterConfiguration,
   ComponentDocument,
+  InitConfig,
   MachineDefaults,
   TkadmConfiguration,
 } from './types.ts';
@@ -50,10 +53,9 @@ export function buildKubeProxyDocument(
   tkadm: TkadmConfiguration,
   user: RawObject = {},
 ): ComponentDocument {
-  const isIpv6 = parseSubnets(cluster.networking.serviceSubnet)[0]?.family === 6;
   const { podSubnet } = cluster.networking;
   const defaults = {
-    bindAddress: isIpv6 ? '::' : '0.0.0.0',
+    bindAddress: proxyBindAddress(cluster),
     clientConnection: { kubeconfig: `${KUBE_PROXY_CONFIG_DIR}/kubeconfig.conf` },
     ...(podSubnet ? { clusterCIDR: podSubnet } : {}),
     ...(tkadm.engine === 'embedded' ? { mode: 'nftables' } : {}),
@@ -65,34 +67,64 @@ export function buildKubeProxyDocument(
   };
 }
 
-/** Fields that a user set to something that does not fit the cluster; each is kept and told. */
-export function checkComponents(
-  cluster: ClusterConfiguration,
-  kubelet: ComponentDocument,
-  kubeProxy: ComponentDocument,
-): readonly string[] {
-  const expected: readonly (readonly [string, unknown, unknown])[] = [
-    ['KubeletConfiguration clusterDNS', kubelet['clusterDNS'], defaultDns(cluster)],
-    ['KubeletConfiguration clusterDomain', kubelet['clusterDomain'], cluster.networking.dnsDomain],
-    ['KubeletConfiguration staticPodPath', kubelet['staticPodPath'], PATHS.manifests],
+interface ExpectedField {
+  readonly document: 'KubeletConfiguration' | 'KubeProxyConfiguration';
+  readonly path: string;
+  /** What the cluster needs; undefined when it needs nothing. */
+  readonly wanted: (config: InitConfig) => unknown;
+  /** The user's value is replaced; else it is kept. */
+  readonly isForced?: boolean;
+}
+
+/** Fields of component documents that have to fit the cluster. */
+const EXPECTED_FIELDS: readonly ExpectedField[] = [
+  ...(
     [
-      'KubeletConfiguration authentication.x509.clientCAFile',
-      (kubelet['authentication'] as { x509?: { clientCAFile?: string } } | undefined)?.x509?.clientCAFile,
-      `${cluster.certificatesDir}/ca.crt`,
-    ],
-    [
-      'KubeProxyConfiguration clientConnection.kubeconfig',
-      (kubeProxy['clientConnection'] as { kubeconfig?: string } | undefined)?.kubeconfig,
-      `${KUBE_PROXY_CONFIG_DIR}/kubeconfig.conf`,
-    ],
-    ['KubeProxyConfiguration clusterCIDR', kubeProxy['clusterCIDR'], cluster.networking.podSubnet],
-  ];
-  return expected
-    .filter(([, actual, wanted]) => JSON.stringify(actual) !== JSON.stringify(wanted))
-    .map(
-      ([field, actual, wanted]) =>
-        `${field}: ${JSON.stringify(actual)} is kept, although the cluster's value is ${JSON.stringify(wanted)}`,
-    );
+      ['authentication.anonymous.enabled', () => false],
+      ['authentication.webhook.enabled', () => true],
+      ['authentication.x509.clientCAFile', ({ cluster }) => `${cluster.certificatesDir}/ca.crt`],
+      ['authorization.mode', () => 'Webhook'],
+      ['clusterDNS', ({ cluster }) => defaultDns(cluster)],
+      ['clusterDomain', ({ cluster }) => cluster.networking.dnsDomain],
+      ['healthzBindAddress', () => '127.0.0.1'],
+      ['healthzPort', () => 10248],
+      ['staticPodPath', () => PATHS.manifests],
+    ] as const satisfies readonly (readonly [string, ExpectedField['wanted']])[]
+  ).map(([path, wanted]): ExpectedField => ({ document: 'KubeletConfiguration', path, wanted })),
+  { document: 'KubeletConfiguration', path: 'rotateCertificates', wanted: () => true, isForced: true },
+  {
+    document: 'KubeProxyConfiguration',
+    path: 'bindAddress',
+    wanted: ({ cluster }) => proxyBindAddress(cluster),
+  },
+  {
+    document: 'KubeProxyConfiguration',
+    path: 'clientConnection.kubeconfig',
+    wanted: () => `${KUBE_PROXY_CONFIG_DIR}/kubeconfig.conf`,
+  },
+  {
+    document: 'KubeProxyConfiguration',
+    path: 'clusterCIDR',
+    wanted: ({ cluster }) => cluster.networking.podSubnet,
+  },
+];
+
+/** What is said of fields that a user set to something that does not fit the cluster. */
+export function findComponentDifferences(fields: DocumentFields, config: InitConfig): readonly string[] {
+  return EXPECTED_FIELDS.flatMap(({ document, path, wanted, isForced }) => {
+    const actual = readField(fields[document], path);
+    const expected = wanted(config);
+    if (actual === undefined || JSON.stringify(actual) === JSON.stringify(expected)) return [];
+    const [shown, needed] = [JSON.stringify(actual), JSON.stringify(expected) ?? 'not set'];
+    return isForced
+      ? [`${document} ${path}: ${shown} is not used: it is always ${needed}`]
+      : [`${document} ${path}: ${shown} is kept, although the cluster's value is ${needed}`];
+  });
+}
+
+/** The unspecified address of the family that Services have first. */
+function proxyBindAddress(cluster: ClusterConfiguration): string {
+  return parseSubnets(cluster.networking.serviceSubnet)[0]?.family === 6 ? '::' : '0.0.0.0';
 }
 
 function defaultDns(cluster: ClusterConfiguration): readonly string[] {
@@ -117,8 +149,4 @@ function merge(base: RawObject, over: RawObject): RawObject {
     result[key] = isMapping(old) && isMapping(value) ? merge(old, value) : value;
   }
   return result;
-}
-
-function isMapping(value: unknown): value is RawObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,19 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { parseDuration } from '../../runtime/base/flags.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../../runtime/base/paths.ts';
-import { KUBERNETES_VERSION } from '../../runtime/base/version.ts';
-import { DEFAULT_TOKEN_GROUP, generateToken } from '../tokens/token.ts';
+import { DEFAULT_TOKEN_GROUP, generateToken, TOKEN_USAGES } from '../tokens/token.ts';
+import { completeCluster } from './cluster-defaults.ts';
 import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
 import type { RawObject } from './documents.ts';
+import { pick } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { parseSubnets } from './network.ts';
 import type {
   BootstrapTokenConfig,
   BootstrapTokenDiscovery,
-  ClusterConfiguration,
   ConfigKind,
   ConfigOfKind,
-  ControlPlaneComponent,
   InitConfig,
   JoinConfig,
   LocalApiEndpoint,
@@ -30,10 +29,14 @@ import type {
 /** The documents' fields by kind, as they passed their schemas. */
 export type DocumentFields = Readonly<Partial<Record<DocumentKindName, RawObject>>>;
 
+/** Stands for any machine, where the configuration alone is looked at. */
+export const ANY_MACHINE: MachineDefaults = {
+  hostname: 'node',
+  advertiseAddress: '1.2.3.4',
+  advertiseAddressIpv6: '2001:db8::1',
+};
 /** The API server's port. */
 export const DEFAULT_BIND_PORT = 6443;
-/** Pods' addresses with the embedded engine, which has a pod network of its own (kubeadm has no default). */
-export const DEFAULT_POD_SUBNETS = { 4: '10.244.0.0/16', 6: 'fd00:10:244::/56' } as const;
 /** What keeps other pods off control-plane nodes. */
 export const CONTROL_PLANE_TAINT: Taint = {
   key: 'node-role.kubernetes.io/control-plane',
@@ -73,8 +76,8 @@ function completeInit(fields: DocumentFields, machine: MachineDefaults): InitCon
     kind: 'InitConfiguration',
     ...common(raw, tkadm),
     nodeRegistration: completeNode(raw, { machine, taints: controlPlaneTaints(tkadm) }),
-    localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine),
-    bootstrapTokens: (raw.bootstrapTokens ?? [{}]).map(completeToken),
+    localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine, cluster.networking.serviceSubnet),
+    bootstrapTokens: nonEmpty<Partial<BootstrapTokenConfig>>(raw.bootstrapTokens, [{}]).map(completeToken),
     ...pick(raw, 'certificateKey'),
     cluster,
     kubelet: buildKubeletDocument(cluster, tkadm, { user: fields.KubeletConfiguration, machine }),
@@ -95,12 +98,12 @@ function completeJoin(fields: DocumentFields, machine: MachineDefaults): JoinCon
   const raw = (fields.JoinConfiguration ?? {}) as Partial<JoinConfig> & RawObject;
   const { controlPlane } = raw;
   const token = raw.discovery?.bootstrapToken as Partial<BootstrapTokenDiscovery> | undefined;
-  const tlsBootstrapToken = raw.discovery?.tlsBootstrapToken ?? token?.token;
+  const tlsBootstrapToken = raw.discovery?.tlsBootstrapToken || token?.token;
   return {
     kind: 'JoinConfiguration',
     ...common(raw, completeTkadm(fields)),
     nodeRegistration: completeNode(raw, { machine, taints: controlPlane ? [CONTROL_PLANE_TAINT] : [] }),
-    caCertPath: raw.caCertPath ?? `${PATHS.pki}/ca.crt`,
+    caCertPath: raw.caCertPath || `${PATHS.pki}/ca.crt`,
     discovery: {
       ...(token
         ? {
@@ -173,74 +176,13 @@ function completeUpgradeStep(value: unknown): UpgradeStep {
   };
 }
 
-/** ClusterConfiguration with every default; `podSubnet` only where the engine has a pod network. */
-export function completeCluster(raw: RawObject, tkadm: TkadmConfiguration): ClusterConfiguration {
-  const given = raw as Partial<ClusterConfiguration>;
-  const serviceSubnet = given.networking?.serviceSubnet ?? '10.96.0.0/12';
-  const podSubnet =
-    given.networking?.podSubnet ??
-    (tkadm.engine === 'embedded' ? defaultPodSubnet(serviceSubnet) : undefined);
-  return {
-    kubernetesVersion: normalizeVersion(given.kubernetesVersion),
-    clusterName: given.clusterName ?? 'kubernetes',
-    ...pick(given, 'controlPlaneEndpoint'),
-    certificatesDir: given.certificatesDir ?? PATHS.pki,
-    imageRepository: given.imageRepository ?? 'registry.k8s.io',
-    networking: {
-      serviceSubnet,
-      ...(podSubnet ? { podSubnet } : {}),
-      dnsDomain: given.networking?.dnsDomain ?? 'cluster.local',
-    },
-    apiServer: { ...completeComponent(given.apiServer), certSANs: given.apiServer?.certSANs ?? [] },
-    controllerManager: completeComponent(given.controllerManager),
-    scheduler: completeComponent(given.scheduler),
-    etcd: completeEtcd(given.etcd),
-    dns: { disabled: false, ...given.dns },
-    proxy: { disabled: false, ...given.proxy },
-    featureGates: given.featureGates ?? {},
-    encryptionAlgorithm: given.encryptionAlgorithm ?? 'RSA-2048',
-    certificateValidityPeriod: given.certificateValidityPeriod ?? '8760h0m0s',
-    caCertificateValidityPeriod: given.caCertificateValidityPeriod ?? '87600h0m0s',
-  };
-}
-
-function completeComponent(raw: Partial<ControlPlaneComponent> | undefined): ControlPlaneComponent {
-  return {
-    extraArgs: (raw?.extraArgs ?? []).map(({ name, value }) => ({ name, value: value ?? '' })),
-    extraVolumes: raw?.extraVolumes ?? [],
-    extraEnvs: raw?.extraEnvs ?? [],
-  };
-}
-
-function completeEtcd(raw: ClusterConfiguration['etcd'] | undefined): ClusterConfiguration['etcd'] {
-  const local = raw?.local ?? (raw?.external ? undefined : {});
-  const external = raw?.external;
-  return {
-    ...(local
-      ? {
-          local: {
-            dataDir: '/var/lib/etcd',
-            extraArgs: [],
-            extraEnvs: [],
-            serverCertSANs: [],
-            peerCertSANs: [],
-            ...local,
-          },
-        }
-      : {}),
-    ...(external
-      ? { external: { ...{ endpoints: [], caFile: '', certFile: '', keyFile: '' }, ...external } }
-      : {}),
-  };
-}
-
 function completeTkadm(fields: DocumentFields): TkadmConfiguration {
   const raw = (fields.TkadmConfiguration ?? {}) as Partial<TkadmConfiguration>;
   const engine = raw.engine ?? 'embedded';
   return {
     engine,
     store: raw.store ?? (engine === 'embedded' ? 'embedded' : 'etcd'),
-    imageRepository: raw.imageRepository ?? EMBEDDED_IMAGE_REPOSITORY,
+    imageRepository: raw.imageRepository || EMBEDDED_IMAGE_REPOSITORY,
   };
 }
 
@@ -250,39 +192,46 @@ function completeNode(
 ): NodeRegistration {
   const node: Partial<NodeRegistration> = raw.nodeRegistration ?? {};
   return {
-    name: (node.name ?? machine.hostname).trim().toLowerCase(),
+    name: (node.name || machine.hostname).trim().toLowerCase(),
     criSocket: completeSocket(node.criSocket, machine),
     taints: node.taints ?? taints,
     kubeletExtraArgs: node.kubeletExtraArgs ?? [],
     ignorePreflightErrors: node.ignorePreflightErrors ?? [],
-    imagePullPolicy: node.imagePullPolicy ?? 'IfNotPresent',
+    imagePullPolicy: node.imagePullPolicy || 'IfNotPresent',
     imagePullSerial: node.imagePullSerial ?? true,
   };
 }
 
 function completeSocket(socket: string | undefined, machine: MachineDefaults): string {
-  const text = socket ?? machine.criSocket ?? PATHS.runtimeSocket;
+  const text = socket || machine.criSocket || PATHS.runtimeSocket;
   return text.startsWith('/') ? `unix://${text}` : text;
 }
 
 function completeEndpoint(
   raw: Partial<LocalApiEndpoint> | undefined,
   machine: MachineDefaults,
+  serviceSubnet = '',
 ): LocalApiEndpoint {
+  const isIpv6 = parseSubnets(serviceSubnet)[0]?.family === 6;
+  const own = (isIpv6 ? machine.advertiseAddressIpv6 : undefined) ?? machine.advertiseAddress;
   return {
-    advertiseAddress: raw?.advertiseAddress || machine.advertiseAddress,
-    bindPort: raw?.bindPort ?? DEFAULT_BIND_PORT,
+    advertiseAddress: raw?.advertiseAddress || own,
+    bindPort: raw?.bindPort || DEFAULT_BIND_PORT,
   };
 }
 
 function completeToken(raw: Partial<BootstrapTokenConfig>): BootstrapTokenConfig {
+  const usages = nonEmpty(raw.usages, TOKEN_USAGES);
+  // A token without a user of its own has no groups either.
+  const groups = usages.includes('authentication') ? [DEFAULT_TOKEN_GROUP] : [];
   return {
-    token: raw.token ?? generateToken(randomBytes),
+    token: raw.token || generateToken(randomBytes),
+    ...(raw.token ? {} : { isGenerated: true }),
     ...pick(raw, 'description'),
     ...(raw.expires === undefined ? { ttl: raw.ttl ?? '24h0m0s' } : pick(raw, 'ttl')),
     ...pick(raw, 'expires'),
-    usages: raw.usages ?? ['signing', 'authentication'],
-    groups: raw.groups ?? [DEFAULT_TOKEN_GROUP],
+    usages,
+    groups: nonEmpty(raw.groups, groups),
   };
 }
 
@@ -300,24 +249,14 @@ function common(raw: RawObject, tkadm: TkadmConfiguration) {
 function completeTimeouts(raw: unknown): Timeouts {
   const texts = { ...DEFAULT_TIMEOUTS, ...(raw as Partial<Record<keyof typeof DEFAULT_TIMEOUTS, string>>) };
   return Object.fromEntries(
-    Object.entries(texts).map(([name, text]) => [`${name}Ms`, parseDuration(text)]),
+    Object.entries(texts).map(([name, text]) => [
+      `${name}Ms`,
+      parseDuration(text) || parseDuration(DEFAULT_TIMEOUTS[name as keyof typeof DEFAULT_TIMEOUTS]),
+    ]),
   ) as unknown as Timeouts;
 }
 
-function defaultPodSubnet(serviceSubnet: string): string {
-  const families = parseSubnets(serviceSubnet).map((cidr) => cidr.family);
-  return (families.length === 0 ? [4 as const] : families)
-    .map((family) => DEFAULT_POD_SUBNETS[family])
-    .join(',');
-}
-
-/** "1.36.2" → "v1.36.2"; the labels that mean the newest stable version are the version of this package. */
-function normalizeVersion(text: string | undefined): string {
-  if (text === undefined || ['stable', 'stable-1', 'stable-1.36'].includes(text)) return KUBERNETES_VERSION;
-  return /^\d/.test(text) ? `v${text}` : text;
-}
-
-/** The named field as an object to spread; {} when it is not set. */
-function pick<T extends object, K extends keyof T>(source: T, key: K): Partial<Pick<T, K>> {
-  return source[key] === undefined ? {} : ({ [key]: source[key] } as Pick<T, K>);
+/** The list, or the default for one that is not there or empty: to the API the two are one. */
+function nonEmpty<T>(list: readonly T[] | undefined, fallback: readonly T[]): readonly T[] {
+  return list === undefined || list.length === 0 ? fallback : list;
 }

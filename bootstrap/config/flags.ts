@@ -13,11 +13,13 @@ interface FlagField {
   readonly document: DocumentKindName;
   /** Dotted path of the field; a number is a place in a list. */
   readonly path: string;
-  readonly type: 'string' | 'number' | 'boolean' | 'list' | 'gates';
+  readonly type: 'string' | 'number' | 'boolean' | 'list' | 'gates' | 'arguments';
   /** May be given beside a configuration file. */
   readonly isMixable?: boolean;
   /** Added to the list of the file, instead of in its place. */
   readonly isUnion?: boolean;
+  /** How the command line calls it, where that is no "--flag". */
+  readonly argument?: string;
 }
 
 const TKADM_FLAGS = [
@@ -40,7 +42,6 @@ function nodeFlags(document: 'InitConfiguration' | 'JoinConfiguration'): readonl
     },
     { flag: 'patches', document, path: 'patches.directory', type: 'string' },
     { flag: 'skip-phases', document, path: 'skipPhases', type: 'list', isMixable: true },
-    ...TKADM_FLAGS,
   ];
 }
 
@@ -56,6 +57,7 @@ function join(flag: string, path: string, type: FlagField['type'] = 'string'): F
 export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
   InitConfiguration: [
     ...nodeFlags('InitConfiguration'),
+    ...TKADM_FLAGS,
     {
       flag: 'apiserver-advertise-address',
       document: 'InitConfiguration',
@@ -72,6 +74,9 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
     { flag: 'token', document: 'InitConfiguration', path: 'bootstrapTokens.0.token', type: 'string' },
     { flag: 'token-ttl', document: 'InitConfiguration', path: 'bootstrapTokens.0.ttl', type: 'string' },
     cluster('apiserver-cert-extra-sans', 'apiServer.certSANs', 'list'),
+    cluster('apiserver-extra-args', 'apiServer.extraArgs', 'arguments'),
+    cluster('controller-manager-extra-args', 'controllerManager.extraArgs', 'arguments'),
+    cluster('scheduler-extra-args', 'scheduler.extraArgs', 'arguments'),
     cluster('cert-dir', 'certificatesDir'),
     cluster('control-plane-endpoint', 'controlPlaneEndpoint'),
     cluster('feature-gates', 'featureGates', 'gates'),
@@ -83,7 +88,10 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
   ],
   JoinConfiguration: [
     ...nodeFlags('JoinConfiguration'),
-    join('api-server-endpoint', 'discovery.bootstrapToken.apiServerEndpoint'),
+    {
+      ...join('api-server-endpoint', 'discovery.bootstrapToken.apiServerEndpoint'),
+      argument: "the API server's address",
+    },
     join('token', 'discovery.bootstrapToken.token'),
     join('discovery-token', 'discovery.bootstrapToken.token'),
     join('tls-bootstrap-token', 'discovery.tlsBootstrapToken'),
@@ -131,7 +139,7 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
 export function checkMixedFlags(kind: ConfigKind, overrides: Overrides): void {
   const mixed = FLAG_FIELDS[kind]
     .filter((row) => !row.isMixable && isGiven(overrides[row.flag]))
-    .map((row) => row.flag);
+    .map((row) => row.argument ?? row.flag);
   if (mixed.length === 0) return;
   throw new TkadmError(
     'CONFIG_FLAGS_MIXED',
@@ -184,7 +192,7 @@ function checkControlPlaneFlags(documents: readonly RawDocument[], overrides: Ov
 }
 
 /** True for a flag that was given; an empty list and a false switch say nothing. */
-function isGiven(value: OverrideValue): boolean {
+export function isGiven(value: OverrideValue): boolean {
   return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
 }
 
@@ -203,6 +211,12 @@ function convert(row: FlagField, value: OverrideValue): unknown {
       return row.path === 'controlPlane' ? {} : true;
     case 'list':
       return Array.isArray(value) ? value : String(value).split(',').filter(Boolean);
+    case 'arguments': {
+      const texts = (Array.isArray(value) ? value : [value]).map(String);
+      const pairs = texts.flatMap(splitArguments).map((text) => /^([^=]+)=(.*)$/.exec(text));
+      if (pairs.some((pair) => !pair)) throw fail('write it like "name=value,other=value"');
+      return pairs.map((pair) => ({ name: pair![1], value: pair![2] }));
+    }
     case 'gates': {
       const pairs = (Array.isArray(value) ? value : String(value).split(',')).map((pair) =>
         /^([^=]+)=(true|false)$/.exec(pair),
@@ -211,6 +225,11 @@ function convert(row: FlagField, value: OverrideValue): unknown {
       return Object.fromEntries(pairs.map((pair) => [pair![1], pair![2] === 'true']));
     }
   }
+}
+
+/** "a=1,b=2" → ["a=1", "b=2"]; with one "=" the commas are the value's, as kubeadm has it. */
+function splitArguments(text: string): readonly string[] {
+  return text.split('=').length === 2 ? [text] : text.split(',');
 }
 
 function setAt(target: unknown, path: readonly string[], value: unknown, row: FlagField): unknown {

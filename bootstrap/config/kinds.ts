@@ -27,6 +27,11 @@ export const DOCUMENT_KINDS = [
 
 export type DocumentKindName = (typeof DOCUMENT_KINDS)[number]['kind'];
 
+/** Kinds of versions that are no longer read, which `config migrate` knows: "version/kind". */
+export const MIGRATED_KINDS = ['v1alpha2/MasterConfiguration', 'v1alpha2/NodeConfiguration'] as const;
+
+export type MigratedKind = (typeof MIGRATED_KINDS)[number];
+
 /** The last kubeadm release that can migrate each version of its API that is no longer read. */
 export const REMOVED_VERSIONS: Readonly<Record<string, string>> = {
   v1alpha1: 'v1.11',

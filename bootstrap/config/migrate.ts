@@ -1,4 +1,5 @@
 import type { RawDocument, RawObject } from './documents.ts';
+import { isMapping } from './fields.ts';
 
 /**
  * Converts documents of kubeadm.k8s.io/v1beta3 to v1beta4: maps of arguments become lists sorted by
@@ -44,12 +45,15 @@ function migrateDocument(row: RawDocument): RawDocument {
 
 function migrateArgs(value: unknown, key: string): unknown {
   const object = asObject(value);
-  const args = object[key];
-  if (typeof args !== 'object' || args === null || Array.isArray(args)) return value;
-  const list = Object.entries(args)
+  return object[key] === undefined ? value : { ...object, [key]: toArgumentList(object[key]) };
+}
+
+/** A mapping of arguments as the list of v1beta4, sorted by name; anything else as it is. */
+export function toArgumentList(args: unknown): unknown {
+  if (!isMapping(args)) return args;
+  return Object.entries(args)
     .map(([name, text]) => ({ name, value: text }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { ...object, [key]: list };
 }
 
 function omit(value: unknown, key: string): RawObject {
@@ -58,5 +62,5 @@ function omit(value: unknown, key: string): RawObject {
 }
 
 function asObject(value: unknown): RawObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as RawObject) : {};
+  return isMapping(value) ? value : {};
 }

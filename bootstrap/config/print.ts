@@ -1,33 +1,40 @@
 import { dump } from 'js-yaml';
-import { completeConfig, type DocumentFields } from './defaults.ts';
+import { ANY_MACHINE, completeConfig, type DocumentFields } from './defaults.ts';
 import { formatDuration } from './duration.ts';
 import { apiVersionOf } from './kinds.ts';
-import type { ConfigKind, InitConfig, JoinConfig, MachineDefaults, Timeouts } from './types.ts';
+import type { ConfigKind, InitConfig, JoinConfig, Timeouts } from './types.ts';
 
-/** Stands for the machine in printed defaults, as kubeadm prints them. */
-const PLACEHOLDER_MACHINE: MachineDefaults = { hostname: 'node', advertiseAddress: '1.2.3.4' };
 const PLACEHOLDER_TOKEN = 'abcdef.0123456789abcdef';
 
+/** Documents of other programs that can be printed beside those of init. */
+export const COMPONENT_KINDS = ['KubeletConfiguration', 'KubeProxyConfiguration'] as const;
+
+export type ComponentKind = (typeof COMPONENT_KINDS)[number];
+
 /** The documents that a command's configuration file would hold, with every default: YAML. */
-export function printDefaults(kind: ConfigKind): string {
-  return buildDefaultDocuments(kind)
+export function printDefaults(kind: ConfigKind, components: readonly ComponentKind[] = []): string {
+  return buildDefaultDocuments(kind, components)
     .map((document) => dump(document, { noRefs: true, sortKeys: true }))
     .join('---\n');
 }
 
-function buildDefaultDocuments(kind: ConfigKind): readonly Readonly<Record<string, unknown>>[] {
+/** The documents of printDefaults() as values. */
+export function buildDefaultDocuments(
+  kind: ConfigKind,
+  components: readonly ComponentKind[] = [],
+): readonly Readonly<Record<string, unknown>>[] {
   switch (kind) {
     case 'InitConfiguration':
-      return initDocuments();
+      return initDocuments(components);
     case 'JoinConfiguration':
       return joinDocuments();
     case 'ResetConfiguration': {
-      const { criSocket, timeouts } = completeConfig(kind, {}, PLACEHOLDER_MACHINE);
+      const { criSocket, timeouts } = completeConfig(kind, {}, ANY_MACHINE);
       const fields = { certificatesDir: '/etc/kubernetes/pki', criSocket, force: false, dryRun: false };
       return [document(kind, { ...fields, cleanupTmpDir: false, timeouts: timeoutFields(timeouts) })];
     }
     case 'UpgradeConfiguration': {
-      const { apply, node, plan, diff, timeouts } = completeConfig(kind, {}, PLACEHOLDER_MACHINE);
+      const { apply, node, plan, diff, timeouts } = completeConfig(kind, {}, ANY_MACHINE);
       const { allowExperimentalUpgrades, allowRCUpgrades, forceUpgrade, printConfig, ...nodeFields } = node;
       const { dryRun, etcdUpgrade } = plan;
       return [
@@ -43,11 +50,11 @@ function buildDefaultDocuments(kind: ConfigKind): readonly Readonly<Record<strin
   }
 }
 
-function initDocuments() {
+function initDocuments(components: readonly ComponentKind[]) {
   const fields: DocumentFields = {
     InitConfiguration: { bootstrapTokens: [{ token: PLACEHOLDER_TOKEN }] },
   };
-  const config: InitConfig = completeConfig('InitConfiguration', fields, PLACEHOLDER_MACHINE);
+  const config: InitConfig = completeConfig('InitConfiguration', fields, ANY_MACHINE);
   const { bootstrapTokens, nodeRegistration, localAPIEndpoint, timeouts } = config;
   return [
     document('InitConfiguration', {
@@ -57,8 +64,8 @@ function initDocuments() {
       timeouts: timeoutFields(timeouts),
     }),
     document('ClusterConfiguration', { ...config.cluster }),
-    config.kubelet,
-    config.kubeProxy,
+    ...(components.includes('KubeletConfiguration') ? [config.kubelet] : []),
+    ...(components.includes('KubeProxyConfiguration') ? [config.kubeProxy] : []),
     document('TkadmConfiguration', { ...config.tkadm }),
   ];
 }
@@ -75,7 +82,7 @@ function joinDocuments() {
       },
     },
   };
-  const config: JoinConfig = completeConfig('JoinConfiguration', fields, PLACEHOLDER_MACHINE);
+  const config: JoinConfig = completeConfig('JoinConfiguration', fields, ANY_MACHINE);
   const { caCertPath, discovery, nodeRegistration, timeouts } = config;
   const { taints: _, ...node } = nodeRegistration;
   return [

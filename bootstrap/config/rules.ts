@@ -11,10 +11,11 @@ const QUALIFIED_NAME = /^([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$/;
 export function describeBadSubdomain(text: string): string | undefined {
   if (text === '') return 'it is empty';
   if (text.length > 253) return `it has ${text.length} characters, at most 253 are allowed`;
-  const bad = text.split('.').find((label) => !DNS_LABEL.test(label));
-  if (bad === undefined) return undefined;
+  const labels = text.split('.');
+  const bad = labels.findIndex((label) => !DNS_LABEL.test(label));
+  if (bad < 0) return undefined;
   return (
-    `"${bad}" is no DNS-1123 label: lower-case letters, digits and "-", ` +
+    `${labels.length === 1 ? 'it' : `its part ${bad + 1}`} is no DNS-1123 label: lower-case letters, digits and "-", ` +
     'beginning and ending with a letter or digit, at most 63 characters'
   );
 }
@@ -89,6 +90,8 @@ export function checkTaints(check: Checker, path: string, taints: readonly Taint
     if (!isKey) check.invalid(`${path}[${i}].key`, taint.key, 'write it like "example.com/name"');
     const effects = ['NoSchedule', 'PreferNoSchedule', 'NoExecute'];
     if (!effects.includes(taint.effect)) check.unsupported(`${path}[${i}].effect`, taint.effect, effects);
+    const isSame = (other: Taint) => other.key === taint.key && other.effect === taint.effect;
+    if (taints.findIndex(isSame) < i) check.invalid(`${path}[${i}]`, taint, 'it occurs twice');
     if (taint.value && !QUALIFIED_NAME.test(taint.value)) {
       check.invalid(`${path}[${i}].value`, taint.value, 'letters, digits, "-", "_" and "." alone');
     }
@@ -144,4 +147,11 @@ export function checkRepository(check: Checker, path: string, text: string): voi
 
 export function checkOneOf(check: Checker, path: string, text: string, supported: readonly string[]): void {
   if (!supported.includes(text)) check.unsupported(path, text, supported);
+}
+
+/** An image's tag (distribution-spec, "Pulling manifests"). */
+export function checkImageTag(check: Checker, path: string, text: string): void {
+  if (!/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/.test(text)) {
+    check.invalid(path, text, 'letters, digits, "_", "." and "-" alone, at most 128');
+  }
 }

@@ -1,62 +1,70 @@
 import { Ajv, type ErrorObject } from 'ajv';
+import { findSimilar } from '../../runtime/base/similar.ts';
 import type { RawDocument, RawObject } from './documents.ts';
+import type { DocumentKindName } from './kinds.ts';
+import { formatFieldPath, lineOf, type Places } from './places.ts';
 import type { FieldProblem } from './problems.ts';
-import { SCHEMAS, type Schema } from './schemas.ts';
+import { redactValue } from './redact.ts';
+import { OLD_SCHEMAS, SCHEMAS } from './schemas.ts';
 
 export interface SchemaResult {
-  /** The document without nulls and, when fields that are not known are only warned of, without those. */
-  readonly fields: RawObject;
+  /** The document without nulls and without fields that are not known. */
+  readonly document: RawDocument;
+  /** Values of the wrong type. */
   readonly problems: readonly FieldProblem[];
-  readonly warnings: readonly string[];
+  /** Fields that are not known. */
+  readonly unknown: readonly FieldProblem[];
 }
 
-/** Checks a document's fields and their types. Unknown fields are problems when strict, else warnings. */
-export function checkSchema(document: RawDocument, isStrict: boolean): SchemaResult {
-  const fields = withoutNulls(document.fields) as RawObject;
-  const ajv = new Ajv({ allErrors: true, verbose: true, strict: false, validateFormats: false });
-  const validate = ajv.compile(SCHEMAS[document.kind] as Schema);
-  validate(fields);
+/** Compiles each schema once. */
+const AJV = new Ajv({
+  allErrors: true,
+  verbose: true,
+  strict: false,
+  validateFormats: false,
+  // The schemas are tkadm's own: to check each by JSON Schema's own schema takes longer than all the rest.
+  meta: false,
+  validateSchema: false,
+  // A validator runs once: to make its code shorter takes longer than to run the longer one.
+  code: { optimize: false },
+});
+
+/** Checks a document's fields and their types. */
+export function checkSchema(source: RawDocument): SchemaResult {
+  const { kind, places } = source;
+  const document = { ...source, fields: withoutNulls(source.fields) as RawObject };
+  const validate = AJV.compile(schemaOf(source));
+  validate(document.fields);
   const errors = validate.errors ?? [];
   const unknown = errors.filter((error) => error.keyword === 'additionalProperties');
-  const typed = errors.filter((error) => error.keyword !== 'additionalProperties').map(toProblem);
-  if (isStrict) {
-    return {
-      fields,
-      problems: [...unknown.map((e) => unknownField(document.kind, e)), ...typed],
-      warnings: [],
-    };
-  }
-  for (const error of unknown) deleteAt(fields, error.instancePath, unknownName(error));
+  const typed = errors.filter((error) => error.keyword !== 'additionalProperties');
+  for (const error of unknown) deleteAt(document.fields, error.instancePath, unknownName(error));
   return {
-    fields,
-    problems: typed,
-    warnings: unknown.map((error) => {
-      const { path, message } = unknownField(document.kind, error);
-      return `${path}: ${message}; it is ignored`;
-    }),
+    document,
+    problems: typed.map((error) => toProblem(error, kind, places)),
+    unknown: unknown.map((error) => unknownField(error, kind, places)),
   };
 }
 
-/** "/apiServer/extraArgs/0/name" → "apiServer.extraArgs[0].name" */
-export function formatFieldPath(pointer: string): string {
-  return pointer
-    .split('/')
-    .slice(1)
-    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
-    .reduce(
-      (path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path === '' ? part : `${path}.${part}`),
-      '',
-    );
+function schemaOf({ kind, version }: RawDocument) {
+  return OLD_SCHEMAS[version]?.[kind] ?? SCHEMAS[kind];
 }
 
-function unknownField(kind: string, error: ErrorObject): FieldProblem {
+/** The parts of a problem that say where it is. */
+function locate(pointer: string, document: DocumentKindName, places: Places | undefined) {
+  const line = lineOf(places, pointer);
+  const source = line === undefined ? undefined : `line ${line}`;
+  return { document, path: formatFieldPath(pointer), source };
+}
+
+function unknownField(error: ErrorObject, kind: DocumentKindName, places: Places | undefined): FieldProblem {
   const name = unknownName(error);
   const known = Object.keys((error.parentSchema?.['properties'] as Record<string, unknown>) ?? {});
   const similar = findSimilar(name, known);
   const isCase = similar !== undefined && similar.toLowerCase() === name.toLowerCase();
   const advice = similar === undefined ? '' : isCase ? `; write "${similar}"` : `; is "${similar}" meant?`;
   return {
-    path: formatFieldPath(`${error.instancePath}/${name}`),
+    ...locate(`${error.instancePath}/${escapeKey(name)}`, kind, places),
     rule: 'Unknown field',
     message: `${kind} has no field "${name}" here${advice}`,
   };
@@ -66,53 +74,50 @@ function unknownName(error: ErrorObject): string {
   return String((error.params as { additionalProperty: string }).additionalProperty);
 }
 
-function toProblem(error: ErrorObject): FieldProblem {
-  const path = formatFieldPath(error.instancePath);
-  const value = /token|certificateKey/i.test(path) ? undefined : error.data;
+function escapeKey(key: string): string {
+  return key.replaceAll('~', '~0').replaceAll('/', '~1');
+}
+
+function toProblem(error: ErrorObject, kind: DocumentKindName, places: Places | undefined): FieldProblem {
+  const place = locate(error.instancePath, kind, places);
+  const value = error.data;
   if (error.keyword === 'required') {
     const name = String((error.params as { missingProperty: string }).missingProperty);
-    return { path: `${path}.${name}`, rule: 'Required value', message: 'it must be set' };
+    const path = place.path === '' ? name : `${place.path}.${name}`;
+    return { ...place, path, rule: 'Required value', message: 'it must be set' };
   }
   if (error.keyword === 'enum') {
     const supported = (error.schema as readonly string[]).map((text) => JSON.stringify(text)).join(', ');
-    return { path, rule: 'Unsupported value', value, message: `supported values are ${supported}` };
+    return { ...place, rule: 'Unsupported value', value, message: `supported values are ${supported}` };
   }
   if (error.keyword === 'pattern') {
-    return { path, rule: 'Invalid value', value, message: 'write a duration like "10s", "5m" or "1h30m"' };
+    return {
+      ...place,
+      rule: 'Invalid value',
+      value,
+      message: 'write a duration like "10s", "5m" or "1h30m"',
+    };
   }
   const type = String((error.params as { type: string }).type);
+  const isScalar = type === 'string' && typeof value !== 'object';
   const quoted =
-    type === 'string' && value !== undefined && typeof value !== 'object'
-      ? `; write "${value}" in quotes`
-      : '';
-  const article = /^[aeiou]/.test(type) ? 'an' : 'a';
-  return { path, rule: 'Invalid value', value, message: `it must be ${article} ${type}${quoted}` };
+    isScalar && redactValue(place.path, value) === value ? `; write "${String(value)}" in quotes` : '';
+  return {
+    ...place,
+    rule: 'Invalid value',
+    value,
+    message: `it must be ${TYPE_WORDS[type] ?? type}${quoted}`,
+  };
 }
 
-/** The known name that differs in case only, or else by at most two letters. */
-function findSimilar(name: string, known: readonly string[]): string | undefined {
-  const sameLetters = known.find((candidate) => candidate.toLowerCase() === name.toLowerCase());
-  if (sameLetters) return sameLetters;
-  const ranked = known
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best && best.distance <= 2 && best.distance < name.length / 2 ? best.candidate : undefined;
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const replace = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replace, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
+const TYPE_WORDS: Readonly<Record<string, string>> = {
+  string: 'a string',
+  boolean: 'true or false',
+  integer: 'a whole number',
+  number: 'a number',
+  array: 'a list',
+  object: 'a mapping',
+};
 
 /** A copy without null fields: to the API they are unset. */
 function withoutNulls(value: unknown): unknown {

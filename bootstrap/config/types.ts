@@ -50,6 +50,8 @@ export interface BootstrapTokenConfig {
   /** "abcdef.0123456789abcdef" */
   readonly token: string;
   readonly description?: string;
+  /** Nobody has chosen this token: it is random. */
+  readonly isGenerated?: true;
   /** Go duration; "0s" means for ever. Without `expires` only. */
   readonly ttl?: string;
   /** RFC 3339 time. Without `ttl` only. */
@@ -234,6 +236,8 @@ export interface MachineDefaults {
   readonly hostname: string;
   /** The address of the interface of the default route. */
   readonly advertiseAddress: string;
+  /** In its place when the first range of Services is of IPv6. */
+  readonly advertiseAddressIpv6?: string | undefined;
   /** Name servers' file when systemd-resolved runs: "/run/systemd/resolve/resolv.conf". */
   readonly resolvConf?: string | undefined;
   /** A CRI socket that was found; default: tkadm's own. */

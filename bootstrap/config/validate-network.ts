@@ -5,6 +5,7 @@ import {
   cidrsOverlap,
   formatCidr,
   parseCidr,
+  parseIp,
 } from '../../runtime/base/cidr.ts';
 import type { Checker } from './problems.ts';
 import { checkSubdomain } from './rules.ts';
@@ -34,14 +35,22 @@ function checkSubnets(check: Checker, path: string, text: string, example: strin
   const cidrs: Cidr[] = [];
   for (const part of parts) {
     const cidr = parseCidr(part.trim());
-    if (cidr) cidrs.push(cidr);
-    else check.invalid(path, text, `"${part.trim()}" is no CIDR; write it like "${example}"`);
+    if (cidr) {
+      cidrs.push(cidr);
+      warnOfHostBits(check, path, part.trim(), cidr);
+    } else check.invalid(path, text, `"${part.trim()}" is no CIDR; write it like "${example}"`);
   }
   if (parts.length > 2) check.invalid(path, text, 'at most one range of each IP family is allowed');
   else if (cidrs.length === 2 && cidrs[0]!.family === cidrs[1]!.family) {
     check.invalid(path, text, 'two ranges must be of different IP families');
   }
   return cidrs;
+}
+
+/** "10.244.0.7/16" is read as "10.244.0.0/16". */
+function warnOfHostBits(check: Checker, path: string, text: string, cidr: Cidr): void {
+  if (parseIp(text.split('/')[0]!)!.value === cidr.address) return;
+  check.warn(path, `"${text}" names an address within its range: ${formatCidr(cidr)} is used`);
 }
 
 function checkServiceSubnet(check: Checker, text: string, cidr: Cidr): void {
@@ -57,7 +66,14 @@ function checkPodSubnet(check: Checker, cluster: ClusterConfiguration, cidr: Cid
   const path = 'networking.podSubnet';
   const text = cluster.networking.podSubnet;
   const nodePrefix = nodePrefixLength(cluster, cidr.family);
-  if (!Number.isInteger(nodePrefix) || nodePrefix > ADDRESS_BITS[cidr.family]) return;
+  if (!Number.isInteger(nodePrefix) || nodePrefix < 1 || nodePrefix > ADDRESS_BITS[cidr.family]) {
+    check.invalid(
+      'controllerManager.extraArgs',
+      nodePrefix,
+      `a node's range of IPv${cidr.family} has a prefix from 1 to ${ADDRESS_BITS[cidr.family]}`,
+    );
+    return;
+  }
   if (cidrSize(cidr) < MIN_POD_ADDRESSES) {
     check.invalid(path, text, `it must have at least ${MIN_POD_ADDRESSES} addresses`);
   } else if (cidr.prefixLength > nodePrefix) {

@@ -1,22 +1,39 @@
 import { buildBootstrapRbacObjects } from '../addons/bootstrap-rbac.ts';
 import { buildClusterInfo, buildTokenSecrets } from '../addons/build.ts';
+import { isUsableToken } from '../tokens/usable.ts';
+import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
-import { applyAll } from './addons.ts';
 import { readCaBundle } from './files.ts';
 import type { InitContext } from './init-context.ts';
+import { planObjects } from './objects.ts';
 
 /** The token, what its user may do, and kube-public/cluster-info, which the bootstrap signer signs. */
 export const bootstrapTokenPhase: Phase<InitContext> = {
   name: 'bootstrap-token',
   summary: 'Create the bootstrap token',
   after: ['wait-control-plane'],
-  async plan({ config, host, now }) {
+  async plan(context) {
+    const { config, host } = context;
     const caPem = await readCaBundle(host, config.cluster.certificatesDir);
     return [
-      ...applyAll(buildTokenSecrets(config.bootstrapTokens, now())),
-      ...applyAll(buildBootstrapRbacObjects()),
-      // An existing one carries signatures of other tokens.
-      { kind: 'apply-object', object: buildClusterInfo(config, caPem), existing: 'keep' },
+      ...(await planTokens(context)),
+      ...(await planObjects(context, [
+        ...buildBootstrapRbacObjects(),
+        // An update keeps the signatures, which the bootstrap signer makes anew.
+        buildClusterInfo(config, caPem),
+      ])),
     ];
   },
 };
+
+/** A token that nobody has chosen is only made when the cluster has none that still joins nodes. */
+async function planTokens(context: InitContext): Promise<readonly Action[]> {
+  const { config, now } = context;
+  const existing = await context.tokens();
+  const wanted = config.bootstrapTokens.filter((token) =>
+    token.isGenerated
+      ? !existing.some((other) => isUsableToken(other, now()))
+      : !existing.some((other) => other.token === token.token && isUsableToken(other, now(), token)),
+  );
+  return planObjects(context, buildTokenSecrets(wanted, now()));
+}

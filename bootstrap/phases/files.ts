@@ -1,5 +1,6 @@
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { type PatchSet, readPatches } from '../../templates/patches.ts';
 
 /** The cluster's CA certificates. @throws PKI_MISSING when the file is not there. */
 export async function readCaBundle(host: Pick<Host, 'readFile'>, certificatesDir: string): Promise<string> {
@@ -11,4 +12,23 @@ export async function readCaBundle(host: Pick<Host, 'readFile'>, certificatesDir
     });
   }
   return text;
+}
+
+/** The user's patches, read once; a file whose name says no target is told of. */
+export function createPatchReader(
+  host: Host,
+  directory: string | undefined,
+  warn: (message: string) => void,
+): () => Promise<PatchSet> {
+  let reading: Promise<PatchSet> | undefined;
+  const read = async () => {
+    const set = await readPatches(host, directory);
+    for (const path of set.skipped)
+      warn(`"${path}" is no patch: its name is not target[suffix][+type].json|yaml`);
+    return set;
+  };
+  return () => {
+    reading ??= read();
+    return reading;
+  };
 }

@@ -2,7 +2,10 @@ import type { PkiContext } from '../../pki/plan.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { parseDuration } from '../../runtime/base/flags.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import type { PatchSet } from '../../templates/patches.ts';
 import type { InitConfig } from '../config/types.ts';
+import type { TokenInfo } from '../tokens/token.ts';
+import type { FindObject } from '../workflow/observe.ts';
 
 /** What the phases of init look at. */
 export interface InitContext {
@@ -11,16 +14,35 @@ export interface InitContext {
   readonly now: () => Date;
   /** Repair what preflight finds. */
   readonly shouldFix: boolean;
+  /** The user named the advertise address. */
+  readonly isAddressGiven?: boolean;
   /** "systemd", "openrc", "none" */
   readonly initSystem: string;
+  /** Encrypts the certificates that are uploaded, 32 bytes in hexadecimal; undefined: none are. */
+  readonly certificateKey?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly warn: (message: string) => void;
   /** The administrator's client; the API server must be up. */
   readonly api: () => Promise<ApiClient>;
+  /** An object as the cluster has it. */
+  readonly find: FindObject;
+  /** The cluster's bootstrap tokens. */
+  readonly tokens: () => Promise<readonly TokenInfo[]>;
+  /** The user's patches. */
+  readonly patches: () => Promise<PatchSet>;
+  /** True when the node bundle is laid out as this command would do it. */
+  readonly isBundleInstalled: () => Promise<boolean>;
+  /** Where kubeconfig files go; default: /etc/kubernetes. */
+  readonly kubeconfigDir?: string | undefined;
 }
 
 /** The certificates' view of the configuration. */
-export function pkiContext({ config, host, now }: InitContext): PkiContext {
+export function pkiContext({
+  config,
+  host,
+  now,
+  warn,
+}: Pick<InitContext, 'config' | 'host' | 'now'> & Partial<Pick<InitContext, 'warn'>>): PkiContext {
   const { cluster } = config;
   return {
     host,
@@ -30,5 +52,6 @@ export function pkiContext({ config, host, now }: InitContext): PkiContext {
     caCertificateValidityMs: parseDuration(cluster.caCertificateValidityPeriod),
     now: now(),
     input: config,
+    warn,
   };
 }

@@ -7,12 +7,14 @@ import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { buildKubeconfig } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
-import { readPatches } from '../../templates/patches.ts';
+import type { PatchSet } from '../../templates/patches.ts';
 import { renderYaml } from '../../templates/yaml.ts';
 import type { JoinConfig } from '../config/types.ts';
-import type { DiscoveredCluster } from '../tokens/discover.ts';
+import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.ts';
+import { explainRefusedToken } from '../tokens/refused.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { serviceLogHint } from './hints.ts';
 import { planAgent } from './kubelet-start.ts';
 import { bundlePhase, runtimePhase } from './node-services.ts';
 import { preflightPhase } from './preflight.ts';
@@ -21,43 +23,73 @@ export interface JoinContext {
   readonly config: JoinConfig;
   readonly host: Host;
   readonly shouldFix: boolean;
+  /** For its proxy variables. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** This node's address towards the cluster. */
   readonly nodeIp: string;
   readonly warn: (message: string) => void;
+  readonly now: () => Date;
+  readonly signal: AbortSignal;
   /** Discovery, done once. */
   readonly discover: () => Promise<DiscoveredCluster>;
+  /** The user's patches. */
+  readonly patches: () => Promise<PatchSet>;
+  readonly isBundleInstalled: () => Promise<boolean>;
 }
 
 const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
 const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
 
-/** The phases of a worker's join, named as kubeadm's; `discovery`, `bundle` and `runtime` are tkadm's own. */
+/** Phases of a further control-plane node, which the embedded store cannot have. */
+function refused(...names: readonly string[]): readonly Phase<JoinContext>[] {
+  return names.map((name) => ({
+    name,
+    summary: 'Join as control plane',
+    refusal: 'it is part of joining as control plane, and the embedded store has one control-plane node',
+    plan: async () => [],
+  }));
+}
+
+/**
+ * The phases of a join, named as kubeadm's and in its order; `discovery`, `bundle`, `runtime` and `wait-node` are
+ * tkadm's own.
+ */
 export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
   preflightPhase as Phase<JoinContext>,
+  ...refused(
+    'control-plane-prepare/download-certs',
+    'control-plane-prepare/certs',
+    'control-plane-prepare/kubeconfig',
+    'control-plane-prepare/control-plane',
+  ),
   {
     name: 'discovery',
     summary: 'Verify the cluster by token and CA pin',
+    unchanged: 'Verified',
     after: ['preflight'],
-    async plan({ discover }) {
-      await discover();
+    async plan({ config, discover }) {
+      selectCredentials(config, await discover());
       return [];
     },
   },
   bundlePhase,
   runtimePhase,
+  ...refused('check-etcd'),
   {
     name: 'kubelet-start',
     summary: 'Start the node agent',
     after: ['runtime', 'discovery'],
     plan: planKubeletStart,
   },
+  ...refused('etcd-join'),
   {
     name: 'kubelet-wait-bootstrap',
     summary: 'Wait for the TLS bootstrap',
     after: ['kubelet-start'],
-    plan: async ({ config }) => [
+    plan: async ({ config, host }) => [
       {
         kind: 'wait',
+        hint: await serviceLogHint(host, 'tkadm-agent'),
         subject: `the node's own certificate in "${KUBELET_KUBECONFIG}"`,
         timeoutMs: config.timeouts.tlsBootstrapMs,
         target: {
@@ -66,16 +98,20 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
           nodeName: config.nodeRegistration.name,
         },
       },
-      { kind: 'remove', path: BOOTSTRAP_KUBECONFIG },
     ],
+    // It holds a token, which serves nobody any more.
+    cleanUp: async ({ host }) =>
+      (await host.stat(BOOTSTRAP_KUBECONFIG)) ? [{ kind: 'remove', path: BOOTSTRAP_KUBECONFIG }] : [],
   },
+  ...refused('control-plane-join/mark-control-plane', 'wait-control-plane'),
   {
     name: 'wait-node',
     summary: 'Wait for the node',
     after: ['kubelet-wait-bootstrap'],
-    plan: async ({ config }) => [
+    plan: async ({ config, host }) => [
       {
         kind: 'wait',
+        hint: await serviceLogHint(host, 'tkadm-agent'),
         subject: `Node "${config.nodeRegistration.name}" to be Ready`,
         timeoutMs: config.timeouts.kubeletHealthCheckMs,
         target: {
@@ -91,18 +127,23 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
 
 async function planKubeletStart(context: JoinContext): Promise<readonly Action[]> {
   const { config, host, nodeIp } = context;
-  const { server, caPem } = await context.discover();
-  const token = config.discovery.tlsBootstrapToken ?? config.discovery.bootstrapToken?.token;
-  const client = new ApiClient({ server, caPem, token });
+  const cluster = await context.discover();
+  const { server, caPem } = cluster;
+  const credentials = selectCredentials(config, cluster);
+  const client = new ApiClient({ server, caPem, ...credentials });
   try {
-    await refuseExistingNode(client, config.nodeRegistration.name);
+    await refuseExistingNode(client, config.nodeRegistration.name).catch(async (error) => {
+      if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden'))
+        await explainRefusedToken(error, { server, caPem, ...credentials }, context);
+      throw error;
+    });
     const files = buildKubeletFiles({
       nodeRegistration: config.nodeRegistration,
       kubelet: await readKubeletConfig(client),
       hostname: hostname(),
       isWorker: true,
       nodeIp,
-      patches: await readPatches(host, config.patchesDirectory),
+      patches: await context.patches(),
     });
     return [
       ...(await planCaFile(host, config.caCertPath, caPem)),
@@ -117,7 +158,7 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
             server,
             caPem,
             user: 'tls-bootstrap-token-user',
-            credentials: { token },
+            credentials,
           }),
         ),
       },
@@ -141,10 +182,7 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
 
 /** @throws NODE_EXISTS when a Ready node has this name. */
 async function refuseExistingNode(client: ApiClient, name: string): Promise<void> {
-  const node = await client.find(NODES, { name }).catch((error) => {
-    if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden')) throw tokenRefused(error);
-    throw error;
-  });
+  const node = await client.find(NODES, { name });
   const isReady = node?.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
   if (!isReady) return;
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
@@ -152,14 +190,19 @@ async function refuseExistingNode(client: ApiClient, name: string): Promise<void
   });
 }
 
-function tokenRefused(cause: unknown): TkadmError {
-  return new TkadmError(
-    'DISCOVERY_TOKEN_UNKNOWN',
-    'Cannot join: the API server does not accept the token for TLS bootstrap',
-    {
-      cause,
-      hint: 'tkadm token create --print-join-command, on the control plane',
-    },
+/**
+ * The token of the command line, else the user of the discovery file, else the token of discovery.
+ * @throws DISCOVERY_FILE_INVALID when a discovery file has no user and there is no token
+ */
+function selectCredentials({ discovery }: JoinConfig, cluster: DiscoveredCluster): JoinCredentials {
+  const { tlsBootstrapToken, bootstrapToken, file } = discovery;
+  if (tlsBootstrapToken) return { token: tlsBootstrapToken };
+  if (cluster.credentials) return cluster.credentials;
+  if (bootstrapToken) return { token: bootstrapToken.token };
+  throw new TkadmError(
+    'DISCOVERY_FILE_INVALID',
+    `Cannot join with discovery file "${file?.kubeConfigPath}": it has no user and no --tls-bootstrap-token is given`,
+    { hint: 'tkadm token create, on the control plane; then --tls-bootstrap-token TOKEN here' },
   );
 }
 

@@ -2,7 +2,6 @@ import { hostname } from 'node:os';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { buildKubeletFiles, type KubeletFile } from '../../templates/kubelet-files.ts';
-import { readPatches } from '../../templates/patches.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import type { InitContext } from './init-context.ts';
@@ -13,14 +12,14 @@ export const kubeletStartPhase: Phase<InitContext> = {
   name: 'kubelet-start',
   summary: 'Start the node agent',
   after: ['runtime', 'control-plane', 'etcd'],
-  async plan({ config, host }) {
+  async plan({ config, host, patches }) {
     const files = buildKubeletFiles({
       nodeRegistration: config.nodeRegistration,
       kubelet: config.kubelet,
       hostname: hostname(),
       isWorker: false,
       nodeIp: config.localAPIEndpoint.advertiseAddress,
-      patches: await readPatches(host, config.patchesDirectory),
+      patches: await patches(),
     });
     return planAgent(host, files);
   },

@@ -1,3 +1,4 @@
+import { PATHS } from '../../runtime/base/paths.ts';
 import { readHostFacts } from '../../templates/input.ts';
 import { KUBECONFIGS, planKubeconfig } from '../../templates/kubeconfig.ts';
 import {
@@ -6,9 +7,11 @@ import {
   manifestPath,
   renderManifest,
 } from '../../templates/manifests/manifests.ts';
-import { readPatches } from '../../templates/patches.ts';
+import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { whyNoEtcd } from './certs.ts';
 import { readCaBundle } from './files.ts';
+import { refuseOtherNetwork } from './fixed-arguments.ts';
 import { type InitContext, pkiContext } from './init-context.ts';
 
 /** A phase for each kubeconfig file. */
@@ -27,6 +30,8 @@ export const KUBECONFIG_PHASES: readonly Phase<InitContext>[] = KUBECONFIGS.map(
       algorithm,
       certificateValidityMs,
       now,
+      warn: context.warn,
+      ...(context.kubeconfigDir ? { directory: context.kubeconfigDir } : {}),
     });
   },
 }));
@@ -36,17 +41,32 @@ export const CONTROL_PLANE_PHASES: readonly Phase<InitContext>[] = MANIFESTS.map
   name: row.phase,
   summary: row.name === 'etcd' ? 'Write the etcd manifest' : 'Write control plane manifests',
   after: ['certs', 'kubeconfig'],
-  async plan({ config, host, env }) {
-    if (row.name === 'etcd' && !hasLocalEtcd(config)) return [];
+  idle: (context) => (row.name === 'etcd' && !hasLocalEtcd(context.config) ? whyNoEtcd(context) : undefined),
+  async plan({ config, host, env, ...context }) {
+    await refuseOtherNetwork(host, config);
     const { certificatesDir } = config.cluster;
     const [facts, patches] = await Promise.all([
       readHostFacts(host, { certificatesDir, env }),
-      readPatches(host, config.patchesDirectory),
+      context.patches(),
     ]);
     const content = renderManifest(row, config, facts, patches);
     const path = manifestPath(row);
-    return (await host.readFile(path)) === content
-      ? []
-      : [{ kind: 'write-file', path, mode: 0o600, content }];
+    const isThere = (await host.readFile(path)) === content;
+    const dataDir = row.name === 'etcd' ? [config.cluster.etcd.local!.dataDir] : [];
+    return [
+      ...(await planPrivateDirectories(host, [...dataDir, PATHS.manifests])),
+      ...(isThere ? [] : [{ kind: 'write-file', path, mode: 0o600, content } as const]),
+    ];
   },
 }));
+
+async function planPrivateDirectories(
+  host: InitContext['host'],
+  paths: readonly string[],
+): Promise<readonly Action[]> {
+  const actions: Action[] = [];
+  for (const path of paths) {
+    if (!(await host.stat(path))) actions.push({ kind: 'make-directory', path, mode: 0o700 });
+  }
+  return actions;
+}

@@ -1,4 +1,4 @@
-import { NODES } from '../../runtime/api/kinds.ts';
+import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import type { Phase } from '../workflow/phase.ts';
 import type { InitContext } from './init-context.ts';
 
@@ -12,12 +12,10 @@ export const markControlPlanePhase: Phase<InitContext> = {
   name: 'mark-control-plane',
   summary: 'Mark the node as control plane',
   after: ['wait-control-plane'],
-  async plan({ config, api }) {
+  async plan({ config, find }) {
     const { name, taints } = config.nodeRegistration;
     const object = { apiVersion: 'v1', kind: 'Node', metadata: { name } };
-    const node = await api()
-      .then((client) => client.find(NODES, { name }))
-      .catch(() => undefined);
+    const node = (await find(object)) as Node | undefined;
     const present = node?.spec?.taints ?? [];
     const missing = taints.filter(
       (taint) => !present.some((row) => row.key === taint.key && row.effect === taint.effect),
@@ -28,6 +26,6 @@ export const markControlPlanePhase: Phase<InitContext> = {
       metadata: { labels: LABELS },
       ...(missing.length > 0 ? { spec: { taints: [...present, ...missing] } } : {}),
     };
-    return [{ kind: 'patch-object', object, patch }];
+    return [{ kind: 'patch-object', object, patch, live: node }];
   },
 };

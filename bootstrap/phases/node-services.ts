@@ -3,9 +3,11 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { detectInitSystem, isServiceRunning, type ServiceName } from '../../runtime/host/services.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { serviceLogHint } from './hints.ts';
 
 interface NodeContext {
   readonly host: Host;
+  readonly isBundleInstalled: () => Promise<boolean>;
 }
 
 /** Lays the programs of a node out; the digest in their directory's name tells whether they are there. */
@@ -13,7 +15,7 @@ export const bundlePhase: Phase<NodeContext> = {
   name: 'bundle',
   summary: 'Install the node bundle',
   after: ['preflight'],
-  plan: async () => [{ kind: 'install-bundle' }],
+  plan: async ({ isBundleInstalled }) => ((await isBundleInstalled()) ? [] : [{ kind: 'install-bundle' }]),
 };
 
 /** Starts the container runtime. */
@@ -26,6 +28,7 @@ export const runtimePhase: Phase<NodeContext> = {
     {
       kind: 'wait',
       subject: `the runtime's socket "${PATHS.runtimeSocket}"`,
+      hint: await serviceLogHint(host, 'tkadm-runtime'),
       timeoutMs: 20_000,
       target: { kind: 'file', path: PATHS.runtimeSocket },
     },

@@ -1,37 +1,63 @@
 import type { Finding, PreflightInput } from '../../preflight/finding.ts';
-import { formatFinding, preflightError, runPreflight, selectFatal } from '../../preflight/run.ts';
+import { formatWarning, preflightError } from '../../preflight/format.ts';
+import { runPreflight, selectFatal, selectRepairable } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
+import { listImages } from '../../templates/images.ts';
 import type { InitConfig, JoinConfig } from '../config/types.ts';
+import { pinsOf } from '../tokens/pin.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { usesLocalEtcd } from './certs.ts';
+import { createCriProbe } from './cri-probe.ts';
+import { pkiContext } from './init-context.ts';
 
-interface PreflightContext {
+/** What the checks of init and join are derived from. */
+export interface PreflightContext {
   readonly config: InitConfig | JoinConfig;
   readonly host: Host;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly now?: () => Date;
+  /** A worker's address, which is not part of its configuration. */
+  readonly nodeIp?: string;
+  /** The user named the address. */
+  readonly isAddressGiven?: boolean;
+}
+
+interface PreflightPhaseContext extends PreflightContext {
   readonly shouldFix: boolean;
   readonly warn: (message: string) => void;
 }
 
 const MANIFESTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'etcd'];
-const AGENT_PORTS = [10250, 10248];
+/** The node agent's ports: its API, and its health for the machine itself. */
+export const AGENT_PORTS: readonly number[] = [10250, 10248];
+const CONTROL_PLANE_PORTS = [10257, 10259];
+const ETCD_PORTS = [2379, 2380, 2381];
 
 /** Runs the checks; with --fix, what can be repaired is an action, and only the rest stops the run. */
-export const preflightPhase: Phase<PreflightContext> = {
+export const preflightPhase: Phase<PreflightPhaseContext> = {
   name: 'preflight',
   summary: 'Run pre-flight checks',
-  async plan({ config, host, shouldFix, warn }) {
-    const findings = await runPreflight(host, await buildInput(config, host));
+  unchanged: 'Passed',
+  async plan(context) {
+    const { host, shouldFix, warn } = context;
+    const { findings } = await runPreflight(host, await buildPreflightInput(context));
+    const repairable = shouldFix ? selectRepairable(findings) : [];
+    for (const finding of findings)
+      if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
     const fatal = selectFatal(findings, shouldFix);
-    if (fatal.length > 0) throw preflightError(fatal);
-    const repaired = shouldFix ? findings.filter((finding) => finding.repair) : [];
-    for (const finding of findings) if (!repaired.includes(finding)) warn(formatFinding(finding));
-    return repaired.flatMap(toRepairs);
+    // In a dry run without root a check may fail for that alone.
+    if (findings.some((finding) => finding.check === 'IsPrivilegedUser' && finding.severity === 'warning')) {
+      for (const finding of fatal) warn(formatWarning(finding));
+    } else if (fatal.length > 0) throw preflightError(fatal);
+    return repairable.flatMap(toRepairs);
   },
 };
 
-function toRepairs(finding: Finding): readonly Action[] {
+/** The commands that mend a finding. */
+export function toRepairs(finding: Finding): readonly Action[] {
   return (finding.repair ?? []).map((argv) => ({
     kind: 'run' as const,
     argv,
@@ -39,40 +65,130 @@ function toRepairs(finding: Finding): readonly Action[] {
   }));
 }
 
-/**
- * What the checks look for. The ports of an agent that runs already are no finding, nor are manifests that an
- * earlier run has written, even one that was interrupted before it started the agent.
- */
-async function buildInput(config: InitConfig | JoinConfig, host: Host): Promise<PreflightInput> {
-  const isInit = config.kind === 'InitConfiguration';
-  const isSecondRun = await isServiceRunning(host, 'tkadm-agent', await detectInitSystem(host));
-  const { nodeRegistration } = config;
-  return {
-    scope: isInit ? 'init' : 'join',
+/** What the checks look for, from the configuration of init or join. */
+export async function buildPreflightInput(context: PreflightContext): Promise<PreflightInput> {
+  const { config, host, env, isAddressGiven } = context;
+  const { nodeRegistration, tkadm, isDryRun } = config;
+  const common = {
+    engine: tkadm.engine,
     nodeName: nodeRegistration.name,
-    ports: isSecondRun
-      ? []
-      : [...AGENT_PORTS, ...(isInit ? [config.localAPIEndpoint.bindPort, 10257, 10259] : [])],
-    absentFiles: isInit
-      ? await foreignManifests(host, config.tkadm.imageRepository)
-      : [`${PATHS.kubernetes}/kubelet.conf`],
-    clusterCidrs: isInit
-      ? [config.cluster.networking.podSubnet ?? '', config.cluster.networking.serviceSubnet]
-          .flatMap((text) => text.split(','))
-          .filter(Boolean)
-      : [],
     ignored: nodeRegistration.ignorePreflightErrors,
-    advertiseAddress: isInit ? config.localAPIEndpoint.advertiseAddress : undefined,
-    engine: config.tkadm.engine,
+    isOwnNode: await isServiceRunning(host, 'tkadm-agent', await detectInitSystem(host)),
+    criSocket: nodeRegistration.criSocket,
+    openCri: createCriProbe,
+    env,
+    isDryRun,
+    isAddressGiven,
+  };
+  return config.kind === 'InitConfiguration'
+    ? { ...common, ...(await buildInitInput(config, context)) }
+    : { ...common, ...(await buildJoinInput(config, context)) };
+}
+
+/** Manifests that an earlier run of ours has written, even one that was interrupted, are no finding. */
+async function buildInitInput(config: InitConfig, { host, now = () => new Date() }: PreflightContext) {
+  const { cluster, tkadm, localAPIEndpoint, nodeRegistration, kubelet } = config;
+  const hasLocalEtcd = usesLocalEtcd({ config });
+  const manifests = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
+  const { host: _host, ...certificates } = pkiContext({ config, host, now });
+  return {
+    scope: 'init' as const,
+    kubernetesVersion: cluster.kubernetesVersion,
+    ports: [
+      localAPIEndpoint.bindPort,
+      ...CONTROL_PLANE_PORTS,
+      ...AGENT_PORTS,
+      ...(hasLocalEtcd ? ETCD_PORTS : []),
+    ],
+    absentFiles:
+      tkadm.engine === 'embedded' ? await selectForeign(host, manifests, tkadm.imageRepository) : manifests,
+    emptyDirectories: hasLocalEtcd ? [cluster.etcd.local!.dataDir] : [],
+    podCidrs: splitCidrs(cluster.networking.podSubnet),
+    serviceCidrs: splitCidrs(cluster.networking.serviceSubnet),
+    advertiseAddress: localAPIEndpoint.advertiseAddress,
+    nodeIp: findNodeIp(config),
+    cgroupDriver: kubelet['cgroupDriver'] as string | undefined,
+    externalEtcd: cluster.etcd.external,
+    images: {
+      names: listImages({ cluster, tkadm }),
+      policy: nodeRegistration.imagePullPolicy,
+      isSerial: nodeRegistration.imagePullSerial,
+    },
+    certificates: { ...certificates, hasLocalEtcd },
   };
 }
 
-/** Paths of the control plane's manifests, without those that run the embedded engine's images. */
-async function foreignManifests(host: Host, imageRepository: string): Promise<readonly string[]> {
-  const paths = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
+async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightContext) {
+  const { controlPlane, discovery, tkadm } = config;
+  const manifests = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
+  const endpoint = controlPlane?.localAPIEndpoint;
+  const hasLocalEtcd = controlPlane !== undefined && tkadm.store === 'etcd';
+  return {
+    scope: controlPlane ? ('join-control-plane' as const) : ('join' as const),
+    ports: [
+      ...(endpoint ? [endpoint.bindPort, ...CONTROL_PLANE_PORTS] : []),
+      ...AGENT_PORTS,
+      ...(hasLocalEtcd ? ETCD_PORTS : []),
+    ],
+    emptyDirectories: hasLocalEtcd ? ['/var/lib/etcd'] : [],
+    absentFiles: [
+      `${PATHS.kubernetes}/kubelet.conf`,
+      ...(controlPlane
+        ? [...manifests, `${PATHS.kubernetes}/bootstrap-kubelet.conf`]
+        : await selectLeftTrust(host, config.caCertPath, tkadm.engine === 'embedded' ? pinsIn(config) : [])),
+    ],
+    podCidrs: [],
+    serviceCidrs: [],
+    advertiseAddress: endpoint?.advertiseAddress ?? findNodeIp(config) ?? nodeIp,
+    nodeIp: findNodeIp(config),
+    apiServer: discovery.bootstrapToken?.apiServerEndpoint,
+  };
+}
+
+/** The address that the user gives the node agent. */
+function findNodeIp({ nodeRegistration }: InitConfig | JoinConfig): string | undefined {
+  return nodeRegistration.kubeletExtraArgs.findLast((arg) => arg.name === 'node-ip')?.value;
+}
+
+function pinsIn({ discovery }: JoinConfig): readonly string[] {
+  return discovery.bootstrapToken?.caCertHashes ?? [];
+}
+
+/**
+ * The CA and the bootstrap kubeconfig that are left from elsewhere. A join that was interrupted has left those
+ * of the same cluster, which its pin tells, and goes on with them.
+ */
+async function selectLeftTrust(
+  host: Host,
+  caPath: string,
+  pins: readonly string[],
+): Promise<readonly string[]> {
+  const caPem = await host.readFile(caPath);
+  const isSameCluster = caPem !== undefined && pinsOfText(caPem).some((pin) => pins.includes(pin));
+  return isSameCluster ? [] : [caPath, `${PATHS.kubernetes}/bootstrap-kubelet.conf`];
+}
+
+function pinsOfText(caPem: string): readonly string[] {
+  try {
+    return pinsOf(caPem);
+  } catch {
+    return [];
+  }
+}
+
+/** Those of the paths whose manifest does not run the embedded engine's image; one that is not there is among them. */
+async function selectForeign(
+  host: Host,
+  paths: readonly string[],
+  imageRepository: string,
+): Promise<readonly string[]> {
   const texts = await Promise.all(paths.map((path) => host.readFile(path)));
   return paths.filter((_, i) => !texts[i]?.includes(`image: ${imageRepository}/`));
 }
 
-/** The same input for `tkadm preflight`. */
-export { buildInput as buildPreflightInput };
+function splitCidrs(text: string | undefined): readonly string[] {
+  return (text ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
+}

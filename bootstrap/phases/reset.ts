@@ -1,3 +1,5 @@
+import { CERTIFICATES } from '../../pki/certificates.ts';
+import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import {
@@ -6,15 +8,16 @@ import {
   isServiceRunning,
   SERVICES,
 } from '../../runtime/host/services.ts';
+import type { ResetConfig } from '../config/types.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 
 export interface ResetContext {
   readonly host: Host;
+  readonly config: ResetConfig;
   /** Name of this node and the administrator's kubeconfig, when the cluster can be told. */
   readonly nodeName: string;
   readonly kubeconfig: string | undefined;
-  readonly certificatesDir: string;
 }
 
 const CONFIG_FILES = [
@@ -30,38 +33,56 @@ const CONFIG_FILES = [
 const TABLES = ['kube-proxy', 'tkadm-bridge'];
 const BRIDGE = 'tkadm0';
 const CNI_FILE = '10-tkadm.conflist';
-/** Parent cgroup of all pods, as the kubelet's. */
-const POD_CGROUP = 'kubepods';
+/** Parent cgroups of all pods, as the kubelet's, and of image builds and monitors. */
+const CGROUPS = ['kubepods', 'tkadm'];
 /** The mark on routes to other nodes' pods: ip-route(8) `proto`. */
 const ROUTE_PROTOCOL = '116';
 
 /** Directories that only tkadm fills, in the order in which they are removed. */
 const STATE_DIRS = [PATHS.manifests, PATHS.podLogs, PATHS.containerLogs, PATHS.logs, PATHS.run, PATHS.state];
 
-/** The phases of reset, as kubeadm's where it has them. */
+/** The phases of reset, named as kubeadm's; `remove-node` and the parts of `cleanup-node` are tkadm's own. */
 export const RESET_PHASES: readonly Phase<ResetContext>[] = [
+  {
+    name: 'preflight',
+    summary: 'Check that a reset is possible',
+    unchanged: 'Passed',
+    async plan({ config }) {
+      refuseUnmountFlags(config.unmountFlags);
+      return [];
+    },
+  },
+  {
+    name: 'remove-etcd-member',
+    summary: 'Leave the etcd cluster',
+    after: ['preflight'],
+    // Whatever is in /var/lib/etcd belongs to somebody else.
+    idle: () => 'this node runs no etcd of tkadm; /var/lib/etcd is left as it is',
+    plan: async () => [],
+  },
   {
     name: 'remove-node',
     summary: 'Remove the Node object',
+    after: ['preflight'],
     plan: async ({ nodeName, kubeconfig }) =>
       kubeconfig === undefined ? [] : [{ kind: 'delete-node', nodeName, kubeconfig }],
   },
   {
-    name: 'stop-pods',
+    name: 'cleanup-node/pods',
     summary: 'Stop the agent, the pods and the runtime',
     after: ['remove-node'],
     plan: planStop,
   },
   {
-    name: 'cleanup-network',
+    name: 'cleanup-node/network',
     summary: 'Remove interfaces, routes and rules',
-    after: ['stop-pods'],
+    after: ['cleanup-node/pods'],
     plan: planNetwork,
   },
   {
-    name: 'cleanup-node',
+    name: 'cleanup-node/files',
     summary: 'Remove files and directories',
-    after: ['cleanup-network'],
+    after: ['cleanup-node/network'],
     plan: planFiles,
   },
 ];
@@ -117,12 +138,14 @@ async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {
   return actions;
 }
 
-async function planFiles({ host, certificatesDir }: ResetContext): Promise<readonly Action[]> {
+async function planFiles({ host, config }: ResetContext): Promise<readonly Action[]> {
   const actions: Action[] = [];
-  for (const path of await mountPoints(host, `${PATHS.kubelet}/pods`)) {
-    actions.push({ kind: 'run', argv: ['umount', path], summary: `unmount ${path}` });
+  const kubeletDir = await resolveLink(host, PATHS.kubelet);
+  for (const path of await mountPoints(host, kubeletDir)) {
+    const argv = ['umount', ...umountOptions(config.unmountFlags), path];
+    actions.push({ kind: 'run', argv, summary: `unmount ${path}` });
   }
-  const kubeletEntries = (await host.list(PATHS.kubelet)).map((name) => `${PATHS.kubelet}/${name}`);
+  const kubeletEntries = (await host.list(kubeletDir)).map((name) => `${kubeletDir}/${name}`);
   const stateDirs = [];
   for (const path of STATE_DIRS) {
     // A mount point is somebody's disk: it is emptied, not removed.
@@ -130,17 +153,69 @@ async function planFiles({ host, certificatesDir }: ResetContext): Promise<reado
     else stateDirs.push(...(await host.list(path)).map((name) => `${path}/${name}`));
   }
   actions.push(...(await planCgroups(host)));
-  for (const path of [...CONFIG_FILES, ...kubeletEntries, certificatesDir, ...stateDirs]) {
+  const certificates = await certificatePaths(host, config);
+  const temporary = config.shouldCleanTmpDir ? [`${PATHS.kubernetes}/tmp`] : [];
+  for (const path of [...CONFIG_FILES, ...kubeletEntries, ...certificates, ...temporary, ...stateDirs]) {
     if (await host.stat(path)) actions.push({ kind: 'remove', path });
   }
   return actions;
 }
 
-/** The pods' cgroups in every hierarchy; they are empty once the pods are gone. */
+/**
+ * What goes of the certificates: the default directory as a whole; of another one, which may be shared, only the
+ * files that tkadm writes. The directory is the configuration's, else the one that the API server runs with.
+ */
+async function certificatePaths(host: Host, { certificatesDir }: ResetConfig): Promise<readonly string[]> {
+  const directory = certificatesDir ?? (await findCertificatesDir(host)) ?? PATHS.pki;
+  if (directory === PATHS.pki) return [directory];
+  const names = [
+    ...CERTIFICATES.flatMap(({ baseName }) => [`${baseName}.crt`, `${baseName}.key`]),
+    'sa.key',
+    'sa.pub',
+  ];
+  const own = names.map((name) => `${directory}/${name}`);
+  const etcdDir = `${directory}/etcd`;
+  const foreign = (await host.list(etcdDir)).filter((name) => !names.includes(`etcd/${name}`));
+  return foreign.length > 0 ? own : [...own, etcdDir];
+}
+
+async function findCertificatesDir(host: Host): Promise<string | undefined> {
+  const manifest = await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`);
+  return /--client-ca-file=(\S+)\/ca\.crt/.exec(manifest ?? '')?.[1];
+}
+
+/** umount(8)'s options for flags of umount2(2). A mount point is no link, so that there is nothing to follow. */
+const UNMOUNT_FLAGS: Readonly<Record<string, readonly string[]>> = {
+  MNT_FORCE: ['-f'],
+  MNT_DETACH: ['-l'],
+  UMOUNT_NOFOLLOW: [],
+};
+
+function umountOptions(flags: readonly string[]): readonly string[] {
+  return flags.flatMap((flag) => UNMOUNT_FLAGS[flag] ?? []);
+}
+
+/** @throws UNSUPPORTED */
+function refuseUnmountFlags(flags: readonly string[]): void {
+  const unsupported = flags.find((flag) => !UNMOUNT_FLAGS[flag]);
+  if (unsupported === undefined) return;
+  throw new TkadmError(
+    'UNSUPPORTED',
+    `Cannot unmount with flag "${unsupported}": it is none of ${Object.keys(UNMOUNT_FLAGS).join(', ')}`,
+  );
+}
+
+/** Where a directory is that may be a link; the path itself when nothing is there. */
+async function resolveLink(host: Host, path: string): Promise<string> {
+  if ((await host.stat(path))?.kind !== 'symlink') return path;
+  return (await host.run(['readlink', '-f', path])).stdout.trim() || path;
+}
+
+/** The cgroups in every hierarchy; they are empty once the pods are gone. */
 async function planCgroups(host: Host): Promise<readonly Action[]> {
   const root = '/sys/fs/cgroup';
-  const candidates = [root, ...(await host.list(root)).map((name) => `${root}/${name}`)].map(
-    (path) => `${path}/${POD_CGROUP}`,
+  const candidates = [root, ...(await host.list(root)).map((name) => `${root}/${name}`)].flatMap((path) =>
+    CGROUPS.map((name) => `${path}/${name}`),
   );
   const found: string[] = [];
   for (const path of candidates) if (await host.stat(path)) found.push(path);

@@ -1,24 +1,15 @@
-import { dump } from 'js-yaml';
 import { type Action, formatAction } from '../workflow/action.ts';
 
-/** What an action would do, with the content it would write unless that is secret. */
-export function formatDryRunAction(action: Action): string {
+/** What an action would do, and below it what would change. */
+export function formatDryRunAction(action: Action, preview: string | undefined): string {
   const line = `would ${formatAction(action)}`;
-  if (action.kind === 'write-file') {
-    return action.secret ? `${line} (content is secret)` : `${line}\n${indent(action.content)}`;
-  }
-  if (action.kind === 'apply-object') {
-    return action.object.kind === 'Secret'
-      ? `${line} (content is secret)`
-      : `${line}\n${indent(dump(action.object))}`;
-  }
-  return line;
+  return preview === undefined ? line : `${line}\n${indent(preview)}`;
 }
 
 function indent(text: string): string {
   return text
     .trimEnd()
     .split('\n')
-    .map((line) => `    ${line}`)
+    .map((line) => `    ${line}`.trimEnd())
     .join('\n');
 }

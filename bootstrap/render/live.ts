@@ -2,7 +2,6 @@ import { Listr, type ListrTask, ListrTaskState, type ListrTaskWrapper } from 'li
 import { formatAction } from '../workflow/action.ts';
 import type { WorkflowEvent } from '../workflow/event.ts';
 import { groupOf } from '../workflow/phase.ts';
-import { createPlainRenderer } from './plain.ts';
 import type { Renderer, RendererOptions, RunResult } from './renderer.ts';
 
 type Wrapper = ListrTaskWrapper<unknown, never, never>;
@@ -15,7 +14,8 @@ interface Line {
   title: string;
   /** Phases of the group that have not ended. */
   pending: number;
-  changes: number;
+  /** Some phase of the group had something to do. */
+  hasActed: boolean;
   startedAt: number | undefined;
   /** No phase of the group has begun or been left out. */
   isWaiting: boolean;
@@ -51,7 +51,6 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
   const running = list.run().catch(() => {});
   return {
     emit(event) {
-      if (event.type === 'action' && event.isDryRun) notes.push(formatPlain(event, options));
       if (event.type === 'note')
         notes.push(event.level === 'warning' ? `Warning: ${event.message}\n` : `${event.message}\n`);
       else update(lines.get(groupOf(event.phase)), event);
@@ -86,7 +85,7 @@ function buildLines({ phases }: RendererOptions): ReadonlyMap<string, Line> {
       summary: phase.summary,
       title: phase.summary,
       pending: 1,
-      changes: 0,
+      hasActed: false,
       startedAt: undefined,
       isWaiting: true,
       task: undefined,
@@ -111,7 +110,7 @@ function update(line: Line | undefined, event: Exclude<WorkflowEvent, { type: 'n
   } else if (event.type === 'phase-failed') line.settle(new Error(event.message));
   else {
     line.pending -= 1;
-    if (event.type === 'phase-done') line.changes += event.changes;
+    if (event.type === 'phase-done') line.hasActed ||= event.state === undefined;
     if (line.pending > 0) return;
     line.title = `${line.summary} ${formatEnd(line)}`;
     if (line.task) line.task.title = line.title;
@@ -126,16 +125,5 @@ function showState(line: Line, state: ListrTaskState): void {
 function formatEnd(line: Line): string {
   if (line.startedAt === undefined) return '(skipped)';
   const seconds = ((performance.now() - line.startedAt) / 1000).toFixed(1);
-  return line.changes === 0 ? '(nothing to do)' : `(${seconds} s)`;
-}
-
-function formatPlain(event: WorkflowEvent, options: RendererOptions): string {
-  let text = '';
-  createPlainRenderer({
-    ...options,
-    write: (part) => {
-      text += part;
-    },
-  }).emit(event);
-  return text;
+  return line.hasActed ? `(${seconds} s)` : '(already there)';
 }

@@ -7,10 +7,12 @@ export function createPlainRenderer({ write }: RendererOptions): Renderer {
   return {
     emit(event) {
       if (event.type === 'action') {
-        const text = event.isDryRun ? formatDryRunAction(event.action) : formatAction(event.action);
+        const text = event.isDryRun
+          ? formatDryRunAction(event.action, event.preview)
+          : formatAction(event.action);
         write(`[${event.phase}] ${text}\n`);
-      } else if (event.type === 'phase-done' && event.changes === 0)
-        write(`[${event.phase}] Nothing to do\n`);
+      } else if (event.type === 'phase-done' && event.state !== undefined)
+        write(`[${event.phase}] ${event.state}\n`);
       else if (event.type === 'phase-skipped') write(`[${event.phase}] Skipped\n`);
       else if (event.type === 'phase-failed') write(`[${event.phase}] Failed\n`);
       else if (event.type === 'note')

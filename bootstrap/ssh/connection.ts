@@ -1,8 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Client, type ClientChannel, type ConnectConfig, type ParsedKey, utils } from 'ssh2';
-import { isSystemError, TkadmError } from '../../runtime/base/errors.ts';
+import ssh2, {
+  type ClientChannel,
+  type ConnectConfig,
+  type ParsedKey,
+  type Client as Ssh2Client,
+} from 'ssh2';
+import { formatError, isSystemError, TkadmError } from '../../runtime/base/errors.ts';
 import { readFileIfExists, writeFileAtomic } from '../../runtime/base/files.ts';
+import { sleep } from '../../runtime/base/time.ts';
 import {
   formatFingerprint,
   formatKnownHostName,
@@ -12,6 +18,9 @@ import {
   parseKnownHosts,
   selectKnownHosts,
 } from './known-hosts.ts';
+
+// Node.js does not see the names of this CommonJS module's exports.
+const { Client, utils } = ssh2;
 
 /** What to do with a host key that known_hosts does not hold: refuse, or record it and go on. */
 export type HostKeyPolicy = 'strict' | 'accept-new';
@@ -39,11 +48,16 @@ export interface SshConnection {
   readonly target: SshTarget;
   /** Starts a command line in the user's login shell. */
   start(commandLine: string): Promise<ClientChannel>;
+  /** Why the connection ended before its time, undefined while it stands. */
+  lossReason(): string | undefined;
   close(): void;
 }
 
 const DEFAULT_IDENTITIES = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
-const CONNECT_TIMEOUT_MS = 8_000;
+const CONNECT_TIMEOUT_MS = 20_000;
+const SESSION_ATTEMPTS = 14;
+/** A machine that is busy with its own start may be silent for longer than the three intervals of ssh2's default. */
+const KEEPALIVE = { keepaliveInterval: 5_000, keepaliveCountMax: 12 } as const;
 
 /**
  * Parses "user@host:port", "[v6]:port" or a plain address.
@@ -78,7 +92,7 @@ export async function connectSsh(target: SshTarget, settings: SshSettings): Prom
       port: target.port,
       username: target.user,
       readyTimeout: settings.timeoutMs ?? CONNECT_TIMEOUT_MS,
-      keepaliveInterval: 5_000,
+      ...KEEPALIVE,
       authHandler: buildAuthHandler(target.user, keys, settings),
       algorithms: {
         serverHostKey: orderHostKeyAlgorithms(selectKnownHosts(known, name)),
@@ -95,26 +109,40 @@ export async function connectSsh(target: SshTarget, settings: SshSettings): Prom
     client.end();
     throw error;
   });
-  client.on('error', () => {});
+  let lossReason: string | undefined;
+  client.on('error', (error) => {
+    lossReason = error.message;
+  });
   if (presentedKey && judgeHostKey(known, name, presentedKey) === 'unknown') {
     await recordHostKey(knownHostsPath, name, presentedKey);
   }
   return {
     target,
-    start: (commandLine) =>
-      new Promise((resolve, reject) => {
-        client.exec(commandLine, (error, channel) => {
-          if (error)
-            reject(
-              new TkadmError('SSH_CONNECT', `Cannot run a command on "${name}": ${error.message}`, {
-                cause: error,
-              }),
-            );
-          else resolve(channel);
-        });
-      }),
+    start: (commandLine) => startCommand(client, name, commandLine),
+    lossReason: () => lossReason,
     close: () => client.end(),
   };
+}
+
+/**
+ * sshd refuses a session beyond its MaxSessions, and counts one for a moment after its command has ended: such a
+ * refusal is tried again for about a second.
+ */
+async function startCommand(client: Ssh2Client, name: string, commandLine: string): Promise<ClientChannel> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await new Promise((resolve, reject) =>
+        client.exec(commandLine, (error, channel) => (error ? reject(error) : resolve(channel))),
+      );
+    } catch (error) {
+      const isRefused = /Channel open failure/.test(formatError(error));
+      if (isRefused && attempt <= SESSION_ATTEMPTS) await sleep(10 * attempt);
+      else
+        throw new TkadmError('SSH_CONNECT', `Cannot run a command on "${name}": ${formatError(error)}`, {
+          cause: error,
+        });
+    }
+  }
 }
 
 async function loadIdentities(settings: SshSettings): Promise<readonly ParsedKey[]> {

@@ -26,7 +26,9 @@ export function createSshHost(connection: SshConnection): SshHost {
     const command = options.env
       ? ['env', ...Object.entries(options.env).map(([name, value]) => `${name}=${value}`), ...argv]
       : argv;
-    return collect(await openStream(command, options), options);
+    const result = await collect(await openStream(command, options), options);
+    const reason = result.exitCode === 255 ? connection.lossReason() : undefined;
+    return reason ? { ...result, stderr: `${result.stderr}the connection was lost: ${reason}\n` } : result;
   };
   const check = async (argv: readonly string[], what: string, options?: CommandOptions): Promise<string> => {
     const result = await run(argv, options);

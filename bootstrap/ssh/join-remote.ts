@@ -2,9 +2,10 @@ import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { checkMachine } from './check-machine.ts';
 import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
 import { createSshHost, waitForExit } from './host.ts';
-import { bundledCommand, checkArchitecture, uploadBundle } from './upload-bundle.ts';
+import { bundledCommand, checkArchitecture, hasBundle, uploadBundle } from './upload-bundle.ts';
 
 /** What a machine that joins over SSH gets to know; it travels on standard input, not in argv. */
 export interface RemoteJoinInput {
@@ -22,10 +23,22 @@ export interface RemoteJoinOptions {
   readonly settings: SshSettings;
   readonly bundleDirectory: string;
   readonly architecture: string;
-  readonly input: RemoteJoinInput;
+  readonly input: Omit<RemoteJoinInput, 'token'>;
+  /** Asked for the token once the machine is reached and has the programs. */
+  readonly getToken: () => Promise<string>;
   readonly signal: AbortSignal;
-  /** One line for people. */
+  /** One line about the connection and the upload. */
   readonly onProgress: (text: string) => void;
+  /** An event of the remote command, as its `-o json` tells. */
+  readonly onEvent: (event: RemoteEvent) => void;
+}
+
+/** A line of the remote command's output; the fields are those of docs/output.md. */
+export interface RemoteEvent {
+  readonly type: string;
+  readonly phase?: string | null;
+  readonly summary?: string;
+  readonly message?: string;
 }
 
 /** The last line that the remote command prints with `-o json`. */
@@ -52,13 +65,18 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   try {
     const host = createSshHost(connection);
     await checkArchitecture(host, options.architecture);
+    if (!(await hasBundle(host, options.bundleDirectory))) {
+      onProgress('check the machine');
+      await checkMachine(host, options.input, signal);
+    }
     const wasSent = await uploadBundle(host, {
       directory: options.bundleDirectory,
       signal,
       onProgress: (bytes) => onProgress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`),
     });
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
-    const channel = await host.openStream(buildCommand(options), { input: formatInput(options.input) });
+    const input = formatInput({ ...options.input, token: await options.getToken() });
+    const channel = await host.openStream(buildCommand(options), { input });
     let errors = '';
     channel.stderr.on('data', (chunk: Buffer) => {
       errors += chunk;
@@ -66,7 +84,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     const exited = waitForExit(channel);
     let last: RemoteResult | undefined;
     for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
-      last = readEvent(line, onProgress) ?? last;
+      last = readEvent(line, options) ?? last;
     const exitCode = await exited;
     signal.throwIfAborted();
     if (last?.type === 'result' && last.ok && exitCode === 0) return last.node ?? target.host;
@@ -115,14 +133,14 @@ function formatInput(input: RemoteJoinInput): string {
   });
 }
 
-function readEvent(line: string, onProgress: (text: string) => void): RemoteResult | undefined {
-  let event: { type?: string; phase?: string; summary?: string; message?: string };
+function readEvent(line: string, { onEvent }: RemoteJoinOptions): RemoteResult | undefined {
+  let event: RemoteEvent;
   try {
     event = JSON.parse(line);
   } catch {
     return undefined;
   }
-  if (event.type === 'action') onProgress(`[${event.phase}] ${event.summary}`);
-  if (event.type === 'note') onProgress(event.message ?? '');
-  return event.type === 'result' || event.type === 'error' ? (event as RemoteResult) : undefined;
+  if (event.type === 'result' || event.type === 'error') return event as RemoteResult;
+  onEvent(event);
+  return undefined;
 }

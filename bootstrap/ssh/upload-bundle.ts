@@ -36,6 +36,11 @@ export function bundledCommand(id: string): readonly string[] {
   return [`${rootfs}/usr/bin/node`, `${rootfs}/opt/tkadm/cli/tkadm.js`];
 }
 
+/** True when the machine has the bundle that lies in this directory here. */
+export async function hasBundle(host: SshHost, directory: string): Promise<boolean> {
+  return (await host.stat(`${PATHS.bundle}/${basename(directory)}/image.json`)) !== undefined;
+}
+
 /**
  * Sends the bundle as a tar stream unless the machine has it; it appears by a rename when all of it is
  * there. Returns whether it was sent.
@@ -45,9 +50,8 @@ export async function uploadBundle(
   host: SshHost,
   { directory, signal, onProgress }: UploadOptions,
 ): Promise<boolean> {
-  const id = basename(directory);
-  if (await host.stat(`${PATHS.bundle}/${id}/image.json`)) return false;
-  const target = `${PATHS.bundle}/${id}`;
+  if (await hasBundle(host, directory)) return false;
+  const target = `${PATHS.bundle}/${basename(directory)}`;
   const script = `set -e; mkdir -p "$1"; rm -rf "$2.part"; mkdir "$2.part"; tar -x -C "$2.part" -f -; sync -f "$2.part" 2>/dev/null || sync; rm -rf "$2"; mv "$2.part" "$2"`;
   const tar = spawn('tar', ['-c', '-C', directory, '-f', '-', '.'], {
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,85 +1,55 @@
-import { readFile } from 'node:fs/promises';
 import { ApiClient, ApiError } from '../../runtime/api/client.ts';
-import { type Kubeconfig, parseKubeconfig, resolveClientConfig } from '../../runtime/api/kubeconfig.ts';
-import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
+import {
+  type ClusterInfo,
+  type DiscoveredCluster,
+  fetchClusterInfo,
+  type LookOptions,
+  readClusterAddress,
+} from './cluster-info.ts';
+import { explainFailure } from './explain.ts';
 import { signatureKey, verifyDetached } from './jws.ts';
 import { parseCaPins, pinsOf } from './pin.ts';
 import { type BootstrapToken, parseToken } from './token.ts';
 
-export interface DiscoverOptions {
-  /** "10.0.0.1:6443" */
-  readonly endpoint: string;
+export interface DiscoverOptions extends LookOptions {
   readonly token: string;
   readonly pins: readonly string[];
   readonly unsafeSkipCaVerification: boolean;
-  readonly now: () => Date;
-  readonly signal: AbortSignal;
+  /** How long an API server may refuse connections or not be ready; default: 3 s. */
+  readonly patienceMs?: number | undefined;
 }
 
-/** A cluster whose CA is known to be the right one. */
-export interface DiscoveredCluster {
-  readonly server: string;
-  readonly caPem: string;
-}
-
-const CLUSTER_INFO = '/api/v1/namespaces/kube-public/configmaps/cluster-info';
-const REQUEST_TIMEOUT_MS = 5_000;
-/** A token's signature appears within a second of its creation; an expired one's never does. */
-const SIGNATURE_WAIT_MS = 3_000;
-const CLOCK_SKEW_LIMIT_MS = 60_000;
-/** Codes of a TLS peer that is reached and not trusted (tls.TLSSocket authorizationError). */
-const CERTIFICATE_FAILURE = /^(CERT_|UNABLE_TO_(GET|VERIFY)_|SELF_SIGNED|DEPTH_ZERO|ERR_TLS_CERT_ALTNAME)/;
-
-interface ClusterInfo {
-  readonly kubeconfig: string;
-  readonly data: Readonly<Record<string, string>>;
-}
+/** kubeadm's default of `timeouts.discovery`; another value is how long an API server is waited for. */
+const DEFAULT_DISCOVERY_MS = 300_000;
+/** A token's signature appears within a second of its creation, and an API server is back within seconds. */
+const PATIENCE_MS = 3_000;
+export const NEW_TOKEN_HINT = 'tkadm token create --print-join-command, on the control plane';
 
 /**
  * Token discovery (kubeadm's): fetches kube-public/cluster-info without trust, verifies it by the token and
- * its CA by the pins, then fetches it again over TLS verified with that CA.
- * @throws TOKEN_INVALID, CA_PIN_INVALID before any request; DISCOVERY_UNREACHABLE, DISCOVERY_NO_API_SERVER,
- *   DISCOVERY_TOKEN_UNKNOWN, DISCOVERY_TOKEN_SECRET, DISCOVERY_CA_MISMATCH, DISCOVERY_CLOCK.
+ * its CA by the pins, then fetches it again over TLS verified with that CA. It ends within seconds.
+ * @throws TOKEN_INVALID, CA_PIN_INVALID before any request; then the DISCOVERY_ codes.
  */
 export async function discoverCluster(options: DiscoverOptions): Promise<DiscoveredCluster> {
   const token = parseToken(options.token);
   const pins = parseCaPins(options.pins);
-  const server = `https://${options.endpoint}`;
+  const server = parseEndpoint(options.endpoint);
   if (pins.length === 0 && !options.unsafeSkipCaVerification) {
     throw new TkadmError(
       'CA_PIN_INVALID',
       'Cannot trust the cluster: no --discovery-token-ca-cert-hash is given',
-      {
-        hint: 'tkadm token create --print-join-command, on the control plane',
-      },
+      { hint: NEW_TOKEN_HINT },
     );
   }
   const insecure = new ApiClient({ server, isInsecure: true });
   try {
     const info = await waitForSignature(insecure, token, options);
-    if (!verifyDetached(info.data[signatureKey(token.id)] ?? '', info.kubeconfig, token)) {
-      throw new TkadmError(
-        'DISCOVERY_TOKEN_SECRET',
-        `Cannot verify the cluster at "${options.endpoint}": the token's id "${token.id}" is known there, its secret half is wrong`,
-        {
-          hint: 'tkadm token list, on the control plane',
-        },
-      );
-    }
-    const cluster = await readCluster(info.kubeconfig);
+    checkSignature(info, token, options.endpoint);
+    const cluster = await readClusterAddress(info.kubeconfig, `cluster-info of "${options.endpoint}"`);
     if (pins.length === 0) return cluster;
-    const found = pinsOf(cluster.caPem);
-    if (!found.some((pin) => pins.includes(pin))) {
-      throw new TkadmError(
-        'DISCOVERY_CA_MISMATCH',
-        `Cannot trust the cluster at "${options.endpoint}": its CA is ${found.join(', ')}, expected ${pins.join(', ')}`,
-        {
-          hint: 'Compare with: tkadm token create --print-join-command, on the control plane',
-          details: { found, expected: pins },
-        },
-      );
-    }
+    checkPins(cluster.caPem, pins, options.endpoint);
     await verifyOverTls(server, cluster.caPem, info, options);
     return cluster;
   } finally {
@@ -87,27 +57,18 @@ export async function discoverCluster(options: DiscoverOptions): Promise<Discove
   }
 }
 
-/**
- * File discovery: the server and CA of a kubeconfig file.
- * @throws KUBECONFIG_INVALID
- */
-export async function discoverFromFile(path: string): Promise<DiscoveredCluster> {
-  const config = parseKubeconfig(await readFile(path, 'utf8'), path);
-  const { server, caPem } = await resolveClientConfig(withSomeUser(config), path);
-  if (!caPem)
-    throw new TkadmError('KUBECONFIG_INVALID', `Cannot use kubeconfig "${path}": its cluster has no CA`);
-  return { server, caPem };
-}
-
-/** A cluster-info file names a cluster and nothing else. */
-function withSomeUser(config: Kubeconfig): Kubeconfig {
-  if (config['current-context']) return config;
-  const [cluster] = config.clusters ?? [];
-  return {
-    ...config,
-    contexts: [{ name: 'discovery', context: { cluster: cluster?.name ?? '', user: '' } }],
-    'current-context': 'discovery',
-  };
+/** @throws USAGE for an endpoint that is no "host:port" */
+function parseEndpoint(endpoint: string): string {
+  const server = `https://${endpoint}`;
+  const isPlain = /^(\[[0-9a-fA-F:.]+\]|[^\s/@:[\]]+)(:\d{1,5})?$/.test(endpoint);
+  if (isPlain && URL.canParse(server)) return server;
+  throw new TkadmError(
+    'USAGE',
+    `Cannot use "${endpoint}" as address of the API server: it is not host:port`,
+    {
+      hint: NEW_TOKEN_HINT,
+    },
+  );
 }
 
 async function waitForSignature(
@@ -115,97 +76,95 @@ async function waitForSignature(
   token: BootstrapToken,
   options: DiscoverOptions,
 ): Promise<ClusterInfo> {
-  const deadline = performance.now() + SIGNATURE_WAIT_MS;
-  for (;;) {
-    const info = await fetchClusterInfo(client, options);
-    if (info.data[signatureKey(token.id)] !== undefined) return info;
-    if (performance.now() > deadline) {
-      throw new TkadmError(
-        'DISCOVERY_TOKEN_UNKNOWN',
-        `Cannot use token "${token.id}.…" at "${options.endpoint}": no such token there; it never was, or it has expired`,
-        {
-          hint: 'tkadm token create --print-join-command, on the control plane',
-        },
-      );
-    }
+  let info = await waitForClusterInfo(client, options);
+  const deadline = performance.now() + PATIENCE_MS;
+  while (info.data[signatureKey(token.id)] === undefined) {
+    checkExpiration(info, token.id, options);
+    if (performance.now() > deadline) throw unknownToken(token.id, options.endpoint);
     await sleep(250, options.signal);
+    info = await waitForClusterInfo(client, options);
   }
+  return info;
 }
 
-async function fetchClusterInfo(client: ApiClient, options: DiscoverOptions): Promise<ClusterInfo> {
-  try {
-    const response = await client.requestStream('GET', CLUSTER_INFO, {
-      timeoutMs: REQUEST_TIMEOUT_MS,
-      signal: options.signal,
-    });
-    checkClock(response.headers.date, options);
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    const { data } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { data?: Record<string, string> };
-    if (data?.['kubeconfig'] === undefined) throw new SyntaxError('no kubeconfig');
-    return { kubeconfig: data['kubeconfig'], data };
-  } catch (error) {
-    throw explain(error, options);
-  }
-}
-
-function explain(error: unknown, { endpoint }: DiscoverOptions): unknown {
-  if (isTkadmError(error, 'API_UNREACHABLE')) {
-    const code = String((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '');
-    if (CERTIFICATE_FAILURE.test(code)) {
-      return new TkadmError(
-        'DISCOVERY_CA_MISMATCH',
-        `Cannot trust the server at "${endpoint}": its certificate does not belong to the cluster's CA and this address: ${(error.cause as Error).message}`,
-        {
-          cause: error,
-          hint: "Join by an address that the API server's certificate names: --apiserver-cert-extra-sans of tkadm init adds one",
-        },
-      );
+/** The first answer of an API server that may just be starting. */
+async function waitForClusterInfo(client: ApiClient, options: DiscoverOptions): Promise<ClusterInfo> {
+  const { endpoint, signal, warn, patienceMs = PATIENCE_MS } = options;
+  const deadline = performance.now() + patienceMs;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await fetchClusterInfo(client, options);
+    } catch (error) {
+      const failure = await explainFailure(error, endpoint);
+      if (performance.now() > deadline || !isTransient(error)) throw failure;
+      if (attempt === 0 && patienceMs > PATIENCE_MS)
+        warn?.(`${formatError(failure)}; trying for ${Math.round(patienceMs / 1000)} s`);
     }
-    const isTls = /wrong version number|EPROTO|packet length too long|SSL routines/i.test(error.message);
-    if (isTls) return notAnApiServer(endpoint, 'it does not speak TLS', error);
-    return new TkadmError(
-      'DISCOVERY_UNREACHABLE',
-      `Cannot reach the API server at "${endpoint}": ${(error.cause as Error)?.message || error.message}`,
-      {
-        cause: error,
-        hint: `curl -k https://${endpoint}/livez`,
-      },
-    );
+    await sleep(250, signal);
   }
-  if (error instanceof ApiError)
-    return notAnApiServer(endpoint, `GET ${CLUSTER_INFO} is answered with HTTP ${error.httpStatus}`, error);
-  if (error instanceof SyntaxError) return notAnApiServer(endpoint, 'its answer is no cluster-info', error);
-  return error;
 }
 
-function notAnApiServer(endpoint: string, state: string, cause: unknown): TkadmError {
-  return new TkadmError('DISCOVERY_NO_API_SERVER', `Cannot use "${endpoint}" as API server: ${state}`, {
-    cause,
-    hint: 'Give the address and port of the control plane, for example 10.0.0.1:6443',
-  });
+/**
+ * How long `timeouts.discovery` lets an API server be waited for: undefined for kubeadm's five minutes, which are
+ * in every document that was printed with defaults.
+ */
+export function patienceOf({ discoveryMs }: { readonly discoveryMs: number }): number | undefined {
+  return discoveryMs === DEFAULT_DISCOVERY_MS ? undefined : discoveryMs;
 }
 
-/** Certificates and tokens fail in odd ways when clocks differ: say so first. */
-function checkClock(date: string | undefined, options: DiscoverOptions): void {
-  if (!date) return;
-  const skewMs = options.now().getTime() - new Date(date).getTime();
-  if (Math.abs(skewMs) <= CLOCK_SKEW_LIMIT_MS) return;
-  const seconds = Math.round(Math.abs(skewMs) / 1000);
+const TRANSIENT_CODES: readonly string[] = ['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH'];
+
+/** What an API server that starts answers. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof ApiError) return error.httpStatus === 429 || error.httpStatus >= 500;
+  const code = (error as { cause?: NodeJS.ErrnoException }).cause?.code;
+  return isTkadmError(error, 'API_UNREACHABLE') && TRANSIENT_CODES.includes(code ?? '');
+}
+
+/** @throws DISCOVERY_TOKEN_EXPIRED when the cluster remembers the end of the token */
+export function checkExpiration(
+  { expirations }: ClusterInfo,
+  id: string,
+  { endpoint, now }: Pick<LookOptions, 'endpoint' | 'now'>,
+): void {
+  const end = expirations[id];
+  const agoMs = now().getTime() - Date.parse(end ?? '');
+  if (end === undefined || agoMs < 0) return;
   throw new TkadmError(
-    'DISCOVERY_CLOCK',
-    `Cannot join through "${options.endpoint}": this machine's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} the API server's`,
-    {
-      hint: 'Set the clock, for example: timedatectl set-ntp true',
-    },
+    'DISCOVERY_TOKEN_EXPIRED',
+    `Cannot use token "${id}.…" at "${endpoint}": it has expired on ${end}, ${formatAge(agoMs)} ago`,
+    { hint: NEW_TOKEN_HINT, details: { tokenId: id, expired: end } },
   );
 }
 
-async function readCluster(kubeconfigText: string): Promise<DiscoveredCluster> {
-  const config = parseKubeconfig(kubeconfigText, 'cluster-info');
-  const { server, caPem } = await resolveClientConfig(withSomeUser(config), 'cluster-info');
-  if (!caPem) throw new TkadmError('DISCOVERY_NO_API_SERVER', 'Cannot use cluster-info: it has no CA');
-  return { server, caPem };
+function unknownToken(id: string, endpoint: string): TkadmError {
+  return new TkadmError(
+    'DISCOVERY_TOKEN_UNKNOWN',
+    `Cannot use token "${id}.…" at "${endpoint}": no such token signs cluster-info there; it never was, was deleted, has expired, or is not for signing`,
+    { hint: NEW_TOKEN_HINT, details: { tokenId: id } },
+  );
+}
+
+function checkSignature(info: ClusterInfo, token: BootstrapToken, endpoint: string): void {
+  if (verifyDetached(info.data[signatureKey(token.id)] ?? '', info.kubeconfig, token)) return;
+  throw new TkadmError(
+    'DISCOVERY_TOKEN_SECRET',
+    `Cannot verify the cluster at "${endpoint}": the token's id "${token.id}" is known there, its secret half is wrong`,
+    { hint: 'tkadm token list, on the control plane', details: { tokenId: token.id } },
+  );
+}
+
+function checkPins(caPem: string, pins: readonly string[], endpoint: string): void {
+  const found = pinsOf(caPem);
+  if (found.some((pin) => pins.includes(pin))) return;
+  throw new TkadmError(
+    'DISCOVERY_CA_MISMATCH',
+    `Cannot trust the cluster at "${endpoint}": its CA is ${found.join(', ')}, expected ${pins.join(', ')}`,
+    {
+      hint: 'Compare with: tkadm token create --print-join-command, on the control plane',
+      details: { found, expected: pins },
+    },
+  );
 }
 
 async function verifyOverTls(
@@ -216,13 +175,27 @@ async function verifyOverTls(
 ): Promise<void> {
   const secure = new ApiClient({ server, caPem });
   try {
-    const again = await fetchClusterInfo(secure, options);
+    const again = await fetchClusterInfo(secure, options).catch(async (error) => {
+      throw await explainFailure(error, options.endpoint);
+    });
     if (again.kubeconfig === info.kubeconfig) return;
     throw new TkadmError(
-      'DISCOVERY_CA_MISMATCH',
+      'DISCOVERY_CHANGED',
       `Cannot trust the cluster at "${options.endpoint}": cluster-info differs between the first and the verified answer`,
+      { hint: 'Run the same command again; if it stays, something between alters the answers' },
     );
   } finally {
     secure.close();
   }
+}
+
+/** "45 s", "3 min", "5 h", "2 d" */
+function formatAge(ms: number): string {
+  const units = [
+    [86_400_000, 'd'],
+    [3_600_000, 'h'],
+    [60_000, 'min'],
+  ] as const;
+  const unit = units.find(([size]) => ms >= 2 * size);
+  return unit ? `${Math.floor(ms / unit[0])} ${unit[1]}` : `${Math.floor(ms / 1000)} s`;
 }

@@ -1,5 +1,6 @@
 import type { Secret } from 'kubernetes-types/core/v1.d.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import { parseDuration } from '../../runtime/base/flags.ts';
 
 /** Parts of a bootstrap token "id.secret". */
 export interface BootstrapToken {
@@ -24,10 +25,8 @@ export function parseToken(text: string): BootstrapToken {
   if (!match) {
     throw new TkadmError(
       'TOKEN_INVALID',
-      'Cannot use the token: it is not of the form "abcdef.0123456789abcdef"',
-      {
-        hint: 'tkadm token list',
-      },
+      'Cannot use the token: it is not of the form "abcdef.0123456789abcdef" ([a-z0-9]{6}.[a-z0-9]{16})',
+      { hint: 'tkadm token list, on the control plane' },
     );
   }
   return { id: match[1]!, secret: match[2]! };
@@ -36,6 +35,20 @@ export function parseToken(text: string): BootstrapToken {
 /** True for the form "abcdef.0123456789abcdef". */
 export function isToken(text: string): boolean {
   return TOKEN.test(text);
+}
+
+/**
+ * Checks the life of a token, a Go duration; "0" is for ever.
+ * @throws FLAG_INVALID, TOKEN_INVALID
+ */
+export function parseTtl(text: string): string {
+  const ms = parseDuration(text);
+  if (ms === 0 || ms >= 1_000) return text;
+  throw new TkadmError(
+    'TOKEN_INVALID',
+    `Cannot use token ttl "${text}": it is ${ms < 0 ? 'negative' : 'shorter than a second'}`,
+    { hint: 'Write it like "24h", or "0" for a token that never ends' },
+  );
 }
 
 /** The id of a token given in full or by its id. @throws TOKEN_INVALID */
@@ -70,27 +83,14 @@ export interface TokenSettings {
  */
 export function buildTokenSecret(settings: TokenSettings): Secret {
   const { id, secret } = parseToken(settings.token);
-  const wrongUsage = settings.usages.find((usage) => !TOKEN_USAGES.includes(usage));
-  if (wrongUsage)
-    throw new TkadmError(
-      'TOKEN_INVALID',
-      `Cannot use token usage "${wrongUsage}": it is neither ${TOKEN_USAGES.join(' nor ')}`,
-    );
-  const wrongGroup = settings.groups.find((group) => !TOKEN_GROUP_PATTERN.test(group));
-  if (wrongGroup)
-    throw new TkadmError(
-      'TOKEN_INVALID',
-      `Cannot use token group "${wrongGroup}": it does not begin with "system:bootstrappers:"`,
-    );
+  checkPurpose(settings);
   const values: Record<string, string> = {
     'token-id': id,
     'token-secret': secret,
     ...(settings.description ? { description: settings.description } : {}),
     ...(settings.expiresAt ? { expiration: settings.expiresAt.toISOString().replace(/\.\d+Z$/, 'Z') } : {}),
     ...Object.fromEntries(settings.usages.map((usage) => [`usage-bootstrap-${usage}`, 'true'])),
-    ...(settings.groups.length > 0 && settings.usages.includes('authentication')
-      ? { 'auth-extra-groups': settings.groups.join(',') }
-      : {}),
+    ...(settings.groups.length > 0 ? { 'auth-extra-groups': settings.groups.join(',') } : {}),
   };
   return {
     apiVersion: 'v1',
@@ -101,6 +101,20 @@ export function buildTokenSecret(settings: TokenSettings): Secret {
       Object.entries(values).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
     ),
   };
+}
+
+/** @throws TOKEN_INVALID for a wrong usage or group, and for groups of a token that nobody logs in with */
+function checkPurpose({ usages, groups }: Pick<TokenSettings, 'usages' | 'groups'>): void {
+  const fail = (message: string) =>
+    new TkadmError('TOKEN_INVALID', message, { hint: 'tkadm token create --help' });
+  const usage = usages.find((text) => !TOKEN_USAGES.includes(text));
+  if (usage !== undefined)
+    throw fail(`Cannot use token usage "${usage}": it is neither ${TOKEN_USAGES.join(' nor ')}`);
+  const group = groups.find((text) => !TOKEN_GROUP_PATTERN.test(text));
+  if (group !== undefined)
+    throw fail(`Cannot use token group "${group}": it does not match ${TOKEN_GROUP_PATTERN.source}`);
+  if (groups.length > 0 && !usages.includes('authentication'))
+    throw fail('Cannot use token groups without the usage "authentication": nobody logs in with the token');
 }
 
 /** What `token list` shows; the secret half is part of `token`. */
@@ -126,6 +140,6 @@ export function readTokenSecret(secret: Secret): TokenInfo | undefined {
     expires: value('expiration'),
     usages: TOKEN_USAGES.filter((usage) => value(`usage-bootstrap-${usage}`) === 'true'),
     description: value('description') ?? '',
-    groups: value('auth-extra-groups')?.split(',') ?? [],
+    groups: value('auth-extra-groups')?.split(',').filter(Boolean) ?? [],
   };
 }

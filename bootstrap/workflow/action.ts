@@ -36,15 +36,26 @@ export type Action =
       readonly object: KubeObject;
       /** What to do with an object that is there: leave it, or make it like this one. */
       readonly existing: 'keep' | 'replace';
-      /** With super-admin.conf, which no RBAC rule binds. */
+      /** An object of the cluster by name whose removal takes this one with it. */
+      readonly owner?: KubeObject;
+      /** The object as it was found, for a preview; undefined when it was not there. */
+      readonly live?: KubeObject | undefined;
+      /** With super-admin.conf, which no RBAC rule binds, when the administrator may not. */
       readonly asSuperAdmin?: boolean;
     }
-  | { readonly kind: 'patch-object'; readonly object: KubeObject; readonly patch: unknown }
+  | {
+      readonly kind: 'patch-object';
+      readonly object: KubeObject;
+      readonly patch: unknown;
+      readonly live?: KubeObject | undefined;
+    }
   | {
       readonly kind: 'wait';
       readonly subject: string;
       readonly timeoutMs: number;
       readonly target: WaitTarget;
+      /** What to look at when the time is over. */
+      readonly hint?: string;
     };
 
 /** One line for people: "write /etc/kubernetes/admin.conf". */
@@ -77,7 +88,8 @@ export function formatAction(action: Action): string {
   }
 }
 
-function formatObject(object: KubeObject): string {
+/** "ConfigMap kube-system/kubeadm-config" */
+export function formatObject(object: KubeObject): string {
   const { namespace, name } = object.metadata ?? {};
   return `${object.kind} ${namespace ? `${namespace}/` : ''}${name}`;
 }

@@ -1,31 +1,35 @@
 import { formatError, TkadmError } from '../../runtime/base/errors.ts';
 import type { Action } from './action.ts';
 import type { WorkflowEvent } from './event.ts';
-import { groupOf, isSelected, type Phase } from './phase.ts';
+import { checkPhaseNames, groupOf, isSelected, type Phase } from './phase.ts';
 
 export interface RunOptions<C> {
   readonly phases: readonly Phase<C>[];
   readonly context: C;
   readonly perform: (action: Action) => Promise<void>;
+  /** True when an action's effect is there already, so that there is nothing to wait for or to create. */
+  readonly isDone: (action: Action) => Promise<boolean>;
   readonly emit: (event: WorkflowEvent) => void;
   readonly signal: AbortSignal;
   /** Names of phases or groups to leave out. */
   readonly skip?: readonly string[];
   /** Only these phases or groups. */
   readonly only?: readonly string[];
-  /** Plan and tell, change nothing; `planned` gets each action so that later phases see its effect. */
-  readonly isDryRun?: boolean;
-  readonly planned?: (action: Action) => Promise<void>;
+  /** Set in a dry run: shows each action, one after the other, and changes nothing. */
+  readonly preview?: ((action: Action) => Promise<string | undefined>) | undefined;
 }
 
 /**
- * Runs phases as soon as those they come after are done, several at a time. The first failure stops
- * everything that has not begun; it is thrown when what was under way has ended.
- * @throws PHASE_UNKNOWN for a name in `skip` or `only` that no phase has.
+ * Runs phases as soon as those they come after are done, several at a time; a dry run goes through them in
+ * their order. The first failure stops everything that has not begun; it is thrown when what was under way
+ * has ended.
+ * @throws PHASE_UNKNOWN for a name in `skip` or `only` that no phase has, UNSUPPORTED for a refused one.
  */
 export async function runPhases<C>(options: RunOptions<C>): Promise<void> {
-  const { phases, skip = [], only, emit } = options;
-  checkNames(phases, [...skip, ...(only ?? [])]);
+  const { skip = [], only, emit } = options;
+  checkPhaseNames(options.phases, [...skip, ...(only ?? [])]);
+  refusePhases(options.phases, only ?? []);
+  const phases = options.phases.filter((phase) => phase.refusal === undefined);
   const isActive = (phase: Phase<C>) =>
     !isSelected(phase.name, skip) && (!only || isSelected(phase.name, only));
   const runs = new Map<string, Promise<void>>();
@@ -53,6 +57,7 @@ export async function runPhases<C>(options: RunOptions<C>): Promise<void> {
       }
     });
     runs.set(phase.name, run);
+    if (options.preview) await run;
   }
   await Promise.all(runs.values());
   if (failure) throw failure.error;
@@ -60,29 +65,72 @@ export async function runPhases<C>(options: RunOptions<C>): Promise<void> {
 }
 
 async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<void> {
-  const { context, perform, emit, signal, isDryRun = false } = options;
+  const { context, emit } = options;
   const startedAt = performance.now();
   emit({ type: 'phase-started', phase: phase.name, summary: phase.summary });
-  const actions = await phase.plan(context);
-  for (const action of actions) {
-    signal.throwIfAborted();
-    emit({ type: 'action', phase: phase.name, action, isDryRun });
-    await (isDryRun ? options.planned?.(action) : perform(action));
+  const reason = phase.idle?.(context);
+  const done: Action[] = [];
+  try {
+    if (reason === undefined) done.push(...(await runActions(phase, await phase.plan(context), options)));
+  } catch (error) {
+    await cleanUp(phase, options).catch((second) =>
+      emit({ type: 'note', level: 'warning', message: formatError(second) }),
+    );
+    throw error;
   }
+  done.push(...(await cleanUp(phase, options)));
+  const durationMs = performance.now() - startedAt;
+  // To wait is no change, but something was to be done.
+  const changes = done.filter((action) => action.kind !== 'wait').length;
+  const state = reason === undefined ? (phase.unchanged ?? 'Already there') : `Nothing to do: ${reason}`;
   emit({
     type: 'phase-done',
     phase: phase.name,
-    durationMs: performance.now() - startedAt,
-    changes: actions.length,
+    durationMs,
+    changes,
+    ...(done.length === 0 ? { state } : {}),
   });
 }
 
-function checkNames<C>(phases: readonly Phase<C>[], names: readonly string[]): void {
-  const known = new Set(phases.flatMap((phase) => [phase.name, groupOf(phase.name)]));
-  const unknown = names.find((name) => !known.has(name));
-  if (unknown === undefined) return;
-  throw new TkadmError(
-    'PHASE_UNKNOWN',
-    `Cannot find phase "${unknown}": the phases are ${[...known].join(', ')}`,
-  );
+/** What a phase leaves for its end is done after an interruption too. */
+async function cleanUp<C>(phase: Phase<C>, options: RunOptions<C>): Promise<readonly Action[]> {
+  const actions = (await phase.cleanUp?.(options.context)) ?? [];
+  return runActions(phase, actions, { ...options, signal: new AbortController().signal });
+}
+
+/** Returns the actions that had something to do. */
+async function runActions<C>(
+  phase: Phase<C>,
+  actions: readonly Action[],
+  options: RunOptions<C>,
+): Promise<readonly Action[]> {
+  const done: Action[] = [];
+  for (const action of actions) {
+    options.signal.throwIfAborted();
+    if (await options.isDone(action)) continue;
+    done.push(action);
+    await runAction(phase.name, action, options);
+  }
+  return done;
+}
+
+async function runAction<C>(
+  phase: string,
+  action: Action,
+  { emit, perform, preview }: RunOptions<C>,
+): Promise<void> {
+  if (!preview) {
+    emit({ type: 'action', phase, action, isDryRun: false });
+    return perform(action);
+  }
+  const text = await preview(action);
+  emit({ type: 'action', phase, action, isDryRun: true, ...(text === undefined ? {} : { preview: text }) });
+}
+
+/** @throws UNSUPPORTED for a phase that is known and cannot be run. */
+export function refusePhases<C>(phases: readonly Phase<C>[], only: readonly string[]): void {
+  const refused = phases.find((phase) => phase.refusal !== undefined && isSelected(phase.name, only));
+  if (!refused) return;
+  const name = only.includes(refused.name) ? refused.name : groupOf(refused.name);
+  throw new TkadmError('UNSUPPORTED', `Cannot run phase "${name}": ${refused.refusal}`);
 }

@@ -1,34 +1,95 @@
 import type { Host } from '../../runtime/base/host.ts';
 import {
-  BOTH,
   type Check,
+  CONTROL_PLANES,
   errorFinding,
   type Finding,
+  isUpstream,
+  NODES,
+  type Observation,
   type PreflightInput,
   warningFinding,
 } from '../finding.ts';
+import { readScript } from '../observer.ts';
 
-/** Commands that a node needs, and the Debian package of each. */
-export const COMMANDS = [
-  { command: 'nft', packageName: 'nftables' },
-  { command: 'ip', packageName: 'iproute2' },
-  { command: 'nsenter', packageName: 'util-linux' },
-  { command: 'unshare', packageName: 'util-linux' },
+interface CommandRow {
+  readonly command: string;
+  /** On Debian. */
+  readonly packageName: string;
+  readonly engine?: 'embedded' | 'upstream';
+}
+
+/** Commands that a node needs. */
+export const COMMANDS: readonly CommandRow[] = [
+  { command: 'losetup', packageName: 'mount' },
   { command: 'mount', packageName: 'mount' },
-  { command: 'umount', packageName: 'mount' },
   { command: 'cp', packageName: 'coreutils' },
-  { command: 'tar', packageName: 'tar' },
-] as const;
+  { command: 'umount', packageName: 'mount', engine: 'embedded' },
+  { command: 'nft', packageName: 'nftables', engine: 'embedded' },
+  { command: 'ip', packageName: 'iproute2', engine: 'embedded' },
+  { command: 'nsenter', packageName: 'util-linux', engine: 'embedded' },
+  { command: 'unshare', packageName: 'util-linux', engine: 'embedded' },
+  { command: 'tar', packageName: 'tar', engine: 'embedded' },
+];
 
 /** What must be installed, and what must not be left from earlier. */
 export const FILE_CHECKS: readonly Check[] = [
-  { name: 'FileAvailable', scopes: BOTH, observe: observeAbsentFiles },
-  { name: 'DirAvailable', scopes: BOTH, observe: observeEmptyDirectories },
-  { name: 'StoreWithoutCertificates', scopes: ['init'], observe: observeStore },
-  { name: 'FileExisting', scopes: BOTH, observe: observeCommands },
+  {
+    name: 'FileAvailable',
+    scopes: NODES,
+    severity: 'error',
+    looksAt: {
+      embedded:
+        'manifests of a control plane that is not ours (init), kubelet.conf, bootstrap-kubelet.conf and the CA of another cluster (join)',
+      upstream: 'manifests (init), kubelet.conf, bootstrap-kubelet.conf and ca.crt (join) are absent',
+    },
+    observe: observeAbsentFiles,
+  },
+  {
+    name: 'DirAvailable',
+    scopes: CONTROL_PLANES,
+    severity: 'error',
+    looksAt: {
+      embedded: 'the data directory of a local etcd, when the store is one; it must be absent or empty',
+      upstream: 'the data directory of a local etcd is absent or empty',
+    },
+    observe: observeEmptyDirectories,
+  },
+  {
+    name: 'StoreWithoutCertificates',
+    scopes: ['init'],
+    severity: 'warning',
+    looksAt: {
+      embedded: 'objects of an earlier cluster in /var/lib/tkadm/store whose certificates are gone',
+      upstream: 'nothing: the store is etcd, see DirAvailable',
+    },
+    observe: observeStore,
+  },
+  {
+    name: 'FileExisting',
+    scopes: NODES,
+    severity: 'error',
+    looksAt: {
+      embedded: `in PATH: ${COMMANDS.filter((row) => row.engine !== 'upstream')
+        .map((row) => row.command)
+        .join(', ')}`,
+      upstream: `in PATH: ${COMMANDS.filter((row) => row.engine !== 'embedded')
+        .map((row) => row.command)
+        .join(', ')}`,
+    },
+    observe: observeCommands,
+  },
+  {
+    name: 'StaticPodManifest',
+    scopes: ['upgrade'],
+    severity: 'error',
+    looksAt: 'the manifests of the control plane that is upgraded are there',
+    observe: observePresentFiles,
+  },
 ];
 
-async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): Promise<readonly Finding[]> {
+async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): Promise<Observation> {
+  if (absentFiles.length === 0) return undefined;
   const stats = await Promise.all(absentFiles.map((path) => host.stat(path)));
   return absentFiles
     .filter((_, i) => stats[i] !== undefined)
@@ -42,10 +103,28 @@ async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): 
     );
 }
 
+async function observePresentFiles(
+  host: Host,
+  { presentFiles = [] }: PreflightInput,
+): Promise<readonly Finding[]> {
+  const stats = await Promise.all(presentFiles.map((path) => host.stat(path)));
+  const missing = presentFiles.filter((_, i) => stats[i] === undefined);
+  if (missing.length === 0) return [];
+  return [
+    errorFinding(
+      'StaticPodManifest',
+      'this machine has no complete control plane',
+      `not there: ${missing.join(', ')}`,
+      'run the upgrade on a control-plane node',
+    ),
+  ];
+}
+
 async function observeEmptyDirectories(
   host: Host,
   { emptyDirectories = [] }: PreflightInput,
-): Promise<readonly Finding[]> {
+): Promise<Observation> {
+  if (emptyDirectories.length === 0) return undefined;
   const lists = await Promise.all(emptyDirectories.map((path) => host.list(path)));
   return emptyDirectories.flatMap((path, i) => {
     const count = lists[i]!.length;
@@ -57,27 +136,32 @@ async function observeEmptyDirectories(
 }
 
 /** Objects of an earlier cluster would be served with new certificates: tokens and Nodes in them fit no more. */
-async function observeStore(host: Host): Promise<readonly Finding[]> {
+async function observeStore(host: Host, input: PreflightInput): Promise<Observation> {
+  if (isUpstream(input)) return undefined;
+  const directory = input.certificates?.certificatesDir ?? '/etc/kubernetes/pki';
   const [store, ca] = await Promise.all([
     host.list('/var/lib/tkadm/store'),
-    host.stat('/etc/kubernetes/pki/ca.crt'),
+    host.stat(`${directory}/ca.crt`),
   ]);
   if (store.length === 0 || ca) return [];
   return [
     warningFinding(
       'StoreWithoutCertificates',
       'objects of an earlier cluster are there, and its certificates are not',
-      `/var/lib/tkadm/store has ${store.join(', ')}; /etc/kubernetes/pki/ca.crt is not there`,
-      'tkadm reset -f, or restore /etc/kubernetes/pki',
+      `/var/lib/tkadm/store has ${store.join(', ')}; ${directory}/ca.crt is not there`,
+      `tkadm reset -f, or restore ${directory}`,
     ),
   ];
 }
 
-async function observeCommands(host: Host): Promise<readonly Finding[]> {
-  const names = COMMANDS.map((row) => row.command);
-  const script = 'PATH=$PATH:/usr/sbin:/sbin; for c; do command -v "$c" >/dev/null || echo "$c"; done';
-  const { stdout } = await host.run(['sh', '-c', script, 'sh', ...names]);
-  const missing = COMMANDS.filter((row) => stdout.split('\n').includes(row.command));
+async function observeCommands(
+  host: Host,
+  { engine = 'embedded' }: PreflightInput,
+): Promise<readonly Finding[]> {
+  const rows = COMMANDS.filter((row) => row.engine === undefined || row.engine === engine);
+  const script = 'for c; do command -v "$c" >/dev/null || echo "$c"; done';
+  const lines = (await readScript(host, script, ...rows.map((row) => row.command))).split('\n');
+  const missing = rows.filter((row) => lines.includes(row.command));
   if (missing.length === 0) return [];
   const hasApt = (await host.stat('/usr/bin/apt-get')) !== undefined;
   return missing.map(({ command, packageName }) => ({

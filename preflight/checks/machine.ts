@@ -1,25 +1,38 @@
-import { BOTH, type Check, errorFinding, warningFinding } from '../finding.ts';
+import {
+  type Check,
+  CONTROL_PLANES,
+  errorFinding,
+  isUpstream,
+  NODES,
+  SCOPES,
+  warningFinding,
+} from '../finding.ts';
 
 const MIN_CPUS = 2;
 const MIN_MEMORY_MB = 1700;
-const MIN_DISK_MIB = 1024;
-const TIGHT_DISK_MIB = 4096;
 
-/** What the machine has: rights, processors, memory, disk, a name. */
+/** What the machine has: rights, processors, memory, a name. */
 export const MACHINE_CHECKS: readonly Check[] = [
   {
     name: 'IsPrivilegedUser',
-    scopes: BOTH,
-    async observe(host) {
+    scopes: SCOPES,
+    severity: 'error',
+    looksAt: 'the user id, which must be 0',
+    stage: 'first',
+    async observe(host, { isDryRun }) {
       const { stdout } = await host.run(['id', '-u']);
       const uid = stdout.trim();
       if (uid === '0') return [];
-      return [errorFinding('IsPrivilegedUser', 'root is needed', `id -u says ${uid}`, 'sudo tkadm ...')];
+      const evidence = `id -u says ${uid}`;
+      if (isDryRun) return [warningFinding('IsPrivilegedUser', 'not all can be seen without root', evidence)];
+      return [errorFinding('IsPrivilegedUser', 'root is needed', evidence, 'sudo tkadm ...')];
     },
   },
   {
     name: 'NumCPU',
-    scopes: ['init'],
+    scopes: CONTROL_PLANES,
+    severity: 'error',
+    looksAt: `processors that are online, at least ${MIN_CPUS}`,
     async observe(host) {
       const count = parseCpuCount(await host.readFile('/sys/devices/system/cpu/online'));
       if (count === undefined || count >= MIN_CPUS) return [];
@@ -29,7 +42,9 @@ export const MACHINE_CHECKS: readonly Check[] = [
   },
   {
     name: 'Mem',
-    scopes: ['init'],
+    scopes: CONTROL_PLANES,
+    severity: 'error',
+    looksAt: `memory of the machine, at least ${MIN_MEMORY_MB} MB`,
     async observe(host) {
       const kib = Number(/MemTotal:\s+(\d+)/.exec((await host.readFile('/proc/meminfo')) ?? '')?.[1] ?? 0);
       const megabytes = Math.floor((kib * 1024) / 1e6);
@@ -39,29 +54,10 @@ export const MACHINE_CHECKS: readonly Check[] = [
     },
   },
   {
-    name: 'DiskSpace',
-    scopes: BOTH,
-    async observe(host) {
-      const { stdout, exitCode } = await host.run(['df', '-Pm', '/var/lib']);
-      const fields = stdout.trim().split('\n').at(-1)?.split(/\s+/) ?? [];
-      const free = Number(fields[3] ?? Number.NaN);
-      if (exitCode !== 0 || Number.isNaN(free) || free >= TIGHT_DISK_MIB) return [];
-      const evidence = `/var/lib on "${fields[0]}" has ${free} MiB free`;
-      return free < MIN_DISK_MIB
-        ? [errorFinding('DiskSpace', `at least ${MIN_DISK_MIB} MiB are needed`, evidence, 'df -h /var/lib')]
-        : [
-            warningFinding(
-              'DiskSpace',
-              'images and logs will soon fill the disk',
-              evidence,
-              'df -h /var/lib',
-            ),
-          ];
-    },
-  },
-  {
     name: 'Swap',
-    scopes: BOTH,
+    scopes: NODES,
+    severity: 'warning',
+    looksAt: '/proc/swaps, and /etc/fstab for the next boot',
     async observe(host) {
       const rows = ((await host.readFile('/proc/swaps')) ?? '').trim().split('\n').slice(1).filter(Boolean);
       if (rows.length === 0) return [];
@@ -79,8 +75,14 @@ export const MACHINE_CHECKS: readonly Check[] = [
   },
   {
     name: 'Hostname',
-    scopes: BOTH,
-    async observe(host, { nodeName, engine }) {
+    scopes: NODES,
+    severity: 'error',
+    looksAt: {
+      embedded: 'the node name is a DNS name (the embedded programs use addresses, so it need not resolve)',
+      upstream: 'the node name is a DNS name and resolves',
+    },
+    async observe(host, input) {
+      const { nodeName } = input;
       const isName =
         /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/.test(nodeName) &&
         nodeName.length <= 253;
@@ -89,18 +91,18 @@ export const MACHINE_CHECKS: readonly Check[] = [
         const evidence = 'lower-case letters, digits, "-" and "." are allowed';
         return [errorFinding('Hostname', reason, evidence, 'tkadm ... --node-name NAME')];
       }
-      // The embedded programs use addresses alone, and a name server that is away would cost seconds.
-      if (engine !== 'upstream') return [];
+      // A name server that is away would cost seconds for what nothing needs.
+      if (!isUpstream(input)) return [];
       const { exitCode } = await host.run(['getent', 'hosts', nodeName], { timeoutMs: 2_000 });
       // 2: not found; anything else says that getent could not look.
       if (exitCode !== 2) return [];
-      const reason = `the name "${nodeName}" has no address`;
+      const address = input.advertiseAddress ?? 'ADDRESS';
       return [
         warningFinding(
           'Hostname',
-          reason,
-          'getent hosts finds none',
-          `echo "ADDRESS ${nodeName}" >> /etc/hosts`,
+          `the name "${nodeName}" has no address`,
+          `getent hosts ${nodeName} finds none`,
+          `echo "${address} ${nodeName}" >> /etc/hosts`,
         ),
       ];
     },

@@ -1,8 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { hostname as readHostname } from 'node:os';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
-import { Informer } from '../api/informer.ts';
-import { SERVICES } from '../api/kinds.ts';
 import { formatError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { PATHS } from '../base/paths.ts';
@@ -16,6 +14,7 @@ import { podEventTarget } from './container-starter.ts';
 import { parseResolvConf } from './dns.ts';
 import { ApiEventRecorder } from './events.ts';
 import { serveHealthz } from './healthz.ts';
+import { HttpGetter } from './http-get.ts';
 import { ImagePuller } from './images.ts';
 import { defaultKubeletConfig, type KubeletConfig, parseKubeletConfig } from './kubelet-config.ts';
 import { rotateLogs } from './log-rotation.ts';
@@ -33,11 +32,13 @@ import { PodManager } from './pod-manager.ts';
 import type { PodServices } from './pod-services.ts';
 import { checkProbe } from './probes/probe-check.ts';
 import { Prober } from './probes/prober.ts';
+import { writeQosShares } from './qos-shares.ts';
 import { RuntimeReader } from './runtime-state.ts';
 import { startKubeletServer } from './server/server.ts';
+import { ServiceCache } from './service-cache.ts';
 import { followStaticPods } from './static-pods.ts';
 import { type StatusTarget, StatusWriter } from './status-writer.ts';
-import { ensureKubeconfig, rotateClientCertificate } from './tls/client-certificate.ts';
+import { keepCredentials } from './tls/credentials.ts';
 import { ApiTokenSource } from './volumes/tokens.ts';
 
 export interface AgentOptions {
@@ -125,8 +126,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     }
   };
 
+  const http = new HttpGetter();
   const prober: Prober = new Prober({
-    check: (probe, target) => checkProbe(cri, probe, target),
+    check: (probe, target) => checkProbe({ cri, http }, probe, target),
     now,
     onChange: (uid) => manager.wake(uid),
     record: (pod, container, text) => recorder.record(podEventTarget(pod, container.name), text),
@@ -158,6 +160,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     hostIps: () => addresses,
     allocatable: () => node.allocatable(),
     services: () => services.list(),
+    shareCpu: () => writeQosShares(manager.workers().map(({ pod }) => pod)),
     hostDns: async () => parseResolvConf(await readFile(config.resolvConf, 'utf8').catch(() => '')),
     now,
     signal,
@@ -207,7 +210,22 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     void apiPods.follow(session);
     if (options.hasRoutes ?? true) void followNodeRoutes(session, { nodeName, log: log.child('routes') });
   });
-  void connect({ flags, link, log, config, nodeName, now, random: options.random, signal });
+  const recordOnNode = (message: string) =>
+    recorder.record(
+      { kind: 'Node', name: nodeName, uid: node.node?.metadata?.uid ?? nodeName },
+      { type: 'Warning', reason: 'CertificateRotationFailed', message },
+    );
+  void keepCredentials({
+    flags,
+    link,
+    log,
+    config,
+    nodeName,
+    now,
+    random: options.random,
+    recordOnNode,
+    signal,
+  });
 
   runtimeName = await waitForRuntime(cri, log, signal);
   if (signal.aborted) {
@@ -263,6 +281,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     certDir: flags['cert-dir'],
     rootDir,
     rssBytes: options.rssBytes,
+    onCertificateFailure: recordOnNode,
+    random: options.random,
     now,
     log: log.child('server'),
     signal,
@@ -274,49 +294,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   server.close();
   server.closeAllConnections();
   cri.close();
-}
-
-interface ConnectOptions {
-  readonly flags: AgentFlags;
-  readonly link: ApiLink;
-  readonly log: Logger;
-  readonly config: KubeletConfig;
-  readonly nodeName: string;
-  readonly now: () => number;
-  readonly random: () => number;
-  readonly signal: AbortSignal;
-}
-
-/** Finds or asks for credentials, uses them, and renews them. */
-async function connect({
-  flags,
-  link,
-  log,
-  config,
-  nodeName,
-  now,
-  random,
-  signal,
-}: ConnectOptions): Promise<void> {
-  const kubeconfig = flags.kubeconfig;
-  if (!kubeconfig) return;
-  const certificate = {
-    nodeName,
-    certDir: flags['cert-dir'],
-    now: () => new Date(now()),
-    log: log.child('certificate'),
-    signal,
-  };
-  const bootstrapKubeconfig = flags['bootstrap-kubeconfig'];
-  if (bootstrapKubeconfig) await ensureKubeconfig({ ...certificate, kubeconfig, bootstrapKubeconfig });
-  await link.load(kubeconfig);
-  if (!config.rotateCertificates) return;
-  await rotateClientCertificate({
-    ...certificate,
-    client: () => link.client,
-    onRotated: () => link.load(kubeconfig),
-    random,
-  });
 }
 
 async function loadConfig(flags: AgentFlags, log: Logger): Promise<KubeletConfig> {
@@ -345,29 +322,6 @@ async function waitForRuntime(
     await sleep(CONNECT_RETRY_MS, signal).catch(() => {});
   }
   return '';
-}
-
-/** The cluster's Services; a caller waits for the first full list. */
-class ServiceCache {
-  #informer: Informer<core.Service> | undefined;
-  readonly #first: Promise<void>;
-
-  constructor(link: ApiLink) {
-    let markFirst = () => {};
-    this.#first = new Promise((resolve) => {
-      markFirst = resolve;
-    });
-    link.onSession(({ client, signal }) => {
-      this.#informer = new Informer(client, SERVICES, { signal });
-      markFirst();
-    });
-  }
-
-  async list(): Promise<readonly core.Service[]> {
-    await this.#first;
-    await this.#informer?.synced();
-    return this.#informer?.list() ?? [];
-  }
 }
 
 function stripScheme(endpoint: string): string {

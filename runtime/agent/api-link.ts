@@ -1,4 +1,5 @@
 import { ApiClient } from '../api/client.ts';
+import { followClientConfig } from '../api/follow-kubeconfig.ts';
 import { type ClientConfig, loadClientConfig } from '../api/kubeconfig.ts';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -18,8 +19,9 @@ export interface ApiLinkOptions {
 const USER_AGENT = 'tkadm-agent';
 
 /**
- * The agent's way to the API server: absent at first, replaced whole when the client certificate rotates.
- * Everything that follows the API runs inside a session and is started anew with the next.
+ * The agent's way to the API server: absent at first, replaced whole when it goes to another server. Everything
+ * that follows the API runs inside a session and is started anew with the next; new credentials for the same
+ * server are taken within the session.
  */
 export class ApiLink {
   readonly #options: ApiLinkOptions;
@@ -51,6 +53,12 @@ export class ApiLink {
   /** Replaces the credentials. */
   use(config: ClientConfig): void {
     if (this.#options.signal.aborted) return;
+    if (this.#session?.client.config.server === config.server) {
+      if (isSameIdentity(this.#session.client.config, config)) return;
+      this.#options.log.info('Using new credentials', { server: config.server });
+      this.#session.client.reconfigure(config);
+      return;
+    }
     this.#end();
     const controller = new AbortController();
     const client = new ApiClient(config, USER_AGENT);
@@ -66,13 +74,26 @@ export class ApiLink {
     for (const start of this.#runners) start(this.#session);
   }
 
-  /** Reads the kubeconfig, again and again until it is there and whole. */
-  async load(path: string): Promise<void> {
+  /** Uses the kubeconfig from now on, and what it changes to. */
+  async follow(path: string): Promise<void> {
+    const current = await this.load(path);
+    if (!current) return;
+    followClientConfig({
+      current,
+      load: () => loadClientConfig(path),
+      onChange: (config) => this.use(config),
+      ...this.#options,
+    });
+  }
+
+  /** Reads the kubeconfig, again and again until it is there and whole; undefined when the agent stops. */
+  async load(path: string): Promise<ClientConfig | undefined> {
     let lastMessage = '';
     while (!this.#options.signal.aborted) {
       try {
-        this.use(await loadClientConfig(path));
-        return;
+        const config = await loadClientConfig(path);
+        this.use(config);
+        return config;
       } catch (error) {
         const { message } = error as Error;
         if (message !== lastMessage) this.#options.log.info(`Waiting for a kubeconfig: ${message}`);
@@ -80,10 +101,15 @@ export class ApiLink {
       }
       await sleep(200, this.#options.signal).catch(() => {});
     }
+    return undefined;
   }
 
   #end(): void {
     this.#session?.end();
     this.#session = undefined;
   }
+}
+
+function isSameIdentity(before: ClientConfig, after: ClientConfig): boolean {
+  return JSON.stringify(before) === JSON.stringify(after);
 }

@@ -1,5 +1,11 @@
-import { request as httpRequest, type RequestOptions } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import {
+  type ClientRequest,
+  Agent as HttpAgent,
+  request as httpRequest,
+  type RequestOptions,
+} from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { VERSION } from '../base/version.ts';
 import type { Container } from './pod.ts';
@@ -10,6 +16,34 @@ export interface HttpResult {
 }
 
 const MAX_BODY = 10 * 1024;
+
+/**
+ * Makes the GETs of probes and hooks. Each has a connection of its own, as the kubelet's; what a TLS connection
+ * can take over from the one before (the context, the session) is taken over, since a probe every second costs
+ * both sides mostly its handshake.
+ */
+export class HttpGetter {
+  readonly #http = new HttpAgent({ keepAlive: false });
+  readonly #https = new HttpsAgent({ keepAlive: false, maxCachedSessions: 256 });
+  #context: SecureContext | undefined;
+
+  /** Performs the GET against a pod; certificates are not verified, as in the kubelet. */
+  get(action: core.HTTPGetAction, options: HttpGetOptions): Promise<HttpResult> {
+    if (action.scheme !== 'HTTPS') {
+      return performHttpGet(action, options, (settings) => httpRequest({ ...settings, agent: this.#http }));
+    }
+    this.#context ??= createSecureContext();
+    const tls = { agent: this.#https, secureContext: this.#context, rejectUnauthorized: false };
+    return performHttpGet(action, options, (settings) => httpsRequest({ ...settings, ...tls }));
+  }
+}
+
+export interface HttpGetOptions {
+  readonly container: Container;
+  readonly podIp: string;
+  readonly timeoutMs: number;
+  readonly userAgent: string;
+}
 
 /**
  * The number of a port given as number or as the name of a container port.
@@ -24,17 +58,11 @@ export function resolvePort(port: number | string, container: Container): number
   return found;
 }
 
-/** Performs the GET of a probe or hook against a pod; certificates are not verified, as in the kubelet. */
-export function performHttpGet(
+function performHttpGet(
   action: core.HTTPGetAction,
-  options: {
-    readonly container: Container;
-    readonly podIp: string;
-    readonly timeoutMs: number;
-    readonly userAgent: string;
-  },
+  options: HttpGetOptions,
+  start: (settings: RequestOptions) => ClientRequest,
 ): Promise<HttpResult> {
-  const isHttps = action.scheme === 'HTTPS';
   const headers: Record<string, string> = {
     'user-agent': options.userAgent,
     accept: '*/*',
@@ -46,10 +74,9 @@ export function performHttpGet(
     port: resolvePort(action.port, options.container),
     path: (action.path ?? '/').startsWith('/') ? (action.path ?? '/') : `/${action.path}`,
     headers,
-    agent: false,
   };
   return new Promise((resolve, reject) => {
-    const send = isHttps ? httpsRequest({ ...settings, rejectUnauthorized: false }) : httpRequest(settings);
+    const send = start(settings);
     const timer = setTimeout(
       () =>
         send.destroy(new Error('context deadline exceeded (Client.Timeout exceeded while awaiting headers)')),

@@ -22,8 +22,12 @@ export interface KubeletConfig {
   readonly resolvConf: string;
   readonly containerRuntimeEndpoint: string | undefined;
   readonly rotateCertificates: boolean;
+  /** `serverTLSBootstrap` */
+  readonly isServingSignedByCluster: boolean;
   readonly maxPods: number;
   readonly podsPerCore: number;
+  /** Processes and threads of a pod; below 1 is no limit. */
+  readonly podPidsLimit: number;
   readonly podCidr: string | undefined;
   readonly nodeStatusUpdateMs: number;
   readonly nodeStatusReportMs: number;
@@ -54,7 +58,7 @@ const ACCEPTED: ReadonlySet<string> = new Set([
   ...['apiVersion', 'kind', 'staticPodPath', 'fileCheckFrequency', 'syncFrequency', 'address', 'port'],
   ...['healthzPort', 'healthzBindAddress', 'tlsCertFile', 'tlsPrivateKeyFile', 'authentication'],
   ...['authorization', 'clusterDNS', 'clusterDomain', 'resolvConf', 'containerRuntimeEndpoint'],
-  ...['rotateCertificates', 'maxPods', 'podsPerCore', 'podCIDR', 'nodeStatusUpdateFrequency'],
+  ...['rotateCertificates', 'maxPods', 'podsPerCore', 'podPidsLimit', 'podCIDR', 'nodeStatusUpdateFrequency'],
   ...['nodeStatusReportFrequency', 'nodeLeaseDurationSeconds', 'containerLogMaxSize'],
   ...['containerLogMaxFiles', 'serializeImagePulls', 'systemReserved', 'kubeReserved', 'registerNode'],
   ...['registerWithTaints', 'enableDebuggingHandlers', 'enableSystemLogHandler', 'podLogsDir'],
@@ -88,7 +92,6 @@ export function parseKubeletConfig(text: string, path: string): ParsedKubeletCon
     throw invalid(path, `its kind is "${String(raw['kind'])}", not "KubeletConfiguration"`);
   }
   const unsupported = Object.keys(raw).filter((key) => !ACCEPTED.has(key) && !isEmpty(raw[key]));
-  if (raw['serverTLSBootstrap'] === true) unsupported.push('serverTLSBootstrap');
   return { config: readFields(raw, path), unsupported };
 }
 
@@ -121,8 +124,10 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     resolvConf: field.text('resolvConf', '/etc/resolv.conf'),
     containerRuntimeEndpoint: field.text('containerRuntimeEndpoint', '') || undefined,
     rotateCertificates: field.boolean('rotateCertificates', false),
+    isServingSignedByCluster: field.boolean('serverTLSBootstrap', false),
     maxPods: field.number('maxPods', 110),
     podsPerCore: field.number('podsPerCore', 0),
+    podPidsLimit: field.number('podPidsLimit', -1),
     podCidr: field.text('podCIDR', '') || undefined,
     nodeStatusUpdateMs: field.duration('nodeStatusUpdateFrequency', 10_000),
     nodeStatusReportMs: field.duration('nodeStatusReportFrequency', 300_000),

@@ -2,7 +2,7 @@ import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { TkadmError } from '../base/errors.ts';
 import { sleep } from '../base/time.ts';
 import type { CriClient } from '../cri/client.ts';
-import { HOOK_USER_AGENT, performHttpGet } from './http-get.ts';
+import { HOOK_USER_AGENT, HttpGetter } from './http-get.ts';
 import type { Container } from './pod.ts';
 
 export interface HookOptions {
@@ -28,7 +28,12 @@ export async function runHook(cri: CriClient, handler: Handler, options: HookOpt
   if (handler.httpGet) {
     const { container, podIp, timeoutMs } = options;
     try {
-      await performHttpGet(handler.httpGet, { container, podIp, timeoutMs, userAgent: HOOK_USER_AGENT });
+      await new HttpGetter().get(handler.httpGet, {
+        container,
+        podIp,
+        timeoutMs,
+        userAgent: HOOK_USER_AGENT,
+      });
     } catch (error) {
       throw failed(options, (error as Error).message, error);
     }

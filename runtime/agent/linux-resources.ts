@@ -9,6 +9,8 @@ const PERIOD_US = 100_000;
 const MIN_QUOTA_US = 1000;
 const MIN_SHARES = 2;
 const MAX_SHARES = 262_144;
+/** CRI has no field for it; the runtime takes this one of cgroup v2 for both versions. */
+const PIDS_FILE = 'pids.max';
 const CRITICAL_PRIORITY = 2_000_000_000;
 
 /** A container's cgroup settings: shares from the CPU request, quota from its limit, memory limit, OOM score. */
@@ -35,18 +37,13 @@ export function buildContainerResources(
   };
 }
 
-/** The pod's cgroup settings: the sum of its containers; limits only when every container has one. */
-export function buildPodResources(pod: AgentPod): Resources {
+/**
+ * The pod's cgroup settings: the sum of its containers; limits only when every container has one.
+ * @param pidsLimit of the kubelet's configuration, below 1 for none
+ */
+export function buildPodResources(pod: AgentPod, pidsLimit: number): Resources {
   const containers = allContainers(pod);
-  const running = [...pod.spec.containers, ...(pod.spec.initContainers ?? []).filter(isSidecar)];
-  const total = (read: (container: Container) => number) => {
-    const steady = running.reduce((sum, container) => sum + read(container), 0);
-    const init = (pod.spec.initContainers ?? []).map(read);
-    return Math.max(steady, ...init);
-  };
-  const requestCpu = total(({ resources }) =>
-    quantityToMilli(resources?.requests?.['cpu'] ?? resources?.limits?.['cpu']),
-  );
+  const total = (read: (container: Container) => number) => sumPod(pod, read);
   const hasAll = (name: string) =>
     containers.every(({ resources }) => resources?.limits?.[name] !== undefined);
   const limitCpu = hasAll('cpu') ? total(({ resources }) => quantityToMilli(resources?.limits?.['cpu'])) : 0;
@@ -55,10 +52,28 @@ export function buildPodResources(pod: AgentPod): Resources {
     : 0;
   return {
     cpuPeriod: PERIOD_US,
-    cpuShares: toShares(requestCpu),
+    cpuShares: computePodShares(pod),
     ...(limitCpu > 0 ? { cpuQuota: toQuota(limitCpu) } : {}),
     ...(memory > 0 ? { memoryLimitInBytes: memory } : {}),
+    ...(pidsLimit > 0 ? { unified: { [PIDS_FILE]: String(pidsLimit) } } : {}),
   };
+}
+
+/** cpu.shares of all that a pod asks for. */
+export function computePodShares(pod: AgentPod): number {
+  return toShares(
+    sumPod(pod, ({ resources }) =>
+      quantityToMilli(resources?.requests?.['cpu'] ?? resources?.limits?.['cpu']),
+    ),
+  );
+}
+
+/** What runs together, or the largest of what runs before it. */
+function sumPod(pod: AgentPod, read: (container: Container) => number): number {
+  const init = pod.spec.initContainers ?? [];
+  const running = [...pod.spec.containers, ...init.filter(isSidecar)];
+  const steady = running.reduce((sum, container) => sum + read(container), 0);
+  return Math.max(steady, ...init.map(read));
 }
 
 /** Thousandths of a core as cpu.shares. */

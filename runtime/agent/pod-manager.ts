@@ -84,7 +84,10 @@ export class PodManager {
     this.#workers.set(uid, worker);
     if (pod.metadata.deletionTimestamp) worker.end('deleted');
     void worker.finished.then(
-      () => this.#workers.delete(uid),
+      () => {
+        this.#workers.delete(uid);
+        void this.#services.shareCpu();
+      },
       (error: Error) => this.#log.error(`Worker of pod "${podKey(pod)}" broke: ${error.message}`),
     );
   }

@@ -38,6 +38,8 @@ export interface PodServices {
   /** Services of the cluster; waits for the first full list. */
   readonly services: () => Promise<readonly core.Service[]>;
   readonly hostDns: () => Promise<DnsSettings>;
+  /** Shares the CPU between the classes of pods; called when a pod has got or given back its cgroup. */
+  readonly shareCpu: () => Promise<void>;
   readonly now: () => number;
   /** Ends with the agent. */
   readonly signal: AbortSignal;

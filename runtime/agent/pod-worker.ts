@@ -272,6 +272,7 @@ export class PodWorker {
     try {
       const runtimeHandler = await this.#runtimeHandler();
       await cri.runPodSandbox({ config, runtimeHandler });
+      await this.#services.shareCpu();
     } catch (error) {
       recorder.record(podEventTarget(this.#pod), {
         type: 'Warning',
@@ -288,13 +289,14 @@ export class PodWorker {
 
   async #sandboxConfig(attempt: number) {
     const { config, hostname, hostDns } = this.#services;
-    const { clusterDns, clusterDomain } = config;
+    const { clusterDns, clusterDomain, podPidsLimit } = config;
     return buildSandboxConfig(this.#pod, {
       attempt,
       dns: buildDnsSettings(this.#pod, { clusterDns, clusterDomain, host: await hostDns() }),
       logDirectory: this.#paths.logs,
       nodeHostname: hostname,
       clusterDomain,
+      podPidsLimit,
     });
   }
 

@@ -12,6 +12,7 @@ export interface SandboxConfigOptions {
   readonly logDirectory: string;
   readonly nodeHostname: string;
   readonly clusterDomain: string;
+  readonly podPidsLimit: number;
 }
 
 const MAX_HOSTNAME = 63;
@@ -45,7 +46,7 @@ export function buildSandboxConfig(
       sysctls: Object.fromEntries(
         (pod.spec.securityContext?.sysctls ?? []).map((sysctl) => [sysctl.name, sysctl.value]),
       ),
-      resources: buildPodResources(pod),
+      resources: buildPodResources(pod, options.podPidsLimit),
     },
   };
 }

@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import type { IncomingMessage } from 'node:http';
 import { TkadmError } from '../base/errors.ts';
+import { Connections } from './connections.ts';
 import type { Kind, KubeObject } from './kinds.ts';
 import type { ClientConfig } from './kubeconfig.ts';
 import { formatApiVersion, formatCollectionPath } from './resources.ts';
@@ -104,7 +103,8 @@ const PATCH_CONTENT_TYPES: Readonly<Record<PatchType, string>> = {
 };
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-const CONNECT_TIMEOUT_MS = 5_000;
+/** Requests with the credentials before have ended by then, and watches begin again with the new ones. */
+const RETIRE_MS = DEFAULT_TIMEOUT_MS + 5_000;
 
 /** Names an object within its collection; `namespace` stays undefined for cluster-scoped kinds. */
 export interface ObjectRef {
@@ -115,25 +115,38 @@ export interface ObjectRef {
 
 /** A client of one Kubernetes API server (real or ours) over HTTPS with kept-alive connections. */
 export class ApiClient {
-  readonly config: ClientConfig;
-  readonly #agent: HttpsAgent | HttpAgent;
   readonly #userAgent: string;
-  readonly #base: URL;
+  readonly #connections: Connections;
+  readonly #listeners: ((config: ClientConfig) => void)[] = [];
   #token: { readonly value: string; readonly readAtMs: number } | undefined;
 
   constructor(config: ClientConfig, userAgent = 'tkadm') {
-    this.config = config;
+    this.#connections = new Connections(config);
     this.#userAgent = userAgent;
-    this.#base = new URL(config.server);
-    this.#agent =
-      this.#base.protocol === 'http:'
-        ? new HttpAgent({ keepAlive: true })
-        : new HttpsAgent({ keepAlive: true, scheduling: 'lifo', ...tlsOptions(config) });
+  }
+
+  get config(): ClientConfig {
+    return this.#connections.config;
+  }
+
+  /**
+   * Takes other credentials for connections from now on. Requests under way are not disturbed; watches go on
+   * until `retireMs` are over and then end, so that their followers resume them with the new credentials.
+   */
+  reconfigure(config: ClientConfig, retireMs = RETIRE_MS): void {
+    this.#connections.replace(config, retireMs);
+    this.#token = undefined;
+    for (const listener of this.#listeners) listener(config);
+  }
+
+  /** Calls back at each `reconfigure`. */
+  onReconfigure(listener: (config: ClientConfig) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Closes idle connections; requests under way end with an error. */
   close(): void {
-    this.#agent.destroy();
+    this.#connections.close();
   }
 
   get<T extends KubeObject>(kind: Kind<T>, ref: ObjectRef, options?: RequestOptions): Promise<T> {
@@ -164,9 +177,15 @@ export class ApiClient {
     return this.requestJson('POST', path, { ...options, body: withTypeMeta(kind, object) });
   }
 
-  update<T extends KubeObject>(kind: Kind<T>, object: T, subresource?: string): Promise<T> {
+  /** PUT of the object, or of the part that `subresource` names. */
+  update<T extends KubeObject>(
+    kind: Kind<T>,
+    object: T,
+    options: string | (RequestOptions & { readonly subresource?: string }) = {},
+  ): Promise<T> {
+    const { subresource, ...rest } = typeof options === 'string' ? { subresource: options } : options;
     const ref = { name: object.metadata?.name ?? '', namespace: object.metadata?.namespace, subresource };
-    return this.requestJson('PUT', objectPath(kind, ref), { body: withTypeMeta(kind, object) });
+    return this.requestJson('PUT', objectPath(kind, ref), { ...rest, body: withTypeMeta(kind, object) });
   }
 
   patch<T extends KubeObject>(
@@ -238,68 +257,17 @@ export class ApiClient {
     const headers = await this.#headers(options);
     const body = encodeBody(options.body);
     if (body !== undefined) headers['content-length'] = String(Buffer.byteLength(body));
-    const response = await this.#send(
+    const response = await this.#connections.send({
       method,
-      formatPath(this.#base, path, options.query),
+      path: formatPath(path, options.query),
       headers,
       body,
-      options,
-    );
+      timeoutMs: options.timeoutMs,
+      signal: options.signal,
+    });
     const code = response.statusCode ?? 0;
     if (code < 400) return response;
     throw new ApiError(code, parseStatus(await readText(response), code), `${method} ${path}`);
-  }
-
-  #send(
-    method: string,
-    path: string,
-    headers: Record<string, string>,
-    body: string | Uint8Array | undefined,
-    options: RequestOptions,
-  ): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const send = this.#base.protocol === 'http:' ? httpRequest : httpsRequest;
-      const request = send({
-        agent: this.#agent,
-        method,
-        path,
-        headers,
-        host: this.#base.hostname.replace(/^\[|\]$/g, ''),
-        port: this.#base.port || (this.#base.protocol === 'http:' ? 80 : 443),
-        ...(options.signal ? { signal: options.signal } : {}),
-      });
-      let isAnswered = false;
-      request.on('response', (response) => {
-        isAnswered = true;
-        resolve(response);
-      });
-      request.on('error', (error: NodeJS.ErrnoException) => {
-        if (options.signal?.aborted) return reject(options.signal.reason);
-        // A kept-alive connection that the server closed while it was idle: nothing was processed.
-        if (!isAnswered && request.reusedSocket && error.code === 'ECONNRESET') {
-          return resolve(this.#send(method, path, headers, body, options));
-        }
-        reject(unreachable(this.config.server, error));
-      });
-      // A SYN that went out before the service proxy's rules were there is never answered, however often it is
-      // sent again: only a new connection, from another port, gets through.
-      request.on('socket', (socket) => {
-        if (!socket.connecting) return;
-        const timer = setTimeout(
-          () => request.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`)),
-          CONNECT_TIMEOUT_MS,
-        );
-        for (const event of ['connect', 'close'] as const) socket.once(event, () => clearTimeout(timer));
-      });
-      if (options.timeoutMs) {
-        const timer = setTimeout(
-          () => request.destroy(new Error(`no answer within ${options.timeoutMs} ms`)),
-          options.timeoutMs,
-        );
-        request.on('close', () => clearTimeout(timer));
-      }
-      request.end(body);
-    });
   }
 
   async #headers(options: RequestOptions): Promise<Record<string, string>> {
@@ -322,15 +290,6 @@ export class ApiClient {
       this.#token = { value: (await readFile(this.config.tokenFile, 'utf8')).trim(), readAtMs: now };
     }
     return this.#token.value;
-  }
-
-  /** A raw TLS connection to the server, for upgraded protocols. */
-  connect(): TLSSocket {
-    return tlsConnect({
-      host: this.#base.hostname.replace(/^\[|\]$/g, ''),
-      port: Number(this.#base.port || 443),
-      ...tlsOptions(this.config),
-    });
   }
 }
 
@@ -358,26 +317,13 @@ export async function* readLines(stream: AsyncIterable<Uint8Array>): AsyncGenera
   if (last !== '') yield last;
 }
 
-function tlsOptions(config: ClientConfig) {
-  const host = new URL(config.server).hostname.replace(/^\[|\]$/g, '');
-  const isAddress = /^[\d.]+$/.test(host) || host.includes(':');
-  return {
-    ...(config.caPem ? { ca: config.caPem } : {}),
-    ...(config.certPem ? { cert: config.certPem } : {}),
-    ...(config.keyPem ? { key: config.keyPem } : {}),
-    ...(config.isInsecure ? { rejectUnauthorized: false } : {}),
-    ...(config.tlsServerName ? { servername: config.tlsServerName } : isAddress ? {} : { servername: host }),
-  };
-}
-
-function formatPath(base: URL, path: string, query: RequestOptions['query']): string {
+function formatPath(path: string, query: RequestOptions['query']): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== undefined) parameters.append(name, String(value));
   }
   const text = parameters.toString();
-  const root = base.pathname === '/' ? '' : base.pathname;
-  return text === '' ? `${root}${path}` : `${root}${path}${path.includes('?') ? '&' : '?'}${text}`;
+  return text === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${text}`;
 }
 
 function encodeBody(body: unknown): string | Uint8Array | undefined {
@@ -403,16 +349,6 @@ async function readText(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function unreachable(server: string, error: NodeJS.ErrnoException): TkadmError {
-  return new TkadmError(
-    'API_UNREACHABLE',
-    `Cannot reach API server "${server}": ${error.message || error.code}`,
-    {
-      cause: error,
-    },
-  );
 }
 
 function isConnectionEnd(error: unknown): boolean {

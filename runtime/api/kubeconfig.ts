@@ -14,6 +14,10 @@ export interface ClientConfig {
   readonly tokenFile?: string | undefined;
   readonly isInsecure?: boolean | undefined;
   readonly tlsServerName?: string | undefined;
+  /** Default: 5 s. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Files that the settings were read from, which may change; not the token's. */
+  readonly files?: readonly string[] | undefined;
 }
 
 /** The parts of a kubeconfig file (client-go `clientcmd/api/v1`) that tkadm reads and writes. */
@@ -79,11 +83,15 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
   if (!context) throw invalid(path, `its current-context "${name ?? ''}" has no entry`);
   const cluster = config.clusters?.find((entry) => entry.name === context.cluster)?.cluster;
   if (!cluster?.server) throw invalid(path, `its cluster "${context.cluster}" has no server`);
+  if (!URL.canParse(cluster.server)) throw invalid(path, `its server "${cluster.server}" is no URL`);
   const user = config.users?.find((entry) => entry.name === context.user)?.user ?? {};
   const directory = dirname(path);
+  const files = [path];
   const pem = async (data: string | undefined, file: string | undefined): Promise<string | undefined> => {
     if (data) return Buffer.from(data, 'base64').toString('utf8');
-    return file ? await readFile(resolve(directory, file), 'utf8') : undefined;
+    if (!file) return undefined;
+    files.push(resolve(directory, file));
+    return readReferenced(path, resolve(directory, file));
   };
   return {
     server: cluster.server.replace(/\/+$/, ''),
@@ -91,13 +99,25 @@ export async function resolveClientConfig(config: Kubeconfig, path: string): Pro
     certPem: await pem(user['client-certificate-data'], user['client-certificate']),
     keyPem: await pem(user['client-key-data'], user['client-key']),
     token: user.token,
-    tokenFile: user.tokenFile,
+    tokenFile: user.tokenFile && resolve(directory, user.tokenFile),
     isInsecure: cluster['insecure-skip-tls-verify'],
     tlsServerName: cluster['tls-server-name'],
+    files: [...new Set(files)],
   };
 }
 
+async function readReferenced(path: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw invalid(path, `the file "${file}" in it cannot be read: ${(error as Error).message}`, error);
+  }
+}
+
 const SERVICE_ACCOUNT_DIR = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** A pod may start before the node's service proxy has rules; what it sent meanwhile is never answered. */
+const POD_CONNECT_TIMEOUT_MS = 750;
 
 /**
  * The settings of a process in a pod: the service account's token and the "kubernetes" Service's address.
@@ -116,6 +136,8 @@ export async function loadInClusterConfig(
     server: `https://${address}:${port}`,
     caPem: await readFile(`${directory}/ca.crt`, 'utf8'),
     tokenFile: `${directory}/token`,
+    connectTimeoutMs: POD_CONNECT_TIMEOUT_MS,
+    files: [`${directory}/ca.crt`],
   };
 }
 

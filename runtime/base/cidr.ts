@@ -74,10 +74,21 @@ export function cidrSize({ family, prefixLength }: Cidr): bigint {
   return 1n << BigInt(ADDRESS_BITS[family] - prefixLength);
 }
 
-/** The address at an offset from the first of a range; undefined beyond its end. */
+/** The address at an offset from the first of a range, 0 or more; undefined outside. */
 export function nthAddress(cidr: Cidr, index: number): string | undefined {
-  if (BigInt(index) >= cidrSize(cidr)) return undefined;
+  if (index < 0 || BigInt(index) >= cidrSize(cidr)) return undefined;
   return formatIp({ family: cidr.family, value: cidr.address + BigInt(index) });
+}
+
+/**
+ * The range at an index among those of a longer prefix: "10.244.0.0/16", 24, 3 → "10.244.3.0/24"; undefined outside,
+ * and for a prefix that is shorter than the range's or longer than an address.
+ */
+export function nthSubnet(cidr: Cidr, prefixLength: number, index: bigint): Cidr | undefined {
+  if (prefixLength < cidr.prefixLength || prefixLength > ADDRESS_BITS[cidr.family]) return undefined;
+  const size = cidrSize({ ...cidr, prefixLength });
+  if (index < 0n || index >= cidrSize(cidr) / size) return undefined;
+  return { family: cidr.family, address: cidr.address + index * size, prefixLength };
 }
 
 /** True when the two ranges share an address. */

@@ -1,7 +1,15 @@
 /** What a failure is about; decides the exit code of the command line. */
-export type ErrorArea = 'internal' | 'usage' | 'preflight' | 'discovery' | 'timeout' | 'host' | 'cluster';
+export type ErrorArea =
+  | 'internal'
+  | 'usage'
+  | 'preflight'
+  | 'discovery'
+  | 'timeout'
+  | 'host'
+  | 'cluster'
+  | 'interrupted';
 
-/** Exit code for each area, documented in `tkadm --help` and the README. */
+/** Exit code for each area, documented in `tkadm --help` and docs/output.md. */
 export const EXIT_CODES = {
   internal: 1,
   usage: 2,
@@ -10,6 +18,7 @@ export const EXIT_CODES = {
   timeout: 5,
   host: 6,
   cluster: 7,
+  interrupted: 130,
 } as const satisfies Record<ErrorArea, number>;
 
 /** Every error code with its area. Each folder adds its rows in its own section; codes never change. */
@@ -21,6 +30,7 @@ export const ERRORS = {
   FLAG_INVALID: 'usage',
   FILE_READ: 'host',
   FILE_WRITE: 'host',
+  CERTIFICATE_FILE_INVALID: 'host',
   COMMAND_FAILED: 'host',
   UNSUPPORTED: 'usage',
   // api
@@ -33,6 +43,10 @@ export const ERRORS = {
   PKI_CERTIFICATE_INVALID: 'host',
   PKI_CERTIFICATE_STALE: 'host',
   PKI_CSR_INVALID: 'usage',
+  PKI_EXTERNAL_CA: 'host',
+  PKI_SECRET_INVALID: 'cluster',
+  PKI_FILE_EXISTS: 'host',
+  CERTIFICATE_KEY_INVALID: 'usage',
   // templates
   TEMPLATE_INVALID: 'usage',
   PATCH_INVALID: 'usage',
@@ -109,26 +123,31 @@ export const ERRORS = {
   DISCOVERY_UNREACHABLE: 'discovery',
   DISCOVERY_NO_API_SERVER: 'discovery',
   DISCOVERY_TOKEN_UNKNOWN: 'discovery',
+  DISCOVERY_TOKEN_EXPIRED: 'discovery',
+  DISCOVERY_TOKEN_REFUSED: 'discovery',
   DISCOVERY_TOKEN_SECRET: 'discovery',
   DISCOVERY_CA_MISMATCH: 'discovery',
+  DISCOVERY_CERTIFICATE: 'discovery',
   DISCOVERY_CLOCK: 'discovery',
+  DISCOVERY_NO_CLUSTER_INFO: 'discovery',
+  DISCOVERY_DENIED: 'discovery',
   PREFLIGHT_FAILED: 'preflight',
   NOT_ROOT: 'preflight',
   NO_ADDRESS: 'preflight',
   CONFIG_INVALID: 'usage',
   CONFIG_FLAGS_MIXED: 'usage',
   TOKEN_NOT_FOUND: 'cluster',
-  DISCOVERY_PIN_INVALID: 'usage',
-  DISCOVERY_NOT_API_SERVER: 'discovery',
-  DISCOVERY_TOKEN_WRONG: 'discovery',
+  TOKEN_EXISTS: 'cluster',
   DISCOVERY_CHANGED: 'discovery',
-  DISCOVERY_FILE_INVALID: 'usage',
+  DISCOVERY_FILE_INVALID: 'discovery',
   PHASE_UNKNOWN: 'usage',
   SSH_CONNECT: 'host',
   SSH_AUTHENTICATION: 'host',
   SSH_HOST_KEY: 'host',
   JOIN_FAILED: 'host',
   USAGE: 'usage',
+  INTERNAL: 'internal',
+  INTERRUPTED: 'interrupted',
   NODE_EXISTS: 'cluster',
 } as const satisfies Record<string, ErrorArea>;
 

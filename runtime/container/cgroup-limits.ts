@@ -10,20 +10,22 @@ export interface CgroupWrite {
   readonly isOptional?: boolean;
 }
 
-/** Devices that every container may use beside its own rules (runc and crun allow the same). */
-const DEFAULT_DEVICE_RULES = [
-  'c *:* m',
-  'b *:* m',
-  'c 1:3 rwm',
-  'c 1:5 rwm',
-  'c 1:7 rwm',
-  'c 1:8 rwm',
-  'c 1:9 rwm',
-  'c 5:0 rwm',
-  'c 5:1 rwm',
-  'c 5:2 rwm',
-  'c 136:* rwm',
+/** Devices that every container may use beside its own rules (runc and crun allow the same); null is "any". */
+const DEFAULT_DEVICES = [
+  ['c', null, null, 'm'],
+  ['b', null, null, 'm'],
+  ['c', 1, 3, 'rwm'],
+  ['c', 1, 5, 'rwm'],
+  ['c', 1, 7, 'rwm'],
+  ['c', 1, 8, 'rwm'],
+  ['c', 1, 9, 'rwm'],
+  ['c', 5, 0, 'rwm'],
+  ['c', 5, 1, 'rwm'],
+  ['c', 5, 2, 'rwm'],
+  ['c', 136, null, 'rwm'],
 ] as const;
+
+type DeviceRule = NonNullable<ResourceUpdate['devices']>[number];
 
 /** Files and values for cgroup v1, in the order to write them (runtime-spec config-linux.md "Control groups"). */
 export function buildV1Writes(resources: ResourceUpdate): readonly CgroupWrite[] {
@@ -110,26 +112,37 @@ export function convertShares(shares: number): number {
   return 1 + Math.floor(((Math.min(Math.max(shares, 2), 262144) - 2) * 9999) / 262142);
 }
 
+/**
+ * The container's device rules and the default ones, the last that fits wins; undefined when none are given. A last
+ * rule that allows everything stays the last.
+ */
+export function buildDeviceRules({ devices }: ResourceUpdate): readonly DeviceRule[] | undefined {
+  const last = devices?.at(-1);
+  if (devices === undefined || (last?.allow && isEveryDevice(last))) return devices;
+  const defaults = DEFAULT_DEVICES.map(([type, major, minor, access]) => ({
+    allow: true,
+    type,
+    access,
+    ...(major === null ? {} : { major }),
+    ...(minor === null ? {} : { minor }),
+  }));
+  return [...devices, ...defaults];
+}
+
+function isEveryDevice({ type, major, minor }: DeviceRule): boolean {
+  return (type ?? 'a') === 'a' && major === undefined && minor === undefined;
+}
+
 function buildDeviceWrites(resources: ResourceUpdate): readonly CgroupWrite[] {
-  const rules = resources.devices;
-  if (rules === undefined) return [];
-  const write = (isAllowed: boolean, value: string): CgroupWrite => ({
+  const number = (value: number | undefined) => (value === undefined || value < 0 ? '*' : value);
+  return (buildDeviceRules(resources) ?? []).map((rule) => ({
     controller: 'devices',
-    file: isAllowed ? 'devices.allow' : 'devices.deny',
-    value,
+    file: rule.allow ? 'devices.allow' : 'devices.deny',
+    value: isEveryDevice(rule)
+      ? 'a'
+      : `${rule.type ?? 'a'} ${number(rule.major)}:${number(rule.minor)} ${rule.access ?? 'rwm'}`,
     field: 'devices',
-  });
-  const own = rules.map((rule) => {
-    const isAll = (rule.type ?? 'a') === 'a' && rule.major === undefined && rule.minor === undefined;
-    if (isAll) return write(rule.allow, 'a');
-    const number = (value: number | undefined) => (value === undefined || value < 0 ? '*' : value);
-    return write(
-      rule.allow,
-      `${rule.type ?? 'a'} ${number(rule.major)}:${number(rule.minor)} ${rule.access ?? 'rwm'}`,
-    );
-  });
-  const isEverythingAllowed = own.at(-1)?.value === 'a' && own.at(-1)?.file === 'devices.allow';
-  return isEverythingAllowed ? own : [...own, ...DEFAULT_DEVICE_RULES.map((rule) => write(true, rule))];
+  }));
 }
 
 /** Zero means "not set" in the specs that Kubernetes builds. */

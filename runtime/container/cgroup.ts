@@ -4,12 +4,16 @@ import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
 import type { CgroupHost } from './cgroup-host.ts';
-import { buildV1Writes, buildV2Writes, type CgroupWrite } from './cgroup-limits.ts';
+import { buildDeviceRules, buildV1Writes, buildV2Writes, type CgroupWrite } from './cgroup-limits.ts';
+import { setDeviceProgram } from './device-cgroup.ts';
+import { buildDeviceProgram } from './device-filter.ts';
 import type { ContainerStats, ResourceUpdate } from './engine.ts';
 import type { CgroupMounts } from './launch-bundle.ts';
+import type { Libc } from './libc.ts';
 
 export interface CgroupContext {
   readonly host: CgroupHost;
+  readonly libc: Libc;
   readonly log: Logger;
 }
 
@@ -34,6 +38,14 @@ export function openCgroup(context: CgroupContext, path: string): Cgroup {
   return context.host.version === 2
     ? openV2(context, context.host, path)
     : openV1(context, context.host, path);
+}
+
+/** Moves a process to the cgroup v2 directory at `path`, which is made; does nothing on v1. */
+export function moveToCgroup(host: CgroupHost, path: string, pid: number): void {
+  if (host.version === 1) return;
+  const directory = join(host.mountPoint, path);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'cgroup.procs'), String(pid));
 }
 
 /** How mounts of type "cgroup" look inside a container of this host. */
@@ -109,16 +121,16 @@ function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path:
     ['devices', 'freezer', 'unified'].includes(controller) || host.controllers.includes(controller)
       ? directory
       : undefined;
-  const apply = (resources: ResourceUpdate) =>
+  const apply = (resources: ResourceUpdate) => {
     applyWrites(buildV2Writes(resources), directoryOf, context.log);
+    const rules = buildDeviceRules(resources);
+    if (rules !== undefined) setDeviceProgram(context.libc, directory, buildDeviceProgram(rules));
+  };
   return {
     path,
     create(resources) {
       mkdirSync(directory, { recursive: true });
       enableControllers(host, path);
-      if (resources?.devices !== undefined) {
-        context.log.warn('device rules of "linux.resources.devices" are not enforced on cgroup v2');
-      }
       if (resources !== undefined) apply(resources);
     },
     update: apply,

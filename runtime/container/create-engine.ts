@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { buildCgroupMounts, openCgroup } from './cgroup.ts';
+import { buildCgroupMounts, moveToCgroup, openCgroup } from './cgroup.ts';
 import { parseCgroupHost } from './cgroup-host.ts';
 import { Container, type ContainerContext, loadContainer } from './container.ts';
 import { listDirectory, type StoredContainer, writeState } from './container-state.ts';
@@ -20,6 +20,11 @@ import { checkSpec } from './spec-check.ts';
 export interface ContainerEngineOptions {
   /** Containers are kept below this directory. */
   readonly stateDir: string;
+  /**
+   * Where monitors go on cgroup v2, "/tkadm/monitors": out of the cgroup of the service that opened the engine, which
+   * its init system takes for the service's own. They stay there without it.
+   */
+  readonly monitorCgroup?: string | undefined;
   readonly log: Logger;
   readonly now: () => Date;
   /** Closes the engine. */
@@ -46,7 +51,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     filters,
     log,
     now,
-    cgroups: { host, log },
+    cgroups: { host, libc, log },
     onExit: (container) => feed.publish(container.status()),
   };
   for (const id of listDirectory(containersDir)) {
@@ -157,9 +162,11 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   async function launch(request: CreateContainerOptions, directory: string): Promise<StoredContainer> {
     const { id, spec } = request;
     const cgroupPath = spec.linux?.cgroupsPath;
-    const cgroup = cgroupPath === undefined ? undefined : openCgroup({ host, log }, cgroupPath);
+    const cgroup = cgroupPath === undefined ? undefined : openCgroup(context.cgroups, cgroupPath);
     try {
       writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(spec), { mode: 0o600 });
+      if (cgroupPath !== undefined && request.parentResources !== undefined)
+        openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
       cgroup?.create(spec.linux?.resources);
       const launched = await launchContainer(performer, {
         request,
@@ -171,6 +178,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
       const { pid, monitorPid, startAddress } = launched;
+      if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
       const state: StoredContainer = {
         id,
         createdAt: now().toISOString(),

@@ -23,6 +23,8 @@ export interface CreateContainerOptions {
   /** Close standard input when the first attached client ends. */
   readonly stdinOnce?: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Limits of the directory above the container's own cgroup, which is the pod's. */
+  readonly parentResources?: ResourceUpdate | undefined;
   /** The process gets this process's own standard streams; no log, no attach (runc's `create`). */
   readonly inheritStreams?: boolean;
 }

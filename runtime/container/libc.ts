@@ -5,7 +5,7 @@ import koffi, { type LibraryHandle } from 'koffi';
 const LIBC_NAMES = ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1', 'libc.so'] as const;
 
 /** System call numbers that differ between the architectures, <asm/unistd.h>. */
-const SYSCALLS = { x64: { memfdCreate: 319 }, arm64: { memfdCreate: 279 } } as const;
+const SYSCALLS = { x64: { memfdCreate: 319, bpf: 321 }, arm64: { memfdCreate: 279, bpf: 280 } } as const;
 /** System call numbers that are equal on all architectures (since Linux 5.x). */
 const PIDFD_OPEN = 434;
 const OPENAT2 = 437;
@@ -46,6 +46,7 @@ export function loadLibc() {
   if (numbers === undefined) throw new Error(`Cannot use this machine: architecture "${arch()}"`);
   const declare = lazily(library);
   const syscall = declare('syscall', 'long', ['long', 'long', 'long', 'long', 'long', 'long']);
+  const syscallBuffer = declare('syscall', 'long', ['long', 'long', 'void *', 'long', 'long', 'long']);
   const syscallText = declare('syscall', 'long', ['long', 'str', 'long']);
   const syscallOpenat2 = declare('syscall', 'long', ['long', 'long', 'str', 'void *', 'long']);
   const mount = declare('mount', 'int', ['str', 'str', 'str', 'ulong', 'str']);
@@ -117,6 +118,14 @@ export function loadLibc() {
     /** A duplicate of descriptor `fd` of the process behind `pidfd`. */
     pidfdGetfd(pidfd: number, fd: number): number {
       return check(syscall()(PIDFD_GETFD, pidfd, fd, 0, 0, 0), `take descriptor ${fd}`);
+    },
+    /** bpf(2); `attributes` is a `union bpf_attr`, in which the kernel may answer. */
+    bpf(command: number, attributes: Buffer, step: string): number {
+      return check(syscallBuffer()(numbers.bpf, command, attributes, attributes.length, 0, 0), step);
+    },
+    /** Where a buffer lies, for structures that point to it; the caller keeps the buffer. */
+    addressOf(buffer: Buffer): bigint {
+      return koffi.address(buffer);
     },
   };
 }

@@ -50,6 +50,8 @@ export interface RuntimeOptions {
   readonly imageSocketPath?: string;
   /** Below this cgroup the containers of image builds are; default "/tkadm". */
   readonly buildCgroupParent?: string;
+  /** Cgroup of the containers' monitors on cgroup v2; they stay in the runtime's own when undefined. */
+  readonly monitorCgroup?: string;
   /** How registries are reached; the usual file when undefined. */
   readonly registriesPath?: string;
   readonly now: () => Date;
@@ -88,6 +90,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   await containers.load(log, async () => {});
   const engine = await createContainerEngine({
     stateDir: options.stateDir,
+    monitorCgroup: options.monitorCgroup,
     log: log.child('engine'),
     now,
     signal: abort.signal,

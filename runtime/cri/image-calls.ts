@@ -1,16 +1,18 @@
 import { readFile } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
 import { isAbsolute, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { isTkadmError, TkadmError } from '../base/errors.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import { loadArchive } from '../image/archive.ts';
 import { buildImage } from '../image/build/build.ts';
 import { loadInodes } from '../image/inodes.ts';
 import type { PullProgress, RegistryPuller } from '../image/pull.ts';
+import { pushImage } from '../image/push.ts';
 import { normalizeReference } from '../image/reference.ts';
+import { saveImages } from '../image/save.ts';
 import type { ImageRecord, ImageStore } from '../image/store.ts';
 import { createStepRunner } from './build-runner.ts';
-import type { BuildRequest, ImageSummary, PullRequest } from './image-messages.ts';
+import type { BuildRequest, ImageSummary, PullRequest, SaveRequest, TagRequest } from './image-messages.ts';
 import type { ImageHandlers } from './image-socket.ts';
 
 export interface ImageCallOptions {
@@ -21,6 +23,8 @@ export interface ImageCallOptions {
   readonly imagesDir: string;
   /** "amd64", "arm64" */
   readonly architecture: string;
+  /** The file of loadRegistries; its usual place when undefined. */
+  readonly registriesPath?: string;
   /** Below this cgroup the containers of RUN are. */
   readonly cgroupParent: string;
   readonly now: () => Date;
@@ -38,9 +42,35 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
       return images.map(summarize);
     },
     async pull({ body, progress, signal }) {
-      const { name, plainHttp } = await readJson<PullRequest>(body);
+      const { name, plainHttp, auth } = await readJson<PullRequest>(body);
       const onProgress = (step: PullProgress) => progress(formatPullProgress(step));
-      return summarize(await puller.pull(name, { usesPlainHttp: plainHttp, onProgress, signal }));
+      return summarize(await puller.pull(name, { usesPlainHttp: plainHttp, auth, onProgress, signal }));
+    },
+    async push({ body, progress, signal }) {
+      const { name, plainHttp, auth } = await readJson<PullRequest>(body);
+      return pushImage(name, {
+        store,
+        workDir,
+        auth,
+        usesPlainHttp: plainHttp,
+        signal,
+        onProgress: progress,
+        ...(options.registriesPath ? { registriesPath: options.registriesPath } : {}),
+      });
+    },
+    async save({ body }) {
+      const { names } = await readJson<SaveRequest>(body);
+      return saveImages(store, names);
+    },
+    async tag({ body }) {
+      const { source, target } = await readJson<TagRequest>(body);
+      return summarize(await store.tag(source, target));
+    },
+    async inspect({ name }) {
+      const image = store.resolve(name);
+      if (!image) throw new TkadmError('IMAGE_NOT_FOUND', `Cannot inspect image "${name}": no such image`);
+      const layers = image.layers.map(({ diffId, digest, sizeBytes }) => ({ diffId, digest, sizeBytes }));
+      return { ...summarize(image), manifestDigest: image.manifestDigest, layers, config: image.config };
     },
     async build({ body, progress, signal }) {
       const request = await readJson<BuildRequest>(body);
@@ -102,7 +132,7 @@ function checkAbsolute(path: unknown): void {
   throw new TkadmError('IMAGE_REQUEST_INVALID', `Cannot build: "${path}" is no absolute path`);
 }
 
-async function readJson<T>(body: IncomingMessage): Promise<T> {
+async function readJson<T>(body: Readable): Promise<T> {
   const chunks: Buffer[] = [];
   for await (const chunk of body) chunks.push(chunk as Buffer);
   try {

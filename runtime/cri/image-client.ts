@@ -3,7 +3,13 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ERRORS, type ErrorCode, isSystemError, TkadmError } from '../base/errors.ts';
-import { IMAGE_CALLS, type ImageAnswerLine, type ImageCall, type ImageResults } from './image-messages.ts';
+import {
+  ARCHIVE_TYPE,
+  IMAGE_CALLS,
+  type ImageAnswerLine,
+  type ImageCall,
+  type ImageResults,
+} from './image-messages.ts';
 
 export interface ImageCallRequest {
   /** Behind the call's path. */
@@ -15,7 +21,7 @@ export interface ImageCallRequest {
 }
 
 /**
- * Makes one call at the runtime's image socket.
+ * Makes one call at the runtime's image socket. The archive of `save` is a stream, which fails when it breaks off.
  * @throws the error that the runtime reports, or IMAGE_RUNTIME_UNREACHABLE.
  */
 export async function callImages<C extends ImageCall>(
@@ -25,6 +31,7 @@ export async function callImages<C extends ImageCall>(
 ): Promise<ImageResults[C]> {
   try {
     const response = await send(socketPath, call, options);
+    if (response.headers['content-type'] === ARCHIVE_TYPE) return response as Readable as ImageResults[C];
     for await (const text of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
       const line = JSON.parse(text) as ImageAnswerLine<ImageResults[C]>;
       if ('progress' in line) options.onProgress?.(line.progress);
@@ -58,7 +65,8 @@ async function send(
   });
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.once('response', resolve);
-    outgoing.once('error', reject);
+    // After the answer, an error of what is still being sent tells nothing new.
+    outgoing.on('error', reject);
   });
   if (isStream(body)) {
     // The runtime may answer, and close, before it has read everything.

@@ -1,4 +1,8 @@
+import type { Readable } from 'node:stream';
 import { PATHS } from '../base/paths.ts';
+import type { OciImageConfig } from '../image/oci-image.ts';
+import type { RegistryAuth } from '../image/puller.ts';
+import type { PushResult } from '../image/push.ts';
 
 /** The calls of the image socket: plain HTTP, answers in JSON lines of which the last has result or error. */
 export const IMAGE_CALLS = {
@@ -9,6 +13,12 @@ export const IMAGE_CALLS = {
   list: { method: 'GET', path: '/images' },
   /** Behind the path the name, percent-encoded: one of several names goes alone, the last takes the image along. */
   remove: { method: 'DELETE', path: '/images/' },
+  /** Behind the path the image's name. */
+  inspect: { method: 'GET', path: '/images/' },
+  tag: { method: 'POST', path: '/tag' },
+  push: { method: 'POST', path: '/push' },
+  /** Body: SaveRequest. The answer is the archive itself, when it can be made. */
+  save: { method: 'POST', path: '/save' },
 } as const satisfies Record<string, { readonly method: string; readonly path: string }>;
 
 export type ImageCall = keyof typeof IMAGE_CALLS;
@@ -16,10 +26,26 @@ export type ImageCall = keyof typeof IMAGE_CALLS;
 /** The image socket of a node. */
 export const IMAGE_SOCKET = PATHS.imageSocket;
 
-/** Body of /pull. */
+/** Media type of an answer that is an archive instead of JSON lines. */
+export const ARCHIVE_TYPE = 'application/x-tar';
+
+/** Body of /pull and /push. */
 export interface PullRequest {
   readonly name: string;
   readonly plainHttp: boolean;
+  /** For the name's registry. */
+  readonly auth?: RegistryAuth | undefined;
+}
+
+/** Body of /tag. */
+export interface TagRequest {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** Body of /save. */
+export interface SaveRequest {
+  readonly names: readonly string[];
 }
 
 /** Body of /build; paths are absolute, on the machine of the runtime. */
@@ -43,6 +69,18 @@ export interface ImageSummary {
   readonly isPinned: boolean;
 }
 
+/** All that the store knows of an image. */
+export interface ImageDetails extends ImageSummary {
+  readonly manifestDigest?: string | undefined;
+  /** Bottom first. */
+  readonly layers: readonly {
+    readonly diffId: string;
+    readonly digest: string;
+    readonly sizeBytes: number;
+  }[];
+  readonly config: OciImageConfig;
+}
+
 /** The result of each call. */
 export interface ImageResults {
   readonly load: readonly ImageSummary[];
@@ -50,6 +88,10 @@ export interface ImageResults {
   readonly build: ImageSummary;
   readonly list: readonly ImageSummary[];
   readonly remove: { readonly id: string };
+  readonly inspect: ImageDetails;
+  readonly tag: ImageSummary;
+  readonly push: PushResult;
+  readonly save: Readable;
 }
 
 /** One line of an answer. */

@@ -1,15 +1,23 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { IMAGE_CALLS, type ImageAnswerLine, type ImageCall, type ImageResults } from './image-messages.ts';
+import {
+  ARCHIVE_TYPE,
+  IMAGE_CALLS,
+  type ImageAnswerLine,
+  type ImageCall,
+  type ImageResults,
+} from './image-messages.ts';
 
 /** What a handler of the image socket gets. */
 export interface ImageCallContext {
   /** What stands behind the call's path, decoded. */
   readonly name: string;
-  readonly body: IncomingMessage;
+  readonly body: Readable;
   /** Tells the client how far it is; a line without its end. */
   readonly progress: (line: string) => void;
   /** Aborted when the client has gone. */
@@ -63,19 +71,42 @@ async function answer(
   const write = (line: ImageAnswerLine<unknown>) => {
     if (!abort.signal.aborted) response.write(`${JSON.stringify(line)}\n`);
   };
+  const body = detachedBody(request);
   try {
     const { call, name } = findCall(request);
-    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    response.setHeader('content-type', 'application/x-ndjson');
     const progress = (line: string) => write({ progress: line });
-    const result = await handlers[call]({ name, body: request, progress, signal: abort.signal });
+    const result = await handlers[call]({ name, body, progress, signal: abort.signal });
+    if (result instanceof Readable) return await sendArchive(result, response);
     write({ result });
   } catch (error) {
     if (!isTkadmError(error)) log.warn('image call failed', { call: request.url, error: formatError(error) });
+    if (response.headersSent && response.getHeader('content-type') === ARCHIVE_TYPE) {
+      response.destroy();
+      return;
+    }
     write({ error: describeError(error) });
   }
   response.end();
   // What the call did not read of the body must not keep the connection.
+  request.unpipe(body);
   request.resume();
+}
+
+/** The body as a stream that may be given up: destroying the request itself cuts the answer off. */
+function detachedBody(request: IncomingMessage): PassThrough {
+  const body = new PassThrough();
+  // A handler that does not read it is not told of its end either.
+  body.on('error', () => {});
+  request.on('error', (error) => body.destroy(error));
+  request.on('close', () => request.complete || body.destroy(new Error('the client has gone')));
+  return request.pipe(body);
+}
+
+/** An archive that breaks off breaks the connection: its client must not take it for whole. */
+async function sendArchive(archive: Readable, response: ServerResponse): Promise<void> {
+  response.setHeader('content-type', ARCHIVE_TYPE);
+  await pipeline(archive, response);
 }
 
 function findCall(request: IncomingMessage): { readonly call: ImageCall; readonly name: string } {

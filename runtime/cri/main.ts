@@ -20,6 +20,8 @@ export const RUNTIME_FLAGS = [
   { name: 'log-level', kind: 'string', default: 'info', help: 'debug, info, warn or error' },
 ] as const satisfies readonly FlagRow[];
 
+/** Beside the containers of image builds, "/tkadm/ID". */
+const MONITOR_CGROUP = '/tkadm/monitors';
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 async function main(): Promise<void> {
@@ -42,6 +44,7 @@ async function main(): Promise<void> {
     imageSocketPath: flags['image-socket'],
     root: flags.root,
     stateDir: flags['state-dir'],
+    monitorCgroup: MONITOR_CGROUP,
     cniConfDir: flags['cni-conf-dir'],
     cniBinDirs: flags['cni-bin-dir'],
     cniPlugins: [BRIDGE_PLUGIN],

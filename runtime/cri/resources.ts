@@ -4,6 +4,8 @@ import type { LinuxContainerResources } from './messages/linux.ts';
 /** CRI resources in the OCI runtime-spec's form; 0 and "" mean not given (CRI). */
 export function buildResources(resources: LinuxContainerResources | undefined): OciResources {
   if (resources === undefined) return {};
+  // The only one of cgroup v2's files that has the same meaning on v1.
+  const { 'pids.max': pidsLimit, ...unified } = resources.unified;
   const cpu = {
     ...(resources.cpuShares > 0 && { shares: resources.cpuShares }),
     ...(resources.cpuQuota !== 0 && { quota: resources.cpuQuota }),
@@ -19,7 +21,8 @@ export function buildResources(resources: LinuxContainerResources | undefined): 
     ...(Object.keys(cpu).length > 0 && { cpu }),
     ...(Object.keys(memory).length > 0 && { memory }),
     ...(resources.hugepageLimits.length > 0 && { hugepageLimits: resources.hugepageLimits }),
-    ...(Object.keys(resources.unified).length > 0 && { unified: resources.unified }),
+    ...(pidsLimit !== undefined && { pids: { limit: pidsLimit === 'max' ? -1 : Number(pidsLimit) } }),
+    ...(Object.keys(unified).length > 0 && { unified }),
   };
 }
 

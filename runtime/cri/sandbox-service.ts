@@ -10,7 +10,13 @@ import type { PodSandbox, PodSandboxConfig, PodSandboxFilter, PodSandboxStatus }
 import type { SandboxRecord } from './records.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { getSandbox, matchesLabels, publishEvent, toNanos, verboseInfo } from './runtime-context.ts';
-import { buildCniArgs, buildCniRuntimeConfig, buildSandboxSpec, formatResolvConf } from './sandbox-spec.ts';
+import {
+  buildCniArgs,
+  buildCniRuntimeConfig,
+  buildPodCgroup,
+  buildSandboxSpec,
+  formatResolvConf,
+} from './sandbox-spec.ts';
 
 /** MS_NOSUID | MS_NODEV | MS_NOEXEC */
 const SHM_FLAGS = 2 | 4 | 8;
@@ -155,6 +161,7 @@ async function startPause(context: RuntimeContext, id: string, config: PodSandbo
     spec: buildSandboxSpec(id, config),
     rootfs: { kind: 'path', path: rootfs },
     annotations: config.annotations,
+    parentResources: buildPodCgroup(config),
   });
   await context.engine.start(id);
 }

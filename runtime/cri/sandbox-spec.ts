@@ -1,4 +1,4 @@
-import type { OciSpec } from '../container/oci-spec.ts';
+import type { OciResources, OciSpec } from '../container/oci-spec.ts';
 import { PAUSE_SECCOMP } from '../container/pause.ts';
 import { cgroupPath, OCI_VERSION } from './container-spec.ts';
 import type { DNSConfig, PodSandboxConfig } from './messages/sandbox.ts';
@@ -42,6 +42,15 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
       sysctl: { ...(isHostNetwork ? {} : NETWORK_SYSCTLS), ...config.linux?.sysctls },
     },
   };
+}
+
+/**
+ * Limits and shares of the pod's own cgroup, `cgroupParent`: CPU is shared between pods by them. undefined without a
+ * parent or without resources; a kubelet has then written what it wants there.
+ */
+export function buildPodCgroup(config: PodSandboxConfig): OciResources | undefined {
+  const { cgroupParent = '', resources } = config.linux ?? {};
+  return cgroupParent === '' || resources === undefined ? undefined : buildResources(resources);
 }
 
 /** The text of resolv.conf(5); undefined when the host's is to be used. */

@@ -97,7 +97,7 @@ function parseId(text: string, kind: string): number {
 
 async function readLayered(lowerDirs: readonly string[], path: string): Promise<string> {
   for (const root of lowerDirs) {
-    const file = await resolveInRoot(root, path);
+    const file = resolveInRoot(root, path);
     try {
       // A character device is a whiteout: the file is gone in the layers below as well.
       return (await lstat(file)).isFile() ? await readFile(file, 'utf8') : '';

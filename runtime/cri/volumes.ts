@@ -74,7 +74,7 @@ async function resolveImage(context: RuntimeContext, mount: Mount): Promise<OciM
   const [only, ...others] = lowerDirs;
   const destination = mount.containerPath;
   if (only !== undefined && others.length === 0) {
-    const source = await resolveInRoot(only, mount.imageSubPath);
+    const source = resolveInRoot(only, mount.imageSubPath);
     return { destination, type: 'bind', source, options: ['rbind', 'rprivate', 'ro'] };
   }
   if (mount.imageSubPath !== '') {

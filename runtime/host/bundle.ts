@@ -21,6 +21,7 @@ import { readFileIfExists } from '../base/files.ts';
 import type { Host } from '../base/host.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../base/version.ts';
+import { digestLayer, type LayerDigest } from './layer-digest.ts';
 
 /** Programs that get a start script in the image, and an image name of their own. */
 const IMAGE_PROGRAMS = [
@@ -74,6 +75,15 @@ export async function installBundle(host: Host, sources: BundleSources): Promise
   return { id, directory };
 }
 
+/** True when the bundle that these sources make is there and in use. @throws BUNDLE_BUILD when a part is missing. */
+export async function isBundleInstalled(host: Host, sources: BundleSources): Promise<boolean> {
+  const current = await realpath(join(PATHS.bundle, 'current')).catch(() => undefined);
+  if (current === undefined) return false;
+  const wanted =
+    sources.installedDirectory ?? join(PATHS.bundle, await identify(sources, await findCommands(host)));
+  return current === (await realpath(wanted).catch(() => wanted)) && exists(join(current, 'image.json'));
+}
+
 /** Points `/var/lib/tkadm/bundle/current` at a bundle's directory by an atomic rename. */
 async function pointCurrent(directory: string): Promise<void> {
   const temporary = join(dirname(directory), `.current-${basename(directory)}`);
@@ -118,7 +128,7 @@ async function assemble(
     copyPrograms(rootfs, sources),
     writeEtc(rootfs),
   ]);
-  const layer = await digestLayer(host, rootfs);
+  const layer = await digestLayer(rootfs);
   await writeFile(join(temporary, 'image.json'), `${JSON.stringify(describeImage(layer), null, 2)}\n`);
   await rename(temporary, directory);
 }
@@ -215,28 +225,6 @@ async function writeEtc(rootfs: string): Promise<void> {
     'etc/os-release': `NAME=tkadm\nID=tkadm\nVERSION_ID=${VERSION}\n`,
   };
   for (const [path, content] of Object.entries(files)) await writeFile(join(rootfs, path), content);
-}
-
-interface LayerDigest {
-  readonly digest: string;
-  readonly sizeBytes: number;
-}
-
-/** SHA-256 of the directory as a reproducible tar stream: the digest and diffId of an uncompressed layer. */
-async function digestLayer(host: Host, rootfs: string): Promise<LayerDigest> {
-  const tar = `tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=posix --pax-option=delete=atime,delete=ctime -C "$1" -c .`;
-  const result = await host.run([
-    'sh',
-    '-c',
-    `{ ${tar} | tee /dev/fd/3 | sha256sum; } 3>&1 >&2 | wc -c`,
-    'sh',
-    rootfs,
-  ]);
-  const digest = /[0-9a-f]{64}/.exec(result.stderr)?.[0];
-  if (result.exitCode !== 0 || digest === undefined) {
-    throw new TkadmError('BUNDLE_BUILD', `Cannot compute the digest of "${rootfs}": ${result.stderr.trim()}`);
-  }
-  return { digest: `sha256:${digest}`, sizeBytes: Number(result.stdout.trim()) };
 }
 
 /** What the runtime reads to know the directory as images. */

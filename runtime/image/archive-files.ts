@@ -4,9 +4,8 @@ import { dirname, join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { extract } from 'tar-stream';
-import { TkadmError } from '../base/errors.ts';
-import { feedTar } from './tar-feed.ts';
+import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
+import { readTar } from './tar-reader.ts';
 
 /** The files of an unpacked archive. */
 export interface ArchiveFiles {
@@ -26,28 +25,23 @@ const MAX_LINKS = 8;
 export async function unpackArchive(archive: Readable, directory: string): Promise<ArchiveFiles> {
   const names = new Set<string>();
   const links = new Map<string, string>();
-  const entries = extract();
-  const feeding = feedTar(await gunzipIfNeeded(archive), entries);
-  feeding.catch(() => {});
   try {
-    for await (const entry of entries) {
-      const { type, linkname } = entry.header;
-      const name = checkName(entry.header.name);
+    for await (const entry of readTar(await gunzipIfNeeded(archive))) {
+      const { type, target } = entry;
+      const name = checkName(entry.name);
       if (type === 'file') {
         const path = join(directory, name);
         await mkdir(dirname(path), { recursive: true });
-        await pipeline(entry as AsyncIterable<Uint8Array>, createWriteStream(path));
+        await pipeline(entry.content(), createWriteStream(path));
         names.add(name);
       } else if (type === 'symlink') {
-        links.set(name, posix.join(posix.dirname(name), linkname ?? ''));
-      } else if (type === 'link') links.set(name, posix.normalize(linkname ?? ''));
-      entry.resume();
+        links.set(name, posix.join(posix.dirname(name), target));
+      } else if (type === 'link') links.set(name, posix.normalize(target));
     }
-    await feeding;
   } catch (error) {
     archive.destroy();
-    if (error instanceof TkadmError) throw error;
-    const state = (error as Error).message;
+    if (isTkadmError(error, 'IMAGE_INVALID')) throw error;
+    const state = formatError(error);
     throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: ${state}`, { cause: error });
   }
   const find = (name: string) => {
@@ -71,7 +65,7 @@ function checkName(text: string): string {
   throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: it has a file named "${text}"`);
 }
 
-async function gunzipIfNeeded(stream: Readable): Promise<AsyncIterable<unknown>> {
+async function gunzipIfNeeded(stream: Readable): Promise<AsyncIterable<Uint8Array>> {
   const iterator = stream[Symbol.asyncIterator]();
   const first = await iterator.next();
   if (first.done) throw new TkadmError('IMAGE_INVALID', 'Cannot load the archive: it is empty');

@@ -86,6 +86,7 @@ export class BlobStore {
 export class DigestMeter extends Transform {
   readonly #hash = createHash('sha256');
   #sizeBytes = 0;
+  #digest: string | undefined;
 
   override _transform(chunk: Buffer, _encoding: string, done: (error: null, chunk: Buffer) => void): void {
     this.#hash.update(chunk);
@@ -93,9 +94,10 @@ export class DigestMeter extends Transform {
     done(null, chunk);
   }
 
-  /** To be called once, after the end. */
+  /** To be called after the end. */
   result(): BlobInfo {
-    return { digest: `sha256:${this.#hash.digest('hex')}`, sizeBytes: this.#sizeBytes };
+    this.#digest ??= `sha256:${this.#hash.digest('hex')}`;
+    return { digest: this.#digest, sizeBytes: this.#sizeBytes };
   }
 }
 

@@ -1,9 +1,9 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
-import { pack } from 'tar-stream';
 import { TkadmError } from '../base/errors.ts';
 import { readFileIfExists } from '../base/files.ts';
+import { encodeTarHeader, TAR_END, tarPadding } from '../base/tar-header.ts';
 import type { OciExecutionConfig, OciImageConfig, OciManifest } from './oci-image.ts';
 import { MEDIA_TYPES } from './oci-image.ts';
 import type { ImageRecord, ImageStore } from './store.ts';
@@ -65,16 +65,13 @@ export async function addPauseImage(
   program: Uint8Array,
   architecture: string,
 ): Promise<ImageRecord> {
-  const tar = pack();
-  const times = { mtime: new Date(0), uid: 0, gid: 0 };
-  for (const name of ['dev', 'etc', 'proc', 'sys', 'tmp']) {
-    tar.entry({ name: `${name}/`, type: 'directory', mode: 0o755, ...times });
-  }
-  tar.entry({ name: 'pause', mode: 0o755, ...times }, Buffer.from(program));
-  tar.finalize();
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of tar) chunks.push(chunk as Uint8Array);
-  return addSingleLayerImage(store, Buffer.concat(chunks), {
+  const directories = ['dev', 'etc', 'proc', 'sys', 'tmp'].map((name) =>
+    encodeTarHeader({ name: `${name}/`, type: 'directory', mode: 0o755 }),
+  );
+  const sizeBytes = program.byteLength;
+  const header = encodeTarHeader({ name: 'pause', type: 'file', mode: 0o755, sizeBytes });
+  const tar = Buffer.concat([...directories, header, program, tarPadding(sizeBytes), TAR_END]);
+  return addSingleLayerImage(store, tar, {
     architecture,
     names: [PAUSE_IMAGE],
     config: { Entrypoint: ['/pause'], Env: ['PATH=/'], User: '65535:65535' },

@@ -102,6 +102,12 @@ export class FileImageStore implements ImageStore {
     return this.#layers.get(diffId);
   }
 
+  async openLayer(diffId: string): Promise<Readable> {
+    const layer = await this.layer(diffId);
+    if (layer !== undefined) return this.#layers.open(layer);
+    throw new TkadmError('IMAGE_NOT_FOUND', `Cannot read layer "${diffId}": it is not in the store`);
+  }
+
   async putManifest(options: PutManifestOptions): Promise<ImageRecord> {
     const manifest = parseJson<OciManifest>(options.manifest, 'image manifest');
     const config = parseJson<OciImageConfig>(options.config, 'image configuration');

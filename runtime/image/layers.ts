@@ -8,6 +8,7 @@ import { isSystemError, TkadmError } from '../base/errors.ts';
 import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
 import { checkDigest, DigestMeter } from './blobs.ts';
 import type { Inodes } from './inodes.ts';
+import { assembleTar, TarSkeleton } from './tar-skeleton.ts';
 import { unpackLayer } from './unpack.ts';
 
 /** An unpacked layer. */
@@ -18,9 +19,13 @@ export interface LayerRecord {
   readonly digest: string;
   /** Of the tar as it was imported. */
   readonly blobBytes: number;
+  /** Of the uncompressed tar. */
+  readonly tarBytes: number;
   /** Of the unpacked files. */
   readonly sizeBytes: number;
   readonly inodes: number;
+  /** Its tar can be made again. */
+  readonly isReproducible: boolean;
 }
 
 export interface ImportLayerOptions {
@@ -32,7 +37,10 @@ export interface ImportLayerOptions {
   readonly onUnpacked?: ((layer: LayerRecord) => void) | undefined;
 }
 
-/** Where a layer's files are: `layers/<hex of diffId>/diff`, beside them `layer.json`. */
+/** What is left of a layer's tar beside its files. */
+const SKELETON = 'skeleton.gz';
+
+/** Where a layer's files are: `layers/<hex of diffId>/diff`, beside them `layer.json` and the skeleton. */
 export class LayerStore {
   readonly #directory: string;
   readonly #temporary: string;
@@ -56,28 +64,42 @@ export class LayerStore {
     const temporary = join(this.#temporary, `layer-${randomBytes(8).toString('hex')}`);
     const diff = join(temporary, 'diff');
     await mkdir(diff, { recursive: true, mode: 0o755 });
+    const skeleton = new TarSkeleton(join(temporary, SKELETON));
     try {
-      const blob = new DigestMeter();
-      const plain = new DigestMeter();
       const { head, body } = await peek(stream);
       const gunzip = decompressor(head);
-      const copying = pipeline(body, blob, gunzip, plain);
+      const plain = new DigestMeter();
+      const blob = gunzip ? new DigestMeter() : plain;
+      const copying = gunzip ? pipeline(body, blob, gunzip, plain) : pipeline(body, plain);
       copying.catch(() => {});
-      const unpacked = await unpackLayer(plain, diff, this.#inodes);
-      plain.resume();
+      const unpacked = await unpackLayer(plain, diff, { inodes: this.#inodes, skeleton });
       await copying;
+      const isReproducible = await skeleton.finish();
+      const { digest: diffId, sizeBytes: tarBytes } = plain.result();
       const { digest, sizeBytes: blobBytes } = blob.result();
-      const { digest: diffId } = plain.result();
       checkDigest(digest, options.digest);
       checkDigest(diffId, options.diffId);
-      const record: LayerRecord = { diffId, digest, blobBytes, ...unpacked };
+      const record: LayerRecord = { diffId, digest, blobBytes, tarBytes, isReproducible, ...unpacked };
       await writeFileAtomic(join(temporary, 'layer.json'), JSON.stringify(record));
       options.onUnpacked?.(record);
       await this.#publish(temporary, diffId);
       return record;
     } finally {
+      stream.destroy();
+      await skeleton.abandon();
       await rm(temporary, { recursive: true, force: true });
     }
+  }
+
+  /** The layer's tar, not compressed, with the bytes it had. @throws IMAGE_INVALID */
+  open(layer: LayerRecord): Readable {
+    if (!layer.isReproducible) {
+      throw new TkadmError(
+        'IMAGE_INVALID',
+        `Cannot read layer "${layer.diffId}": its archive holds a file twice, and one content alone was kept`,
+      );
+    }
+    return assembleTar(join(this.#path(layer.diffId), SKELETON), this.diffPath(layer.diffId));
   }
 
   async get(diffId: string): Promise<LayerRecord | undefined> {
@@ -138,11 +160,11 @@ async function peek(stream: Readable): Promise<{ readonly head: Buffer; readonly
   return { head, body };
 }
 
-/** By magic number: gzip (RFC 1952 §2.3.1), zstd (RFC 8878 §3.1.1), otherwise plain tar. */
-function decompressor(head: Buffer): NodeJS.ReadWriteStream {
+/** By magic number: gzip (RFC 1952 §2.3.1), zstd (RFC 8878 §3.1.1); undefined for a plain tar. */
+function decompressor(head: Buffer): NodeJS.ReadWriteStream | undefined {
   if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip();
   if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) {
     throw new TkadmError('IMAGE_INVALID', 'Cannot unpack layer: zstd compression is not supported');
   }
-  return new PassThrough();
+  return undefined;
 }

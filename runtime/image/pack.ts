@@ -1,12 +1,11 @@
 import { createReadStream, type Stats } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { type Header, type Pack, pack } from 'tar-stream';
+import { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
+import { encodeTarHeader, TAR_BLOCK_BYTES, TAR_END, tarPadding } from '../base/tar-header.ts';
 import type { Inodes } from './inodes.ts';
 import { isOpaque, isWhiteout } from './overlay-files.ts';
-import { feedTar } from './tar-feed.ts';
 
 /** A file on its way into a layer. `content` is a host path, or the bytes themselves. */
 export interface LayerFile {
@@ -23,27 +22,32 @@ export interface LayerFile {
         readonly major: number;
         readonly minor: number;
       };
-  /** Extended attributes, as text. */
-  readonly attributes?: Readonly<Record<string, string>>;
+  /** Extended attributes. */
+  readonly attributes?: ReadonlyMap<string, Buffer>;
 }
 
 /** The attribute of file capabilities, capabilities(7). */
 const CAPABILITY_ATTRIBUTE = 'security.capability';
 
-/** A tar stream of files, in the order in which they come. */
+/** A tar of files, in the order in which they come. */
 export function packFiles(files: AsyncIterable<LayerFile>): Readable {
-  const tar = pack();
-  void (async () => {
-    for await (const file of files) await addFile(tar, file);
-    tar.finalize();
-  })().catch((error) => tar.destroy(error as Error));
-  return tar as unknown as Readable;
+  return Readable.from(writeTar(files), { objectMode: false });
+}
+
+async function* writeTar(files: AsyncIterable<LayerFile>): AsyncGenerator<Buffer> {
+  for await (const file of files) {
+    const sizeBytes = contentBytes(file.content);
+    yield encodeTarHeader({ ...describe(file), sizeBytes });
+    if (sizeBytes === 0) continue;
+    yield* readContents(file.content, sizeBytes);
+    if (sizeBytes % TAR_BLOCK_BYTES !== 0) yield tarPadding(sizeBytes);
+  }
+  yield TAR_END;
 }
 
 /**
  * The changes that an overlay's upper directory holds, in the form of a layer: whiteouts as `.wh.` files,
  * opaque directories with `.wh..wh..opq` (OCI image-spec layer.md). Sockets are left out.
- * @throws IMAGE_UNPACK for a file capability that a tar header cannot carry.
  */
 export async function* readUpperDir(root: string, inodes: Inodes): AsyncGenerator<LayerFile> {
   const firstNames = new Map<number, string>();
@@ -94,53 +98,41 @@ function readAttributes(
   path: string,
   content: LayerFile['content'],
   inodes: Inodes,
-): Readonly<Record<string, string>> {
+): ReadonlyMap<string, Buffer> {
   const value = content.kind === 'file' ? inodes.getxattr(path, CAPABILITY_ATTRIBUTE) : undefined;
-  if (value === undefined) return {};
-  // tar-stream writes attributes as UTF-8.
-  if (Buffer.from(value, 'latin1').some((byte) => byte > 0x7f)) {
-    throw new TkadmError('IMAGE_UNPACK', `Cannot pack "${path}": binary attribute "${CAPABILITY_ATTRIBUTE}"`);
-  }
-  return { [CAPABILITY_ATTRIBUTE]: value };
+  if (value === undefined) return new Map();
+  return new Map([[CAPABILITY_ATTRIBUTE, Buffer.from(value, 'latin1')]]);
 }
 
-async function addFile(tar: Pack, file: LayerFile): Promise<void> {
-  const { content } = file;
-  const header = buildHeader(file);
-  if (content.kind === 'file') {
-    const entry = tar.entry({ ...header, size: content.sizeBytes });
-    // A file that grows meanwhile must not break the archive.
-    const end = content.sizeBytes - 1;
-    const source = end < 0 ? emptyStream() : createReadStream(content.hostPath, { end });
-    const isWritten = new Promise<void>((resolve, reject) => {
-      entry.once('error', reject);
-      entry.once('close', () => resolve());
-    });
-    await Promise.all([feedTar(source, entry), isWritten]);
-    return;
-  }
-  const bytes = content.kind === 'bytes' ? Buffer.from(content.bytes) : undefined;
-  await new Promise<void>((resolve, reject) => {
-    const done = (error?: Error | null) => (error ? reject(error) : resolve());
-    if (bytes === undefined) tar.entry(header, done);
-    else tar.entry({ ...header, size: bytes.byteLength }, bytes, done);
-  });
-}
-
-function buildHeader({ name, stats, content, attributes = {} }: LayerFile): Header & { name: string } {
-  const pax = Object.entries(attributes).map(([key, value]) => [`SCHILY.xattr.${key}`, value]);
-  const header = {
+function describe({ name, stats, content, attributes }: LayerFile) {
+  return {
     name: content.kind === 'directory' ? `${name}/` : name,
-    type: content.kind === 'bytes' ? 'file' : content.kind,
+    type: content.kind === 'bytes' ? ('file' as const) : content.kind,
     mode: stats.mode & 0o7777,
     uid: stats.uid,
     gid: stats.gid,
-    mtime: stats.mtime,
-    ...('target' in content ? { linkname: content.target } : {}),
-    ...('major' in content ? { devmajor: content.major, devminor: content.minor } : {}),
-    ...(pax.length > 0 ? { pax: Object.fromEntries(pax) } : {}),
+    // Whole seconds: fractions would cost a header of their own for each file.
+    mtimeSeconds: Math.floor(stats.mtime.getTime() / 1000),
+    ...('target' in content ? { target: content.target } : {}),
+    ...('major' in content ? { major: content.major, minor: content.minor } : {}),
+    ...(attributes ? { attributes } : {}),
   };
-  return header as Header & { name: string };
 }
 
-async function* emptyStream(): AsyncGenerator<Uint8Array> {}
+function contentBytes(content: LayerFile['content']): number {
+  if (content.kind === 'file') return content.sizeBytes;
+  return content.kind === 'bytes' ? content.bytes.byteLength : 0;
+}
+
+/** Exactly `sizeBytes`: a file that changes meanwhile must not break the archive. */
+async function* readContents(content: LayerFile['content'], sizeBytes: number): AsyncGenerator<Buffer> {
+  if (content.kind === 'bytes') yield Buffer.from(content.bytes);
+  if (content.kind !== 'file') return;
+  let count = 0;
+  for await (const chunk of createReadStream(content.hostPath, { end: sizeBytes - 1 })) {
+    count += (chunk as Buffer).byteLength;
+    yield chunk as Buffer;
+  }
+  if (count === sizeBytes) return;
+  throw new TkadmError('IMAGE_UNPACK', `Cannot pack "${content.hostPath}": it became shorter meanwhile`);
+}

@@ -15,6 +15,8 @@ export interface RegistryOptions {
   readonly repository: string;
   readonly isPlainHttp: boolean;
   readonly credentials?: RegistryCredentials | undefined;
+  /** Tokens are asked for with the right to push. */
+  readonly isPush?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -26,10 +28,12 @@ export interface FetchedManifest {
 
 const ATTEMPTS = 3;
 const PAUSE_MS = 500;
+/** Registries may ask for less than all of a blob at once; they take this much. */
+const PIECE_BYTES = 8 << 20;
 
 interface RegistryRequest {
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array | ReadableStream<Uint8Array>;
+  readonly body?: Uint8Array;
   /** Statuses that are no failure. */
   readonly allow?: readonly number[];
 }
@@ -71,21 +75,27 @@ export class RegistryClient {
     return response.status === 200;
   }
 
-  /** POST an upload, then PUT the blob in one piece (distribution-spec, "Pushing blobs"). @throws REGISTRY */
-  async pushBlob(
-    digest: string,
-    content: Uint8Array | ReadableStream<Uint8Array>,
-    sizeBytes: number,
-  ): Promise<void> {
-    const start = await this.#request('POST', 'blobs/uploads/', {});
-    const location = start.headers.get('location');
-    if (!location) throw this.#failure('blobs/uploads/', 'the answer has no Location');
-    const url = new URL(location, this.#url(''));
+  /**
+   * POST an upload, PATCH piece after piece, PUT the digest (distribution-spec, "Pushing blobs"). A piece that fails
+   * is sent again.
+   * @throws REGISTRY
+   */
+  async pushBlob(digest: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+    let url = this.#location(await this.#request('POST', 'blobs/uploads/', {}));
+    let sentBytes = 0;
+    for await (const piece of intoPieces(content, PIECE_BYTES)) {
+      const response = await this.#request('PATCH', url, {
+        headers: {
+          'content-type': 'application/octet-stream',
+          'content-range': `${sentBytes}-${sentBytes + piece.byteLength - 1}`,
+        },
+        body: piece,
+      });
+      url = this.#location(response);
+      sentBytes += piece.byteLength;
+    }
     url.searchParams.set('digest', digest);
-    await this.#request('PUT', url, {
-      headers: { 'content-type': 'application/octet-stream', 'content-length': String(sizeBytes) },
-      body: content,
-    });
+    await this.#request('PUT', url, {});
   }
 
   /** PUT /v2/NAME/manifests/REFERENCE. @throws REGISTRY */
@@ -97,12 +107,11 @@ export class RegistryClient {
   }
 
   async #request(method: string, path: string | URL, options: RegistryRequest): Promise<Response> {
-    const isRepeatable = !(options.body instanceof ReadableStream);
     let hasAuthenticated = false;
     for (let attempt = 1; ; attempt += 1) {
       const response = await this.#send(method, path, options);
       if (response.ok || options.allow?.includes(response.status)) return response;
-      const canRepeat = isRepeatable && attempt < ATTEMPTS;
+      const canRepeat = attempt < ATTEMPTS;
       if (response.status === 401 && canRepeat && !hasAuthenticated) {
         hasAuthenticated = true;
         this.#authorization = await this.#authenticate(response.headers.get('www-authenticate') ?? '');
@@ -121,7 +130,7 @@ export class RegistryClient {
       return await fetch(path instanceof URL ? path : this.#url(path), {
         method,
         headers: { ...options.headers, ...(authorization ? { authorization } : {}) },
-        ...(options.body ? { body: options.body as never, duplex: 'half' } : {}),
+        ...(options.body ? { body: options.body as never } : {}),
         ...(signal ? { signal } : {}),
       } as RequestInit);
     } catch (error) {
@@ -140,13 +149,23 @@ export class RegistryClient {
         : undefined;
     }
     if (challenge.scheme !== 'bearer') return undefined;
-    const { url, init } = buildTokenRequest(challenge, credentials, `repository:${repository}:pull`);
+    const { url, init } = buildTokenRequest(
+      challenge,
+      credentials,
+      `repository:${repository}:${this.#options.isPush ? 'pull,push' : 'pull'}`,
+    );
     const response = await fetch(url, { ...init, signal: signal ?? null }).catch((error: unknown) => {
       throw this.#unreachable(error);
     });
     if (!response.ok) throw await this.#refusal(url.host, response);
     const body = (await response.json()) as { readonly token?: string; readonly access_token?: string };
     return `Bearer ${body.token ?? body.access_token}`;
+  }
+
+  #location(response: Response): URL {
+    const location = response.headers.get('location');
+    if (!location) throw this.#failure('blobs/uploads/', 'the answer has no Location');
+    return new URL(location, this.#url(''));
   }
 
   #url(path: string): URL {
@@ -163,7 +182,7 @@ export class RegistryClient {
     const state = await describeFailure(response);
     if (response.status === 401 || response.status === 403) {
       return new TkadmError('REGISTRY_DENIED', `Cannot use repository "${this.#name()}": ${state}`, {
-        hint: 'Check the name; a private repository needs credentials (imagePullSecrets)',
+        hint: 'Check the name; a private repository needs credentials: imagePullSecrets, --authfile',
       });
     }
     return response.status === 404
@@ -197,4 +216,27 @@ async function describeFailure(response: Response): Promise<string> {
     // No JSON: the status says enough.
   }
   return `HTTP ${response.status}`;
+}
+
+/** The same bytes in pieces of one size, the last shorter; none when there are no bytes. */
+async function* intoPieces(
+  content: Uint8Array | AsyncIterable<Uint8Array>,
+  pieceBytes: number,
+): AsyncGenerator<Uint8Array> {
+  const source = content instanceof Uint8Array ? [content] : content;
+  let held: Uint8Array[] = [];
+  let heldBytes = 0;
+  for await (const chunk of source) {
+    for (let rest = chunk; rest.byteLength > 0; ) {
+      const part = rest.subarray(0, pieceBytes - heldBytes);
+      held.push(part);
+      heldBytes += part.byteLength;
+      rest = rest.subarray(part.byteLength);
+      if (heldBytes < pieceBytes) continue;
+      yield Buffer.concat(held);
+      held = [];
+      heldBytes = 0;
+    }
+  }
+  if (heldBytes > 0) yield Buffer.concat(held);
 }

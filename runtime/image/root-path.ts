@@ -1,4 +1,4 @@
-import { lstat, readlink } from 'node:fs/promises';
+import { lstatSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isSystemError, TkadmError } from '../base/errors.ts';
 
@@ -10,7 +10,7 @@ const MAX_LINKS = 40;
  * not exist; components behind a missing one are taken as they are.
  * @throws IMAGE_PATH_INVALID when links form a loop.
  */
-export async function resolveInRoot(root: string, path: string): Promise<string> {
+export function resolveInRoot(root: string, path: string): string {
   let rest = path.split('/');
   let current = '/';
   let links = 0;
@@ -23,7 +23,7 @@ export async function resolveInRoot(root: string, path: string): Promise<string>
       continue;
     }
     const next = join(current, component);
-    const target = await readLink(join(root, next));
+    const target = readLink(join(root, next));
     if (target === undefined) {
       current = next;
       continue;
@@ -38,9 +38,10 @@ export async function resolveInRoot(root: string, path: string): Promise<string>
   return join(root, current);
 }
 
-async function readLink(path: string): Promise<string | undefined> {
+/** undefined for anything but a link. */
+function readLink(path: string): string | undefined {
   try {
-    return (await lstat(path)).isSymbolicLink() ? await readlink(path) : undefined;
+    return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined;
   } catch (error) {
     if (isSystemError(error, 'ENOENT') || isSystemError(error, 'ENOTDIR')) return undefined;
     throw error;

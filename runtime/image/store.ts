@@ -72,6 +72,8 @@ export interface ImageStore {
   importLayer(stream: Readable, options?: ImportLayerOptions): Promise<LayerRecord>;
   /** An unpacked layer of the store. */
   layer(diffId: string): Promise<LayerRecord | undefined>;
+  /** A layer's tar, not compressed, byte by byte as it was imported. @throws IMAGE_NOT_FOUND, IMAGE_INVALID */
+  openLayer(diffId: string): Promise<Readable>;
   readonly blobs: BlobStore;
   /**
    * Adds an image whose layers were imported; its names move here from other images.

@@ -1,14 +1,28 @@
-import type { Stats } from 'node:fs';
-import { chmod, lchown, link, lstat, lutimes, mkdir, open, rm, symlink, utimes } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
-import type { Header } from 'tar-stream';
-import { extract } from 'tar-stream';
+import {
+  chmodSync,
+  closeSync,
+  ftruncateSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  type Stats,
+  symlinkSync,
+  utimesSync,
+  write,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
+import { promisify } from 'node:util';
 import { isSystemError, TkadmError } from '../base/errors.ts';
 import type { Inodes } from './inodes.ts';
 import { isWhiteout, OPAQUE_ATTRIBUTE } from './overlay-files.ts';
 import { resolveInRoot } from './root-path.ts';
-import { feedTar } from './tar-feed.ts';
+import { readTar, type SparsePiece, type TarEntry } from './tar-reader.ts';
+import type { TarSkeleton } from './tar-skeleton.ts';
 
 export interface UnpackResult {
   /** Sum of the files' sizes. */
@@ -16,17 +30,19 @@ export interface UnpackResult {
   readonly inodes: number;
 }
 
-interface Entry extends AsyncIterable<Uint8Array> {
-  readonly header: Header;
-  resume(): unknown;
+export interface UnpackOptions {
+  readonly inodes: Inodes;
+  /** Told everything that the archive needs to be made again. */
+  readonly skeleton?: TarSkeleton | undefined;
 }
 
 const WHITEOUT_PREFIX = '.wh.';
 const OPAQUE_MARKER = '.wh..wh..opq';
-const XATTR_PREFIX = 'SCHILY.xattr.';
-const S_IFCHR = 0o020000;
-const S_IFBLK = 0o060000;
-const S_IFIFO = 0o010000;
+const SPECIAL_FILES = { 'character-device': 0o020000, 'block-device': 0o060000, fifo: 0o010000 } as const;
+/** A piece this small is written before a thread of the pool would have taken it over. */
+const SMALL_PIECE_BYTES = 1 << 16;
+
+const writeAside = promisify(write);
 
 /**
  * Unpacks an uncompressed layer tar (OCI image-spec layer.md) into the directory `root`, whiteouts in
@@ -35,22 +51,23 @@ const S_IFIFO = 0o010000;
  * are followed as if `root` were "/".
  * @throws IMAGE_UNPACK naming the entry that cannot be unpacked.
  */
-export async function unpackLayer(tar: Readable, root: string, inodes: Inodes): Promise<UnpackResult> {
-  const unpacker = new Unpacker(root, inodes);
-  const entries = extract();
-  const feeding = feedTar(tar, entries);
-  feeding.catch(() => {});
+export async function unpackLayer(
+  tar: AsyncIterable<Uint8Array>,
+  root: string,
+  { inodes, skeleton }: UnpackOptions,
+): Promise<UnpackResult> {
+  const unpacker = new Unpacker(root, inodes, skeleton);
   try {
-    for await (const entry of entries as AsyncIterable<unknown> as AsyncIterable<Entry>)
+    for await (const entry of readTar(tar, (bytes) => skeleton?.addRaw(bytes))) {
       await unpacker.add(entry);
-    await feeding;
+      await skeleton?.drained();
+    }
   } catch (error) {
-    tar.destroy();
     throw error instanceof TkadmError
       ? error
       : new TkadmError('IMAGE_UNPACK', `Cannot unpack layer: ${(error as Error).message}`, { cause: error });
   }
-  await unpacker.finish();
+  unpacker.finish();
   return { sizeBytes: unpacker.sizeBytes, inodes: unpacker.inodes };
 }
 
@@ -60,19 +77,22 @@ class Unpacker {
   inodes = 0;
   readonly #root: string;
   readonly #inodes: Inodes;
-  readonly #directoryTimes = new Map<string, Date>();
+  readonly #skeleton: TarSkeleton | undefined;
+  readonly #directoryTimes = new Map<string, number>();
+  /** Host paths of directories by name, as long as nothing on the way was replaced. */
+  readonly #parents = new Map<string, string>();
 
-  constructor(root: string, inodes: Inodes) {
+  constructor(root: string, inodes: Inodes, skeleton: TarSkeleton | undefined) {
     this.#root = root;
     this.#inodes = inodes;
+    this.#skeleton = skeleton;
   }
 
-  async add(entry: Entry): Promise<void> {
-    const name = checkName(entry.header.name);
+  async add(entry: TarEntry): Promise<void> {
+    const name = checkName(entry.name);
     try {
-      if (name === '') await this.#addRoot(entry.header);
+      if (name === '') this.#addRoot(entry);
       else await this.#addAt(entry, name);
-      entry.resume();
     } catch (error) {
       if (error instanceof TkadmError) throw error;
       throw new TkadmError('IMAGE_UNPACK', `Cannot unpack "${name}": ${(error as Error).message}`, {
@@ -81,37 +101,40 @@ class Unpacker {
     }
   }
 
-  async finish(): Promise<void> {
+  finish(): void {
     for (const [path, time] of this.#directoryTimes) {
-      if ((await statIfExists(path))?.isDirectory()) await utimes(path, time, time);
+      if (statIfExists(path)?.isDirectory()) utimesSync(path, time, time);
     }
   }
 
-  async #addRoot(header: Header): Promise<void> {
-    await this.#setOwner(this.#root, header);
-    await chmod(this.#root, header.mode & 0o7777);
+  #addRoot({ uid, gid, mode }: TarEntry): void {
+    lchownSync(this.#root, uid, gid);
+    chmodSync(this.#root, mode);
   }
 
-  async #addAt(entry: Entry, name: string): Promise<void> {
-    const parent = await this.#makeParent(dirname(name));
+  async #addAt(entry: TarEntry, name: string): Promise<void> {
+    const parent = this.#makeParent(dirname(name));
     const base = basename(name);
     if (base === OPAQUE_MARKER) {
       this.#hideLower(parent);
     } else if (base.startsWith(WHITEOUT_PREFIX)) {
-      await this.#whiteout(join(parent, checkName(base.slice(WHITEOUT_PREFIX.length))));
+      this.#whiteout(join(parent, checkName(base.slice(WHITEOUT_PREFIX.length))));
     } else await this.#put(entry, join(parent, base));
   }
 
-  async #makeParent(name: string): Promise<string> {
-    const path = await resolveInRoot(this.#root, name);
-    await mkdir(path, { recursive: true, mode: 0o755 });
+  #makeParent(name: string): string {
+    const known = this.#parents.get(name);
+    if (known !== undefined) return known;
+    const path = resolveInRoot(this.#root, name);
+    mkdirSync(path, { recursive: true, mode: 0o755 });
+    this.#parents.set(name, path);
     return path;
   }
 
   /** An entry of the same layer wins over a whiteout of its name, whatever their order. */
-  async #whiteout(path: string): Promise<void> {
-    const old = await statIfExists(path);
-    if (old === undefined) this.#inodes.mknod(path, S_IFCHR, 0, 0);
+  #whiteout(path: string): void {
+    const old = statIfExists(path);
+    if (old === undefined) this.#inodes.mknod(path, SPECIAL_FILES['character-device'], 0, 0);
     else if (old.isDirectory()) this.#hideLower(path);
   }
 
@@ -120,91 +143,99 @@ class Unpacker {
     this.#inodes.setxattr(path, OPAQUE_ATTRIBUTE, Buffer.from('y'));
   }
 
-  async #put(entry: Entry, path: string): Promise<void> {
-    const { header } = entry;
-    const old = await statIfExists(path);
-    const keepsDirectory = header.type === 'directory' && old?.isDirectory();
-    if (old !== undefined && !keepsDirectory) await rm(path, { recursive: true, force: true });
+  async #put(entry: TarEntry, path: string): Promise<void> {
+    const old = statIfExists(path);
+    const keepsDirectory = entry.type === 'directory' && old?.isDirectory();
+    if (old !== undefined && !keepsDirectory) this.#replace(path);
     if (!keepsDirectory) await this.#make(entry, path);
-    if (header.type === 'directory' && old !== undefined && isWhiteout(old)) this.#hideLower(path);
-    if (header.type === 'link') return;
+    if (entry.type === 'directory' && old !== undefined && isWhiteout(old)) this.#hideLower(path);
+    if (entry.type === 'link') return;
     this.inodes += 1;
-    await this.#setOwner(path, header);
-    if (header.type !== 'symlink') await chmod(path, header.mode & 0o7777);
-    this.#setAttributes(path, entry);
-    await this.#setTime(path, header);
+    lchownSync(path, entry.uid, entry.gid);
+    if (entry.type !== 'symlink') chmodSync(path, entry.mode);
+    for (const [name, value] of entry.attributes) this.#inodes.setxattr(path, name, value);
+    const time = entry.mtimeSeconds;
+    if (entry.type === 'directory') this.#directoryTimes.set(path, time);
+    else lutimesSync(path, time, time);
   }
 
-  async #make(entry: Entry, path: string): Promise<void> {
-    const { header } = entry;
-    const mode = header.mode;
-    const [major, minor] = [header.devmajor, header.devminor];
-    switch (header.type) {
+  #replace(path: string): void {
+    rmSync(path, { recursive: true, force: true });
+    this.#parents.clear();
+    this.#skeleton?.giveUp();
+  }
+
+  async #make(entry: TarEntry, path: string): Promise<void> {
+    switch (entry.type) {
       case 'directory':
-        return void (await mkdir(path));
+        return void mkdirSync(path);
       case 'symlink':
-        return symlink(header.linkname, path);
+        return symlinkSync(entry.target, path);
       case 'link':
-        return this.#hardLink(header.linkname, path);
-      case 'character-device':
-        return this.#inodes.mknod(path, S_IFCHR | (mode & 0o777), major, minor);
-      case 'block-device':
-        return this.#inodes.mknod(path, S_IFBLK | (mode & 0o777), major, minor);
-      case 'fifo':
-        return this.#inodes.mknod(path, S_IFIFO | (mode & 0o777), 0, 0);
+        return this.#hardLink(entry.target, path);
       case 'file':
-      case 'contiguous-file':
         return this.#writeFile(entry, path);
-      default:
-        throw new TkadmError('IMAGE_UNPACK', `Cannot unpack "${header.name}": entry type "${header.type}"`);
+      default: {
+        const mode = SPECIAL_FILES[entry.type] | (entry.mode & 0o777);
+        return this.#inodes.mknod(path, mode, entry.major, entry.minor);
+      }
     }
   }
 
-  async #hardLink(linkname: string, path: string): Promise<void> {
-    const name = checkName(linkname);
-    const target = join(await resolveInRoot(this.#root, dirname(name)), basename(name));
-    if ((await statIfExists(target)) === undefined) {
-      throw new TkadmError('IMAGE_UNPACK', `Cannot link to "${linkname}": it is not in this layer`);
+  #hardLink(target: string, path: string): void {
+    const name = checkName(target);
+    const source = join(resolveInRoot(this.#root, dirname(name)), basename(name));
+    if (statIfExists(source) === undefined) {
+      throw new TkadmError('IMAGE_UNPACK', `Cannot link to "${target}": it is not in this layer`);
     }
-    await link(target, path);
+    linkSync(source, path);
   }
 
-  async #writeFile(entry: Entry, path: string): Promise<void> {
-    const file = await open(path, 'wx', 0o600);
+  async #writeFile(entry: TarEntry, path: string): Promise<void> {
+    const file = openSync(path, 'wx', 0o600);
     try {
-      for await (const chunk of entry) {
-        await file.writeFile(chunk);
-        this.sizeBytes += chunk.byteLength;
+      if (entry.pieces !== undefined) await this.#writeSparse(entry, entry.pieces, file);
+      else {
+        for await (const piece of entry.content()) await writeWhole(file, piece);
+        this.#skeleton?.addFile(relative(this.#root, path), entry.sizeBytes);
       }
+      this.sizeBytes += entry.fileBytes;
     } finally {
-      await file.close();
+      closeSync(file);
     }
   }
 
-  async #setOwner(path: string, header: Header): Promise<void> {
-    await lchown(path, header.uid, header.gid);
-  }
-
-  #setAttributes(path: string, entry: Entry): void {
-    const pax = (entry.header.pax ?? {}) as Readonly<Record<string, string>>;
-    for (const [key, value] of Object.entries(pax)) {
-      if (!key.startsWith(XATTR_PREFIX)) continue;
-      const name = key.slice(XATTR_PREFIX.length);
-      // tar-stream reads pax values as UTF-8, so that other bytes are lost.
-      if (value.includes('\ufffd')) {
-        throw new TkadmError(
-          'IMAGE_UNPACK',
-          `Cannot unpack "${entry.header.name}": binary attribute "${name}"`,
-        );
+  /** Holes stay holes. */
+  async #writeSparse(entry: TarEntry, pieces: readonly SparsePiece[], file: number): Promise<void> {
+    const left = pieces.map(({ offset, lengthBytes }) => ({ offset, lengthBytes }));
+    for await (const content of entry.content()) {
+      this.#skeleton?.addRaw(content);
+      for (let rest = content; rest.byteLength > 0; ) {
+        while (left[0]?.lengthBytes === 0) left.shift();
+        const piece = left[0];
+        if (piece === undefined) throw new Error('the content is longer than its map');
+        const part = rest.subarray(0, piece.lengthBytes);
+        await writeWhole(file, part, piece.offset);
+        piece.offset += part.byteLength;
+        piece.lengthBytes -= part.byteLength;
+        rest = rest.subarray(part.byteLength);
       }
-      this.#inodes.setxattr(path, name, Buffer.from(value));
     }
+    if (left.some(({ lengthBytes }) => lengthBytes > 0))
+      throw new Error('the content is shorter than its map');
+    ftruncateSync(file, entry.fileBytes);
   }
+}
 
-  async #setTime(path: string, header: Header): Promise<void> {
-    const time = header.mtime;
-    if (header.type === 'directory') this.#directoryTimes.set(path, time);
-    else await lutimes(path, time, time);
+/** Writes all of a piece, at the file's position or at `offset`. */
+async function writeWhole(file: number, piece: Buffer, offset?: number): Promise<void> {
+  for (let done = 0; done < piece.byteLength; ) {
+    const place = offset === undefined ? null : offset + done;
+    const count = piece.byteLength - done;
+    done +=
+      count <= SMALL_PIECE_BYTES
+        ? writeSync(file, piece, done, count, place)
+        : (await writeAside(file, piece, done, count, place)).bytesWritten;
   }
 }
 
@@ -217,11 +248,11 @@ function checkName(name: string): string {
   return components.join('/');
 }
 
-async function statIfExists(path: string): Promise<Stats | undefined> {
+function statIfExists(path: string): Stats | undefined {
   try {
-    return await lstat(path);
+    return lstatSync(path, { throwIfNoEntry: false });
   } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return undefined;
+    if (isSystemError(error, 'ENOTDIR')) return undefined;
     throw error;
   }
 }

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import { TkadmError } from '../base/errors.ts';
 import { isIpv4 } from './address.ts';
 import type { BridgeConfig, PortMapping } from './cni-types.ts';
 import { runCommand } from './command.ts';
+import { countRules } from './nftables.ts';
 
 /** nftables table of the plugin: masquerading of what leaves the cluster, and host ports. */
 export const BRIDGE_TABLE = 'tkadm-bridge';
@@ -17,11 +19,19 @@ const addNetworksSet = `add set ip ${BRIDGE_TABLE} ${NETWORKS_SET} { type ipv4_a
 const ANY_MAP = 'hostports';
 const ADDRESS_MAP = 'hostports-at';
 
+interface NodeRules {
+  /** Transaction that makes the fixed rules anew; elements of the maps stay. */
+  readonly commands: string;
+  readonly count: number;
+  /** Comment of each rule, which differs for other rules. */
+  readonly mark: string;
+}
+
 /**
- * Transaction that makes the fixed rules anew. Elements of the maps stay. `guard` runs before connection tracking
- * puts addresses back, so whatever a pod sends to 127.0.0.0/8 is no answer to the host.
+ * `guard` runs before connection tracking puts addresses back, so whatever a pod sends to 127.0.0.0/8 is no answer to
+ * the host.
  */
-export function formatNodeRules(config: BridgeConfig): string {
+function buildNodeRules(config: BridgeConfig): NodeRules {
   const t = `ip ${BRIDGE_TABLE}`;
   const local = config.clusterCIDR ?? config.podCIDR;
   const chains = [
@@ -33,7 +43,8 @@ export function formatNodeRules(config: BridgeConfig): string {
   const rules = [
     `guard iifname "${config.bridge}" ip daddr 127.0.0.0/8 drop`,
     `prerouting ip saddr ${config.podCIDR} fib daddr type local meta mark set meta mark or ${HAIRPIN_MARK}`,
-    `prerouting ip daddr . meta l4proto . th dport @${ADDRESS_MAP} dnat ip to ip daddr . meta l4proto . th dport map @${ADDRESS_MAP}`,
+    // Without a match in front: a map may be asked as if it were a set only since Linux 6.5.
+    `prerouting dnat ip to ip daddr . meta l4proto . th dport map @${ADDRESS_MAP}`,
     `prerouting fib daddr type local dnat ip to meta l4proto . th dport map @${ANY_MAP}`,
     `output dnat ip to ip daddr . meta l4proto . th dport map @${ADDRESS_MAP}`,
     `output fib daddr type local dnat ip to meta l4proto . th dport map @${ANY_MAP}`,
@@ -42,16 +53,30 @@ export function formatNodeRules(config: BridgeConfig): string {
     `postrouting ip daddr @${NETWORKS_SET} return`,
     `postrouting ip saddr ${config.podCIDR} ip daddr != { ${local}, 224.0.0.0/4 } masquerade`,
   ];
-  return [
+  const mark = `tkadm ${createHash('sha256').update(rules.join('\n')).digest('hex').slice(0, 16)}`;
+  const commands = [
     `add table ${t}`,
     addNetworksSet,
     `add map ${t} ${ANY_MAP} { type inet_proto . inet_service : ipv4_addr . inet_service ; }`,
     `add map ${t} ${ADDRESS_MAP} { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service ; }`,
     ...chains.map(([name, hook]) => `add chain ${t} ${name} { ${hook} ; policy accept ; }`),
     ...chains.map(([name]) => `flush chain ${t} ${name}`),
-    ...rules.map((rule) => `add rule ${t} ${rule}`),
+    ...rules.map((rule) => `add rule ${t} ${rule} comment "${mark}"`),
     '',
   ].join('\n');
+  return { commands, count: rules.length, mark };
+}
+
+/**
+ * Loads host ports, and the fixed rules where they are not there. Other programs flush rulesets, so the kernel is
+ * asked each time; that costs less than a start of nft.
+ * @throws NETWORK_COMMAND
+ */
+export async function loadRules(config: BridgeConfig, hostPorts: string): Promise<void> {
+  const rules = buildNodeRules(config);
+  const isThere = countRules(BRIDGE_TABLE, rules.mark) === rules.count;
+  const commands = `${isThere ? '' : rules.commands}${hostPorts}`;
+  if (commands !== '') await runCommand(['nft', '-f', '-'], commands);
 }
 
 /** Tells the rules the pod ranges, IPv4, of all other nodes. @throws NETWORK_COMMAND */

@@ -4,16 +4,19 @@ import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import { PATHS } from '../base/paths.ts';
 import { parseIpv4Network } from './address.ts';
-import { formatHostPorts, formatNodeRules, releaseHostPorts } from './bridge-rules.ts';
+import { formatHostPorts, loadRules, releaseHostPorts } from './bridge-rules.ts';
 import type { BridgeConfig, CniArguments, CniResult } from './cni-types.ts';
 import { runCommand } from './command.ts';
 import { findAddresses, gatewayOf, releaseAddresses, reserveAddress } from './ipam.ts';
+import { addVethPair, configurePodInterface, deleteLink, requireLink } from './links.ts';
 
 /** Where addresses are recorded and marks of what was set up since boot are kept. */
 export interface BridgePaths {
   readonly stateDir: string;
   readonly runDir: string;
 }
+
+const DEFAULT_MTU = 1500;
 
 export const BRIDGE_PATHS: BridgePaths = { stateDir: `${PATHS.state}/network`, runDir: PATHS.run };
 
@@ -37,37 +40,25 @@ export async function addToBridge(
   const veth = vethName(args);
   try {
     await ensureBridge(config, paths);
-    await runCommand(
-      ['ip', '-batch', '-'],
-      [
-        `link add ${veth} mtu ${config.mtu ?? 1500} type veth peer name ${args.interfaceName} mtu ${config.mtu ?? 1500} netns ${args.netns}`,
-        `link set ${veth} master ${config.bridge} up`,
-        `link set ${veth} type bridge_slave hairpin on`,
-        '',
-      ].join('\n'),
-    );
-    const rules = runCommand(
-      ['nft', '-f', '-'],
-      formatNodeRules(config) + formatHostPorts(mappings, address),
-    );
-    // Both end before anything is taken back.
-    const output = await runCommand(
-      ['nsenter', `--net=${args.netns}`, 'ip', '-j', '-batch', '-'],
-      [
-        'link set lo up',
-        `addr add ${address}/${prefix} dev ${args.interfaceName}`,
-        `link set ${args.interfaceName} up`,
-        `route add default via ${gateway}`,
-        `link show dev ${args.interfaceName}`,
-        '',
-      ].join('\n'),
-    ).finally(() => rules.catch(() => {}));
-    await rules;
+    await addVethPair({
+      name: veth,
+      bridge: config.bridge,
+      peer: args.interfaceName,
+      netns: args.netns,
+      mtu: config.mtu ?? DEFAULT_MTU,
+    });
+    const mac = await configurePodInterface(args.netns, {
+      name: args.interfaceName,
+      address,
+      prefix,
+      gateway,
+    });
+    await loadRules(config, formatHostPorts(mappings, address));
     return buildResult(config, args, {
       address: `${address}/${prefix}`,
       gateway,
       veth,
-      mac: parseMac(output),
+      mac,
     });
   } catch (error) {
     await deleteFromBridge(config, args, paths).catch(() => {});
@@ -82,9 +73,7 @@ export async function deleteFromBridge(
   paths = BRIDGE_PATHS,
 ): Promise<void> {
   const directory = addressDir(config, paths);
-  await runCommand(['ip', 'link', 'del', vethName(args)]).catch((error: Error) => {
-    if (!/Cannot find device/.test(error.message)) throw error;
-  });
+  await deleteLink(vethName(args));
   if ((config.runtimeConfig?.portMappings ?? []).length > 0) {
     await releaseHostPorts(await findAddresses(directory, args));
   }
@@ -97,7 +86,7 @@ export async function checkOnBridge(
   args: CniArguments,
   paths = BRIDGE_PATHS,
 ): Promise<void> {
-  await runCommand(['ip', 'link', 'show', 'dev', vethName(args)]);
+  await requireLink(vethName(args));
   if ((await findAddresses(addressDir(config, paths), args)).length === 0) {
     throw new TkadmError('NETWORK_CONFIG', `Cannot find an address of container "${args.containerId}"`);
   }
@@ -141,7 +130,7 @@ interface Attachment {
   readonly address: string;
   readonly gateway: string;
   readonly veth: string;
-  readonly mac: string | undefined;
+  readonly mac: string;
 }
 
 function buildResult(config: BridgeConfig, args: CniArguments, attachment: Attachment): CniResult {
@@ -152,7 +141,7 @@ function buildResult(config: BridgeConfig, args: CniArguments, attachment: Attac
       { name: attachment.veth },
       {
         name: args.interfaceName,
-        ...(attachment.mac ? { mac: attachment.mac } : {}),
+        mac: attachment.mac,
         ...(args.netns ? { sandbox: args.netns } : {}),
       },
     ],
@@ -160,10 +149,6 @@ function buildResult(config: BridgeConfig, args: CniArguments, attachment: Attac
     routes: [{ dst: '0.0.0.0/0', gw: attachment.gateway }],
     dns: {},
   };
-}
-
-function parseMac(output: string): string | undefined {
-  return /"address":"([0-9a-f:]{17})"/.exec(output)?.[1];
 }
 
 async function exists(path: string): Promise<boolean> {

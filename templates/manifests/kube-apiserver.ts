@@ -73,7 +73,11 @@ function defaultArguments(input: ControlPlaneInput): Readonly<Record<string, str
   };
 }
 
-function storeArguments({ cluster, tkadm }: ControlPlaneInput): Readonly<Record<string, string | undefined>> {
+function storeArguments({
+  cluster,
+  localAPIEndpoint,
+  tkadm,
+}: ControlPlaneInput): Readonly<Record<string, string | undefined>> {
   if (tkadm.store === 'embedded') return { 'store-dir': PATHS.store };
   const { external, local } = cluster.etcd;
   if (external) {
@@ -85,7 +89,8 @@ function storeArguments({ cluster, tkadm }: ControlPlaneInput): Readonly<Record<
     };
   }
   const pki = cluster.certificatesDir;
-  const isIpv6 = cluster.networking.serviceSubnet.includes(':');
+  // As etcd listens: on the loopback of the family of its own address.
+  const isIpv6 = localAPIEndpoint.advertiseAddress.includes(':');
   return {
     'etcd-servers': resolveArgument(
       'advertise-client-urls',

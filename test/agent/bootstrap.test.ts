@@ -3,14 +3,11 @@ import { X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import {
-  ensureKubeconfig,
-  isKeyPair,
-  rotateClientCertificate,
-} from '../../runtime/agent/tls/client-certificate.ts';
+import { ensureKubeconfig, rotateClientCertificate } from '../../runtime/agent/tls/client-certificate.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import { CERTIFICATE_SIGNING_REQUESTS, NODES } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { checkKeyPair } from '../../runtime/base/key-pair.ts';
 import { SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import { startTestServer, type TestServer } from '../runtime/controlplane/apiserver/test-server.ts';
@@ -69,24 +66,26 @@ t.test('ensureKubeconfig() and rotateClientCertificate() against an API server',
   const options = {
     nodeName: 'node-a',
     certDir,
+    kubeconfig,
     now: () => new Date(now),
     log: SILENT_LOGGER,
     signal: controller.signal,
   };
-  const made = ensureKubeconfig({ ...options, kubeconfig, bootstrapKubeconfig: server.kubeconfig });
+  const made = ensureKubeconfig({ ...options, bootstrapKubeconfig: server.kubeconfig });
   await signNext(client, server, 'first');
   await made;
 
   const link = join(certDir, 'kubelet-client-current.pem');
   t.match(readlinkSync(link), /kubelet-client-\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d\.pem$/);
-  t.ok(await isKeyPair(link));
+  const pem = readFileSync(link, 'utf8');
+  t.doesNotThrow(() => checkKeyPair(pem, pem));
   t.match(new X509Certificate(readFileSync(link)).subject, 'CN=system:node:node-a');
   const node = new ApiClient(await loadClientConfig(kubeconfig));
   t.teardown(() => node.close());
   await node.create(NODES, { metadata: { name: 'node-a' } });
   t.ok(await client.find(NODES, { name: 'node-a' }), 'the certificate speaks for the node');
 
-  await ensureKubeconfig({ ...options, kubeconfig, bootstrapKubeconfig: '/nowhere' });
+  await ensureKubeconfig({ ...options, bootstrapKubeconfig: '/nowhere' });
   t.pass('a usable kubeconfig asks nobody');
 
   const before = readFileSync(link, 'utf8');
@@ -95,7 +94,9 @@ t.test('ensureKubeconfig() and rotateClientCertificate() against an API server',
     void rotateClientCertificate({
       ...options,
       client: () => client,
+      bootstrapKubeconfig: undefined,
       onRotated: async () => resolve(),
+      onFailure: (message) => t.fail(message),
       random: () => 0,
     });
   });

@@ -29,6 +29,8 @@ export interface AgentFixtureOptions {
   /** More flags, for example --kubeconfig. */
   readonly flags?: (directory: string) => readonly string[];
   readonly nodeName?: string;
+  /** Default: 127.0.0.1 */
+  readonly nodeIp?: string;
   /** More lines of the KubeletConfiguration. */
   readonly config?: string;
 }
@@ -59,7 +61,11 @@ ${options.config ?? ''}
   );
   const argv = [
     ...[`--config=${directory}/config.yaml`, `--root-dir=${directory}/root`, `--cert-dir=${directory}/pki`],
-    ...[`--hostname-override=${nodeName}`, '--node-ip=127.0.0.1', ...(options.flags?.(directory) ?? [])],
+    ...[
+      `--hostname-override=${nodeName}`,
+      `--node-ip=${options.nodeIp ?? '127.0.0.1'}`,
+      ...(options.flags?.(directory) ?? []),
+    ],
   ];
   let controller = new AbortController();
   let running: Promise<void> | undefined;

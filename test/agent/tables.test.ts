@@ -164,6 +164,7 @@ authentication: {anonymous: {enabled: false}, x509: {clientCAFile: /ca}}
 nodeStatusUpdateFrequency: 0s
 imageMinimumGCAge: 0s
 podPidsLimit: 100
+maxOpenFiles: 5
 featureGates: {}
 `;
   const { config, unsupported } = parseKubeletConfig(text, 'x');
@@ -172,8 +173,9 @@ featureGates: {}
     clientCaFile: '/ca',
     isAnonymousAllowed: false,
     nodeStatusUpdateMs: 10_000,
+    podPidsLimit: 100,
   });
-  t.same(unsupported, ['podPidsLimit']);
+  t.same(unsupported, ['maxOpenFiles']);
   t.throws(() => parseKubeletConfig('kind: Pod', 'x'), { code: 'AGENT_CONFIG_INVALID' });
   t.end();
 });
@@ -358,8 +360,15 @@ t.test('parseLogLine(), parseStreamPath() and subresourcesOf()', (t) => {
 
 t.test('certificates and requests are what others can read', (t) => {
   const key = generateKeyPem();
-  const request = buildCertificateRequest({ commonName: 'system:node:n', organization: 'system:nodes' }, key);
-  t.match(JSON.stringify(parseCertificateRequest(request)), /system:node:n/);
+  const request = buildCertificateRequest(
+    { subject: { commonName: 'system:node:n', organization: 'system:nodes' }, names: ['n', '192.0.2.1'] },
+    key,
+  );
+  t.match(parseCertificateRequest(request), {
+    subject: { commonName: 'system:node:n', organizations: ['system:nodes'] },
+    dnsNames: ['n'],
+    ipAddresses: ['192.0.2.1'],
+  });
   const certificate = new X509Certificate(
     buildSelfSignedCertificate(
       {

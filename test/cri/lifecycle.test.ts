@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { waitFor } from '../../runtime/base/time.ts';
@@ -186,6 +186,31 @@ t.test('CRI over the real engine', { skip: skipReason }, async (t) => {
     });
     t.match(await waitExit(fixture, containerId), { reason: 'OOMKilled' });
     await fixture.client.removeContainer({ containerId });
+  });
+
+  t.test("a pod's own cgroup has the limits of the sandbox", async (t) => {
+    const { client, cgroupParent } = fixture;
+    const config = hostPodConfig(fixture, 'limits');
+    const parent = `${cgroupParent}/limits`;
+    const resources = {
+      cpuPeriod: 100_000,
+      cpuQuota: 20_000,
+      memoryLimitInBytes: 64 << 20,
+      unified: { 'pids.max': '77' },
+    };
+    const { podSandboxId } = await client.runPodSandbox({
+      config: { ...config, linux: { ...config.linux, cgroupParent: parent, resources } },
+    });
+    t.teardown(() => client.removePodSandbox({ podSandboxId }));
+    const isV2 = existsSync('/sys/fs/cgroup/cgroup.controllers');
+    const read = (v1: string, v2: string) =>
+      readFileSync(
+        isV2 ? `/sys/fs/cgroup${parent}/${v2}` : `/sys/fs/cgroup/${v1.split('.')[0]}${parent}/${v1}`,
+        'utf8',
+      ).trim();
+    t.match(read('cpu.cfs_quota_us', 'cpu.max'), /^20000/);
+    t.equal(read('memory.limit_in_bytes', 'memory.max'), String(64 << 20));
+    t.equal(read('pids.max', 'pids.max'), '77');
   });
 
   t.test('events tell of a container', async (t) => {

@@ -17,6 +17,7 @@ import {
   tkadm,
 } from '../hosts/cluster.ts';
 import { createLab, type Lab, type LabHost } from '../hosts/lab.ts';
+import { testStreams } from './streams.ts';
 
 /** Serves its pod's name on 8080 and counts on standard output. */
 const COMMAND = [
@@ -247,6 +248,8 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
       await forward.stop();
     }
   });
+
+  await testStreams(t, { cp, image: image('1') });
 
   await t.test('scale, set image, rollout status, history and undo', async (t) => {
     await kubectlText(cp, ['scale', 'deployment', 'web', '--replicas=5']);

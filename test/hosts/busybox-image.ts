@@ -5,7 +5,7 @@ import { execa } from 'execa';
 
 /** Applets that the images have as links to /bin/busybox. */
 const APPLETS =
-  'sh cat echo sleep hostname httpd wget nslookup ls stty tty mkdir date ps kill id head grep env touch true';
+  'sh cat echo sleep hostname httpd wget nslookup ls stty tty mkdir date ps kill id head grep env touch true tar sha256sum';
 
 /** Debian's static busybox of this machine. */
 export const BUSYBOX = '/usr/bin/busybox';

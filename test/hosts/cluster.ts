@@ -31,6 +31,9 @@ export function labObstacle(programs: Readonly<Record<string, string>> = {}): st
   return absent.length > 0 && `needs apt-get install ${absent.join(' ')}`;
 }
 
+/** A machine, be it of namespaces or of QEMU, that runs commands. */
+export type CommandHost = Pick<LabHost, 'exec'>;
+
 /** A finished command with how long it took. */
 export interface TimedOutput extends CommandOutput {
   readonly seconds: number;
@@ -39,7 +42,7 @@ export interface TimedOutput extends CommandOutput {
 }
 
 /** Pids, on the host, of processes whose command line matches an extended regular expression. */
-export async function findPids(host: LabHost, pattern: string): Promise<readonly number[]> {
+export async function findPids(host: CommandHost, pattern: string): Promise<readonly number[]> {
   const script = `for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -Eq -- "$1" && echo \${p#/proc/}; done`;
   const { stdout } = await host.exec(['sh', '-c', script, 'find-pids', pattern]);
   return stdout.split('\n').filter(Boolean).map(Number);
@@ -52,7 +55,7 @@ export function componentPattern(name: string): string {
 
 /** Runs tkadm on a host; a command that hangs ends with exit code 124 after two minutes. */
 export async function tkadm(
-  host: LabHost,
+  host: CommandHost,
   args: readonly string[],
   options: LabExecOptions = {},
 ): Promise<TimedOutput> {
@@ -61,7 +64,7 @@ export async function tkadm(
 
 /** Runs kubectl on a host as the cluster's administrator. */
 export async function kubectl(
-  host: LabHost,
+  host: CommandHost,
   args: readonly string[],
   options: LabExecOptions = {},
 ): Promise<TimedOutput> {
@@ -76,7 +79,7 @@ export async function kubectl(
 
 /** Standard output of a kubectl command. @throws when it fails, with what it said */
 export async function kubectlText(
-  host: LabHost,
+  host: CommandHost,
   args: readonly string[],
   options: LabExecOptions = {},
 ): Promise<string> {
@@ -86,12 +89,12 @@ export async function kubectlText(
 }
 
 /** Objects as `kubectl get -o json` gives them. */
-export async function getJson<T>(host: LabHost, args: readonly string[]): Promise<T> {
+export async function getJson<T>(host: CommandHost, args: readonly string[]): Promise<T> {
   return JSON.parse(await kubectlText(host, ['get', ...args, '-o', 'json'])) as T;
 }
 
 /** Creates objects from text. */
-export async function apply(host: LabHost, manifest: string): Promise<string> {
+export async function apply(host: CommandHost, manifest: string): Promise<string> {
   return kubectlText(host, ['apply', '-f', '-'], { input: manifest });
 }
 
@@ -120,7 +123,7 @@ export interface PodFacts {
 }
 
 /** Pods, by `kubectl get pods` arguments such as `-n`, `kube-system`. */
-export async function getPods(host: LabHost, args: readonly string[] = []): Promise<readonly PodFacts[]> {
+export async function getPods(host: CommandHost, args: readonly string[] = []): Promise<readonly PodFacts[]> {
   const { items } = await getJson<{ items: readonly PodFacts[] }>(host, ['pods', ...args]);
   return items;
 }
@@ -133,7 +136,7 @@ export function isReady(pod: PodFacts): boolean {
 
 /** Pods once there are `count` and all are ready. */
 export async function readyPods(
-  host: LabHost,
+  host: CommandHost,
   args: readonly string[],
   { count, timeoutMs }: { readonly count: number; readonly timeoutMs: number },
 ): Promise<readonly PodFacts[]> {
@@ -149,7 +152,7 @@ export async function readyPods(
 }
 
 /** Names of the nodes that are Ready. */
-export async function readyNodes(host: LabHost): Promise<readonly string[]> {
+export async function readyNodes(host: CommandHost): Promise<readonly string[]> {
   interface Node {
     readonly metadata: { readonly name: string };
     readonly status: { readonly conditions?: readonly { type: string; status: string }[] };
@@ -234,14 +237,14 @@ export function parseJoinCommand(text: string): JoinArguments {
 }
 
 /** `tkadm init --fix`, which must succeed; returns the arguments of its join command. */
-export async function initCluster(host: LabHost, args: readonly string[] = []): Promise<JoinArguments> {
+export async function initCluster(host: CommandHost, args: readonly string[] = []): Promise<JoinArguments> {
   const result = await tkadm(host, ['init', '--fix', ...args]);
   if (result.exitCode !== 0) throw new Error(`init: exit code ${result.exitCode}\n${result.all}`);
   return parseJoinCommand(result.stdout);
 }
 
 /** kubeadm's form of join on the machine itself, which must succeed. */
-export async function joinCluster(host: LabHost, join: JoinArguments): Promise<void> {
+export async function joinCluster(host: CommandHost, join: JoinArguments): Promise<void> {
   const result = await tkadm(host, ['join', ...joinArguments(join), '--fix']);
   if (result.exitCode !== 0) throw new Error(`join: exit code ${result.exitCode}\n${result.all}`);
 }

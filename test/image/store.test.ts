@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -5,7 +6,9 @@ import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { type Header, pack } from 'tar-stream';
 import { SILENT_LOGGER } from '../../runtime/base/log.ts';
+import { encodeTarHeader, TAR_END } from '../../runtime/base/tar-header.ts';
 import { addSingleLayerImage, registerBundle } from '../../runtime/image/builtin-images.ts';
+import { loadInodes } from '../../runtime/image/inodes.ts';
 import { normalizeReference } from '../../runtime/image/reference.ts';
 import { openImageStore } from '../../runtime/image/store.ts';
 
@@ -84,6 +87,37 @@ t.test('layers', { skip }, async (t) => {
       store.importLayer(Readable.from([gzipSync('no tar at all, but long enough').subarray(0, 20)])),
     );
     t.same(readdirSync(join(root, 'store/tmp')), []);
+  });
+
+  t.test('openLayer() gives the tar back byte by byte', async (t) => {
+    const source = t.testdir({ a: 'x'.repeat(70_000), d: { b: '', c: 'text' } });
+    execFileSync('truncate', ['-s', '3M', join(source, 'holes')]);
+    for (const format of ['gnu', 'posix']) {
+      const tar = execFileSync('tar', ['-c', '-S', `--format=${format}`, '-C', source, '.'], {
+        maxBuffer: 1 << 25,
+      });
+      const layer = await store.importLayer(Readable.from([gzipSync(tar)]));
+      const pieces: Buffer[] = [];
+      for await (const piece of await store.openLayer(layer.diffId)) pieces.push(piece as Buffer);
+      t.ok(Buffer.concat(pieces).equals(tar), format);
+      t.equal(lstatSync(join(store.lowerDirsOf([layer.diffId])[0]!, 'holes')).blocks, 0, 'holes stay holes');
+    }
+    const twice = await tarOf([
+      [{ name: 'f' }, 'first'],
+      [{ name: 'f' }, 'second'],
+    ]);
+    const { diffId } = await store.importLayer(Readable.from([twice]));
+    t.equal(readFileSync(join(store.lowerDirsOf([diffId])[0]!, 'f'), 'utf8'), 'second');
+    await t.rejects(store.openLayer(diffId), { code: 'IMAGE_INVALID', message: /a file twice/ });
+  });
+
+  t.test('importLayer() sets binary attributes', async (t) => {
+    const capability = Buffer.from('0100000200200000000000000000000000000000', 'hex');
+    const attributes = new Map([['security.capability', capability]]);
+    const tar = [encodeTarHeader({ name: 'ping', type: 'file', mode: 0o755, attributes }), TAR_END];
+    const { diffId } = await store.importLayer(Readable.from([Buffer.concat(tar)]));
+    const path = join(store.lowerDirsOf([diffId])[0]!, 'ping');
+    t.equal(loadInodes().getxattr(path, 'security.capability'), capability.toString('latin1'));
   });
 
   t.test('importLayer() turns whiteouts into overlay’s form', async (t) => {

@@ -8,7 +8,8 @@ import { createCa, issueCertificate, validityFrom } from '../../pki/issue.ts';
 import { planRenewal, readExpiries } from '../../pki/renew.ts';
 import { parseKubeconfig } from '../../runtime/api/kubeconfig.ts';
 import { readFileIfExists } from '../../runtime/base/files.ts';
-import { buildKubeconfig, planKubeconfigRenewal } from '../../templates/kubeconfig.ts';
+import { buildKubeconfig } from '../../templates/kubeconfig.ts';
+import { planKubeconfigRenewal } from '../../templates/kubeconfig-renewal.ts';
 import { renderYaml } from '../../templates/yaml.ts';
 
 const DAY_MS = 24 * 3600_000;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { parseCertificate } from '../../pki/certificate.ts';
 import { createCa, validityFrom } from '../../pki/issue.ts';
+import { KEY_ALGORITHMS } from '../../pki/keys.ts';
 import { parseKubeconfig, resolveClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { readFileIfExists } from '../../runtime/base/files.ts';
 import {
@@ -79,6 +80,60 @@ t.test('planKubeconfig() writes each file once, with a certificate that fits', a
     { code: 'PKI_KEY_MISSING' },
   );
 });
+
+for (const { name: algorithm } of KEY_ALGORITHMS) {
+  t.test(`every kubeconfig with ${algorithm} holds a certificate as openssl and the table say`, async (t) => {
+    const directory = t.testdir();
+    const ca = await createCa({ commonName: 'kubernetes', algorithm, ...validityFrom(NOW, 1e10) });
+    writeFileSync(join(directory, 'ca.crt'), ca.certPem);
+    const openssl = (...args: readonly string[]) => execFileSync('openssl', args, { encoding: 'utf8' });
+    const start = (path: string) => openssl('x509', '-noout', '-startdate', '-in', path);
+    const subjects: Readonly<Record<string, string>> = {
+      admin: 'O = kubeadm:cluster-admins, CN = kubernetes-admin',
+      'super-admin': 'O = system:masters, CN = kubernetes-super-admin',
+      kubelet: 'O = system:nodes, CN = system:node:node-1',
+      'controller-manager': 'CN = system:kube-controller-manager',
+      scheduler: 'CN = system:kube-scheduler',
+    };
+    for (const row of KUBECONFIGS) {
+      const [file] = await planKubeconfig(row, {
+        host: { readFile: readFileIfExists },
+        input: INPUT,
+        ca,
+        algorithm,
+        certificateValidityMs: 1e9,
+        now: NOW,
+        directory,
+      });
+      writeFileSync(file!.path, file!.content, { mode: file!.mode });
+      const view = ['config', 'view', '--raw', '--minify', '-o', 'json', '--kubeconfig', file!.path];
+      const config = JSON.parse(execFileSync('kubectl', view, { encoding: 'utf8' }));
+      const { 'client-certificate-data': cert, 'client-key-data': key } = config.users[0].user;
+      const paths = [`${file!.path}.crt`, `${file!.path}.key`] as const;
+      writeFileSync(paths[0], Buffer.from(cert, 'base64'));
+      writeFileSync(paths[1], Buffer.from(key, 'base64'));
+      const verified = openssl(
+        'verify',
+        '-purpose',
+        'sslclient',
+        '-CAfile',
+        join(directory, 'ca.crt'),
+        paths[0],
+      );
+      t.match(verified, /: OK\n$/, row.name);
+      const text = openssl('x509', '-noout', '-text', '-in', paths[0]);
+      t.match(text, `Subject: ${subjects[row.name]}\n`);
+      t.match(text, /X509v3 Extended Key Usage: \n\s+TLS Web Client Authentication\n/);
+      t.match(text, /CA:FALSE/);
+      t.notMatch(text, 'Subject Alternative Name');
+      t.equal(start(paths[0]), start(join(directory, 'ca.crt')), 'as old as the CA');
+      t.equal(
+        openssl('pkey', '-pubout', '-in', paths[1]),
+        openssl('x509', '-noout', '-pubkey', '-in', paths[0]),
+      );
+    }
+  });
+}
 
 t.test('buildKubeconfig() matches its golden file', (t) => {
   const kubeconfig = buildKubeconfig({

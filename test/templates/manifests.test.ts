@@ -6,9 +6,8 @@ import type { InitConfig } from '../../bootstrap/config/types.ts';
 import { mergeArguments } from '../../templates/arguments.ts';
 import { formatImage, listImages } from '../../templates/images.ts';
 import type { HostFacts } from '../../templates/input.ts';
-import { buildKubeletFiles, formatKubeletFlags } from '../../templates/kubelet-files.ts';
+import { formatKubeletFlags } from '../../templates/kubelet-files.ts';
 import { MANIFESTS, renderManifest, selectManifests } from '../../templates/manifests/manifests.ts';
-import { matchGolden } from '../golden.ts';
 
 const MACHINE = { hostname: 'node-1', advertiseAddress: '10.0.0.5' };
 const FACTS: HostFacts = { caDirectories: ['/etc/ca-certificates'], proxyEnvs: [], isExternalCa: false };
@@ -22,30 +21,6 @@ async function load4(text: string): Promise<InitConfig> {
 
 function podOf(config: InitConfig, name: string, facts = FACTS): Pod {
   return load(renderManifest(MANIFESTS.find((row) => row.name === name)!, config, facts)) as Pod;
-}
-
-for (const engine of ['embedded', 'upstream'] as const) {
-  t.test(`manifests of the ${engine} engine match their golden files`, async (t) => {
-    const config = await load4(
-      `${TKADM}engine: ${engine}\n---\n${CLUSTER}networking: {podSubnet: 10.244.0.0/16}\n`,
-    );
-    const rows = selectManifests(config);
-    t.equal(
-      rows.some((row) => row.name === 'etcd'),
-      engine === 'upstream',
-    );
-    for (const row of rows) {
-      matchGolden(t, `${engine}/${row.name}.yaml`, renderManifest(row, config, FACTS));
-    }
-    for (const file of buildKubeletFiles({
-      ...config,
-      hostname: 'node-1',
-      isWorker: false,
-      nodeIp: '10.0.0.5',
-    })) {
-      matchGolden(t, `${engine}/${file.path.split('/').at(-1)}`, file.content);
-    }
-  });
 }
 
 t.test('extra arguments, volumes and variables are merged', async (t) => {

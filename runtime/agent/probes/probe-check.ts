@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { type CriClient, criErrorCode } from '../../cri/client.ts';
-import { PROBE_USER_AGENT, performHttpGet, resolvePort } from '../http-get.ts';
+import { type HttpGetter, PROBE_USER_AGENT, resolvePort } from '../http-get.ts';
 import type { Container } from '../pod.ts';
 
 export interface ProbeTarget {
@@ -19,14 +19,14 @@ export interface ProbeOutcome {
 
 /** Performs one check of a probe: exec, httpGet, tcpSocket or grpc. Never throws. */
 export async function checkProbe(
-  cri: CriClient,
+  { cri, http }: { readonly cri: CriClient; readonly http: HttpGetter },
   probe: core.Probe,
   target: ProbeTarget,
 ): Promise<ProbeOutcome> {
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000;
   try {
     if (probe.exec) return await checkExec(cri, probe.exec.command ?? [], { ...target, timeoutMs });
-    if (probe.httpGet) return await checkHttp(probe.httpGet, { ...target, timeoutMs });
+    if (probe.httpGet) return await checkHttp(http, probe.httpGet, { ...target, timeoutMs });
     if (probe.tcpSocket) return await checkTcp(probe.tcpSocket, { ...target, timeoutMs });
     if (probe.grpc) return await checkGrpc(probe.grpc, { ...target, timeoutMs });
     return { result: 'unknown', output: 'Missing probe handler' };
@@ -57,8 +57,8 @@ async function checkExec(cri: CriClient, command: readonly string[], target: Tim
   }
 }
 
-async function checkHttp(action: core.HTTPGetAction, target: Timed): Promise<ProbeOutcome> {
-  const { status, body } = await performHttpGet(action, { ...target, userAgent: PROBE_USER_AGENT });
+async function checkHttp(http: HttpGetter, action: core.HTTPGetAction, target: Timed): Promise<ProbeOutcome> {
+  const { status, body } = await http.get(action, { ...target, userAgent: PROBE_USER_AGENT });
   if (status >= 200 && status < 400) return { result: 'success', output: body };
   return { result: 'failure', output: `HTTP probe failed with statuscode: ${status}` };
 }

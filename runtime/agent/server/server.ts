@@ -2,14 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { formatError } from '../../base/errors.ts';
+import { FileGroup } from '../../base/file-group.ts';
 import { readFileIfExists } from '../../base/files.ts';
+import { parseCertificates } from '../../base/key-pair.ts';
 import type { Logger } from '../../base/log.ts';
 import type { CriClient } from '../../cri/client.ts';
 import type { ApiLink } from '../api-link.ts';
 import type { KubeletConfig } from '../kubelet-config.ts';
 import type { MachineFacts } from '../node/machine.ts';
 import type { PodManager } from '../pod-manager.ts';
-import { loadServingCertificate } from '../tls/serving-certificate.ts';
+import { openServingCertificate, type ServingCertificate } from '../tls/serving-certificate.ts';
 import { Authenticator } from './authenticate.ts';
 import { Authorizer } from './authorize.ts';
 import { RequestError } from './container-logs.ts';
@@ -28,26 +30,29 @@ export interface KubeletServerOptions {
   readonly rootDir: string;
   /** Resident memory of this process. */
   readonly rssBytes: () => number;
+  /** Told of each failure to renew the serving certificate. */
+  readonly onCertificateFailure: (message: string) => void;
   readonly now: () => number;
+  readonly random: () => number;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
 
-const CA_CHECK_MS = 5_000;
-
 /** Serves the kubelet API over TLS: who calls is known by certificate or token, what is allowed by the API server. */
 export async function startKubeletServer(options: KubeletServerOptions): Promise<Server> {
-  const { config, certDir, nodeName, addresses, now, log, signal } = options;
-  const pair = await loadServingCertificate({
-    certDir,
+  const { config, link, now, log, signal } = options;
+  const certificate = await openServingCertificate({
+    ...options,
     certFile: config.tlsCertFile,
     keyFile: config.tlsPrivateKeyFile,
-    nodeName,
-    addresses,
-    now: new Date(now()),
+    isSignedByCluster: config.isServingSignedByCluster,
+    client: () => link.client,
+    onFailure: options.onCertificateFailure,
+    now: () => new Date(now()),
   });
-  const ca = await readCa(config);
-  const server = createServer({ ...pair, ...ca, requestCert: true, rejectUnauthorized: false });
+  const clientCa = await openClientCa(config);
+  const tls = () => formatTls(certificate, clientCa);
+  const server = createServer({ ...tls(), requestCert: true, rejectUnauthorized: false });
   const guard = createGuard(options);
   server.on('request', (request, response) => void serve(options, guard, { request, response }));
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -59,35 +64,24 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
     server.once('error', reject);
     server.listen(config.port, config.address, () => resolve());
   });
-  followCa(server, { pair, ca, config, signal });
+  const reload = () => server.setSecureContext(tls());
+  certificate.follow(reload);
+  clientCa.follow({ onChange: reload, log, signal });
   return server;
 }
 
-async function readCa(config: KubeletConfig): Promise<{ readonly ca: string | string[] }> {
-  const text = config.clientCaFile ? await readFileIfExists(config.clientCaFile) : undefined;
-  // Without a CA nobody's certificate may count: no `ca` at all would mean Node.js's public roots.
-  return { ca: text ?? [] };
+/** The CA of client certificates; its file may come later than the agent. */
+async function openClientCa({ clientCaFile }: KubeletConfig): Promise<FileGroup> {
+  const check = ([pem = '']: readonly string[]) => void parseCertificates(pem);
+  const paths = clientCaFile ? [clientCaFile] : [];
+  const text = clientCaFile ? await readFileIfExists(clientCaFile) : undefined;
+  return new FileGroup({ subject: 'client CA', paths, check }, [text ?? '']);
 }
 
-/** Takes a new CA file without a restart. */
-function followCa(
-  server: Server,
-  options: {
-    readonly pair: { readonly cert: string; readonly key: string };
-    readonly ca: { readonly ca: string | string[] };
-    readonly config: KubeletConfig;
-    readonly signal: AbortSignal;
-  },
-): void {
-  let last = options.ca.ca;
-  const timer = setInterval(async () => {
-    const fresh = await readCa(options.config).catch(() => ({ ca: last }));
-    if (String(fresh.ca) === String(last)) return;
-    last = fresh.ca;
-    server.setSecureContext({ ...options.pair, ...fresh });
-  }, CA_CHECK_MS);
-  timer.unref();
-  options.signal.addEventListener('abort', () => clearInterval(timer), { once: true });
+function formatTls(certificate: ServingCertificate, clientCa: FileGroup) {
+  const [ca = ''] = clientCa.texts;
+  // Without a CA nobody's certificate may count: no `ca` at all would mean Node.js's public roots.
+  return { ...certificate.pair(), ca: ca === '' ? [] : [ca] };
 }
 
 type Guard = (request: IncomingMessage) => Promise<void>;

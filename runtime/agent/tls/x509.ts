@@ -26,9 +26,22 @@ export function generateKeyPem(): string {
   return privateKey.export({ type: 'sec1', format: 'pem' }) as string;
 }
 
+export interface RequestOptions {
+  readonly subject: Subject;
+  /** DNS names and IP addresses to ask for (PKCS #9 extensionRequest, RFC 2985 §5.4.2). */
+  readonly names: readonly string[];
+}
+
 /** A certificate request (RFC 2986) of an EC key, PEM. */
-export function buildCertificateRequest(subject: Subject, keyPem: string): string {
-  const info = sequence(integer(Buffer.from([0])), formatName(subject), publicKeyDer(keyPem), der(0xa0));
+export function buildCertificateRequest({ subject, names }: RequestOptions, keyPem: string): string {
+  const wanted = sequence(oid('1.2.840.113549.1.9.14'), set(sequence(formatAlternatives(names))));
+  const attributes = names.length > 0 ? [wanted] : [];
+  const info = sequence(
+    integer(Buffer.from([0])),
+    formatName(subject),
+    publicKeyDer(keyPem),
+    der(0xa0, ...attributes),
+  );
   const request = sequence(info, ECDSA_WITH_SHA256, bitString(signDer(info, keyPem)));
   return formatPem('CERTIFICATE REQUEST', request);
 }
@@ -58,16 +71,20 @@ export function buildSelfSignedCertificate(options: SelfSignedOptions, keyPem: s
 }
 
 function formatExtensions(names: readonly string[]): Buffer[] {
-  const alternatives = names.map((name) =>
-    isIP(name) ? der(0x87, addressBytes(name)) : der(0x82, Buffer.from(name, 'ascii')),
-  );
   return [
     // keyUsage: digitalSignature, keyEncipherment, keyCertSign
     extension('2.5.29.15', bitString(Buffer.from([0b10100100]), 2), true),
     extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
     extension('2.5.29.19', sequence(boolean(true)), true),
-    extension('2.5.29.17', sequence(...alternatives)),
+    formatAlternatives(names),
   ];
+}
+
+function formatAlternatives(names: readonly string[]): Buffer {
+  const alternatives = names.map((name) =>
+    isIP(name) ? der(0x87, addressBytes(name)) : der(0x82, Buffer.from(name, 'ascii')),
+  );
+  return extension('2.5.29.17', sequence(...alternatives));
 }
 
 function extension(id: string, value: Buffer, isCritical = false): Buffer {

@@ -1,4 +1,5 @@
 import { TkadmError } from '../../base/errors.ts';
+import { alwaysPullImages } from './plugins/always-pull-images.ts';
 import {
   certificateSubjectRestriction,
   createCertificateApproval,
@@ -34,6 +35,7 @@ export const PLUGIN_ROWS: readonly PluginRow[] = [
   { name: 'ServiceAccount', isDefault: true, create: createServiceAccountPlugin },
   { name: 'NodeRestriction', isDefault: false, create: createNodeRestriction },
   { name: 'TaintNodesByCondition', isDefault: true, create: () => taintNodesByCondition },
+  { name: 'AlwaysPullImages', isDefault: false, create: () => alwaysPullImages },
   { name: 'PodSecurity', isDefault: true, create: createPodSecurity },
   { name: 'Priority', isDefault: true, create: createPriority },
   { name: 'DefaultTolerationSeconds', isDefault: true, create: () => defaultTolerationSeconds },

@@ -32,14 +32,22 @@ import { methodNotAllowed } from './status-errors.ts';
 import { type ReviewHandler, SubresourceHandlers } from './subresources.ts';
 import { WatchServer } from './watch-handler.ts';
 
+/** PEM texts of the serving certificate and its key, and of the CAs whose client certificates are asked for. */
+export interface TlsOptions {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCas: readonly string[];
+}
+
 export interface ApiServerOptions {
   readonly state: ClusterState;
   readonly authenticator: RequestAuthenticator;
   readonly authorizer: RuleAuthorizer;
   readonly admission: readonly AdmissionPlugin[];
   readonly tokenIssuer: TokenIssuer | undefined;
-  readonly kubelet: KubeletOptions;
-  readonly tls: { readonly cert: string; readonly key: string; readonly clientCas: readonly string[] };
+  /** Asked for at each request to a kubelet. */
+  readonly kubelet: () => KubeletOptions;
+  readonly tls: TlsOptions;
   /** "IP:port", told to clients by GET /api. */
   readonly serverAddress: string;
   readonly eventTtlMs: number;
@@ -63,6 +71,7 @@ export class ApiServer {
   readonly registry: Registry;
   readonly #options: ApiServerOptions;
   readonly #watches: WatchServer;
+  readonly #identity: Identity;
   readonly #pipeline: RequestPipeline;
   readonly #server: Server;
   #sweep: NodeJS.Timeout | undefined;
@@ -73,15 +82,14 @@ export class ApiServer {
     const { state, now } = options;
     this.registry = new Registry({ state, admission: options.admission, rules: SCHEMA_RULES, now });
     this.#watches = new WatchServer(state, options.random);
+    const { authenticator, authorizer } = options;
+    this.#identity = new Identity({ authenticator, authorizer, impersonate: applyImpersonation, now });
     this.#pipeline = this.#createPipeline();
     this.#server = createServer(
       {
-        cert: options.tls.cert,
-        key: options.tls.key,
-        ca: [...options.tls.clientCas],
+        ...formatTls(options.tls),
         requestCert: true,
         rejectUnauthorized: false,
-        minVersion: 'TLSv1.2',
         ALPNProtocols: ['http/1.1'],
         keepAliveTimeout: KEEP_ALIVE_MS,
         requestTimeout: 0,
@@ -108,9 +116,13 @@ export class ApiServer {
     this.#isReady = true;
   }
 
-  /** Takes new certificates for connections from now on. */
-  setCertificate(pair: { readonly cert: string; readonly key: string }): void {
-    this.#server.setSecureContext({ ...pair, ca: [...this.#options.tls.clientCas], minVersion: 'TLSv1.2' });
+  /**
+   * Takes new certificates for connections from now on. Those that are open stay; who their clients are is
+   * looked at again, as a CA may be gone.
+   */
+  setTls(tls: TlsOptions): void {
+    this.#server.setSecureContext(formatTls(tls));
+    this.#identity.forget();
   }
 
   /** Stops accepting, ends watches, lets requests under way finish for a moment. */
@@ -126,14 +138,14 @@ export class ApiServer {
   }
 
   #createPipeline(): RequestPipeline {
-    const { authenticator, authorizer, state, logger, now } = this.#options;
+    const { authorizer, state, logger } = this.#options;
     const routes = new RouteTable();
     const metrics = new Metrics(state, () => this.#watches.openCount);
     const resources = this.#createResourceHandler();
     const paths = this.#createPathHandlers(routes, metrics);
     return new RequestPipeline({
       routes,
-      identity: new Identity({ authenticator, authorizer, impersonate: applyImpersonation, now }),
+      identity: this.#identity,
       authorizer,
       forbidden,
       serveResource: (call, upgrade) => resources.serve(call, upgrade),
@@ -245,4 +257,8 @@ export class ApiServer {
       });
     }
   }
+}
+
+function formatTls({ cert, key, clientCas }: TlsOptions) {
+  return { cert, key, ca: [...clientCas], minVersion: 'TLSv1.2' as const };
 }

@@ -86,3 +86,30 @@ export const API_SERVER_FLAGS = [
   { name: 'store-dir', kind: 'string', default: PATHS.store, help: 'directory of the embedded store' },
   { name: 'v', kind: 'number', default: 0, help: 'log level: 4 and above logs every request' },
 ] as const satisfies readonly FlagRow[];
+
+/** What `--enable-admission-plugins` and `--disable-admission-plugins` may name, in upstream's order. */
+export const ADMISSION_PLUGINS: readonly string[] = [
+  'NamespaceLifecycle',
+  'LimitRanger',
+  'ServiceAccount',
+  'NodeRestriction',
+  'TaintNodesByCondition',
+  'AlwaysPullImages',
+  'PodSecurity',
+  'Priority',
+  'DefaultTolerationSeconds',
+  'DefaultStorageClass',
+  'StorageObjectInUseProtection',
+  'PersistentVolumeClaimResize',
+  'RuntimeClass',
+  'PodTopologyLabels',
+  'CertificateApproval',
+  'CertificateSigning',
+  'CertificateSubjectRestriction',
+  'DefaultIngressClass',
+  'MutatingAdmissionPolicy',
+  'MutatingAdmissionWebhook',
+  'ValidatingAdmissionPolicy',
+  'ValidatingAdmissionWebhook',
+  'ResourceQuota',
+];

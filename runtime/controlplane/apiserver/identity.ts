@@ -14,6 +14,12 @@ export type Impersonate = (input: {
 /** Headers that decide who asks, beside the certificate of the connection. */
 const DECIDING = /^(authorization|impersonate-|x-remote-|sec-websocket-protocol)/;
 
+/**
+ * Paths that tell nothing but whether the server is well. The probes of its own static pod have no credentials, so
+ * that with `--anonymous-auth=false` it would be killed again and again.
+ */
+const HEALTH_PATH = /^\/(livez|readyz|healthz)([/?]|$)/;
+
 interface PeerCertificate {
   readonly der: Buffer | undefined;
   /** The end of its validity; without a certificate nothing ends. */
@@ -30,7 +36,7 @@ export class Identity {
   readonly #impersonate: Impersonate;
   readonly #now: () => Date;
   readonly #certificates = new WeakMap<Duplex, PeerCertificate>();
-  readonly #users = new WeakMap<Duplex, UserInfo>();
+  #users = new WeakMap<Duplex, UserInfo>();
 
   constructor(options: {
     readonly authenticator: RequestAuthenticator;
@@ -44,6 +50,11 @@ export class Identity {
     this.#now = options.now;
   }
 
+  /** Has every connection's certificate verified again at its next request. */
+  forget(): void {
+    this.#users = new WeakMap();
+  }
+
   /** @throws StatusError 401; 403 for an impersonation that is not allowed */
   async identify(request: IncomingMessage): Promise<UserInfo> {
     const { headers, rawHeaders, socket } = request;
@@ -52,9 +63,16 @@ export class Identity {
     const isKept = isPlain && this.#now().getTime() <= notAfterMs;
     const known = isKept ? this.#users.get(socket) : undefined;
     if (known) return known;
-    const user = await this.#authenticator.authenticate({ headers, rawHeaders, peerCertificate });
+    const isOpenToAll = HEALTH_PATH.test(request.url ?? '');
+    const user = await this.#authenticator.authenticate({
+      headers,
+      rawHeaders,
+      peerCertificate,
+      isOpenToAll,
+    });
     if (!isPlain) return this.#impersonate({ user, headers, rawHeaders, authorizer: this.#authorizer });
-    this.#users.set(socket, user);
+    // Who was let in for his health alone is nobody at the connection's next request.
+    if (!isOpenToAll) this.#users.set(socket, user);
     return user;
   }
 

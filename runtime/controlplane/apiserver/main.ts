@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { RESOURCES } from '../../api/resources.ts';
 import { isTkadmError, TkadmError } from '../../base/errors.ts';
@@ -7,18 +6,17 @@ import { type FlagValues, parseFlags } from '../../base/flags.ts';
 import { createLogger, type Logger } from '../../base/log.ts';
 import { createAdmissionPlugins } from '../admission/plugins.ts';
 import { createStrategies } from '../admission/strategies.ts';
-import { createAuthenticator } from '../auth/authenticator.ts';
 import { AUTHORIZATION_MODES, createAuthorizer } from '../auth/authorizer.ts';
 import { buildBootstrapPolicy } from '../auth/bootstrap-policy/policy.ts';
-import { createTokenIssuer } from '../auth/service-account-tokens.ts';
 import { ClusterState } from '../store/cluster-state.ts';
 import { EmbeddedStore } from '../store/embedded.ts';
 import { ApiServer } from './api-server.ts';
 import { ensureSystemObjects } from './bootstrap.ts';
 import { storedRows } from './conversions.ts';
 import { API_SERVER_FLAGS } from './flags.ts';
+import { createServerCredentials } from './server-credentials.ts';
+import { type FileGroupName, ServerFiles } from './server-files.ts';
 import type { SystemObjectOptions } from './system-objects.ts';
-import { readKeyPair, watchKeyPair } from './tls-files.ts';
 
 type Flags = FlagValues<typeof API_SERVER_FLAGS>;
 
@@ -49,44 +47,13 @@ async function main(): Promise<void> {
 }
 
 async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>> {
-  const files = await readFiles(flags);
+  requireServingFiles(flags);
+  const files = await ServerFiles.read(flags);
   const store = await EmbeddedStore.open({ directory: flags['store-dir'], logger: logger.child('store') });
   const state = await ClusterState.load({ store, rows: storedRows(RESOURCES), now: Date.now, logger });
   const now = () => new Date();
-  const serviceAccounts = {
-    issuer: flags['service-account-issuer'],
-    publicKeys: files.serviceAccountKeys,
-    audiences: flags['api-audiences'],
-  };
-  const authenticator = createAuthenticator({
-    clientCaPem: files.clientCa,
-    reader: state,
-    serviceAccounts: files.serviceAccountKeys.length > 0 ? serviceAccounts : undefined,
-    isBootstrapTokenAllowed: flags['enable-bootstrap-token-auth'],
-    isAnonymousAllowed: flags['anonymous-auth'],
-    requestHeader: files.requestHeaderCa
-      ? {
-          clientCaPem: files.requestHeaderCa,
-          allowedNames: flags['requestheader-allowed-names'],
-          usernameHeaders: flags['requestheader-username-headers'],
-          uidHeaders: flags['requestheader-uid-headers'],
-          groupHeaders: flags['requestheader-group-headers'],
-          extraHeaderPrefixes: flags['requestheader-extra-headers-prefix'],
-        }
-      : undefined,
-    now,
-  });
+  const credentials = createServerCredentials({ flags, files, reader: state, now });
   const authorizer = createAuthorizer({ reader: state, modes: authorizationModes(flags) });
-  const maxTokenMs = flags['service-account-max-token-expiration'];
-  const tokenIssuer = files.signingKey
-    ? createTokenIssuer({
-        ...serviceAccounts,
-        signingKeyPem: files.signingKey,
-        reader: state,
-        maxExpirationS: maxTokenMs === undefined ? undefined : maxTokenMs / 1000,
-        now,
-      })
-    : undefined;
   const admissionOptions = {
     reader: state,
     authorizer,
@@ -100,20 +67,12 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
   const advertiseAddress = flags['advertise-address'] ?? firstAddress(flags['bind-address']);
   const server = new ApiServer({
     state,
-    authenticator,
+    authenticator: credentials.authenticator,
     authorizer,
     admission: [...createAdmissionPlugins(admissionOptions), ...createStrategies(admissionOptions)],
-    tokenIssuer,
-    kubelet: {
-      cert: files.kubeletCert,
-      key: files.kubeletKey,
-      ca: files.kubeletCa,
-      addressTypes: flags['kubelet-preferred-address-types'],
-    },
-    tls: {
-      ...files.serving,
-      clientCas: [files.clientCa, files.requestHeaderCa].filter((pem) => pem !== undefined),
-    },
+    tokenIssuer: credentials.tokenIssuer,
+    kubelet: () => ({ ...files.kubelet, addressTypes: flags['kubelet-preferred-address-types'] }),
+    tls: tlsOptions(files),
     serverAddress: `${advertiseAddress}:${flags['secure-port']}`,
     eventTtlMs: flags['event-ttl'],
     buildDate: BUILD_DATE,
@@ -122,18 +81,25 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
     random: Math.random,
   });
   const port = await server.listen(flags['bind-address'], flags['secure-port']);
-  const system = systemObjectOptions(flags, files, { advertiseAddress, port });
-  await ensureSystemObjects(server.registry, system, buildBootstrapPolicy());
+  const system = () => systemObjectOptions(flags, files, { advertiseAddress, port });
+  await ensureSystemObjects(server.registry, system(), buildBootstrapPolicy());
   server.markReady();
   logger.info('ready', { address: flags['bind-address'], port, afterMs: Math.round(performance.now()) });
-  const stopWatching = watchKeyPair(
-    servingFiles(flags),
-    files.serving,
-    (pair) => server.setCertificate(pair),
-    logger,
-  );
+  const end = new AbortController();
+  files.follow({
+    onChange: async (name) => {
+      credentials.reload();
+      if (TLS_GROUPS.includes(name)) server.setTls(tlsOptions(files));
+      // The ConfigMap that tells extension servers whom to trust.
+      if (name === 'clientCa' || name === 'requestHeaderCa') {
+        await ensureSystemObjects(server.registry, system(), []);
+      }
+    },
+    log: logger.child('credentials'),
+    signal: end.signal,
+  });
   return async () => {
-    stopWatching();
+    end.abort();
     await server.close();
     state.stop();
     await store.close();
@@ -143,43 +109,16 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
 /** The date in `GET /version`; a release's own date is not known to the sources. */
 const BUILD_DATE = '2026-01-01T00:00:00Z';
 
-async function readFiles(flags: Flags) {
-  const optional = async (path: string | undefined) => (path ? await readFile(path, 'utf8') : undefined);
-  const [
-    clientCa,
-    requestHeaderCa,
-    signingKey,
-    kubeletCert,
-    kubeletKey,
-    kubeletCa,
-    serving,
-    ...serviceAccountKeys
-  ] = await Promise.all([
-    optional(flags['client-ca-file']),
-    optional(flags['requestheader-client-ca-file']),
-    optional(flags['service-account-signing-key-file']),
-    optional(flags['kubelet-client-certificate']),
-    optional(flags['kubelet-client-key']),
-    optional(flags['kubelet-certificate-authority']),
-    readKeyPair(servingFiles(flags)),
-    ...flags['service-account-key-file'].map((path) => readFile(path, 'utf8')),
-  ]);
-  return {
-    clientCa,
-    requestHeaderCa,
-    signingKey,
-    kubeletCert,
-    kubeletKey,
-    kubeletCa,
-    serving,
-    serviceAccountKeys,
-  };
+/** Files that TLS handshakes depend on. */
+const TLS_GROUPS: readonly FileGroupName[] = ['serving', 'clientCa', 'requestHeaderCa'];
+
+function tlsOptions(files: ServerFiles) {
+  const clientCas = [files.clientCa, files.requestHeaderCa].filter((pem) => pem !== undefined);
+  return { ...files.serving, clientCas };
 }
 
-function servingFiles(flags: Flags) {
-  const certFile = flags['tls-cert-file'];
-  const keyFile = flags['tls-private-key-file'];
-  if (certFile && keyFile) return { certFile, keyFile };
+function requireServingFiles(flags: Flags): void {
+  if (flags['tls-cert-file'] && flags['tls-private-key-file']) return;
   throw new TkadmError(
     'SERVER_CONFIG',
     'Cannot serve: "--tls-cert-file" or "--tls-private-key-file" is missing',
@@ -198,7 +137,7 @@ function authorizationModes(flags: Flags) {
 
 function systemObjectOptions(
   flags: Flags,
-  files: Awaited<ReturnType<typeof readFiles>>,
+  files: ServerFiles,
   place: { readonly advertiseAddress: string; readonly port: number },
 ): SystemObjectOptions {
   const serviceCidrs = flags['service-cluster-ip-range'];

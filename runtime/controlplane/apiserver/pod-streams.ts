@@ -38,9 +38,9 @@ const STREAM_PARAMETERS = [
 /** Requests that a node, a pod or a service answers: logs, exec, attach, port-forward, proxy. */
 export class PodStreams {
   readonly #reader: ObjectReader;
-  readonly #kubelet: KubeletOptions;
+  readonly #kubelet: () => KubeletOptions;
 
-  constructor(reader: ObjectReader, kubelet: KubeletOptions) {
+  constructor(reader: ObjectReader, kubelet: () => KubeletOptions) {
     this.#reader = reader;
     this.#kubelet = kubelet;
   }
@@ -140,7 +140,8 @@ export class PodStreams {
     const node = this.#reader.get(NODES, nodeName);
     if (!node) throw notFound(NODES, nodeName);
     const addresses = node.status?.addresses ?? [];
-    const host = this.#kubelet.addressTypes
+    const { addressTypes, cert, key, ca } = this.#kubelet();
+    const host = addressTypes
       .map((type) => addresses.find((address) => address.type === type)?.address)
       .find((address) => address !== undefined);
     if (!host) {
@@ -149,7 +150,6 @@ export class PodStreams {
         message: `no preferred addresses found for node "${nodeName}"; known addresses: ${JSON.stringify(addresses)}`,
       });
     }
-    const { cert, key, ca } = this.#kubelet;
     return {
       isTls: true,
       host,

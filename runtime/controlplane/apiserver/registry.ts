@@ -27,7 +27,11 @@ export interface ObjectRules {
   /** Fills in defaults, in place. */
   applyDefaults(object: KubeObject): void;
   /** @throws StatusError 422 */
-  validate(row: ResourceRow, object: KubeObject, old: KubeObject | undefined): void;
+  validate(
+    target: Pick<WriteTarget, 'row' | 'subresource'>,
+    object: KubeObject,
+    old: KubeObject | undefined,
+  ): void;
 }
 
 export interface RegistryOptions {
@@ -51,7 +55,6 @@ export interface UpdateOptions {
   readonly canCreate?: boolean;
 }
 
-const SPEC_SUBRESOURCES: ReadonlySet<string> = new Set(['binding', 'ephemeralcontainers', 'resize']);
 const CONFLICT_RETRIES = 8;
 const GENERATED_NAME_MAX = 58;
 const NAME_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
@@ -175,7 +178,7 @@ export class Registry {
     const context = { user: given.user, now: this.now };
     this.#prepareCreate(given, object, context);
     const target = { ...given, name: object.metadata?.name ?? '' };
-    const check = () => this.#rules.validate(target.row, object, undefined);
+    const check = () => this.#rules.validate(target, object, undefined);
     const change = { operation: 'CREATE', object, oldObject: undefined } as const;
     return this.admit(target, change, () => this.#insert(target, object), check);
   }
@@ -239,9 +242,7 @@ export class Registry {
   ): Promise<StateObject | undefined> {
     const old = current.object as AnyObject;
     const object = this.#prepareUpdate(target, await options.change(current.parse<AnyObject>()), old);
-    // These write parts of a pod that an update of the pod itself must leave alone.
-    const before = SPEC_SUBRESOURCES.has(target.subresource) ? undefined : old;
-    const check = () => this.#rules.validate(target.row, object, before);
+    const check = () => this.#rules.validate(target, object, old);
     const change = { operation: 'UPDATE', object, oldObject: old } as const;
     return this.admit(
       target,

@@ -12,6 +12,7 @@ import { matchesRequirements, parseLabelSelector } from '../../api/label-selecto
 import { RequestError } from '../../api/request-error.ts';
 import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
 import { typeOfKind } from '../../api/schema/registry.ts';
+import { validateEphemeralUpdate } from '../../api/validation/ephemeral.ts';
 import { formatInvalid, validateObject } from '../../api/validation/validate.ts';
 import type { ApplyFunction } from './apply-handler.ts';
 import type { Codec, Decoded } from './body.ts';
@@ -42,11 +43,17 @@ export const SCHEMA_CODEC: Codec = {
   },
 };
 
+/** These write parts of a pod that an update of the pod itself must leave alone. */
+const SPEC_SUBRESOURCES: ReadonlySet<string> = new Set(['binding', 'ephemeralcontainers', 'resize']);
+
 /** Defaults and validation of built-in kinds. */
 export const SCHEMA_RULES: ObjectRules = {
   applyDefaults: (object) => applyDefaults(object.apiVersion ?? '', object.kind ?? '', object as Json),
-  validate: (row, object, old) => {
-    const errors = validateObject(formatApiVersion(row), row.kind, object as Json, old as Json | undefined);
+  validate: ({ row, subresource }, object, old) => {
+    const before = SPEC_SUBRESOURCES.has(subresource) ? undefined : (old as Json | undefined);
+    const errors = validateObject(formatApiVersion(row), row.kind, object as Json, before);
+    if (subresource === 'ephemeralcontainers' && old)
+      errors.push(...validateEphemeralUpdate(object as Json, old as Json));
     if (errors.length === 0) return;
     const { message, details } = formatInvalid(row, object.metadata?.name ?? '', errors);
     throw new StatusError(422, { reason: 'Invalid', message, details });

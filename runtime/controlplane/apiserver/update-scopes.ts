@@ -11,7 +11,7 @@ const SCOPES: Readonly<Record<string, Scope>> = {
   status: (object, old) => {
     const isSigning = old.kind === 'CertificateSigningRequest';
     const status = isSigning ? keepApprovals(object, old) : object.status;
-    return { ...old, ...metadataOf(object), ...(status === undefined ? {} : { status }) };
+    return { ...old, metadata: statusMetadata(object, old), ...(status === undefined ? {} : { status }) };
   },
   approval: (object, old) => ({
     ...old,
@@ -47,8 +47,12 @@ export function scopeUpdate(subresource: string, object: AnyObject, old: AnyObje
   return scope && structuredClone(scope(object, old));
 }
 
-function metadataOf(object: AnyObject): Pick<AnyObject, 'metadata'> {
-  return object.metadata ? { metadata: object.metadata } : {};
+/** Labels and annotations may be written with a status; how long the object lives is for its own resource. */
+function statusMetadata(object: AnyObject, old: AnyObject): AnyObject['metadata'] {
+  if (!object.metadata) return old.metadata;
+  const { finalizers: _, ownerReferences: __, ...metadata } = object.metadata;
+  const { finalizers, ownerReferences } = old.metadata ?? {};
+  return { ...metadata, ...(finalizers && { finalizers }), ...(ownerReferences && { ownerReferences }) };
 }
 
 function conditionsOf(object: AnyObject): readonly Condition[] {

@@ -71,7 +71,7 @@ function authenticateRequest(
       hasFailed = true;
     }
   }
-  if (hasFailed || !isAnonymousAllowed) throw unauthorized();
+  if (hasFailed || !(isAnonymousAllowed || input.isOpenToAll)) throw unauthorized();
   return { name: ANONYMOUS_USER, groups: [UNAUTHENTICATED_GROUP] };
 }
 

@@ -14,6 +14,8 @@ export interface AuthenticationInput {
   /** Node's flat list of names and values; the only way to tell two headers from one with a comma in it. */
   readonly rawHeaders?: readonly string[] | undefined;
   readonly peerCertificate?: Buffer | undefined;
+  /** Lets the anonymous user in even where that is not allowed. */
+  readonly isOpenToAll?: boolean | undefined;
 }
 
 /** undefined: no credentials of this sort; throws a 401 StatusError for credentials that are wrong. */

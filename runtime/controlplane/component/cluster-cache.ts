@@ -3,6 +3,7 @@ import type { ApiClient } from '../../api/client.ts';
 import { type Change, Informer } from '../../api/informer.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
 import { type Logger, SILENT_LOGGER } from '../../base/log.ts';
+import { keyOf } from './objects.ts';
 import { kindKey, ObjectStore, StoreView } from './view.ts';
 
 export interface ClusterCacheOptions {
@@ -72,12 +73,15 @@ export class ClusterCache {
 
   /** Calls `listener` for each change, first for every present object as ADDED. */
   subscribe(kind: Kind<KubeObject>, listener: ChangeListener): void {
-    const { store, listeners } = this.#collection(kind);
-    for (const object of store.list()) {
-      const { namespace, name = '' } = object.metadata ?? {};
-      listener({ type: 'ADDED', key: namespace ? `${namespace}/${name}` : name, object });
-    }
-    listeners.add(listener);
+    for (const change of this.present(kind)) listener(change);
+    this.#collection(kind).listeners.add(listener);
+  }
+
+  /** The objects that are there, as ADDED. */
+  present(kind: Kind<KubeObject>): readonly Change<KubeObject>[] {
+    return this.#collection(kind)
+      .store.list()
+      .map((object) => ({ type: 'ADDED', key: keyOf(object.metadata), object }));
   }
 
   /** Resolves once the local copy is as new as this version; false when that takes too long. */

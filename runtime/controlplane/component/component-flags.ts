@@ -21,6 +21,12 @@ export const COMPONENT_FLAGS = [
   },
   { name: 'requestheader-client-ca-file', kind: 'string', help: 'Accepted: see client-ca-file' },
   { name: 'bind-address', kind: 'string', default: '0.0.0.0', help: 'Address of the health endpoints' },
+  {
+    name: 'tls-cert-file',
+    kind: 'string',
+    help: 'Certificate of the health endpoints; default: one that is made at the start',
+  },
+  { name: 'tls-private-key-file', kind: 'string', help: 'Its key' },
   { name: 'leader-elect', kind: 'boolean', default: true, help: 'Work only while holding the Lease' },
   {
     name: 'leader-elect-lease-duration',

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
 import { ApiClient, isApiError } from '../../api/client.ts';
-import { loadClientConfig, loadInClusterConfig } from '../../api/kubeconfig.ts';
+import { followClientConfig } from '../../api/follow-kubeconfig.ts';
+import { type ClientConfig, loadClientConfig, loadInClusterConfig } from '../../api/kubeconfig.ts';
 import { isTkadmError, TkadmError } from '../../base/errors.ts';
 import type { FlagValues } from '../../base/flags.ts';
 import type { Logger } from '../../base/log.ts';
@@ -26,6 +27,8 @@ export interface ComponentOptions {
   readonly signal: AbortSignal;
   readonly log: Logger;
   readonly now: () => Date;
+  /** Ends the component cleanly, so that it is started again. */
+  readonly restart: () => void;
   /** Follows the cluster before leadership, so that taking over is quick. */
   readonly prepare: (client: ApiClient, signal: AbortSignal) => void | Promise<void>;
   /** Works until the signal ends it. */
@@ -47,6 +50,9 @@ export async function runComponent(options: ComponentOptions): Promise<void> {
       name: options.name,
       host: flags['bind-address'],
       port: flags['secure-port'],
+      certFile: flags['tls-cert-file'],
+      keyFile: flags['tls-private-key-file'],
+      log: log.child('credentials'),
       rows: options.healthPaths.map((path) => ({ path, isHealthy: () => !end.signal.aborted })),
       now: now(),
       signal,
@@ -78,13 +84,13 @@ async function leadWhile(options: ComponentOptions, client: ApiClient, stop: Abo
     now,
     log: log.child('leader'),
   };
-  await acquireLeadership(election);
+  const lease = await acquireLeadership(election);
   log.info(`Leading with lease ${election.namespace}/${election.name}`);
   const term = new AbortController();
   const working = AbortSignal.any([stop, term.signal]);
   setMaxListeners(0, working);
   const work = options.lead(client, working);
-  const end = await Promise.race([keepLeadership(election), work.then(() => 'ended' as const)]);
+  const end = await Promise.race([keepLeadership(election, lease), work.then(() => 'ended' as const)]);
   term.abort();
   await work.catch((error) => {
     if (!stop.aborted) throw error;
@@ -95,20 +101,45 @@ async function leadWhile(options: ComponentOptions, client: ApiClient, stop: Abo
   await releaseLeadership(election).catch((error: Error) => log.debug(`Cannot release: ${error.message}`));
 }
 
-async function connect({ flags, name, env }: ComponentOptions, signal: AbortSignal): Promise<ApiClient> {
-  const path = flags.kubeconfig;
+async function connect(options: ComponentOptions, signal: AbortSignal): Promise<ApiClient> {
+  const { flags, name, env } = options;
+  const load = async (): Promise<ClientConfig> => {
+    const config = flags.kubeconfig
+      ? await loadClientConfig(flags.kubeconfig)
+      : await loadInClusterConfig(env);
+    return flags.master ? { ...config, server: flags.master } : config;
+  };
   for (;;) {
     try {
-      const config = path ? await loadClientConfig(path) : await loadInClusterConfig(env);
-      const server = flags.master ? { server: flags.master } : {};
-      return new ApiClient({ ...config, ...server }, `${name}/${KUBERNETES_VERSION}`);
+      const current = await load();
+      const client = new ApiClient(current, `${name}/${KUBERNETES_VERSION}`);
+      followCredentials({ ...options, signal }, { client, current, load });
+      return client;
     } catch (error) {
       // kubeadm writes the file before the manifest; a half-written one is gone in a moment.
-      if (!isTkadmError(error, 'KUBECONFIG_INVALID') || signal.aborted || !path) throw error;
+      if (!isTkadmError(error, 'KUBECONFIG_INVALID') || signal.aborted || !flags.kubeconfig) throw error;
       if (!/ENOENT/.test(error.message)) throw error;
       await sleep(150, signal);
     }
   }
+}
+
+/** Renewed credentials are taken over; where they cannot be seen, a new start of the container shows them. */
+function followCredentials(
+  { log, signal, restart }: Pick<ComponentOptions, 'log' | 'signal' | 'restart'>,
+  { client, current, load }: { client: ApiClient; current: ClientConfig; load: () => Promise<ClientConfig> },
+): void {
+  followClientConfig({
+    current,
+    load,
+    onChange: (config) => client.reconfigure(config),
+    onDetached: (path) => {
+      log.info('Ending to see the new file: it was replaced outside of this container', { file: path });
+      restart();
+    },
+    log: log.child('credentials'),
+    signal,
+  });
 }
 
 /** Waits until the API server answers and knows this component's rights; says so once if that takes long. */

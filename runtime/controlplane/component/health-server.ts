@@ -1,6 +1,9 @@
 import { createServer } from 'node:https';
 import { createCa, validityFrom } from '../../../pki/issue.ts';
 import { TkadmError } from '../../base/errors.ts';
+import { FileGroup } from '../../base/file-group.ts';
+import { checkKeyPair } from '../../base/key-pair.ts';
+import type { Logger } from '../../base/log.ts';
 
 /** Nobody verifies the certificate: it lives and dies with the process. */
 const CERTIFICATE_MS = 365 * 86_400_000;
@@ -15,24 +18,26 @@ export interface HealthServerOptions {
   readonly name: string;
   readonly host: string;
   readonly port: number;
+  /** Certificate and key to serve with and to follow; without them a pair is made in memory. */
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
   readonly rows: readonly HealthRow[];
   readonly now: Date;
+  readonly log: Logger;
   readonly signal: AbortSignal;
 }
 
 /**
- * Serves the rows over HTTPS, "ok" or 500, with a certificate made in memory; listens when it returns.
- * @throws COMPONENT_LISTEN when another process listens there.
+ * Serves the rows over HTTPS, "ok" or 500; listens when it returns.
+ * @throws COMPONENT_LISTEN when another process listens there; FILE_READ, CERTIFICATE_FILE_INVALID
  */
 export async function startHealthServer(options: HealthServerOptions): Promise<void> {
-  const { keyPem, certPem } = await createCa({
-    ...validityFrom(options.now, CERTIFICATE_MS),
-    commonName: options.name,
-    algorithm: 'ECDSA-P256',
-  });
-  const server = createServer({ key: keyPem, cert: certPem }, (request, response) => {
+  const { rows, log, signal } = options;
+  const files = await readPair(options);
+  const pair = () => ({ cert: files.texts[0]!, key: files.texts[1]! });
+  const server = createServer(pair(), (request, response) => {
     const path = new URL(request.url ?? '/', 'https://localhost').pathname;
-    const row = options.rows.find((entry) => entry.path === path);
+    const row = rows.find((entry) => entry.path === path);
     if (!row) {
       response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found\n');
       return;
@@ -49,7 +54,8 @@ export async function startHealthServer(options: HealthServerOptions): Promise<v
     });
     server.listen(options.port, options.host, resolve);
   });
-  options.signal.addEventListener(
+  files.follow({ onChange: () => server.setSecureContext(pair()), log, signal });
+  signal.addEventListener(
     'abort',
     () => {
       server.close();
@@ -57,4 +63,16 @@ export async function startHealthServer(options: HealthServerOptions): Promise<v
     },
     { once: true },
   );
+}
+
+async function readPair({ certFile, keyFile, name, now }: HealthServerOptions): Promise<FileGroup> {
+  const subject = 'serving certificate';
+  const check = ([cert = '', key = '']: readonly string[]) => checkKeyPair(cert, key);
+  if (certFile && keyFile) return FileGroup.read({ subject, paths: [certFile, keyFile], check });
+  const made = await createCa({
+    ...validityFrom(now, CERTIFICATE_MS),
+    commonName: name,
+    algorithm: 'ECDSA-P256',
+  });
+  return new FileGroup({ subject, paths: [], check }, [made.certPem, made.keyPem]);
 }

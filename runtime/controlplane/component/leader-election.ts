@@ -23,7 +23,7 @@ export interface LeaderElectionOptions {
  * Waits until this process holds the Lease (client-go `leaderelection`); a free one is taken at once, and
  * so is one whose holder ran on this host: only one process at a time can hold the component's port.
  */
-export async function acquireLeadership(options: LeaderElectionOptions): Promise<void> {
+export async function acquireLeadership(options: LeaderElectionOptions): Promise<Lease> {
   let observed: { readonly text: string; readonly atMs: number } | undefined;
   for (;;) {
     options.signal.throwIfAborted();
@@ -32,8 +32,7 @@ export async function acquireLeadership(options: LeaderElectionOptions): Promise
       const text = JSON.stringify(lease?.spec ?? {});
       if (observed?.text !== text) observed = { text, atMs: performance.now() };
       if (isFree(lease, observed.atMs, options)) {
-        await hold(options, lease);
-        return;
+        return await hold(options, lease);
       }
       await sleep(options.retryPeriodMs * (1 + Math.random() * 0.2), options.signal);
     } catch (error) {
@@ -44,8 +43,15 @@ export async function acquireLeadership(options: LeaderElectionOptions): Promise
   }
 }
 
-/** Renews the Lease until the signal ends it; returns early when the lease is lost. */
-export async function keepLeadership(options: LeaderElectionOptions): Promise<'lost' | 'ended'> {
+/**
+ * Renews the Lease until the signal ends it; returns early when the lease is lost. It is written over the version
+ * that this process wrote last, and read only after that was refused.
+ */
+export async function keepLeadership(
+  options: LeaderElectionOptions,
+  acquired: Lease,
+): Promise<'lost' | 'ended'> {
+  let known: Lease | undefined = acquired;
   let renewedAtMs = performance.now();
   for (;;) {
     try {
@@ -54,12 +60,13 @@ export async function keepLeadership(options: LeaderElectionOptions): Promise<'l
       return 'ended';
     }
     try {
-      const lease = await options.client.get(LEASES, ref(options), { timeoutMs: options.renewDeadlineMs });
-      if (lease.spec?.holderIdentity !== options.identity) return 'lost';
-      await hold(options, lease);
+      known ??= await options.client.get(LEASES, ref(options), { timeoutMs: options.renewDeadlineMs });
+      if (known.spec?.holderIdentity !== options.identity) return 'lost';
+      known = await hold(options, known);
       renewedAtMs = performance.now();
     } catch (error) {
       if (options.signal.aborted) return 'ended';
+      known = undefined;
       options.log.debug(`Cannot renew lease: ${(error as Error).message}`);
       if (performance.now() - renewedAtMs > options.renewDeadlineMs) return 'lost';
     }
@@ -90,7 +97,7 @@ function hostOf(identity: string): string {
   return identity.slice(0, identity.lastIndexOf('_'));
 }
 
-async function hold(options: LeaderElectionOptions, present: Lease | undefined): Promise<void> {
+async function hold(options: LeaderElectionOptions, present: Lease | undefined): Promise<Lease> {
   const { client, identity, leaseDurationMs, namespace, name } = options;
   const time = formatMicroTime(options.now());
   const isMine = present?.spec?.holderIdentity === identity;
@@ -102,6 +109,7 @@ async function hold(options: LeaderElectionOptions, present: Lease | undefined):
     renewTime: time,
     leaseTransitions: present && !isMine ? transitions + 1 : transitions,
   };
-  if (present) await client.update(LEASES, { ...present, spec });
-  else await client.create(LEASES, { metadata: { namespace, name }, spec });
+  const timeout = { timeoutMs: options.renewDeadlineMs };
+  if (present) return client.update(LEASES, { ...present, spec }, timeout);
+  return client.create(LEASES, { metadata: { namespace, name }, spec }, timeout);
 }

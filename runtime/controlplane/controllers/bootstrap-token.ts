@@ -1,6 +1,12 @@
 import { createHmac } from 'node:crypto';
-import type { Secret } from 'kubernetes-types/core/v1.d.ts';
+import type { ConfigMap, Secret } from 'kubernetes-types/core/v1.d.ts';
 import { CONFIG_MAPS, SECRETS } from '../../api/kinds.ts';
+import {
+  readTokenExpirations,
+  TOKEN_EXPIRATIONS_ANNOTATION,
+  type TokenExpirations,
+  updateTokenExpirations,
+} from '../../api/token-expirations.ts';
 import { remove, update } from '../component/action.ts';
 import { isSameJson } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
@@ -53,7 +59,7 @@ export function signDetached(content: string, token: Pick<BootstrapToken, 'id' |
   return `${header}..${signature}`;
 }
 
-/** Signs kube-public/cluster-info with every bootstrap token meant for it. */
+/** Signs kube-public/cluster-info with every bootstrap token meant for it, and says there when they end. */
 export function createBootstrapSigner(): Controller {
   return {
     name: 'bootstrap-signer-controller',
@@ -73,15 +79,39 @@ function reconcileSignatures(view: View, now: Date): ReconcileResult {
   const data = Object.fromEntries(
     Object.entries(configMap.data ?? {}).filter(([name]) => !name.startsWith(SIGNATURE_PREFIX)),
   );
+  const tokens = bootstrapTokens(view).filter((token) => token.isForSigning);
+  const present: Record<string, string> = {};
   const waits: number[] = [];
-  for (const token of bootstrapTokens(view)) {
-    if (!token.isForSigning || isExpired(token, now)) continue;
+  for (const token of tokens) {
+    if (token.expiresAtMs !== undefined) present[token.id] = formatSeconds(token.expiresAtMs);
+    if (isExpired(token, now)) continue;
     data[SIGNATURE_PREFIX + token.id] = signDetached(content, token);
     if (token.expiresAtMs !== undefined) waits.push(token.expiresAtMs - now.getTime());
   }
   const requeueAfterMs = waits.length > 0 ? Math.max(1, Math.min(...waits)) : undefined;
-  if (isSameJson(data, configMap.data)) return { actions: [], requeueAfterMs };
-  return { actions: [update(CONFIG_MAPS, { ...configMap, data })], requeueAfterMs };
+  const annotations = annotate(
+    configMap,
+    updateTokenExpirations(readTokenExpirations(configMap), present, now),
+  );
+  const isSame = isSameJson(data, configMap.data) && isSameJson(annotations, configMap.metadata?.annotations);
+  if (isSame) return { actions: [], requeueAfterMs };
+  const metadata = { ...configMap.metadata, ...(annotations ? { annotations } : {}) };
+  return { actions: [update(CONFIG_MAPS, { ...configMap, metadata, data })], requeueAfterMs };
+}
+
+/** The object's annotations with the ends of tokens; unchanged while there are none to tell. */
+function annotate(
+  { metadata }: ConfigMap,
+  expirations: TokenExpirations,
+): Record<string, string> | undefined {
+  const { [TOKEN_EXPIRATIONS_ANNOTATION]: known, ...others } = metadata?.annotations ?? {};
+  if (Object.keys(expirations).length === 0 && known === undefined) return metadata?.annotations;
+  return { ...others, [TOKEN_EXPIRATIONS_ANNOTATION]: JSON.stringify(expirations) };
+}
+
+/** RFC 3339 in seconds. */
+function formatSeconds(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
 /** Deletes bootstrap tokens once they have expired. */

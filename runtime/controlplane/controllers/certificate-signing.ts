@@ -5,21 +5,25 @@ import {
   signCertificateRequest,
 } from '../../../pki/csr.ts';
 import { KEY_USAGES, type KeyUsage } from '../../../pki/extensions.ts';
-import { BACKDATING_MS } from '../../../pki/issue.ts';
-import { CERTIFICATE_SIGNING_REQUESTS } from '../../api/kinds.ts';
+import { BACKDATING_MS, type CaPair } from '../../../pki/issue.ts';
+import { CERTIFICATE_SIGNING_REQUESTS, ENDPOINT_SLICES, NODES, SERVICES } from '../../api/kinds.ts';
 import { formatTime } from '../../api/time.ts';
 import { formatError, TkadmError } from '../../base/errors.ts';
-import { type Action, remove, updateStatus } from '../component/action.ts';
-import { timeMs } from '../component/objects.ts';
+import { type Action, event, remove, updateStatus } from '../component/action.ts';
+import { isSameJson, timeMs } from '../component/objects.ts';
+import type { View } from '../component/view.ts';
 import {
   type Controller,
   type ReconcileContext,
   type ReconcileResult,
   SETTLED,
+  watch,
   watchSelf,
 } from './controller.ts';
+import { findServingObstacle, requestingNode } from './kubelet-serving.ts';
 
 const KUBELET_CLIENT_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
+const KUBELET_SERVING_SIGNER = 'kubernetes.io/kubelet-serving';
 
 const HOUR_MS = 3_600_000;
 
@@ -35,7 +39,7 @@ const SIGNERS: readonly SignerRow[] = [
     check: (_, usages) => checkUsages(usages, 'client auth'),
   },
   { signerName: KUBELET_CLIENT_SIGNER, check: checkKubeletClient },
-  { signerName: 'kubernetes.io/kubelet-serving', check: checkKubeletServing },
+  { signerName: KUBELET_SERVING_SIGNER, check: checkKubeletServing },
   { signerName: 'kubernetes.io/legacy-unknown', check: () => undefined },
 ];
 
@@ -70,8 +74,8 @@ function checkUsages(usages: readonly string[], required: string): string | unde
 }
 
 export interface SigningSettings {
-  readonly caCertPem: string;
-  readonly caKeyPem: string;
+  /** Asked for at each use: the files may have been replaced. */
+  readonly ca: () => CaPair;
   readonly maxDurationMs: number;
 }
 
@@ -103,8 +107,10 @@ function reconcileSigning(
       settings.maxDurationMs,
       request.spec.expirationSeconds ? request.spec.expirationSeconds * 1000 : Number.POSITIVE_INFINITY,
     );
+    const ca = settings.ca();
     const pem = signCertificateRequest({
-      ...settings,
+      caCertPem: ca.certPem,
+      caKeyPem: ca.keyPem,
       csrPem,
       usages: (request.spec.usages ?? []).map(parseUsage),
       notBefore: new Date(now.getTime() - BACKDATING_MS),
@@ -156,19 +162,33 @@ const RECOGNIZERS = [
   },
 ] as const;
 
-/** Approves kubelets' client certificates when RBAC lets their senders ask for one. */
+/**
+ * Approves kubelets' client certificates when RBAC lets their senders ask for one, and their serving certificates
+ * when each name in them is the node's own.
+ */
 export function createCsrApprover(): Controller {
   return {
     name: 'certificatesigningrequest-approving-controller',
-    watches: [watchSelf(CERTIFICATE_SIGNING_REQUESTS)],
+    watches: [
+      watchSelf(CERTIFICATE_SIGNING_REQUESTS),
+      // The addresses of a node may come after its request.
+      watch(NODES, ({ object, previous }, view) =>
+        isSameJson(object.status?.addresses, previous?.status?.addresses)
+          ? []
+          : servingRequestsOf(object.metadata?.name ?? '', view),
+      ),
+      watch(SERVICES, () => []),
+      watch(ENDPOINT_SLICES, () => []),
+    ],
     reconcile: reconcileApproval,
   };
 }
 
 async function reconcileApproval(key: string, context: ReconcileContext): Promise<ReconcileResult> {
   const request = context.view.get(CERTIFICATE_SIGNING_REQUESTS, key);
-  if (request?.spec?.signerName !== KUBELET_CLIENT_SIGNER || request.status?.certificate) return SETTLED;
-  if ((request.status?.conditions ?? []).length > 0) return SETTLED;
+  if (!request || !isPending(request)) return SETTLED;
+  if (request.spec.signerName === KUBELET_SERVING_SIGNER) return reconcileServing(request, context);
+  if (request.spec.signerName !== KUBELET_CLIENT_SIGNER) return SETTLED;
   const csr = parseCertificateRequest(decodeRequest(request));
   if (checkKubeletClient(csr, request.spec.usages ?? []) !== undefined) return SETTLED;
   for (const row of RECOGNIZERS) {
@@ -177,6 +197,43 @@ async function reconcileApproval(key: string, context: ReconcileContext): Promis
   }
   // RBAC may come after the request: look again.
   return { actions: [], requeueAfterMs: 2_000 };
+}
+
+function isPending({ status }: CertificateSigningRequest): boolean {
+  return !status?.certificate && (status?.conditions ?? []).length === 0;
+}
+
+function servingRequestsOf(nodeName: string, view: View): readonly string[] {
+  return view
+    .list(CERTIFICATE_SIGNING_REQUESTS)
+    .filter((request) => request.spec.signerName === KUBELET_SERVING_SIGNER && isPending(request))
+    .filter((request) => requestingNode(request) === nodeName)
+    .map(({ metadata }) => metadata?.name ?? '');
+}
+
+function reconcileServing(
+  request: CertificateSigningRequest,
+  { view, now }: ReconcileContext,
+): ReconcileResult {
+  const csr = parseCertificateRequest(decodeRequest(request));
+  const apiServerAddresses = view
+    .inNamespace(ENDPOINT_SLICES, 'default')
+    .filter(({ metadata }) => metadata?.labels?.['kubernetes.io/service-name'] === 'kubernetes')
+    .flatMap(({ endpoints }) => endpoints.flatMap(({ addresses }) => addresses));
+  const obstacle =
+    checkKubeletServing(csr, request.spec.usages ?? []) ??
+    findServingObstacle(request, csr, {
+      nodes: view.list(NODES),
+      services: view.list(SERVICES),
+      apiServerAddresses,
+    });
+  if (obstacle === undefined) {
+    return {
+      actions: [approve(request, 'Auto approving kubelet serving certificate of the node itself.', now)],
+    };
+  }
+  const message = `Not approved automatically: ${obstacle}`;
+  return { actions: [event(CERTIFICATE_SIGNING_REQUESTS, request, 'Warning', 'NotApproved', message)] };
 }
 
 async function mayCreate(

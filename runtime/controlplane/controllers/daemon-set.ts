@@ -1,6 +1,6 @@
 import type { DaemonSet, DaemonSetStatus } from 'kubernetes-types/apps/v1.d.ts';
 import type { Node, Pod, PodSpec, Toleration } from 'kubernetes-types/core/v1.d.ts';
-import { CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS } from '../../api/kinds.ts';
+import { DAEMON_SETS, NODES, PODS } from '../../api/kinds.ts';
 import { matchesLabelSelector } from '../../api/label-selectors.ts';
 import { type Action, create, event, parallel, remove, updateStatus } from '../component/action.ts';
 import { findUntoleratedTaint, matchesNodeAffinity } from '../component/node-fit.ts';
@@ -15,19 +15,17 @@ import {
   resolveIntOrPercent,
 } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
-import { claimObjects } from './adoption.ts';
 import {
   type Controller,
   type ReconcileContext,
   type ReconcileResult,
   SETTLED,
   watch,
-  watchOwned,
-  watchSelf,
 } from './controller.ts';
 import { buildPodFromTemplate } from './pod-template.ts';
 import { nextAvailabilityMs } from './replica-set.ts';
-import { planHistoryCleanup, planRevisions, REVISION_HASH_LABEL } from './revision-history.ts';
+import { planHistoryCleanup, REVISION_HASH_LABEL } from './revision-history.ts';
+import { observeSet, watchRevisioned } from './revisioned-set.ts';
 
 /** What every daemon pod tolerates: it is there to make its node work. */
 const DAEMON_TOLERATIONS: readonly Toleration[] = [
@@ -54,9 +52,7 @@ export function createDaemonSetController(): Controller {
   return {
     name: 'daemonset-controller',
     watches: [
-      watchSelf(DAEMON_SETS),
-      watchOwned(PODS, 'DaemonSet'),
-      watchOwned(CONTROLLER_REVISIONS, 'DaemonSet'),
+      ...watchRevisioned(DAEMON_SETS),
       watch(PODS, ({ object }, view) => {
         if (controllerOf(object)) return [];
         const { namespace = '', labels } = object.metadata ?? {};
@@ -96,25 +92,19 @@ function reconcileDaemonSet(
   { view, now }: ReconcileContext,
   failures: Failures,
 ): ReconcileResult {
-  const set = view.get(DAEMON_SETS, key);
-  if (!set?.spec) return SETTLED;
-  const claim = claimObjects(view, {
-    ownerKind: DAEMON_SETS,
-    owner: set,
-    kind: PODS,
-    selector: set.spec.selector,
-  });
-  if (set.metadata?.deletionTimestamp) return { actions: claim.actions };
-  const history = planRevisions(DAEMON_SETS, set, view);
-  const state = observe(set, history.hash, claim.owned, view, now);
+  const observed = observeSet(view, DAEMON_SETS, { key });
+  if (!observed) return SETTLED;
+  const { set, pods, history, claims } = observed;
+  if (!history) return { actions: claims };
+  const state = observe(set, history.hash, pods, view, now);
   const { actions, retryMs } = planPods(state, failures);
   const rollout = actions.length > 0 ? [] : planRollout(state);
   const status = buildStatus(state);
-  const used = new Set(claim.owned.map((pod) => pod.metadata?.labels?.[REVISION_HASH_LABEL] ?? ''));
-  const waits = [retryMs, nextAvailabilityMs(claim.owned, set.spec.minReadySeconds ?? 0, now)];
+  const used = new Set(pods.map((pod) => pod.metadata?.labels?.[REVISION_HASH_LABEL] ?? ''));
+  const waits = [retryMs, nextAvailabilityMs(pods, set.spec?.minReadySeconds ?? 0, now)];
   return {
     actions: [
-      ...claim.actions,
+      ...claims,
       ...history.actions,
       ...parallel([...actions, ...rollout]),
       ...(isSameJson(status, set.status) ? [] : [updateStatus(DAEMON_SETS, { ...set, status })]),

@@ -27,6 +27,7 @@ export class ControllerManager {
   readonly #entries: readonly { readonly controller: Controller; readonly account: string | undefined }[];
   #cache: ClusterCache | undefined;
   #metadataFollowed: Promise<void> = Promise.resolve();
+  readonly #resyncs = new Set<() => void>();
 
   constructor(options: ManagerOptions) {
     this.#options = options;
@@ -51,6 +52,11 @@ export class ControllerManager {
     );
   }
 
+  /** Has every controller look at all of its objects again: a file that it reads has changed. */
+  resync(): void {
+    for (const resync of this.#resyncs) resync();
+  }
+
   /** Runs the controllers until the signal ends them; one that fails ends all. */
   async run(client: ApiClient, signal: AbortSignal): Promise<void> {
     const { now, log } = this.#options;
@@ -64,7 +70,8 @@ export class ControllerManager {
           : client;
       const recorder = new EventRecorder({ client: own, component: controller.name, now });
       const record = recorder.record.bind(recorder);
-      await runController(controller, { client: own, cache, record, signal, now, log });
+      const onResync = (resync: () => void) => void this.#resyncs.add(resync);
+      await runController(controller, { client: own, cache, record, onResync, signal, now, log });
     });
     await Promise.all(runs);
   }

@@ -10,7 +10,8 @@ import { claimObjects } from './adoption.ts';
 
 export const REVISION_HASH_LABEL = 'controller-revision-hash';
 
-interface Revisioned extends KubeObject {
+/** What DaemonSets and StatefulSets have in common. */
+export interface Revisioned extends KubeObject {
   spec?: { selector: LabelSelector; template: PodTemplateSpec; revisionHistoryLimit?: number };
   status?: { collisionCount?: number };
 }

@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly client: ApiClient;
   readonly cache: ClusterCache;
   readonly record: (event: EventAction) => void;
+  /** Is given what has all keys looked at again. */
+  readonly onResync?: ((resync: () => void) => void) | undefined;
   readonly signal: AbortSignal;
   readonly now: () => Date;
   readonly log: Logger;
@@ -36,6 +38,13 @@ export async function runController(controller: Controller, options: RunOptions)
       for (const key of row.keys(change, cache.view)) queue.add(key);
     });
   }
+  options.onResync?.(() => {
+    for (const row of controller.watches) {
+      for (const change of cache.present(row.kind)) {
+        for (const key of row.keys(change, cache.view)) queue.add(key);
+      }
+    }
+  });
   if (controller.periodic) startPeriod(queue, controller.periodic, signal);
   const workers = Array.from({ length: controller.workers ?? DEFAULT_WORKERS }, () =>
     work(controller, queue, { ...options, log: log.child(controller.name) }),

@@ -1,5 +1,6 @@
 import { ApiClient, isApiError } from '../../api/client.ts';
 import { SERVICE_ACCOUNTS } from '../../api/kinds.ts';
+import type { ClientConfig } from '../../api/kubeconfig.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 
@@ -25,18 +26,22 @@ export interface ServiceAccountClientOptions {
 export async function createServiceAccountClient(options: ServiceAccountClientOptions): Promise<ApiClient> {
   const { client, name, signal } = options;
   let token = await requestToken(options);
-  const { server, caPem, isInsecure, tlsServerName } = client.config;
-  const config = {
-    server,
-    caPem,
-    isInsecure,
-    tlsServerName,
-    get token() {
-      return token;
-    },
-  };
+  const own = new ApiClient(withToken(client.config), `kube-controller-manager/${name}`);
+  client.onReconfigure((config) => own.reconfigure(withToken(config)));
   void renew();
-  return new ApiClient(config, `kube-controller-manager/${name}`);
+  return own;
+
+  function withToken({ server, caPem, isInsecure, tlsServerName }: ClientConfig): ClientConfig {
+    return {
+      server,
+      caPem,
+      isInsecure,
+      tlsServerName,
+      get token() {
+        return token;
+      },
+    };
+  }
 
   async function renew(): Promise<void> {
     while (!signal.aborted) {

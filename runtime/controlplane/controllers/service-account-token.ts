@@ -10,8 +10,8 @@ const NAME = 'kubernetes.io/service-account.name';
 const UID = 'kubernetes.io/service-account.uid';
 
 export interface TokenSettings {
-  readonly keyPem: string;
-  readonly rootCaPem: string | undefined;
+  readonly keyPem: () => string;
+  readonly rootCaPem: (() => string) | undefined;
 }
 
 /** Fills Secrets of type service-account-token with an unbound token, and deletes those without account. */
@@ -44,8 +44,8 @@ function reconcileSecret(settings: TokenSettings, key: string, view: View): Reco
   const data = {
     ...secret.data,
     namespace: encode(namespace ?? ''),
-    ...(settings.rootCaPem ? { 'ca.crt': encode(settings.rootCaPem) } : {}),
-    ...(secret.data?.['token'] ? {} : { token: encode(signToken(settings.keyPem, secret, account)) }),
+    ...(settings.rootCaPem ? { 'ca.crt': encode(settings.rootCaPem()) } : {}),
+    ...(secret.data?.['token'] ? {} : { token: encode(signToken(settings.keyPem(), secret, account)) }),
   };
   const isSame = JSON.stringify(data) === JSON.stringify(secret.data) && annotations?.[UID];
   if (isSame) return SETTLED;

@@ -30,7 +30,7 @@ export function createServiceAccountController(): Controller {
 }
 
 /** Keeps the ConfigMap "kube-root-ca.crt" with the API server's CA in every namespace. */
-export function createRootCaPublisher(rootCaPem: string): Controller {
+export function createRootCaPublisher(rootCa: () => string): Controller {
   return {
     name: 'root-ca-certificate-publisher-controller',
     watches: [
@@ -39,6 +39,7 @@ export function createRootCaPublisher(rootCaPem: string): Controller {
     ],
     reconcile(namespace, { view }): ReconcileResult {
       if (!isActiveNamespace(view, namespace)) return SETTLED;
+      const rootCaPem = rootCa();
       const data = { 'ca.crt': rootCaPem };
       const present = view.get(CONFIG_MAPS, `${namespace}/${ROOT_CA}`);
       if (!present) {

@@ -1,26 +1,35 @@
-import { readFile } from 'node:fs/promises';
+import { createPrivateKey } from 'node:crypto';
 import { TkadmError } from '../../base/errors.ts';
+import { FileGroup, type FollowOptions } from '../../base/file-group.ts';
 import type { FlagValues } from '../../base/flags.ts';
+import { checkKeyPair, parseCertificates } from '../../base/key-pair.ts';
 import type { FLAGS } from './flags.ts';
 import type { NodeIpamSettings } from './node-ipam.ts';
 
 /** What the controllers need from flags and files; a part that is undefined turns its controllers off. */
 export interface ControllerSettings {
-  readonly rootCaPem: string | undefined;
+  /** PEM texts are asked for at each use: files are replaced while the controllers run. */
+  readonly rootCaPem: (() => string) | undefined;
   readonly signing:
-    | { readonly caCertPem: string; readonly caKeyPem: string; readonly maxDurationMs: number }
+    | {
+        readonly ca: () => { readonly certPem: string; readonly keyPem: string };
+        readonly maxDurationMs: number;
+      }
     | undefined;
   readonly nodeIpam: NodeIpamSettings | undefined;
   readonly nodeGracePeriodMs: number;
   readonly terminatedPodThreshold: number;
   /** PEM of the key that signs tokens of Secrets of type service-account-token. */
-  readonly serviceAccountKeyPem: string | undefined;
+  readonly serviceAccountKeyPem: (() => string) | undefined;
 }
 
-/** Reads the files that the flags name. @throws FILE_READ, FLAG_INVALID */
-export async function loadSettings(flags: FlagValues<typeof FLAGS>): Promise<ControllerSettings> {
-  const certPem = await readOptional(flags['cluster-signing-cert-file']);
-  const keyPem = await readOptional(flags['cluster-signing-key-file']);
+/** Settings with the files that they come from. */
+export interface LoadedSettings extends ControllerSettings {
+  readonly files: readonly FileGroup[];
+}
+
+/** Reads the files that the flags name. @throws FILE_READ, FLAG_INVALID, CERTIFICATE_FILE_INVALID */
+export async function loadSettings(flags: FlagValues<typeof FLAGS>): Promise<LoadedSettings> {
   const clusterCidrs = flags['cluster-cidr'];
   if (flags['allocate-node-cidrs'] && clusterCidrs.length === 0) {
     throw new TkadmError(
@@ -28,13 +37,15 @@ export async function loadSettings(flags: FlagValues<typeof FLAGS>): Promise<Con
       'Cannot use flag "--allocate-node-cidrs": "--cluster-cidr" is empty',
     );
   }
+  const { signing, rootCa, serviceAccountKey } = await readFiles(flags);
   return {
-    rootCaPem: await readOptional(flags['root-ca-file']),
-    serviceAccountKeyPem: await readOptional(flags['service-account-private-key-file']),
-    signing:
-      certPem && keyPem
-        ? { caCertPem: certPem, caKeyPem: keyPem, maxDurationMs: flags['cluster-signing-duration'] }
-        : undefined,
+    files: [signing, rootCa, serviceAccountKey].filter((group) => group !== undefined),
+    rootCaPem: rootCa && (() => rootCa.texts[0]!),
+    serviceAccountKeyPem: serviceAccountKey && (() => serviceAccountKey.texts[0]!),
+    signing: signing && {
+      ca: () => ({ certPem: signing.texts[0]!, keyPem: signing.texts[1]! }),
+      maxDurationMs: flags['cluster-signing-duration'],
+    },
     nodeIpam: flags['allocate-node-cidrs']
       ? {
           clusterCidrs,
@@ -48,11 +59,32 @@ export async function loadSettings(flags: FlagValues<typeof FLAGS>): Promise<Con
   };
 }
 
-async function readOptional(path: string | undefined): Promise<string | undefined> {
-  if (!path) return undefined;
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${(error as Error).message}`, { cause: error });
-  }
+/** Takes renewed files from now on. */
+export function followSettings({ files }: LoadedSettings, options: FollowOptions): void {
+  for (const group of files) group.follow(options);
+}
+
+async function readFiles(flags: FlagValues<typeof FLAGS>) {
+  const read = async (
+    subject: string,
+    paths: readonly (string | undefined)[],
+    check: (texts: readonly string[]) => void,
+  ) => {
+    const given = paths.filter((path) => path !== undefined);
+    return given.length === paths.length ? FileGroup.read({ subject, paths: given, check }) : undefined;
+  };
+  const [signing, rootCa, serviceAccountKey] = await Promise.all([
+    read(
+      'cluster signing CA',
+      [flags['cluster-signing-cert-file'], flags['cluster-signing-key-file']],
+      ([cert = '', key = '']) => checkKeyPair(cert, key),
+    ),
+    read('root CA', [flags['root-ca-file']], ([pem = '']) => void parseCertificates(pem)),
+    read(
+      'service-account key',
+      [flags['service-account-private-key-file']],
+      ([pem = '']) => void createPrivateKey(pem),
+    ),
+  ]);
+  return { signing, rootCa, serviceAccountKey };
 }

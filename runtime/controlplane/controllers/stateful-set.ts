@@ -1,6 +1,6 @@
 import type { ControllerRevision, StatefulSet, StatefulSetStatus } from 'kubernetes-types/apps/v1.d.ts';
 import type { PersistentVolumeClaim, Pod, PodTemplateSpec } from 'kubernetes-types/core/v1.d.ts';
-import { CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS } from '../../api/kinds.ts';
+import { PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS } from '../../api/kinds.ts';
 import { type Action, create, event, parallel, remove, updateStatus } from '../component/action.ts';
 import {
   buildControllerReference,
@@ -11,18 +11,11 @@ import {
   resolveIntOrPercent,
 } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
-import { claimObjects } from './adoption.ts';
-import {
-  type Controller,
-  type ReconcileContext,
-  type ReconcileResult,
-  SETTLED,
-  watchOwned,
-  watchSelf,
-} from './controller.ts';
+import { type Controller, type ReconcileContext, type ReconcileResult, SETTLED } from './controller.ts';
 import { buildPodFromTemplate } from './pod-template.ts';
 import { nextAvailabilityMs } from './replica-set.ts';
-import { planHistoryCleanup, planRevisions, REVISION_HASH_LABEL, templateOf } from './revision-history.ts';
+import { planHistoryCleanup, REVISION_HASH_LABEL, templateOf } from './revision-history.ts';
+import { observeSet, watchRevisioned } from './revisioned-set.ts';
 
 const POD_NAME_LABEL = 'statefulset.kubernetes.io/pod-name';
 const POD_INDEX_LABEL = 'apps.kubernetes.io/pod-index';
@@ -31,12 +24,7 @@ const POD_INDEX_LABEL = 'apps.kubernetes.io/pod-index';
 export function createStatefulSetController(): Controller {
   return {
     name: 'statefulset-controller',
-    watches: [
-      watchSelf(STATEFUL_SETS),
-      watchOwned(PODS, 'StatefulSet'),
-      watchOwned(CONTROLLER_REVISIONS, 'StatefulSet'),
-      { kind: PERSISTENT_VOLUME_CLAIMS, keys: () => [] },
-    ],
+    watches: [...watchRevisioned(STATEFUL_SETS), { kind: PERSISTENT_VOLUME_CLAIMS, keys: () => [] }],
     reconcile: reconcileStatefulSet,
   };
 }
@@ -57,30 +45,24 @@ interface State {
 }
 
 function reconcileStatefulSet(key: string, { view, now }: ReconcileContext): ReconcileResult {
-  const set = view.get(STATEFUL_SETS, key);
-  if (!set?.spec) return SETTLED;
-  const claim = claimObjects(view, {
-    ownerKind: STATEFUL_SETS,
-    owner: set,
-    kind: PODS,
-    selector: set.spec.selector,
-    canAdopt: (pod) => ordinalOf(set, pod) !== undefined,
-  });
-  if (set.metadata?.deletionTimestamp) return { actions: claim.actions };
-  const history = planRevisions(STATEFUL_SETS, set, view);
+  const canAdopt = (set: StatefulSet, pod: Pod) => ordinalOf(set, pod) !== undefined;
+  const observed = observeSet(view, STATEFUL_SETS, { key, canAdopt });
+  if (!observed) return SETTLED;
+  const { set, pods, history, claims } = observed;
+  if (!history) return { actions: claims };
   const updateRevision = history.current?.metadata?.name ?? `${set.metadata?.name}-${history.hash}`;
-  const state = observe(set, claim.owned, history.revisions, updateRevision, view, now);
+  const state = observe(set, pods, history.revisions, updateRevision, view, now);
   const status = buildStatus(state);
-  const used = new Set([status.currentRevision ?? '', updateRevision, ...claim.owned.map(revisionOf)]);
+  const used = new Set([status.currentRevision ?? '', updateRevision, ...pods.map(revisionOf)]);
   return {
     actions: [
-      ...claim.actions,
+      ...claims,
       ...history.actions,
       ...planPods(state),
       ...(isSameJson(status, set.status) ? [] : [updateStatus(STATEFUL_SETS, { ...set, status })]),
       ...planHistoryCleanup(set, history, used),
     ],
-    requeueAfterMs: nextAvailabilityMs(claim.owned, set.spec.minReadySeconds ?? 0, now),
+    requeueAfterMs: nextAvailabilityMs(pods, set.spec?.minReadySeconds ?? 0, now),
   };
 }
 

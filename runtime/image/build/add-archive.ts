@@ -2,9 +2,8 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { createGunzip } from 'node:zlib';
-import { extract } from 'tar-stream';
 import type { LayerFile } from '../pack.ts';
-import { feedTar } from '../tar-feed.ts';
+import { readTar, type TarEntry } from '../tar-reader.ts';
 
 export type ArchiveKind = 'tar' | 'tar+gzip' | 'bzip2' | 'xz' | 'zstd';
 
@@ -65,30 +64,38 @@ export async function* readArchive(
   kind: 'tar' | 'tar+gzip',
   base: string,
 ): AsyncGenerator<LayerFile> {
-  const entries = extract();
   const raw = createReadStream(path);
-  const feeding = feedTar(kind === 'tar' ? raw : raw.pipe(createGunzip()), entries);
-  feeding.catch(() => {});
   const inside = (name: string) => posix.join(base, posix.normalize(`/${name}`)).replace(/^\/|\/$/g, '');
-  for await (const entry of entries) {
-    const { name, type, mode = 0o644, uid = 0, gid = 0, mtime = new Date(0), linkname } = entry.header;
-    const chunks: Buffer[] = [];
-    for await (const chunk of entry) chunks.push(chunk as Buffer);
-    const content = toContent(type ?? 'file', Buffer.concat(chunks), linkname ?? '', inside);
-    if (inside(name) !== '' && content)
-      yield { name: inside(name), stats: { mode, uid, gid, mtime }, content };
+  for await (const entry of readTar(kind === 'tar' ? raw : raw.pipe(createGunzip()))) {
+    const content = await readContent(entry, inside);
+    const name = inside(entry.name);
+    if (name === '' || !content) continue;
+    const { mode, uid, gid, mtimeSeconds, attributes } = entry;
+    yield { name, stats: { mode, uid, gid, mtime: new Date(mtimeSeconds * 1000) }, content, attributes };
   }
-  await feeding;
 }
 
-function toContent(
-  type: string,
-  bytes: Buffer,
-  linkname: string,
+async function readContent(
+  entry: TarEntry,
   inside: (name: string) => string,
-): LayerFile['content'] | undefined {
-  if (type === 'directory') return { kind: 'directory' };
-  if (type === 'symlink') return { kind: 'symlink', target: linkname };
-  if (type === 'link') return { kind: 'link', target: inside(linkname) };
-  return type === 'file' || type === 'contiguous-file' ? { kind: 'bytes', bytes } : undefined;
+): Promise<LayerFile['content'] | undefined> {
+  if (entry.type === 'directory') return { kind: 'directory' };
+  if (entry.type === 'symlink') return { kind: 'symlink', target: entry.target };
+  if (entry.type === 'link') return { kind: 'link', target: inside(entry.target) };
+  if (entry.type !== 'file') return undefined;
+  const pieces: Buffer[] = [];
+  for await (const piece of entry.content()) pieces.push(Buffer.from(piece));
+  return { kind: 'bytes', bytes: spread(Buffer.concat(pieces), entry) };
+}
+
+/** The content of a sparse file with its holes. */
+function spread(stored: Buffer, { pieces, fileBytes }: TarEntry): Buffer {
+  if (pieces === undefined) return stored;
+  const whole = Buffer.alloc(fileBytes);
+  let start = 0;
+  for (const { offset, lengthBytes } of pieces) {
+    stored.copy(whole, offset, start, start + lengthBytes);
+    start += lengthBytes;
+  }
+  return whole;
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { ApiClient } from '../../api/client.ts';
+import { followClientConfig } from '../../api/follow-kubeconfig.ts';
 import { Informer } from '../../api/informer.ts';
 import { ENDPOINT_SLICES, SERVICES } from '../../api/kinds.ts';
 import { loadClientConfig, loadInClusterConfig } from '../../api/kubeconfig.ts';
@@ -35,10 +36,17 @@ async function main(): Promise<void> {
   const text = await readFile(flags.conf, 'utf8');
   const config = resolveDnsConfig(parseCorefile(text));
   const abort = new AbortController();
-  const clientConfig = flags.kubeconfig
-    ? await loadClientConfig(flags.kubeconfig)
-    : await loadInClusterConfig(process.env);
-  const client = new ApiClient(clientConfig, `coredns/${VERSION}`);
+  const load = () =>
+    flags.kubeconfig ? loadClientConfig(flags.kubeconfig) : loadInClusterConfig(process.env);
+  const current = await load();
+  const client = new ApiClient(current, `coredns/${VERSION}`);
+  followClientConfig({
+    current,
+    load,
+    onChange: (fresh) => client.reconfigure(fresh),
+    log: log.child('credentials'),
+    signal: abort.signal,
+  });
   const services = new Informer(client, SERVICES, { signal: abort.signal, log });
   const slices = new Informer(client, ENDPOINT_SLICES, { signal: abort.signal, log });
 

@@ -54,8 +54,7 @@ export function parseProxyConfig(text: string): ProxyConfig {
       'Cannot use the proxy configuration: it is no "KubeProxyConfiguration"',
     );
   }
-  const isSet = (value: unknown) =>
-    value !== null && value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0);
+  const isSet = (value: unknown) => value !== null && value !== undefined && value !== '' && !isEmpty(value);
   for (const [name, value] of Object.entries(document)) {
     const isKnown = IGNORED.has(name) || USED.has(name);
     const isRefused = !isKnown || ((name === 'featureGates' || name === 'nodePortAddresses') && isSet(value));
@@ -79,6 +78,11 @@ export function parseProxyConfig(text: string): ProxyConfig {
     hostnameOverride: (document['hostnameOverride'] as string | undefined) || undefined,
     healthzBindAddress: (document['healthzBindAddress'] as string | undefined) || '0.0.0.0:10256',
   };
+}
+
+/** True for a list or mapping without anything in it. */
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
 /** @throws PROXY_CONFIG for IPv6 and for several networks. */

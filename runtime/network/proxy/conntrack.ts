@@ -1,6 +1,5 @@
-import koffi from 'koffi';
-import { TkadmError } from '../../base/errors.ts';
 import { formatIpv4 } from '../address.ts';
+import { NETLINK, NetlinkError, NLM_F, openNetlink, parseAttributes } from '../netlink.ts';
 import type { ServicePort } from './service-model.ts';
 
 /** A UDP flow that the kernel tracks: where its client sends to, and who answers. */
@@ -23,18 +22,9 @@ export interface Conntrack {
   close(): void;
 }
 
-const AF = { inet: 2, netlink: 16 } as const;
-/** SOCK_RAW | SOCK_CLOEXEC */
-const SOCKET_TYPE = 3 | 0o2000000;
-const NETLINK_NETFILTER = 12;
-const SOL_SOCKET = 1;
-const SO_RCVTIMEO = 20;
+const AF_INET = 2;
 const IPPROTO_UDP = 17;
-const ENOENT = 2;
-
-/** nlmsghdr types and flags, <linux/netlink.h>; NFNL_SUBSYS_CTNETLINK is 1. */
-const NLMSG = { error: 2, done: 3 } as const;
-const NLM_F = { request: 1, ack: 4, dump: 0x300 } as const;
+/** NFNL_SUBSYS_CTNETLINK is 1. */
 const CT_GET = (1 << 8) | 1;
 const CT_DELETE = (1 << 8) | 2;
 /** Attributes, <linux/netfilter/nfnetlink_conntrack.h>; the upper bits of a type are flags. */
@@ -48,62 +38,28 @@ const TUPLE = {
   sourcePort: 2,
   targetPort: 3,
 } as const;
-const TYPE_MASK = 0x3fff;
-/** nlmsghdr and nfgenmsg. */
-const HEADER_BYTES = 20;
+/** nfgenmsg. */
+const HEADER_BYTES = 4;
 
 /** Opens a netlink socket. @throws NETWORK_COMMAND */
 export function openConntrack(): Conntrack {
-  const libc = koffi.load('libc.so.6');
-  const openSocket = libc.func('socket', 'int', ['int', 'int', 'int']);
-  const setsockopt = libc.func('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
-  const sendBytes = libc.func('send', 'int64', ['int', 'void *', 'size_t', 'int']);
-  const receiveBytes = libc.func('recv', 'int64', ['int', 'void *', 'size_t', 'int']);
-  const closeDescriptor = libc.func('close', 'int', ['int']);
-  const check = (result: number | bigint, call: string): number => {
-    if (Number(result) >= 0) return Number(result);
-    throw failure(call, koffi.errno());
-  };
-  const fd = check(openSocket(AF.netlink, SOCKET_TYPE, NETLINK_NETFILTER), 'socket');
-  const timeout = Buffer.alloc(16);
-  timeout.writeBigInt64LE(2n);
-  check(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length), 'setsockopt');
-  const buffer = Buffer.alloc(1 << 16);
-
-  /** Sends one request and hands every message of the answer on; returns the error number of the end, or 0. */
-  const ask = (request: Buffer, onMessage: (body: Buffer) => void): number => {
-    check(sendBytes(fd, request, request.length, 0), 'send');
-    for (;;) {
-      const length = check(receiveBytes(fd, buffer, buffer.length, 0), 'recv');
-      for (const message of splitMessages(buffer.subarray(0, length))) {
-        if (message.type === NLMSG.done) return 0;
-        if (message.type === NLMSG.error) return -message.body.readInt32LE(0);
-        onMessage(message.body.subarray(4));
-      }
+  const netfilter = openNetlink(NETLINK.netfilter);
+  const forget = (flow: UdpFlow): boolean => {
+    try {
+      netfilter.ask({ type: CT_DELETE, body: buildBody(flow.identity), step: 'delete a tracked flow' });
+      return true;
+    } catch (error) {
+      if (error instanceof NetlinkError && error.errno === 'ENOENT') return false;
+      throw error;
     }
   };
-
   return {
     listUdp() {
-      const flows: UdpFlow[] = [];
-      const errno = ask(buildRequest(CT_GET, NLM_F.request | NLM_F.dump), (body) => {
-        const flow = parseUdpFlow(body);
-        if (flow) flows.push(flow);
-      });
-      if (errno !== 0) throw failure('list', errno);
-      return flows;
+      const request = { type: CT_GET, flags: NLM_F.dump, body: buildBody(), step: 'list tracked flows' };
+      return netfilter.ask(request).flatMap((body) => parseUdpFlow(body.subarray(HEADER_BYTES)) ?? []);
     },
-    delete(flows) {
-      let count = 0;
-      for (const flow of flows) {
-        const request = buildRequest(CT_DELETE, NLM_F.request | NLM_F.ack, flow.identity);
-        const errno = ask(request, () => {});
-        if (errno !== 0 && errno !== ENOENT) throw failure('delete', errno);
-        if (errno === 0) count += 1;
-      }
-      return count;
-    },
-    close: () => closeDescriptor(fd),
+    delete: (flows) => flows.filter(forget).length,
+    close: () => netfilter.close(),
   };
 }
 
@@ -130,45 +86,9 @@ export function selectStaleFlows(
   });
 }
 
-/** nlmsghdr { u32 length, u16 type, u16 flags, u32 sequence, u32 pid }, nfgenmsg { u8 family, u8 version, u16 id }. */
-function buildRequest(type: number, flags: number, attributes: Buffer = Buffer.alloc(0)): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.writeUInt32LE(HEADER_BYTES + attributes.length, 0);
-  header.writeUInt16LE(type, 4);
-  header.writeUInt16LE(flags, 6);
-  header.writeUInt8(AF.inet, 16);
-  return Buffer.concat([header, attributes]);
-}
-
-function* splitMessages(data: Buffer): Generator<{ readonly type: number; readonly body: Buffer }> {
-  for (let offset = 0; offset + 16 <= data.length; ) {
-    const length = data.readUInt32LE(offset);
-    if (length < 16) return;
-    yield { type: data.readUInt16LE(offset + 4), body: data.subarray(offset + 16, offset + length) };
-    offset += (length + 3) & ~3;
-  }
-}
-
-interface Attribute {
-  readonly value: Buffer;
-  /** With header and padding. */
-  readonly whole: Buffer;
-}
-
-/** nlattr { u16 length with header, u16 type }, value, padding to 4 bytes (netlink(7)). */
-function parseAttributes(data: Buffer): ReadonlyMap<number, Attribute> {
-  const found = new Map<number, Attribute>();
-  for (let offset = 0; offset + 4 <= data.length; ) {
-    const length = data.readUInt16LE(offset);
-    if (length < 4) break;
-    const end = offset + ((length + 3) & ~3);
-    found.set(data.readUInt16LE(offset + 2) & TYPE_MASK, {
-      value: data.subarray(offset + 4, offset + length),
-      whole: data.subarray(offset, end),
-    });
-    offset = end;
-  }
-  return found;
+/** nfgenmsg { u8 family, u8 version, u16 id }, attributes. */
+function buildBody(attributes: Buffer = Buffer.alloc(0)): Buffer {
+  return Buffer.concat([Buffer.from([AF_INET, 0, 0, 0]), attributes]);
 }
 
 function parseUdpFlow(body: Buffer): UdpFlow | undefined {
@@ -196,8 +116,4 @@ function parseEnd(tuple: Buffer, ipType: number, portType: number) {
   const port = proto.get(portType)?.value;
   if (proto.get(TUPLE.protoNumber)?.value[0] !== IPPROTO_UDP || ip?.length !== 4 || !port) return undefined;
   return { address: formatIpv4(ip.readUInt32BE(0)), port: port.readUInt16BE(0) };
-}
-
-function failure(call: string, errno: number): TkadmError {
-  return new TkadmError('NETWORK_COMMAND', `Cannot use connection tracking: ${call} failed, errno ${errno}`);
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { ApiClient } from '../../api/client.ts';
+import { followClientConfig } from '../../api/follow-kubeconfig.ts';
 import { loadClientConfig } from '../../api/kubeconfig.ts';
 import { type FlagRow, parseFlags } from '../../base/flags.ts';
 import { createLogger } from '../../base/log.ts';
@@ -31,10 +32,16 @@ async function main(): Promise<void> {
   const config = flags.config ? parseProxyConfig(await readFile(flags.config, 'utf8')) : undefined;
   const abort = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => abort.abort());
-  const client = new ApiClient(
-    await loadClientConfig(flags.kubeconfig ?? config?.kubeconfig ?? ''),
-    `kube-proxy/${VERSION}`,
-  );
+  const load = () => loadClientConfig(flags.kubeconfig ?? config?.kubeconfig ?? '');
+  const current = await load();
+  const client = new ApiClient(current, `kube-proxy/${VERSION}`);
+  followClientConfig({
+    current,
+    load,
+    onChange: (fresh) => client.reconfigure(fresh),
+    log: log.child('credentials'),
+    signal: abort.signal,
+  });
   if (flags['cluster-cidr']) checkClusterCidr(flags['cluster-cidr']);
   let isSynced = false;
   const health = startHealthServer(config?.healthzBindAddress ?? '0.0.0.0:10256', () => isSynced);

@@ -1,16 +1,11 @@
-import { writeFileSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { buildClusterInfo } from '../../../bootstrap/addons/build.ts';
 import { loadConfiguration } from '../../../bootstrap/config/load.ts';
-import {
-  type DiscoverOptions,
-  discoverCluster,
-  discoverFromFile,
-} from '../../../bootstrap/tokens/discover.ts';
+import { type DiscoverOptions, discoverCluster, patienceOf } from '../../../bootstrap/tokens/discover.ts';
 import { signatureKey, signDetached, verifyDetached } from '../../../bootstrap/tokens/jws.ts';
 import { describeBadPin, parseCaPins, pinsOf } from '../../../bootstrap/tokens/pin.ts';
 import { parseToken, parseTokenId } from '../../../bootstrap/tokens/token.ts';
@@ -26,12 +21,16 @@ interface Served {
   /** Answers of the one path, one after the other; the last one stays. */
   readonly answers: readonly { readonly status?: number; readonly body: string; readonly date?: string }[];
   readonly addresses?: readonly string[];
+  /** Default: any that is free. */
+  readonly port?: number;
+  /** Of the server's certificate; default: from now on. */
+  readonly validity?: { readonly notBefore: Date; readonly notAfter: Date };
 }
 
 /** A TLS server with a certificate of its own CA that answers cluster-info. */
 async function serve(
   t: Test,
-  { answers, addresses = ['127.0.0.1'] }: Served,
+  { answers, addresses = ['127.0.0.1'], validity = validityFrom(NOW, 1e9), port = 0 }: Served,
   ca?: { certPem: string; keyPem: string },
 ) {
   const authority = ca ?? (await makeCa());
@@ -40,7 +39,7 @@ async function serve(
     subjectAltNames: { dnsNames: [], ipAddresses: addresses },
     ca: authority,
     algorithm,
-    ...validityFrom(NOW, 1e9),
+    ...validity,
   });
   let count = 0;
   const listener: RequestListener = (request, response) => {
@@ -53,7 +52,7 @@ async function serve(
     response.end(answer.body);
   };
   const server = createServer({ cert: leaf.certPem, key: leaf.keyPem }, listener);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   t.teardown(() => {
     server.closeAllConnections();
     server.close();
@@ -133,7 +132,10 @@ t.test('discoverCluster() tells failures apart', async (t) => {
       code: 404,
     });
     const { endpoint } = await serve(t, { answers: [{ status: 404, body: status }] }, ca);
-    await t.rejects(discover(endpoint, { pins }), { code: 'DISCOVERY_NO_API_SERVER', message: /404/ });
+    await t.rejects(discover(endpoint, { pins }), {
+      code: 'DISCOVERY_NO_CLUSTER_INFO',
+      hint: /bootstrap-token/,
+    });
   });
   await t.test('no such token', async (t) => {
     const { endpoint } = await serve(t, { answers: [{ body: await clusterInfo(ca.certPem, []) }] }, ca);
@@ -170,12 +172,12 @@ t.test('discoverCluster() tells failures apart', async (t) => {
   });
   await t.test('a certificate for another address', async (t) => {
     const { endpoint } = await serve(t, { answers: [{ body }], addresses: ['10.9.9.9'] }, ca);
-    await t.rejects(discover(endpoint, { pins }), { code: 'DISCOVERY_CA_MISMATCH', message: /127\.0\.0\.1/ });
+    await t.rejects(discover(endpoint, { pins }), { code: 'DISCOVERY_CERTIFICATE', message: /127\.0\.0\.1/ });
   });
   await t.test('an answer that changes', async (t) => {
     const changed = await clusterInfo(ca.certPem, [TOKEN], '10.0.0.6');
     const { endpoint } = await serve(t, { answers: [{ body }, { body: changed }] }, ca);
-    await t.rejects(discover(endpoint, { pins }), { code: 'DISCOVERY_CA_MISMATCH', message: /differs/ });
+    await t.rejects(discover(endpoint, { pins }), { code: 'DISCOVERY_CHANGED', message: /differs/ });
   });
   await t.test('clock', async (t) => {
     const date = new Date(Date.now() + 3_600_000).toUTCString();
@@ -185,17 +187,56 @@ t.test('discoverCluster() tells failures apart', async (t) => {
       message: /3(599|600) s behind/,
     });
   });
+  await t.test('a certificate of another time', async (t) => {
+    const hour = (offset: number) => new Date(NOW.getTime() + offset * 3_600_000);
+    const early = await serve(
+      t,
+      { answers: [{ body }], validity: { notBefore: hour(1), notAfter: hour(9) } },
+      ca,
+    );
+    await t.rejects(discover(early.endpoint, { pins }), {
+      code: 'DISCOVERY_CLOCK',
+      message: /not yet valid; it is valid from 20\d\d-/,
+    });
+    const late = await serve(
+      t,
+      { answers: [{ body }], validity: { notBefore: hour(-9), notAfter: hour(-1) } },
+      ca,
+    );
+    await t.rejects(discover(late.endpoint, { pins }), {
+      code: 'DISCOVERY_CERTIFICATE',
+      message: /has expired; it is valid from 20\d\d-/,
+      hint: /certs renew/,
+    });
+  });
+  await t.test('an API server that comes late, as long as timeouts.discovery says', async (t) => {
+    const { endpoint } = await serve(t, { answers: [{ body }] }, ca);
+    const port = Number(endpoint.split(':')[1]) + 1;
+    const late = `127.0.0.1:${port}`;
+    const warnings: string[] = [];
+    const warn = (text: string) => warnings.push(text);
+    const found = discover(late, { pins, patienceMs: 15_000, warn });
+    await sleep(4_500);
+    await serve(t, { answers: [{ body }], port }, ca);
+    t.match(await found, { caPem: ca.certPem });
+    t.match(warnings, [/refused.*trying for 15 s/], 'it says once what it waits for');
+    t.equal(patienceOf({ discoveryMs: 60_000 }), 60_000);
+    t.equal(patienceOf({ discoveryMs: 300_000 }), undefined);
+  });
+  await t.test('a server that never answers', async (t) => {
+    const silent = createTcpServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => silent.close());
+    const endpoint = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    await t.rejects(discover(endpoint, { pins }), {
+      code: 'DISCOVERY_UNREACHABLE',
+      details: { reason: 'timeout' },
+    });
+  });
   await t.test('malformed input before any request', async (t) => {
     await t.rejects(discover('127.0.0.1:1', { pins: ['sha256:abc'] }), { code: 'CA_PIN_INVALID' });
     await t.rejects(discover('127.0.0.1:1', { pins, token: 'x' }), { code: 'TOKEN_INVALID' });
   });
-});
-
-t.test('discoverFromFile() takes server and CA', async (t) => {
-  const path = join(t.testdir(), 'c');
-  const data = JSON.parse(await clusterInfo('PEM\n')) as { data: { kubeconfig: string } };
-  writeFileSync(path, data.data.kubeconfig);
-  t.same(await discoverFromFile(path), { server: 'https://10.0.0.5:6443', caPem: 'PEM\n' });
 });
 
 t.test('signDetached() is an RFC 7515 HS256 signature without payload', (t) => {

@@ -49,7 +49,7 @@ async function push(
     [configDigest, config],
     [layerDigest, layer],
   ] as const) {
-    if (!(await client.hasBlob(digest))) await client.pushBlob(digest, bytes, bytes.length);
+    if (!(await client.hasBlob(digest))) await client.pushBlob(digest, bytes);
   }
   await client.pushManifest(reference, MEDIA_TYPES.manifest, manifest);
 }

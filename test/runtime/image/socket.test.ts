@@ -1,5 +1,6 @@
-import { spawn } from 'node:child_process';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -34,8 +35,8 @@ t.teardown(async () => {
 
 async function push(tag: string): Promise<void> {
   const client = new RegistryClient({ host: registry.host, repository: 'apps/x', isPlainHttp: true });
-  await client.pushBlob(image.configDigest, image.config, image.config.length);
-  await client.pushBlob(image.layerDigest, image.layer, image.layer.length);
+  await client.pushBlob(image.configDigest, image.config);
+  await client.pushBlob(image.layerDigest, image.layer);
   await client.pushManifest(tag, MEDIA_TYPES.manifest, image.manifest);
 }
 
@@ -111,6 +112,106 @@ t.test('tkadm image pulls, lists, loads and removes', { skip }, async (t) => {
   t.equal(loaded.stdout, `Loaded docker.io/library/loaded:1 (${short})\n`, loaded.stderr);
   t.equal(fromInput.stdout, loaded.stdout, fromInput.stderr);
   t.match(noFile.stderr, /Cannot read "\/none.tar"/);
+});
+
+/** "user:secret" as htpasswd(1) writes it with bcrypt. */
+const HTPASSWD = 'user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n';
+
+t.test('tkadm image tags, pushes and saves what other programs read', { skip }, async (t) => {
+  const context = fixture.writeContext({
+    Dockerfile: 'FROM busybox\nUSER 0\nRUN echo made > /file; echo two > /other\nLABEL a=b\n',
+  });
+  const built = await tkadm(['build', context, '-t', 'team/app:1']);
+  t.equal(built.code, 0, built.stderr);
+  const { id } = fixture.cri.runtime.images.resolve('team/app:1')!;
+  const name = `${registry.host}/team/app:1`;
+  t.match(
+    (await tkadm(['push', name])).stderr,
+    /no image has this name\n {2}try: tkadm image ls; tkadm image tag/,
+  );
+  t.match((await tkadm(['tag', 'team/app:1', name])).stdout, /^Tagged /);
+  const pushed = await tkadm(['push', name]);
+  t.match(
+    pushed.stdout,
+    new RegExp(`pushing .*\\nPushed ${name}@sha256:[0-9a-f]{64}\\n$`, 's'),
+    pushed.stderr,
+  );
+  const again = await tkadm(['push', name]);
+  t.notMatch(again.stdout, /pushing/, 'nothing is sent twice');
+
+  // skopeo compares every digest that it copies.
+  const copy = (source: string) => {
+    const target = join(fixture.directory, `copy-${randomBytes(4).toString('hex')}`);
+    execFileSync('skopeo', ['copy', '--insecure-policy', '--src-tls-verify=false', source, `dir:${target}`], {
+      stdio: 'pipe',
+    });
+    const manifest = JSON.parse(readFileSync(join(target, 'manifest.json'), 'utf8'));
+    return manifest.config.digest as string;
+  };
+  t.equal(copy(`docker://${name}`), id);
+  const archive = join(fixture.directory, 'saved.tar');
+  const saved = await tkadm(['save', '-f', archive, 'team/app:1', name]);
+  t.equal(saved.code, 0, saved.stderr);
+  t.equal(copy(`docker-archive:${archive}:team/app:1`), id);
+  t.equal(copy(`oci-archive:${archive}:${name}`), id);
+
+  await tkadm(['rm', id]);
+  t.equal(fixture.cri.runtime.images.resolve(id), undefined);
+  const loaded = await tkadm(['load', '-i', archive]);
+  t.equal(loaded.code, 0, loaded.stderr);
+  t.equal(fixture.cri.runtime.images.resolve('team/app:1')?.id, id);
+  t.equal(fixture.cri.runtime.images.resolve(name)?.id, id);
+  await tkadm(['rm', id]);
+  t.equal((await tkadm(['pull', name])).code, 0);
+  t.equal(fixture.cri.runtime.images.resolve(name)?.id, id, 'the registry gives the same image back');
+
+  const [details] = JSON.parse((await tkadm(['inspect', name])).stdout);
+  t.match(details, { id, config: { config: { Labels: { a: 'b' } } } });
+  t.match((await tkadm(['history', name])).stdout, /^CREATED .*\n.*LABEL a=b\n.*RUN echo made/);
+  t.match((await tkadm(['save', '-f', '/none/x.tar', name])).stderr, /Cannot save to "\/none\/x.tar"/);
+  t.match((await tkadm(['save', '-f', archive, 'none'])).stderr, /Cannot save "none": no such image/);
+});
+
+t.test("tkadm image push proves who it is with docker's file", { skip }, async (t) => {
+  const closed = await startRegistry({ directory: join(fixture.directory, 'closed'), htpasswd: HTPASSWD });
+  t.teardown(() => closed.close());
+  const name = `${closed.host}/private/x:1`;
+  await fixture.build(fixture.writeContext({ Dockerfile: 'FROM busybox\n' }), { tags: [name] });
+  const denied = await tkadm(['push', name]);
+  t.match(denied.stderr, /HTTP 401\n *try: .*--authfile/);
+  const authfile = join(fixture.directory, 'auth.json');
+  const auth = Buffer.from('user:secret').toString('base64');
+  writeFileSync(authfile, JSON.stringify({ auths: { [closed.host]: { auth } } }), { mode: 0o600 });
+  const pushed = await tkadm(['push', name, '--authfile', authfile]);
+  t.equal(pushed.code, 0, pushed.stderr);
+  t.equal((await tkadm(['rm', name])).code, 0);
+  t.equal((await tkadm(['pull', name, '--authfile', authfile])).code, 0);
+  writeFileSync(authfile, JSON.stringify({ credHelpers: { [closed.host]: 'vault' } }));
+  t.match((await tkadm(['push', name, '--authfile', authfile])).stderr, /credential helper "vault"/);
+  writeFileSync(authfile, `{"auths": ${auth}`);
+  const damaged = await tkadm(['push', name, '--authfile', authfile]);
+  t.match(damaged.stderr, /it is no JSON/);
+  t.notMatch(damaged.stderr, auth.slice(0, 6));
+});
+
+t.test('tkadm image load of something that is no archive says so', { skip }, async (t) => {
+  const path = join(fixture.directory, 'no-archive');
+  // More than a socket holds, so that the answer comes while the file is still sent.
+  writeFileSync(path, randomBytes(24_000_000));
+  const inputs: readonly (readonly [string, readonly string[], Buffer?])[] = [
+    ['random bytes', ['load', '-i', path]],
+    ['text', ['load', '-i', '-'], Buffer.from('no archive\n'.repeat(500_000))],
+    ['nothing', ['load', '-i', '-'], Buffer.alloc(0)],
+  ];
+  for (const [title, args, input] of inputs) {
+    for (let run = 0; run < 3; run += 1) {
+      const { code, stderr } = await tkadm(args, fixture.socketPath, input);
+      t.equal(code, 6, title);
+      t.match(stderr, /error: Cannot .*archive/, title);
+      t.notMatch(stderr, /EPIPE|ECONNRESET|reach the runtime/, title);
+    }
+  }
+  t.equal((await tkadm(['ls'])).code, 0, 'the socket goes on');
 });
 
 t.test('tkadm image build shows its steps and the line that fails', { skip }, async (t) => {

@@ -26,7 +26,13 @@ export const CONTROLLER_ROLE_ROWS: Readonly<Record<string, readonly RuleRow[]>> 
       'certificates.k8s.io',
       'certificatesigningrequests/approval certificatesigningrequests/status',
     ],
-    ['approve', 'certificates.k8s.io', 'signers', 'kubernetes.io/kube-apiserver-client-kubelet'],
+    // Upstream approves client certificates alone, and leaves serving certificates to people.
+    [
+      'approve',
+      'certificates.k8s.io',
+      'signers',
+      'kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving',
+    ],
     ['sign', 'certificates.k8s.io', 'signers', SIGNERS],
     ['create', 'authorization.k8s.io', 'subjectaccessreviews'],
     EVENTS,

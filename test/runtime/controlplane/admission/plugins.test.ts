@@ -4,7 +4,9 @@ import type { CertificateSigningRequest } from 'kubernetes-types/certificates/v1
 import type { Node, PersistentVolumeClaim, Pod, PodSpec } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
 import type { KubeObject } from '../../../../runtime/api/kinds.ts';
+import { PLUGIN_ROWS } from '../../../../runtime/controlplane/admission/plugins.ts';
 import { qosClassOf } from '../../../../runtime/controlplane/admission/strategies/pod.ts';
+import { ADMISSION_PLUGINS } from '../../../../runtime/controlplane/apiserver/flags.ts';
 import { buildBootstrapPolicy } from '../../../../runtime/controlplane/auth/bootstrap-policy/policy.ts';
 import type { UserInfo } from '../../../../runtime/controlplane/auth/types.ts';
 import { Admission } from './admission-harness.ts';
@@ -42,6 +44,31 @@ t.test('qosClassOf() follows requests and limits', (t) => {
     t.equal(qosClassOf(limited(resources) as PodSpec), expected, JSON.stringify(resources));
   }
   t.end();
+});
+
+t.test('ADMISSION_PLUGINS names every plugin', (t) => {
+  t.same(
+    PLUGIN_ROWS.map(({ name }) => name),
+    ADMISSION_PLUGINS,
+  );
+  t.end();
+});
+
+t.test('AlwaysPullImages has every container pull, and again only for a new image', async (t) => {
+  const admission = new Admission({ enabled: ['AlwaysPullImages'] });
+  const containers = [{ name: 'c', image: 'i', imagePullPolicy: 'Never' }];
+  const initContainers = [{ name: 'a', image: 'j', imagePullPolicy: 'IfNotPresent' }];
+  const created = await admission.run<Pod>({ object: pod('p', { containers, initContainers }) });
+  t.match(created.spec, {
+    containers: [{ imagePullPolicy: 'Always' }],
+    initContainers: [{ imagePullPolicy: 'Always' }],
+  });
+  const old = pod('p', { containers });
+  const same = await admission.run<Pod>({ object: pod('p', { containers }), old });
+  t.match(same.spec?.containers, [{ imagePullPolicy: 'Never' }]);
+  const changed = { name: 'c', image: 'k', imagePullPolicy: 'Never' };
+  const other = await admission.run<Pod>({ object: pod('p', { containers: [changed] }), old });
+  t.match(other.spec?.containers, [{ imagePullPolicy: 'Always' }]);
 });
 
 t.test('a plain pod gets all that upstream gives it', async (t) => {
@@ -214,7 +241,7 @@ t.test('plugins refuse in the words of upstream', async (t) => {
       object: pod('p', { containers: [{ name: 'c', securityContext: fine }] }, { namespace: 'strict' }),
     }),
   );
-  t.throws(() => new Admission({ enabled: ['AlwaysPullImages'] }), {
+  t.throws(() => new Admission({ enabled: ['ImagePolicyWebhook'] }), {
     code: 'UNSUPPORTED',
   });
 });

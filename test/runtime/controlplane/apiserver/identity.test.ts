@@ -36,7 +36,13 @@ t.test('Identity refuses a certificate that expires while its connection is open
   });
   const sockets = new Set<unknown>();
   const server = createServer(
-    { cert: serving.certPem, key: serving.keyPem, ca: ca.certPem, requestCert: true },
+    {
+      cert: serving.certPem,
+      key: serving.keyPem,
+      ca: ca.certPem,
+      requestCert: true,
+      rejectUnauthorized: false,
+    },
     (incoming, response) => {
       sockets.add(incoming.socket);
       identity.identify(incoming).then(
@@ -52,8 +58,8 @@ t.test('Identity refuses a certificate that expires while its connection is open
   });
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const ask = async () => {
-    const call = request({ host: '127.0.0.1', port, agent }).end();
+  const ask = async (path = '/api', by = agent) => {
+    const call = request({ host: '127.0.0.1', port, agent: by, path }).end();
     const [answer] = await once(call, 'response');
     return (await answer.setEncoding('utf8').toArray()).join('');
   };
@@ -62,4 +68,14 @@ t.test('Identity refuses a certificate that expires while its connection is open
   now = new Date(now.getTime() + 3 * DAY_MS);
   t.equal(await ask(), 'Unauthorized');
   t.equal(sockets.size, 1, 'all on one connection');
+
+  // The probes of the server's own pod, where anonymous requests are not allowed.
+  const nobody = new Agent({ keepAlive: true, ca: ca.certPem });
+  t.teardown(() => nobody.destroy());
+  for (const path of ['/livez', '/readyz?verbose', '/healthz/etcd']) {
+    t.equal(await ask(path, nobody), 'system:anonymous', path);
+    t.equal(await ask('/api', nobody), 'Unauthorized', 'the next request on the same connection');
+  }
+  t.equal(await ask('/livezz', nobody), 'Unauthorized');
+  t.equal(sockets.size, 2);
 });

@@ -229,6 +229,23 @@ t.test('API server', async (t) => {
       spec: { nodeName: 'node-a' },
       status: { phase: 'Running', conditions: [{ type: 'PodScheduled' }] },
     });
+    const owner = { apiVersion: 'v1', kind: 'Pod', name: 'other', uid: 'u' };
+    const written = await client.update(
+      PODS,
+      {
+        ...running,
+        metadata: {
+          ...running.metadata,
+          labels: { through: 'status' },
+          finalizers: ['example.com/a'],
+          ownerReferences: [owner],
+        },
+      },
+      'status',
+    );
+    t.equal(written.metadata?.labels?.['through'], 'status');
+    t.equal(written.metadata?.finalizers, undefined, 'a status cannot keep an object from going');
+    t.equal(written.metadata?.ownerReferences, undefined, 'nor give it away');
     await client.delete(PODS, ref);
     t.match((await client.get(PODS, ref)).metadata, {
       deletionGracePeriodSeconds: 30,

@@ -33,8 +33,8 @@ export interface TestServer {
   start(): Promise<void>;
 }
 
-/** Makes certificates, starts the server with kubeadm's flags, and waits for /readyz. Ends with the test. */
-export async function startTestServer(t: Test): Promise<TestServer> {
+/** Makes certificates, starts the server with kubeadm's flags and `flags`, and waits for /readyz. Ends with the test. */
+export async function startTestServer(t: Test, flags: readonly string[] = []): Promise<TestServer> {
   const directory = await mkdtemp(join(tmpdir(), 'tkadm-apiserver-'));
   await makePki(directory);
   const port = await freePort();
@@ -50,11 +50,11 @@ export async function startTestServer(t: Test): Promise<TestServer> {
     return made;
   };
   const start = async () => {
-    child = spawn(process.execPath, ['--import=tsx', MAIN, ...flagsOf(directory, port)], {
+    child = spawn(process.execPath, ['--import=tsx', MAIN, ...flagsOf(directory, port), ...flags], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
-    const anonymous = await client('anonymous');
-    await waitFor(() => anonymous.requestText('GET', '/readyz'), {
+    const admin = await client('admin');
+    await waitFor(() => admin.requestText('GET', '/readyz'), {
       subject: 'the API server',
       timeoutMs: 20_000,
       intervalMs: 50,

@@ -7,6 +7,7 @@ import { createCa, validityFrom } from '../../../../pki/issue.ts';
 import { generateKeyPair } from '../../../../pki/keys.ts';
 import type { ApiClient } from '../../../../runtime/api/client.ts';
 import { CERTIFICATE_SIGNING_REQUESTS } from '../../../../runtime/api/kinds.ts';
+import { formatCidr, parseCidr } from '../../../../runtime/base/cidr.ts';
 import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
 import { flattenActions } from '../../../../runtime/controlplane/component/action.ts';
 import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
@@ -17,11 +18,7 @@ import {
   parseCronSchedule,
 } from '../../../../runtime/controlplane/controllers/cron-schedule.ts';
 import { formatIndexes, parseIndexes } from '../../../../runtime/controlplane/controllers/job-index.ts';
-import {
-  findFreeCidr,
-  formatCidr,
-  parseCidr,
-} from '../../../../runtime/controlplane/controllers/node-ipam.ts';
+import { findFreeCidr } from '../../../../runtime/controlplane/controllers/node-ipam.ts';
 import {
   CONTROLLERS,
   selectControllers,
@@ -49,18 +46,17 @@ t.test('CONTROLLERS and UNSUPPORTED_CONTROLLERS have each name once', (t) => {
 });
 
 t.test('findFreeCidr() gives blocks in order, without overlap, until none is left', (t) => {
-  const pool = parseCidr('10.244.0.0/22');
-  const used = [parseCidr('10.244.1.0/24')];
+  const range = (text: string) => parseCidr(text)!;
+  const pool = range('10.244.0.0/22');
+  const used = [range('10.244.1.0/24')];
   const given: string[] = [];
   for (let free = findFreeCidr(pool, 24, used); free; free = findFreeCidr(pool, 24, used)) {
     used.push(free);
     given.push(formatCidr(free));
   }
   t.same(given, ['10.244.0.0/24', '10.244.2.0/24', '10.244.3.0/24']);
-  t.equal(
-    formatCidr(findFreeCidr(parseCidr('fd00:10::/48'), 64, [parseCidr('fd00:10::/64')])!),
-    'fd00:10:0:1::/64',
-  );
+  t.equal(findFreeCidr(range('10.0.0.0/30'), 31, [range('0.0.0.0/0')]), undefined);
+  t.equal(formatCidr(findFreeCidr(range('fd00:10::/48'), 64, [range('fd00:10::/64')])!), 'fd00:10:0:1::/64');
   t.end();
 });
 
@@ -115,7 +111,7 @@ t.test('createCsrSigner() signs approved requests of its signers, and says why n
   const hourMs = 3_600_000;
   const algorithm = 'ECDSA-P256';
   const ca = await createCa({ ...validityFrom(now, 24 * hourMs), commonName: 'ca', algorithm });
-  const signer = createCsrSigner({ caCertPem: ca.certPem, caKeyPem: ca.keyPem, maxDurationMs: hourMs });
+  const signer = createCsrSigner({ ca: () => ca, maxDurationMs: hourMs });
   const sign = async (commonName: string, usages: readonly string[]) => {
     const subject = { commonName, organizations: ['system:nodes'] };
     const keyPem = (await generateKeyPair(algorithm)).privateKeyPem;

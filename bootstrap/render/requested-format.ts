@@ -1,0 +1,16 @@
+import type { OutputFormat } from './renderer.ts';
+
+/**
+ * The value of -o on a command line, before its flags are parsed: a mistyped flag is reported in that format too.
+ * A value that is no format counts as text.
+ */
+export function requestedFormat(argv: readonly string[]): OutputFormat {
+  const end = argv.indexOf('--');
+  const words = end < 0 ? argv : argv.slice(0, end);
+  const formats = words.flatMap((word, index) => {
+    const value = /^(?:-o=?|--output=)(.+)$/.exec(word)?.[1];
+    return value ?? (word === '-o' || word === '--output' ? (words[index + 1] ?? '') : []);
+  });
+  const format = formats.at(-1);
+  return format === 'json' || format === 'yaml' ? format : 'text';
+}

@@ -1,0 +1,99 @@
+import { isTkadmError } from '../../runtime/base/errors.ts';
+import type { RemoteEvent } from '../ssh/join-remote.ts';
+import { type EventFields, formatEvent } from './event-line.ts';
+import { maskDeep, maskSecrets } from './mask.ts';
+import type { OutputFormat } from './renderer.ts';
+
+interface Target {
+  readonly user: string;
+  readonly host: string;
+}
+
+/** Tells of one machine that is joined. */
+export interface MachineReporter {
+  readonly progress: (text: string) => void;
+  /** An event of the command that runs there. */
+  readonly event: (event: RemoteEvent) => void;
+  readonly warn: (text: string) => void;
+  readonly done: (node: string, durationMs: number) => void;
+  /** `isShown`: in text, the line is not said again by the command line. */
+  readonly failed: (error: Error, isShown: boolean) => void;
+}
+
+/** Tells of a join over SSH. */
+export interface SshReporter {
+  readonly start: (targets: readonly Target[]) => void;
+  readonly machine: (host: string) => MachineReporter;
+  readonly finish: (nodes: readonly string[]) => void;
+}
+
+interface Output {
+  readonly write: (text: string) => void;
+  readonly now: () => Date;
+}
+
+const UPLOAD = 'send the node bundle';
+
+/** Lines for people, prefixed with the machine; or events, whose `host` is the machine. */
+export function createSshReporter(output: Output, format: OutputFormat): SshReporter {
+  return format === 'text' ? createTextReporter(output) : createEventReporter(output, format);
+}
+
+function createTextReporter({ write }: Output): SshReporter {
+  return {
+    start: (targets) =>
+      write(`Joining over SSH: ${targets.map((target) => `${target.user}@${target.host}`).join(', ')}\n`),
+    machine(host) {
+      const tell = (text: string) => write(`${host}: ${maskSecrets(text)}\n`);
+      return {
+        progress: thinOut(tell),
+        event: ({ type, phase, summary, message }) => {
+          if (type === 'action') tell(`[${phase}] ${summary}`);
+          if (type === 'note') tell(message ?? '');
+        },
+        warn: (text) => tell(`Warning: ${text}`),
+        done: (node, ms) => tell(`node "${node}" has joined (${(ms / 1000).toFixed(1)} s)`),
+        failed: (error, isShown) => isShown && tell(error.message),
+      };
+    },
+    finish: () => {},
+  };
+}
+
+function createEventReporter({ write, now }: Output, format: 'json' | 'yaml'): SshReporter {
+  const emit = (event: EventFields, host?: string) =>
+    write(formatEvent(maskDeep(event) as EventFields, { command: 'join', host, now }, format));
+  return {
+    start: () => {},
+    machine(host) {
+      const tell = (event: EventFields) => emit(event, host);
+      return {
+        progress: thinOut((message) => tell({ type: 'progress', message })),
+        event: (event) => {
+          const { time: _, command: __, host: ___, ...fields } = event as EventFields;
+          tell(fields as EventFields);
+        },
+        warn: (message) => tell({ type: 'note', level: 'warning', message }),
+        done: (node, ms) => tell({ type: 'host', ok: true, node, durationMs: Math.round(ms) }),
+        failed: (error) => {
+          const { code, hint } = isTkadmError(error) ? error : { code: 'INTERNAL', hint: undefined };
+          tell({ type: 'host', ok: false, code, message: error.message, ...(hint ? { hint } : {}) });
+        },
+      };
+    },
+    finish: (nodes) => emit({ type: 'result', ok: true, nodes }),
+  };
+}
+
+/** The many lines of an upload are thinned out to one a second. */
+function thinOut(tell: (text: string) => void): (text: string) => void {
+  let lastUpload = 0;
+  return (text) => {
+    if (text.startsWith(UPLOAD)) {
+      const now = performance.now();
+      if (now - lastUpload < 1000) return;
+      lastUpload = now;
+    }
+    tell(text);
+  };
+}

@@ -1,0 +1,46 @@
+import { createBatchedHost } from '../../preflight/batch.ts';
+import { preflightError } from '../../preflight/format.ts';
+import { runPreflight, selectFatal } from '../../preflight/run.ts';
+import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
+import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
+import { AGENT_PORTS } from '../phases/preflight.ts';
+
+export interface MachineToJoin {
+  readonly nodeName?: string | undefined;
+  readonly apiServerEndpoint: string;
+  readonly ignorePreflightErrors: readonly string[];
+  /** What can be repaired is no obstacle. */
+  readonly shouldFix: boolean;
+}
+
+/**
+ * Looks at a machine over SSH before anything is sent to it; nothing needs to be installed there. The `join`
+ * that runs there later looks again, with all it knows, and repairs.
+ * @throws PREFLIGHT_FAILED
+ */
+export async function checkMachine(machine: Host, input: MachineToJoin, signal: AbortSignal): Promise<void> {
+  const host = createBatchedHost(machine);
+  const [isOwnNode, hostname = ''] = await Promise.all([
+    detectInitSystem(host).then((initSystem) => isServiceRunning(host, 'tkadm-agent', initSystem)),
+    host.readFile('/proc/sys/kernel/hostname'),
+  ]);
+  const { findings } = await runPreflight(
+    host,
+    {
+      scope: 'join',
+      nodeName: input.nodeName ?? hostname.trim().toLowerCase(),
+      ports: AGENT_PORTS,
+      isOwnNode,
+      absentFiles: [`${PATHS.kubernetes}/kubelet.conf`],
+      podCidrs: [],
+      serviceCidrs: [],
+      ignored: input.ignorePreflightErrors,
+      apiServer: input.apiServerEndpoint,
+    },
+    { signal },
+  );
+  // A line that is slow or breaks tells nothing of the machine.
+  const fatal = selectFatal(findings, input.shouldFix).filter((finding) => !finding.isBlind);
+  if (fatal.length > 0) throw preflightError(fatal);
+}

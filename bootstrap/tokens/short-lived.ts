@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto';
+import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { SECRETS } from '../../runtime/api/kinds.ts';
+import type { ClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { buildTokenSecret, DEFAULT_TOKEN_GROUP, generateToken, parseToken, TOKEN_USAGES } from './token.ts';
+
+/** A join over SSH needs its token for minutes. */
+const TTL_MS = 15 * 60_000;
+
+/** A token for one join. */
+export interface ShortLivedToken {
+  readonly token: string;
+  /** Takes it out of the cluster; one that cannot be reached lets it expire. */
+  readonly remove: () => Promise<void>;
+}
+
+/** Creates a token that ends by itself after a quarter of an hour, should nobody remove it. */
+export async function createShortLivedToken(config: ClientConfig, now: Date): Promise<ShortLivedToken> {
+  const token = generateToken(randomBytes);
+  const secret = buildTokenSecret({
+    token,
+    description: 'For a join over SSH',
+    expiresAt: new Date(now.getTime() + TTL_MS),
+    usages: TOKEN_USAGES,
+    groups: [DEFAULT_TOKEN_GROUP],
+  });
+  await withClient(config, (client) => client.create(SECRETS, secret));
+  const ref = { name: `bootstrap-token-${parseToken(token).id}`, namespace: 'kube-system' };
+  const remove = () =>
+    withClient(config, (client) => client.delete(SECRETS, ref)).catch((error) => {
+      if (!isApiError(error, 'NotFound')) throw error;
+    });
+  return { token, remove };
+}
+
+async function withClient<T>(config: ClientConfig, use: (client: ApiClient) => Promise<T>): Promise<T> {
+  const client = new ApiClient(config);
+  return use(client).finally(() => client.close());
+}

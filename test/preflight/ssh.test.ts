@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process';
+import { mkdir, readFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import t, { type Test } from 'tap';
+import { checkMachine } from '../../bootstrap/ssh/check-machine.ts';
+import { connectSsh } from '../../bootstrap/ssh/connection.ts';
+import { createSshHost } from '../../bootstrap/ssh/host.ts';
+import { createBatchedHost } from '../../preflight/batch.ts';
+import type { PreflightInput } from '../../preflight/finding.ts';
+import { runPreflight } from '../../preflight/run.ts';
+import { createPrivateMachine, type PrivateMachine } from '../hosts/private-machine.ts';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const INPUT: PreflightInput = {
+  scope: 'join',
+  nodeName: 'node-1',
+  ports: [10250],
+  absentFiles: ['/etc/kubernetes/kubelet.conf'],
+  podCidrs: [],
+  serviceCidrs: [],
+  ignored: [],
+  advertiseAddress: '10.9.0.5',
+};
+
+/** A user who may become root by sudo, sshd's own settings but for paths, and no Node.js. */
+function setupOf(publicKey: string, nodePath: string): string {
+  return `useradd -M -d /tmp -s /bin/sh deploy
+echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deploy; chmod 440 /etc/sudoers.d/deploy
+mkdir -p /run/sshd /run/keys; echo '${publicKey}' > /run/keys/deploy
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/test_key
+printf 'HostKey /etc/ssh/test_key\\nAuthorizedKeysFile /run/keys/%%u\\nStrictModes no\\nUsePAM no\\n' > /etc/ssh/test_config
+usermod -p '*' deploy
+mount --bind /dev/null ${nodePath}
+echo 0 > /proc/sys/net/ipv4/ip_forward`;
+}
+
+/** A port of this machine whose connections each get an sshd of the other one, as inetd did. */
+async function relay(t: Test, machine: PrivateMachine): Promise<number> {
+  const [command = '', ...args] = machine.enter;
+  const server = createServer((socket) => {
+    const sshd = spawn(command, [...args, '/usr/sbin/sshd', '-i', '-f', '/etc/ssh/test_config'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    socket.pipe(sshd.stdin);
+    sshd.stdout.pipe(socket);
+    for (const stream of [socket, sshd.stdin, sshd.stdout]) stream.on('error', () => {});
+  });
+  t.teardown(() => server.close());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+t.test('every check works over SSH, for a user with sudo, without Node.js there', { skip }, async (t) => {
+  const directory = t.testdir();
+  await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(directory, 'id_ed25519')]);
+  await mkdir(join(directory, '.ssh'));
+  const publicKey = (await readFile(join(directory, 'id_ed25519.pub'), 'utf8')).trim();
+  const machine = await createPrivateMachine({ setup: setupOf(publicKey, process.execPath) });
+  t.teardown(() => machine.close());
+  const connection = await connectSsh(
+    { host: '127.0.0.1', port: await relay(t, machine), user: 'deploy' },
+    {
+      sshDir: join(directory, '.ssh'),
+      identityFiles: [join(directory, 'id_ed25519')],
+      hostKeyPolicy: 'accept-new',
+    },
+  );
+  t.teardown(() => connection.close());
+  const host = createSshHost(connection);
+  t.equal((await host.run(['id', '-u'])).stdout, '0\n', 'sudo');
+  t.not((await host.run(['node', '--version'])).exitCode, 0, 'no Node.js');
+  const over = await runPreflight(createBatchedHost(host), INPUT);
+  t.comment(`${over.checks.length} checks over SSH: ${over.durationMs} ms`);
+  const direct = await runPreflight(machine.host, INPUT);
+  const brief = (report: typeof over) =>
+    report.findings.map((row) => `${row.severity} ${row.check}: ${row.reason}`);
+  t.same(brief(over), brief(direct), 'it is the same as on the machine');
+  t.same(
+    over.findings.filter((row) => row.severity === 'error').map((row) => row.check),
+    ['FileContent--proc-sys-net-ipv4-ip_forward'],
+  );
+  t.notOk(over.findings.some((row) => row.isBlind));
+  const machineToJoin = { nodeName: 'node-1', apiServerEndpoint: '10.9.0.1:6443', ignorePreflightErrors: [] };
+  const { signal } = new AbortController();
+  await checkMachine(host, { ...machineToJoin, shouldFix: true }, signal);
+  await t.rejects(checkMachine(host, { ...machineToJoin, shouldFix: false }, signal), {
+    code: 'PREFLIGHT_FAILED',
+    message: /ip_forward is 0/,
+  });
+  await host.writeFile('/etc/kubernetes/kubelet.conf', '');
+  await t.rejects(checkMachine(host, { ...machineToJoin, shouldFix: true }, signal), {
+    code: 'PREFLIGHT_FAILED',
+    message: /kubelet\.conf" is there already/,
+  });
+  const results = await Promise.all(Array.from({ length: 30 }, () => host.run(['echo', 'here'])));
+  t.equal(
+    results.filter((row) => row.stdout === 'here\n').length,
+    30,
+    'more commands than sshd has sessions',
+  );
+});

@@ -1,0 +1,255 @@
+import { readFile } from 'node:fs/promises';
+import t, { type Test } from 'tap';
+import {
+  apply,
+  type CommandHost,
+  eventually,
+  getPods,
+  kubectl,
+  kubectlText,
+  readyNodes,
+  readyPods,
+} from '../hosts/cluster.ts';
+import { administratorOf, machineObstacle, readTraces, runTkadm } from './cluster.ts';
+import { bootMachines, type Machine } from './machine.ts';
+import { PAYLOAD } from './payload.ts';
+import {
+  BUSY_LIMIT,
+  CLUSTER_CONFIG,
+  expectAnswer,
+  HOG,
+  measureCores,
+  POD_PIDS_LIMIT,
+  podCgroup,
+  readObjects,
+  WORKLOAD,
+  waitForEnd,
+  webPods,
+} from './workload.ts';
+
+/** Emulated machines are slow, and a busy computer makes them slower. */
+const TIMEOUT_MS = 2_400_000;
+t.setTimeout(TIMEOUT_MS);
+
+const SYSTEM_PODS = ['-n', 'kube-system'];
+const SERVICES = ['tkadm-runtime', 'tkadm-agent'] as const;
+const CONFIG_PATH = '/root/cluster.yaml';
+/** Longest wait for pods, in the emulator. */
+const READY = { timeoutMs: 300_000 };
+
+t.test(
+  'two machines with systemd and cgroup v2',
+  { skip: machineObstacle(), timeout: TIMEOUT_MS },
+  async (t) => {
+    const startedAt = performance.now();
+    const note = (text: string) =>
+      t.comment(`${((performance.now() - startedAt) / 1000).toFixed(0)} s: ${text}`);
+    const lab = await bootMachines({
+      machines: [
+        { name: 'one', memoryMiB: 2048, processors: 2 },
+        { name: 'two', memoryMiB: 1280, processors: 1 },
+      ],
+      log: note,
+    });
+    t.teardown(() => lab.close());
+    note('the machines run');
+    const [one, two] = lab.machines as [Machine, Machine];
+    const before = await Promise.all(lab.machines.map(readTraces));
+    let administrator: CommandHost;
+
+    await t.test('tkadm init', { bail: true }, async (t) => {
+      t.equal((await one.shell('stat -f -c %T /sys/fs/cgroup')).trim(), 'cgroup2fs');
+      t.equal((await one.shell('cat /proc/1/comm')).trim(), 'systemd');
+      await one.exec(['sh', '-c', `cat > ${CONFIG_PATH}`], { input: CLUSTER_CONFIG });
+      const result = await runTkadm(one, ['init', '--fix', '--config', CONFIG_PATH]);
+      t.equal(result.exitCode, 0, result.all);
+      note(`init took ${result.seconds.toFixed(0)} s`);
+      administrator = await administratorOf(one, lab.directory);
+      t.same(await readyNodes(administrator), ['one']);
+    });
+
+    await t.test('tkadm join of the other machine over SSH', { bail: true }, async (t) => {
+      await one.exec(['sh', '-c', 'umask 077; cat > /root/.ssh/id_ed25519'], {
+        input: await readFile(lab.privateKey, 'utf8'),
+      });
+      const result = await runTkadm(one, ['join', `root@${two.address}`, '--ssh-host-keys', 'accept-new']);
+      t.equal(result.exitCode, 0, result.all);
+      note(`join took ${result.seconds.toFixed(0)} s`);
+      t.same(await readyNodes(administrator), ['one', 'two']);
+      await readyPods(administrator, SYSTEM_PODS, { count: 6, ...READY });
+    });
+
+    await t.test('the services are units of systemd', async (t) => {
+      for (const machine of lab.machines) {
+        t.equal(await machine.shell(`systemctl is-active ${SERVICES.join(' ')}`), 'active\nactive\n');
+        t.equal(await machine.shell(`systemctl is-enabled ${SERVICES.join(' ')}`), 'enabled\nenabled\n');
+        const units = SERVICES.map((name) => `${name}.service`).join(' ');
+        const verified = await machine.exec(['sh', '-c', `systemd-analyze verify ${units}`]);
+        t.equal(verified.stderr, '', 'systemd has nothing to say about the units');
+        t.equal((await machine.shell('systemctl is-system-running || true')).trim(), 'running', machine.name);
+      }
+    });
+
+    await t.test('a workload on both machines answers', { bail: true }, async (t) => {
+      for (const machine of lab.machines) {
+        const loaded = await runTkadm(machine, ['image', 'load', '-i', PAYLOAD.image]);
+        t.equal(loaded.exitCode, 0, loaded.all);
+      }
+      await apply(administrator, WORKLOAD);
+      await readyPods(administrator, [], { count: 4, ...READY });
+      await expectAnswers(t, 'after the start');
+      note('the workload answers');
+    });
+
+    await t.test("pods with the machine's resolver do not get the stub of systemd-resolved", async (t) => {
+      t.match(await one.shell('cat /etc/resolv.conf'), /^nameserver 127\.0\.0\.53$/m);
+      const servers = await one.shell('grep -h nameserver /var/lib/tkadm/sandboxes/*/resolv.conf');
+      t.match(servers, /10\.78\.0\.1$/m);
+      t.notMatch(servers, /127\./);
+    });
+
+    await t.test('limits of a pod are in its cgroups', async (t) => {
+      const cgroup = await podCgroup(administrator, 'busy');
+      const read = async (path: string) => (await two.shell(`cat ${path}`)).trim();
+      t.equal(await read(`${cgroup}/memory.max`), String(BUSY_LIMIT.memoryBytes));
+      t.equal(await read(`${cgroup}/cpu.max`), '20000 100000');
+      t.equal(await read(`${cgroup}/pids.max`), String(POD_PIDS_LIMIT));
+      const [container] = (await getPods(administrator)).filter((pod) => pod.metadata.name === 'busy');
+      const id = container?.status.containerStatuses?.[0]?.containerID?.replace(/^.*\/\//, '');
+      t.equal(await read(`${cgroup}/${id}/memory.max`), String(BUSY_LIMIT.memoryBytes));
+      t.equal(await read(`${cgroup}/${id}/cpu.max`), '20000 100000');
+      t.match(cgroup, /kubepods\/pod/, 'a guaranteed pod lies at the top');
+      t.match(await podCgroup(administrator, 'plain'), /kubepods\/besteffort\/pod/);
+      for (const qosClass of ['besteffort', 'burstable']) {
+        t.match(await two.shell(`ls /sys/fs/cgroup/kubepods/${qosClass}`), /^pod/m, qosClass);
+      }
+    });
+
+    await t.test('a busy loop gets the share of a core that it may have', async (t) => {
+      // systemd must not take the controllers away that it did not turn on itself.
+      await two.shell('systemctl daemon-reload; systemd-run --quiet --wait -p MemoryMax=64M true');
+      const cores = await measureCores(two, await podCgroup(administrator, 'busy'));
+      t.ok(Math.abs(cores - BUSY_LIMIT.cores) < BUSY_LIMIT.cores / 4, `it used ${cores.toFixed(3)} cores`);
+      note(`a busy loop limited to ${BUSY_LIMIT.cpu} used ${cores.toFixed(3)} cores`);
+      await kubectlText(administrator, ['delete', 'pod', 'busy', '--wait=false']);
+    });
+
+    await t.test('a container that takes too much memory is OOMKilled', async (t) => {
+      await apply(administrator, HOG);
+      t.match(await waitForEnd(administrator, 'hog'), { reason: 'OOMKilled', exitCode: 137 });
+      await kubectlText(administrator, ['delete', 'pod', 'hog', '--wait=false']);
+    });
+
+    await t.test("a container cannot open the machine's devices", async (t) => {
+      const run = (script: string) => kubectl(administrator, ['exec', 'plain', '--', 'sh', '-c', script]);
+      const kernelLog = await run('busybox mknod /tmp/log c 1 11 && cat < /tmp/log');
+      t.match(kernelLog.all, /can't open \/tmp\/log: Operation not permitted/);
+      const disk = await run('busybox mknod /tmp/disk b 254 0 && head -c 512 < /tmp/disk');
+      t.match(disk.all, /can't open \/tmp\/disk: Operation not permitted/);
+      const allowed = await run('echo x > /dev/null && head -c 4 /dev/zero | wc -c');
+      t.equal(allowed.stdout.trim(), '4', allowed.all);
+    });
+
+    await t.test('containers outlive a restart and a death of the services', async (t) => {
+      const containers = await containerIds();
+      for (const service of SERVICES) {
+        const mainPid = `systemctl show -p MainPID --value ${service}`;
+        const pid = (await two.shell(mainPid)).trim();
+        await two.shell(`kill -9 ${pid}`);
+        await eventually(`another process of ${service}`, 60_000, async () => {
+          const now = (await two.shell(mainPid)).trim();
+          return now !== '0' && now !== pid;
+        });
+      }
+      await two.shell(`systemctl restart ${SERVICES.join(' ')}`);
+      // One for each container and one for each sandbox, out of systemd's sight.
+      const monitors = Number(await two.shell('wc -l < /sys/fs/cgroup/tkadm/monitors/cgroup.procs'));
+      t.ok(monitors > containers.length, `${monitors} monitors in their own cgroup`);
+      const probe = async () => {
+        const { stdout } = await kubectl(administrator, ['exec', 'plain', '--', 'echo', 'alive']);
+        return stdout === 'alive\n';
+      };
+      await eventually('exec through the restarted services', READY.timeoutMs, probe);
+      await readyPods(administrator, ['-l', 'app=web'], { count: 2, ...READY });
+      t.same(await containerIds(), containers, 'the same containers');
+      note('services were restarted');
+    });
+
+    await t.test(
+      'the cluster comes back by itself when every machine is started again',
+      { bail: true },
+      async (t) => {
+        const objects = await readObjects(administrator);
+        const boots = await Promise.all(lab.machines.map((machine) => machine.bootId()));
+        await one.resetPower();
+        await two.exec(['systemctl', 'reboot']);
+        await Promise.all(lab.machines.map((machine, index) => machine.waitForBoot(boots[index])));
+        note('the machines were started again');
+        await eventually(
+          'the API server',
+          READY.timeoutMs,
+          async () => (await getPods(administrator)).length > 0,
+        );
+        await eventually('new containers everywhere', READY.timeoutMs, async () => {
+          const pods = await getPods(administrator, ['-A']);
+          return pods.every((pod) => (pod.status.containerStatuses?.[0]?.restartCount ?? 0) > 0);
+        });
+        await readyPods(administrator, [], { count: 3, ...READY });
+        await readyPods(administrator, SYSTEM_PODS, { count: 6, ...READY });
+        t.same(await readyNodes(administrator), ['one', 'two']);
+        t.same(await readObjects(administrator), objects, 'the same objects');
+        await expectAnswers(t, 'after the reboot');
+        note('the workload answers again');
+      },
+    );
+
+    await t.test('tkadm reset takes everything back', async (t) => {
+      for (const [index, machine] of [...lab.machines.entries()].reverse()) {
+        const result = await runTkadm(machine, ['reset', '-f']);
+        t.equal(result.exitCode, 0, result.all);
+        note(`reset of ${machine.name} took ${result.seconds.toFixed(0)} s`);
+        t.same(await readTraces(machine), before[index], `${machine.name} is as it was`);
+      }
+    });
+
+    await t.test('tkadm init works right after', async (t) => {
+      const result = await runTkadm(one, ['init', '--fix']);
+      t.equal(result.exitCode, 0, result.all);
+      note(`init took ${result.seconds.toFixed(0)} s`);
+    });
+
+    /** The web server by the address of each pod, by the service's address, and by its name from inside a pod. */
+    async function expectAnswers(t: Test, when: string): Promise<void> {
+      const pods = await webPods(administrator);
+      t.same(
+        pods.map(({ node }) => node),
+        ['one', 'two'],
+      );
+      const names = pods.map(({ name }) => name);
+      const address = await kubectlText(administrator, [
+        'get',
+        'service',
+        'web',
+        '-o',
+        'jsonpath={.spec.clusterIP}',
+      ]);
+      for (const machine of lab.machines) {
+        for (const { name, ip } of pods) await expectAnswer(machine, `http://${ip}:8080/`, [name]);
+        await expectAnswer(machine, `http://${address}/`, names);
+      }
+      const command = ['exec', 'plain', '--', 'wget', '-q', '-O-', 'http://web.default.svc.cluster.local/'];
+      await eventually(`an answer by name ${when}`, READY.timeoutMs, async () =>
+        names.includes((await kubectlText(administrator, command)).trim()),
+      );
+      t.pass(`pods and service answer ${when}`);
+    }
+
+    async function containerIds(): Promise<readonly string[]> {
+      const pods = await getPods(administrator, ['-A']);
+      return pods
+        .filter((pod) => pod.spec.nodeName === 'two' && pod.metadata.deletionTimestamp === undefined)
+        .flatMap((pod) => pod.status.containerStatuses?.map(({ containerID }) => containerID ?? '') ?? [])
+        .sort();
+    }
+  },
+);

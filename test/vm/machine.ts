@@ -1,0 +1,300 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { execa, type ResultPromise } from 'execa';
+import type { CommandOutput, LabExecOptions } from '../hosts/lab.ts';
+import { prepareSystemDisk, type SystemDisk } from './disk.ts';
+import { preparePayload } from './payload.ts';
+
+/** Who computes: the processor itself, or QEMU's emulator, which is about ten times slower. */
+export type Accelerator = 'kvm' | 'tcg';
+
+const QEMU = 'qemu-system-x86_64';
+/** A kernel that KVM carries answers in about a second; some nested ones never do. */
+const KVM_PROBE_MS = 10_000;
+const BOOT_TIMEOUT_MS = 480_000;
+const SUBNET = '10.78.0';
+const KERNEL_ARGUMENTS =
+  'console=ttyS0 quiet net.ifnames=0 mitigations=off audit=0 apparmor=0 no_timer_check random.trust_cpu=on systemd.show_status=0';
+
+/** A virtual machine with its own kernel, systemd and cgroup v2. */
+export interface Machine {
+  readonly name: string;
+  /** On the machines' private network. */
+  readonly address: string;
+  /** On the loopback of the machine that runs the tests: port 6443 of this one. */
+  readonly apiPort: number;
+  /** Runs a command as root over SSH; does not throw on a non-zero exit code. */
+  exec(argv: readonly string[], options?: LabExecOptions): Promise<CommandOutput>;
+  /** Standard output of a shell script. @throws when it fails, with what it said */
+  shell(script: string, options?: LabExecOptions): Promise<string>;
+  /** Waits until sshd answers after a boot that is not the one of `bootId`. */
+  waitForBoot(bootId?: string): Promise<void>;
+  /** Identity of the running boot. */
+  bootId(): Promise<string>;
+  /** A power cut followed by a boot: nothing is told to the machine. */
+  resetPower(): Promise<void>;
+  /** Text of the serial console. */
+  console(): Promise<string>;
+}
+
+export interface Machines {
+  readonly machines: readonly Machine[];
+  readonly accelerator: Accelerator;
+  /** Gone when the machines are closed. */
+  readonly directory: string;
+  /** Opens root's account of every machine over SSH. */
+  readonly privateKey: string;
+  /** Ends every process and removes the machines' disks. */
+  close(): Promise<void>;
+}
+
+export interface MachineSize {
+  readonly name: string;
+  readonly memoryMiB: number;
+  readonly processors: number;
+}
+
+export interface MachinesOptions {
+  /** Two at most: the private network is a wire between two ends. */
+  readonly machines: readonly [MachineSize] | readonly [MachineSize, MachineSize];
+  readonly log: (text: string) => void;
+}
+
+/** Boots machines on a private network of their own and waits until each can be reached. */
+export async function bootMachines(options: MachinesOptions): Promise<Machines> {
+  const disk = await prepareSystemDisk(options.log);
+  const directory = `/var/tmp/tkadm-machines-${randomBytes(3).toString('hex')}`;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const payload = join(directory, 'payload.img');
+  const started: QemuMachine[] = [];
+  // tap ends a file that takes too long with SIGTERM, and handles it itself. The machines end with this process.
+  const abandon = () => rmSync(directory, { recursive: true, force: true });
+  for (const event of ['exit', 'SIGTERM', 'SIGINT'] as const) process.once(event, abandon);
+  const close = async () => {
+    await Promise.all(started.map((machine) => machine.halt()));
+    await rm(directory, { recursive: true, force: true, maxRetries: 3 });
+  };
+  try {
+    const [accelerator] = await Promise.all([chooseAccelerator(disk), preparePayload(directory, payload)]);
+    options.log(`machines run under ${accelerator}`);
+    for (const [index, size] of options.machines.entries()) {
+      const machine = new QemuMachine({ ...size, index, directory, disk, payload, accelerator });
+      started.push(machine);
+      await machine.start();
+    }
+    await Promise.all(started.map((machine) => machine.waitForBoot()));
+    return { machines: started, accelerator, directory, privateKey: disk.privateKey, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** KVM where the kernel of the disk gets through its start under it, else the emulator. */
+async function chooseAccelerator({ kernel, initrd }: SystemDisk): Promise<Accelerator> {
+  if (!existsSync('/dev/kvm')) return 'tcg';
+  const { stdout } = await execa(
+    QEMU,
+    [
+      ...['-accel', 'kvm', '-cpu', 'host', '-m', '256', '-display', 'none', '-nic', 'none', '-no-reboot'],
+      ...['-serial', 'stdio', '-kernel', kernel, '-initrd', initrd],
+      ...['-append', 'console=ttyS0 quiet tkadm.probe'],
+    ],
+    { reject: false, stdin: 'ignore', timeout: KVM_PROBE_MS, killSignal: 'SIGKILL' },
+  );
+  return stdout.includes('probe-answered') ? 'kvm' : 'tcg';
+}
+
+interface QemuOptions extends MachineSize {
+  readonly index: number;
+  readonly directory: string;
+  readonly disk: SystemDisk;
+  readonly payload: string;
+  readonly accelerator: Accelerator;
+}
+
+class QemuMachine implements Machine {
+  readonly name: string;
+  readonly address: string;
+  readonly #options: QemuOptions;
+  #process: ResultPromise | undefined;
+  #sshPort = 0;
+  #apiPort = 0;
+
+  constructor(options: QemuOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.address = `${SUBNET}.${11 + options.index}`;
+  }
+
+  get apiPort(): number {
+    return this.#apiPort;
+  }
+
+  #path(suffix: string): string {
+    return join(this.#options.directory, `${this.name}.${suffix}`);
+  }
+
+  async start(): Promise<void> {
+    const { disk } = this.#options;
+    await execa('qemu-img', [
+      ...['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', disk.image],
+      this.#path('qcow2'),
+    ]);
+    [this.#sshPort, this.#apiPort] = await findFreePorts();
+    // The machine ends with the process of the tests, however that one ends.
+    const argv = ['--pdeathsig', 'KILL', QEMU, ...this.#qemuArguments()];
+    this.#process = execa('setpriv', argv, {
+      reject: false,
+      stdin: 'ignore',
+      stdout: { file: this.#path('qemu.log') },
+      stderr: { file: this.#path('qemu.log') },
+    });
+  }
+
+  #qemuArguments(): readonly string[] {
+    const { accelerator, index, disk, payload, directory, memoryMiB, processors } = this.#options;
+    const wire = (end: number) => join(directory, `wire-${end}`);
+    const forward = `hostfwd=tcp:127.0.0.1:${this.#sshPort}-:22,hostfwd=tcp:127.0.0.1:${this.#apiPort}-:6443`;
+    return [
+      ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
+      ...['-smp', String(processors), '-m', String(memoryMiB), '-display', 'none', '-nodefaults'],
+      ...['-serial', `file:${this.#path('console')}`, '-qmp', `unix:${this.#path('qmp')},server,nowait`],
+      ...['-kernel', disk.kernel, '-initrd', disk.initrd],
+      ...['-append', `${KERNEL_ARGUMENTS} systemd.hostname=${this.name} tkadm.address=${this.address}`],
+      ...['-drive', `file=${this.#path('qcow2')},if=virtio,format=qcow2,cache=unsafe`],
+      ...['-drive', `file=${payload},if=virtio,format=raw,readonly=on`],
+      '-netdev',
+      `dgram,id=wire,local.type=unix,local.path=${wire(index)},remote.type=unix,remote.path=${wire(1 - index)}`,
+      ...['-device', `virtio-net-pci,netdev=wire,mac=52:54:00:78:00:${10 + index},romfile=`],
+      ...['-netdev', `user,id=management,restrict=on,${forward}`],
+      ...['-device', `virtio-net-pci,netdev=management,mac=52:54:00:78:01:${10 + index},romfile=`],
+      ...['-device', 'virtio-rng-pci'],
+    ];
+  }
+
+  async waitForBoot(bootId?: string): Promise<void> {
+    const deadline = Date.now() + BOOT_TIMEOUT_MS;
+    for (;;) {
+      const current = await this.bootId().catch(() => '');
+      if (current !== '' && current !== bootId) return;
+      const hasEnded = this.#process?.exitCode !== null;
+      if (hasEnded || Date.now() > deadline) {
+        const logs = await readFile(this.#path('qemu.log'), 'utf8').catch(String);
+        throw new Error(`${this.name} did not boot: ${logs}\n${(await this.console()).slice(-2000)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+
+  async bootId(): Promise<string> {
+    return (await this.shell('cat /proc/sys/kernel/random/boot_id', { timeoutMs: 10_000 })).trim();
+  }
+
+  async exec(argv: readonly string[], options: LabExecOptions = {}): Promise<CommandOutput> {
+    const env = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`);
+    const command = (env.length > 0 ? ['env', ...env, ...argv] : argv).map(quote).join(' ');
+    const result = await execa('ssh', [...this.#sshArguments(), command], {
+      reject: false,
+      stripFinalNewline: false,
+      timeout: options.timeoutMs ?? 600_000,
+      ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    });
+    return {
+      exitCode: result.timedOut ? 124 : (result.exitCode ?? 125),
+      stdout: result.stdout,
+      stderr: result.stderr,
+    };
+  }
+
+  #sshArguments(): readonly string[] {
+    const options = [
+      'BatchMode=yes',
+      'StrictHostKeyChecking=no',
+      'UserKnownHostsFile=/dev/null',
+      'LogLevel=ERROR',
+      'ConnectTimeout=8',
+      'ServerAliveInterval=10',
+      // One handshake for all commands of a boot.
+      'ControlMaster=auto',
+      'ControlPersist=60',
+      `ControlPath=${this.#path('ssh')}`,
+    ];
+    return [
+      ...['-F', 'none', '-i', this.#options.disk.privateKey, '-p', String(this.#sshPort)],
+      ...options.flatMap((option) => ['-o', option]),
+      'root@127.0.0.1',
+    ];
+  }
+
+  async shell(script: string, options?: LabExecOptions): Promise<string> {
+    const result = await this.exec(['sh', '-ec', script], options);
+    if (result.exitCode === 0) return result.stdout;
+    throw new Error(
+      `${this.name}: ${script}: exit code ${result.exitCode}: ${result.stdout}${result.stderr}`,
+    );
+  }
+
+  async resetPower(): Promise<void> {
+    await this.closeConnection();
+    const socket = connect(this.#path('qmp'));
+    for (const command of ['qmp_capabilities', 'system_reset']) await callQmp(socket, command);
+    socket.end();
+  }
+
+  async console(): Promise<string> {
+    return readFile(this.#path('console'), 'utf8').catch(() => '');
+  }
+
+  /** The shared SSH connection would wait for a machine that has gone. */
+  async closeConnection(): Promise<void> {
+    await execa('ssh', ['-O', 'exit', ...this.#sshArguments()], { reject: false });
+  }
+
+  async halt(): Promise<void> {
+    await this.closeConnection();
+    this.#process?.kill('SIGKILL');
+    await this.#process;
+  }
+}
+
+/** Sends one command of QEMU's control protocol and waits for its answer, a line of JSON with "return". */
+async function callQmp(socket: Socket, execute: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    let text = '';
+    const onData = (chunk: Buffer) => {
+      text += chunk;
+      if (!text.includes('"return"')) return;
+      socket.off('data', onData);
+      resolve();
+    };
+    socket.on('data', onData).once('error', reject);
+    socket.write(`${JSON.stringify({ execute })}\n`);
+  });
+}
+
+/** Two ports of the loopback that nobody listens on. */
+async function findFreePorts(): Promise<[number, number]> {
+  const servers = [createServer(), createServer()];
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve, reject) => {
+          server.once('error', reject).listen(0, '127.0.0.1', () => {
+            const address = server.address();
+            resolve(typeof address === 'object' && address !== null ? address.port : 0);
+          });
+        }),
+    ),
+  );
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return [ports[0] ?? 0, ports[1] ?? 0];
+}
+
+/** A word as /bin/sh reads it back. */
+function quote(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
