@@ -19,6 +19,9 @@ const TESTED = [
   [5, 15],
 ] as const;
 
+/** The bundled runtime makes mounts with mount_setattr(2). */
+const MIN_EMBEDDED = [5, 12] as const;
+
 interface KernelOption {
   readonly name: string;
   readonly why: string;
@@ -41,7 +44,7 @@ export const KERNEL_OPTIONS: readonly KernelOption[] = [
   { name: 'CPUSETS', why: 'exclusive CPUs', isNeeded: true },
   { name: 'INET', why: 'TCP/IP', isNeeded: true },
   { name: 'CFS_BANDWIDTH', why: 'CPU limits', isNeeded: false },
-  { name: 'SECCOMP_FILTER', why: 'seccomp profiles', isNeeded: false },
+  { name: 'SECCOMP_FILTER', why: 'seccomp profiles', isNeeded: true },
 ];
 
 /** What is tried in namespaces that end with the trial; each line is a name, "|" and a command. */
@@ -89,12 +92,23 @@ export const KERNEL_CHECKS: readonly Check[] = [
   },
 ];
 
-async function observeVersion(host: Host): Promise<readonly Finding[]> {
+async function observeVersion(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
   const release = (await host.readFile('/proc/sys/kernel/osrelease'))?.trim();
   if (release === undefined) {
     return [errorFinding(SYSTEM, 'only Linux is supported', '/proc/sys/kernel/osrelease is not there')];
   }
   const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
+  const [minMajor, minMinor] = MIN_EMBEDDED;
+  if (!isUpstream(input) && (major < minMajor || (major === minMajor && minor < minMinor))) {
+    return [
+      errorFinding(
+        SYSTEM,
+        `the bundled runtime needs Linux ${MIN_EMBEDDED.join('.')}`,
+        `/proc/sys/kernel/osrelease is ${release}`,
+        'boot a newer kernel',
+      ),
+    ];
+  }
   if (major >= 6 || TESTED.some((tested) => tested[0] === major && tested[1] === minor)) return [];
   const tested = TESTED.map((version) => version.join('.')).join(', ');
   return [

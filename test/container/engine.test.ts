@@ -314,13 +314,17 @@ t.test('container engine', { skip: skipReason }, async (t) => {
       }),
     );
     const session = engine.attach(id);
-    const output = readAll(session.stdout);
+    let text = '';
+    session.stdout.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    const ended = new Promise((resolve) => session.stdout.on('end', resolve));
     await engine.start(id);
-    await sleep(150);
+    await until(() => text.includes('101'));
     session.resize(80, 25);
     session.stdin!.write('line\n');
     t.equal((await engine.wait(id)).exitCode, 0);
-    const text = await output;
+    await ended;
     t.match(text, /\/dev\/console\r\n33 101\r\n/);
     t.match(text, /25 80\r\ngot line\r\n/);
     await engine.delete(id);

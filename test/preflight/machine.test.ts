@@ -106,10 +106,18 @@ const CASES: readonly Case[] = [
   },
   {
     check: SYSTEM,
-    title: 'an old kernel',
+    title: 'an old kernel, upstream',
     setup: over('/proc/sys/kernel/osrelease', '4.19.0-1\\n'),
+    input: UPSTREAM,
     severity: warning,
     seen: /4\.19\.0/,
+  },
+  {
+    check: SYSTEM,
+    title: 'a kernel that is too old for the bundled runtime',
+    setup: over('/proc/sys/kernel/osrelease', '5.10.0-33-amd64\\n'),
+    says: /needs Linux 5\.12/,
+    seen: /5\.10\.0/,
   },
   {
     check: SYSTEM,

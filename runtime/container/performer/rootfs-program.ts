@@ -7,7 +7,6 @@ import {
   AT_SYMLINK_NOFOLLOW,
   MNT_DETACH,
   MS,
-  OPEN,
 } from '../kernel-constants.ts';
 import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
@@ -15,16 +14,10 @@ import type { OciLinux, OciMount, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { buildOverlayData } from './overlay-data.ts';
 import { type DataRef, failed, type Section } from './program.ts';
+import { RootPlaces } from './root-places.ts';
 
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
-/** Both differ between the architectures, <asm/fcntl.h>. */
-const OPEN_FLAGS = {
-  x64: { directory: 0o200000, noFollow: 0o400000 },
-  arm64: { directory: 0o40000, noFollow: 0o100000 },
-} as const;
-/** openat2(2): RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT */
-const RESOLVE = 0x12;
 /** open_tree(2) */
 const OPEN_TREE = 1 | O_CLOEXEC;
 /** move_mount(2), by descriptors alone: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
@@ -84,24 +77,18 @@ export interface RootfsOptions {
 export class RootfsProgram {
   readonly #section: Section;
   readonly #options: RootfsOptions;
-  /** Root, target and tree: descriptors while they are in use. */
-  readonly #root: DataRef;
-  readonly #target: DataRef;
-  readonly #parent: DataRef;
+  readonly #places: RootPlaces;
+  /** The descriptor of a mount that has no place yet. */
   readonly #tree: DataRef;
   readonly #empty: DataRef;
-  /** Mounts that go on belonging to the host's peer groups, by index: made before the namespace. */
+  /** Mounts that go on belonging to the host's peer groups: made before the namespace. */
   readonly #sharedTrees = new Map<OciMount, DataRef>();
 
   constructor(section: Section, options: RootfsOptions) {
     this.#section = section;
     this.#options = options;
-    [this.#root, this.#target, this.#parent, this.#tree] = [
-      section.room(),
-      section.room(),
-      section.room(),
-      section.room(),
-    ];
+    this.#places = new RootPlaces(section, options.machine.architecture);
+    this.#tree = section.room();
     this.#empty = section.text('');
   }
 
@@ -130,7 +117,7 @@ export class RootfsProgram {
     this.#mountSource();
     section.step('open the root file system');
     section.call('openat', [AT_FDCWD, section.text(this.#options.stagingDir), O_PATH | O_CLOEXEC, 0], {
-      into: this.#root,
+      into: this.#places.root,
     });
     for (const mount of spec.mounts ?? []) {
       this.#nameMount(mount);
@@ -139,7 +126,7 @@ export class RootfsProgram {
     this.#makeAllDevices();
     if (terminalTree !== undefined) {
       section.step('mount terminal at "/dev/console"');
-      this.#openTarget('/dev/console', false);
+      this.#places.openTarget('/dev/console', false);
       this.#moveMount(terminalTree);
     }
     this.#makeWorkingDirectory();
@@ -174,9 +161,9 @@ export class RootfsProgram {
       const type = mount.type ?? 'none';
       this.#mountAt(mount.destination, mount.source ?? type, type, options.flags, options.data);
       if (options.propagation === undefined) return;
-      this.#openTarget(mount.destination, true);
-      this.#setAttributes(this.#target, { propagation: options.propagation });
-      this.#close(this.#target);
+      this.#places.openTarget(mount.destination, true);
+      this.#setAttributes(this.#places.target, { propagation: options.propagation });
+      this.#places.close(this.#places.target);
     }
   }
 
@@ -189,7 +176,7 @@ export class RootfsProgram {
     }
     if (options.propagation !== undefined) this.#setAttributes(tree, { propagation: options.propagation });
     else this.#setAttributes(tree, { propagation: MS.PRIVATE | MS.REC });
-    this.#openTarget(mount.destination, this.#options.directories.has(mount.source ?? ''));
+    this.#places.openTarget(mount.destination, this.#options.directories.has(mount.source ?? ''));
     this.#moveMount(tree);
   }
 
@@ -202,10 +189,10 @@ export class RootfsProgram {
 
   /** Puts the tree onto the target, and closes both. */
   #moveMount(tree: DataRef): void {
-    const args = [{ at: tree }, this.#empty, { at: this.#target }, this.#empty, MOVE_BY_DESCRIPTORS];
+    const args = [{ at: tree }, this.#empty, { at: this.#places.target }, this.#empty, MOVE_BY_DESCRIPTORS];
     this.#section.call('move_mount', args);
-    this.#close(tree);
-    this.#close(this.#target);
+    this.#places.close(tree);
+    this.#places.close(this.#places.target);
   }
 
   #setAttributes(
@@ -232,8 +219,8 @@ export class RootfsProgram {
   /** mount(2) of a file system of its own onto a directory, by way of the working directory. */
   #mountAt(destination: string, source: string, type: string, flags: number, data: string): void {
     const section = this.#section;
-    this.#openTarget(destination, true);
-    section.call('fchdir', [{ at: this.#target }]);
+    this.#places.openTarget(destination, true);
+    section.call('fchdir', [{ at: this.#places.target }]);
     section.call('mount', [
       section.text(source),
       section.text('.'),
@@ -241,7 +228,7 @@ export class RootfsProgram {
       flags,
       data === '' ? 0 : section.text(data),
     ]);
-    this.#close(this.#target);
+    this.#places.close(this.#places.target);
   }
 
   #mountCgroup(mount: OciMount): void {
@@ -258,15 +245,15 @@ export class RootfsProgram {
     for (const { name, options } of cgroupMounts.hierarchies) {
       this.#mountAt(`${destination}/${name}`, 'cgroup', 'cgroup', flags | MS.RELATIME | readonly, options);
     }
-    this.#openTarget(destination, true);
+    this.#places.openTarget(destination, true);
     for (const { name } of cgroupMounts.hierarchies) {
       if (!name.includes(',')) continue;
       for (const part of name.split(',')) {
-        section.call('symlinkat', [section.text(name), { at: this.#target }, section.text(part)]);
+        section.call('symlinkat', [section.text(name), { at: this.#places.target }, section.text(part)]);
       }
     }
-    if (readonly !== 0) this.#setAttributes(this.#target, { flags: MS.RDONLY });
-    this.#close(this.#target);
+    if (readonly !== 0) this.#setAttributes(this.#places.target, { flags: MS.RDONLY });
+    this.#places.close(this.#places.target);
   }
 
   #makeAllDevices(): void {
@@ -280,34 +267,38 @@ export class RootfsProgram {
     this.#makeDevices(devices);
     if (!hasOwnDev) return;
     this.#section.step('link in "/dev"');
-    this.#openTarget('/dev', true);
+    this.#places.openTarget('/dev', true);
     for (const [target, path] of DEV_LINKS) {
-      const args = [this.#section.text(target), { at: this.#target }, this.#section.text(basename(path))];
+      const args = [
+        this.#section.text(target),
+        { at: this.#places.target },
+        this.#section.text(basename(path)),
+      ];
       this.#tolerate('symlinkat', args, failed('EEXIST'));
     }
-    this.#close(this.#target);
+    this.#places.close(this.#places.target);
   }
 
   #makeDevices(devices: Devices): void {
     const section = this.#section;
     for (const directory of new Set(devices.map(({ path }) => dirname(path)))) {
       section.step(`device in "${directory}"`);
-      this.#openTarget(directory, true);
+      this.#places.openTarget(directory, true);
       for (const device of devices.filter(({ path }) => dirname(path) === directory)) {
         section.step(`device "${device.path}"`);
         const past = section.label();
         const name = section.text(basename(device.path));
         const mode = DEVICE_TYPES[device.type] | (device.fileMode ?? 0o666);
-        section.call('mknodat', [{ at: this.#target }, name, mode, makeDevice(device)], {
+        section.call('mknodat', [{ at: this.#places.target }, name, mode, makeDevice(device)], {
           on: [[failed('EEXIST'), past]],
         });
         if (device.uid || device.gid) {
           const owner = [device.uid ?? 0, device.gid ?? 0] as const;
-          section.call('fchownat', [{ at: this.#target }, name, ...owner, AT_SYMLINK_NOFOLLOW]);
+          section.call('fchownat', [{ at: this.#places.target }, name, ...owner, AT_SYMLINK_NOFOLLOW]);
         }
         section.place(past);
       }
-      this.#close(this.#target);
+      this.#places.close(this.#places.target);
     }
   }
 
@@ -317,7 +308,7 @@ export class RootfsProgram {
     if (cwd === '/') return;
     const past = this.#section.label();
     this.#section.step(`working directory "${cwd}"`);
-    this.#makeDirectories(cwd, past);
+    this.#places.makeDirectories(cwd, past);
     this.#section.place(past);
   }
 
@@ -328,16 +319,16 @@ export class RootfsProgram {
     for (const path of spec.linux?.maskedPaths ?? []) this.#mask(path);
     if (!spec.root?.readonly) return;
     this.#section.step('read-only root file system');
-    this.#setAttributes(this.#root, { flags: MS.RDONLY });
+    this.#setAttributes(this.#places.root, { flags: MS.RDONLY });
   }
 
   #makeReadonly(path: string): void {
     const section = this.#section;
     const past = section.label();
     section.step(`readonly path "${path}"`);
-    this.#openExisting(path, past);
+    this.#places.openExisting(path, past);
     const flags = OPEN_TREE | AT_EMPTY_PATH | AT_RECURSIVE;
-    section.call('open_tree', [{ at: this.#target }, this.#empty, flags], { into: this.#tree });
+    section.call('open_tree', [{ at: this.#places.target }, this.#empty, flags], { into: this.#tree });
     this.#setAttributes(this.#tree, { flags: MS.RDONLY, isRecursive: true });
     this.#moveMount(this.#tree);
     section.place(past);
@@ -349,24 +340,17 @@ export class RootfsProgram {
    */
   #mask(path: string): void {
     const section = this.#section;
-    const { directory } = OPEN_FLAGS[this.#options.machine.architecture];
     const [past, isFile] = [section.label(), section.label()];
     section.step(`masked path "${path}"`);
-    section.call('openat2', this.#inRoot(path, O_PATH | O_CLOEXEC | directory), {
-      into: this.#target,
-      on: [
-        [failed('ENOENT'), past],
-        [failed('ENOTDIR'), isFile],
-      ],
-    });
-    section.call('fchdir', [{ at: this.#target }]);
+    this.#places.openExisting(path, past, isFile);
+    section.call('fchdir', [{ at: this.#places.target }]);
     const tmpfs = section.text('tmpfs');
     section.call('mount', [tmpfs, section.text('.'), tmpfs, MS.RDONLY, section.text('size=0k,nr_inodes=2')]);
-    this.#close(this.#target);
+    this.#places.close(this.#places.target);
     section.place(past);
     section.later(() => {
       section.place(isFile);
-      this.#openExisting(path, past);
+      this.#places.openExisting(path, past);
       section.call('open_tree', [AT_FDCWD, section.text('/dev/null'), OPEN_TREE], { into: this.#tree });
       this.#moveMount(this.#tree);
       section.jump(past);
@@ -382,76 +366,6 @@ export class RootfsProgram {
     section.call('pivot_root', [dot, dot]);
     section.call('umount2', [dot, MNT_DETACH]);
     section.call('chdir', [root]);
-  }
-
-  /** Opens a place in the root file system; what is not there is skipped. */
-  #openExisting(path: string, past: ReturnType<Section['label']>): void {
-    const on = [
-      [failed('ENOENT'), past],
-      [failed('ENOTDIR'), past],
-    ] as const;
-    this.#section.call('openat2', this.#inRoot(path, O_PATH | O_CLOEXEC), { into: this.#target, on });
-  }
-
-  /** Opens a place in the root file system, which is made where it is missing: a directory or an empty file. */
-  #openTarget(path: string, isDirectory: boolean): void {
-    const section = this.#section;
-    const { directory, noFollow } = OPEN_FLAGS[this.#options.machine.architecture];
-    const args = this.#inRoot(path, O_PATH | O_CLOEXEC | (isDirectory ? directory : 0));
-    const [missing, found] = [section.label(), section.label()];
-    section.call('openat2', args, { into: this.#target, on: [[failed('ENOENT'), missing]] });
-    section.place(found);
-    section.later(() => {
-      section.place(missing);
-      this.#makeDirectories(isDirectory ? path : dirname(path));
-      if (!isDirectory) {
-        section.call('openat2', this.#inRoot(dirname(path), O_PATH | O_CLOEXEC | directory), {
-          into: this.#parent,
-        });
-        const flags = OPEN.CREAT | OPEN.WRONLY | O_CLOEXEC | noFollow;
-        section.call('openat', [{ at: this.#parent }, section.text(basename(path)), flags, 0o644], {
-          into: this.#target,
-        });
-        this.#close(this.#target);
-        this.#close(this.#parent);
-      }
-      section.call('openat2', args, { into: this.#target });
-      section.jump(found);
-    });
-  }
-
-  /** Makes a directory and those above it; any failure leads to `onError`, or ends the program. */
-  #makeDirectories(path: string, onError?: ReturnType<Section['label']>): void {
-    const section = this.#section;
-    const { directory } = OPEN_FLAGS[this.#options.machine.architecture];
-    const option = onError === undefined ? {} : { onError };
-    const parts = path.split('/').filter(Boolean);
-    for (const [index, name] of parts.entries()) {
-      const above = `/${parts.slice(0, index).join('/')}`;
-      section.call('openat2', this.#inRoot(above, O_PATH | O_CLOEXEC | directory), {
-        into: this.#parent,
-        ...option,
-      });
-      const next = section.label();
-      section.call('mkdirat', [{ at: this.#parent }, section.text(name), 0o755], {
-        on: [[failed('EEXIST'), next]],
-        ...option,
-      });
-      section.place(next);
-      this.#close(this.#parent);
-    }
-  }
-
-  /** Arguments of openat2(2). */
-  #inRoot(path: string, flags: number) {
-    const how = Buffer.alloc(24);
-    how.writeUInt32LE(flags, 0);
-    how.writeUInt32LE(RESOLVE, 16);
-    return [{ at: this.#root }, this.#section.text(path), this.#section.bytes(how), how.length] as const;
-  }
-
-  #close(fd: DataRef): void {
-    this.#section.call('close', [{ at: fd }]);
   }
 
   #tolerate(name: string, args: Parameters<Section['call']>[1], result: number): void {
