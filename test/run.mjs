@@ -25,7 +25,7 @@ const { passed, failed, skipped } = countAssertions(await readFile(tapFile, 'utf
 if (failed > 0 || code !== 0) process.stdout.write(await failures(tapFile));
 if (skipped > 0) process.stdout.write(`${skipped} skipped\n`);
 // A file that crashed or took too long may have no failed assertion of its own.
-const isBroken = failed === 0 && (code !== 0 || passed === 0);
+const isBroken = failed === 0 && (code !== 0 || passed + skipped === 0);
 if (isBroken) process.stdout.write(`The run broke: tap ended with ${code ?? 'a signal'}\n`);
 process.stdout.write(`${passed} passed, ${isBroken ? 1 : failed} failed\n`);
 await rm(dir, { recursive: true, force: true });
