@@ -15,8 +15,8 @@ export interface MachineToJoin {
 }
 
 /**
- * Looks at a machine over SSH before anything is sent to it; nothing needs to be installed there. The `join`
- * that runs there later looks again, with all it knows, and repairs.
+ * Looks at a machine over SSH; nothing needs to be installed there. The `join` that runs there later looks again, with
+ * all it knows, and repairs.
  * @throws PREFLIGHT_FAILED
  */
 export async function checkMachine(machine: Host, input: MachineToJoin, signal: AbortSignal): Promise<void> {

@@ -4,8 +4,14 @@ import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
 import { checkMachine } from './check-machine.ts';
 import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
-import { createSshHost, waitForExit } from './host.ts';
-import { bundledCommand, checkArchitecture, hasBundle, uploadBundle } from './upload-bundle.ts';
+import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import {
+  bundledCommand,
+  checkArchitecture,
+  hasBundle,
+  removePartial,
+  uploadBundle,
+} from './upload-bundle.ts';
 
 /** What a machine that joins over SSH gets to know; it travels on standard input, not in argv. */
 export interface RemoteJoinInput {
@@ -65,15 +71,8 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   try {
     const host = createSshHost(connection);
     await checkArchitecture(host, options.architecture);
-    if (!(await hasBundle(host, options.bundleDirectory))) {
-      onProgress('check the machine');
-      await checkMachine(host, options.input, signal);
-    }
-    const wasSent = await uploadBundle(host, {
-      directory: options.bundleDirectory,
-      signal,
-      onProgress: (bytes) => onProgress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`),
-    });
+    const wasSent = !(await hasBundle(host, options.bundleDirectory));
+    if (wasSent) await sendBundle(host, options);
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
     const input = formatInput({ ...options.input, token: await options.getToken() });
     const channel = await host.openStream(buildCommand(options), { input });
@@ -99,6 +98,29 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     signal.removeEventListener('abort', close);
     connection.close();
   }
+}
+
+/** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
+async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<void> {
+  const { input, signal, bundleDirectory: directory, onProgress } = options;
+  onProgress('check the machine');
+  const stop = new AbortController();
+  signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
+  const sent = uploadBundle(host, {
+    directory,
+    signal: stop.signal,
+    onProgress: (bytes) => onProgress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`),
+  });
+  sent.catch(() => {});
+  try {
+    await checkMachine(host, input, signal);
+  } catch (error) {
+    stop.abort(error);
+    await sent.catch(() => {});
+    await removePartial(host, directory);
+    throw error;
+  }
+  await sent;
 }
 
 function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly string[] {

@@ -41,16 +41,19 @@ export async function hasBundle(host: SshHost, directory: string): Promise<boole
   return (await host.stat(`${PATHS.bundle}/${basename(directory)}/image.json`)) !== undefined;
 }
 
+/** Removes what a transfer that broke off has left. */
+export async function removePartial(host: SshHost, directory: string): Promise<void> {
+  await host.run(['rm', '-rf', `${PATHS.bundle}/${basename(directory)}.part`]);
+}
+
 /**
- * Sends the bundle as a tar stream unless the machine has it; it appears by a rename when all of it is
- * there. Returns whether it was sent.
- * @throws JOIN_FAILED
+ * Sends the bundle as a tar stream; it appears by a rename when all of it is there.
+ * @throws JOIN_FAILED, or the reason of the signal.
  */
 export async function uploadBundle(
   host: SshHost,
   { directory, signal, onProgress }: UploadOptions,
-): Promise<boolean> {
-  if (await hasBundle(host, directory)) return false;
+): Promise<void> {
   const target = `${PATHS.bundle}/${basename(directory)}`;
   const script = `set -e; mkdir -p "$1"; rm -rf "$2.part"; mkdir "$2.part"; tar -x -C "$2.part" -f -; sync -f "$2.part" 2>/dev/null || sync; rm -rf "$2"; mv "$2.part" "$2"`;
   const tar = spawn('tar', ['-c', '-C', directory, '-f', '-', '.'], {
@@ -80,7 +83,7 @@ export async function uploadBundle(
   channel.resume();
   const exitCode = await waitForExit(channel);
   signal.throwIfAborted();
-  if (exitCode === 0) return true;
+  if (exitCode === 0) return;
   const state = (remoteError || tarError).trim() || `exit code ${exitCode}`;
   throw new TkadmError('JOIN_FAILED', `Cannot send the node bundle to "${host.name}": ${state}`, {
     hint: `Look for free space: ssh ${host.name} df -h ${PATHS.state}`,

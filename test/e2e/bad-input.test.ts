@@ -243,12 +243,28 @@ t.test('bad input', { skip: labObstacle(), timeout: 400_000 }, async (t) => {
       area: 'host',
       says: [/key ssh-ed25519 SHA256:\S+ differs/, /ssh-keygen -R/],
     },
+    {
+      title: 'SSH to a machine that cannot be a node',
+      run: async () => {
+        const listen =
+          'import socket, time; s = socket.socket(); s.bind(("", 10250)); s.listen(); time.sleep(100)';
+        const script = `python3 -c '${listen}' > /dev/null 2>&1 & echo $!; sleep 1`;
+        const { stdout } = await node2.exec(['sh', '-c', script]);
+        const result = await overSsh([node2.address, '--ssh-host-keys', 'accept-new']);
+        await node2.exec(['kill', stdout.trim()]);
+        return result;
+      },
+      area: 'preflight',
+      says: [/Port-10250/, /python3/],
+    },
   ];
   for (const row of badJoins) await check(t, row);
 
   await t.test('nothing is left of that: the right command works at once', async (t) => {
     for (const path of ['kubelet.conf', 'bootstrap-kubelet.conf', 'pki/ca.crt'])
       t.not((await node1.exec(['ls', `/etc/kubernetes/${path}`])).exitCode, 0, `no ${path}`);
+    const sent = await node2.exec(['sh', '-c', 'ls -A /var/lib/tkadm/bundle 2>/dev/null']);
+    t.equal(sent.stdout, '', 'nothing was left of a bundle that was on its way');
     const direct = await joinWith({});
     t.equal(direct.exitCode, 0, direct.all);
     const remote = await overSsh([node2.address, '--ssh-host-keys', 'accept-new']);
