@@ -33,7 +33,6 @@ export async function addToBridge(
   if (args.netns === undefined)
     throw new TkadmError('NETWORK_CONFIG', 'Cannot add a network: CNI_NETNS is not set');
   const gateway = gatewayOf(config.podCIDR);
-  const { prefix } = parseIpv4Network(config.podCIDR);
   const mappings = config.runtimeConfig?.portMappings ?? [];
   formatHostPorts(mappings, gateway);
   const address = await reserveAddress(addressDir(config, paths), config.podCIDR, args);
@@ -50,12 +49,11 @@ export async function addToBridge(
     const mac = await configurePodInterface(args.netns, {
       name: args.interfaceName,
       address,
-      prefix,
       gateway,
     });
     await loadRules(config, formatHostPorts(mappings, address));
     return buildResult(config, args, {
-      address: `${address}/${prefix}`,
+      address: `${address}/32`,
       gateway,
       veth,
       mac,

@@ -20,12 +20,14 @@ const INFO = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 const VETH_PEER = 1;
 const BRIDGE_PORT_HAIRPIN = 4;
 const IFA = { address: 1, local: 2 } as const;
-const RTA = { gateway: 5 } as const;
+const RTA = { target: 1, link: 4, gateway: 5 } as const;
 const AF_INET = 2;
 const IFF_UP = 1;
 const LOOPBACK_INDEX = 1;
-/** rtm_table main, rtm_protocol boot, rtm_scope universe, rtm_type unicast. */
+/** rtm_table main, rtm_protocol boot, rtm_type unicast; rtm_scope universe, and link without a gateway. */
 const DEFAULT_ROUTE = Buffer.from([AF_INET, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]);
+const HOST_ROUTE = Buffer.from([AF_INET, 32, 0, 0, 254, 3, 253, 1, 0, 0, 0, 0]);
+const HOST_PREFIX = 32;
 
 /** A veth pair: `name` is the bridge's port, `peer` goes to the namespace. */
 export interface VethPair {
@@ -40,7 +42,6 @@ export interface VethPair {
 export interface PodInterface {
   readonly name: string;
   readonly address: string;
-  readonly prefix: number;
   readonly gateway: string;
 }
 
@@ -84,7 +85,12 @@ export async function addVethPair(pair: VethPair): Promise<void> {
   }
 }
 
-/** Gives an interface of the namespace its address and default route, raises "lo"; returns the MAC. @throws NETWORK_COMMAND */
+/**
+ * Gives an interface of the namespace its address and routes, raises "lo"; returns the MAC. Everything goes to the
+ * gateway, also what is for a neighbour: the bridge would switch the neighbour's answers past the host's packet filter,
+ * which must turn a Service's translation back (without the module br_netfilter).
+ * @throws NETWORK_COMMAND
+ */
 export async function configurePodInterface(netnsPath: string, pod: PodInterface): Promise<string> {
   return withRoute(netnsPath, async (route) => {
     const { index, mac } = readLink(route, pod.name);
@@ -98,17 +104,24 @@ export async function configurePodInterface(netnsPath: string, pod: PodInterface
       flags: NLM_F.create | NLM_F.exclusive,
       step: `add address ${pod.address} to "${pod.name}"`,
       body: Buffer.concat([
-        addressHeader(index, pod.prefix),
+        addressHeader(index, HOST_PREFIX),
         attribute(IFA.local, address),
         attribute(IFA.address, address),
       ]),
     });
-    route.ask({
-      type: RTM.newRoute,
-      flags: NLM_F.create | NLM_F.exclusive,
-      step: `add the default route by ${pod.gateway}`,
-      body: Buffer.concat([DEFAULT_ROUTE, attribute(RTA.gateway, networkOrder(pod.gateway))]),
-    });
+    const gateway = networkOrder(pod.gateway);
+    const routes = [
+      [HOST_ROUTE, attribute(RTA.target, gateway), attribute(RTA.link, index)],
+      [DEFAULT_ROUTE, attribute(RTA.gateway, gateway), attribute(RTA.link, index)],
+    ];
+    for (const body of routes) {
+      route.ask({
+        type: RTM.newRoute,
+        flags: NLM_F.create | NLM_F.exclusive,
+        step: `add the route by ${pod.gateway}`,
+        body: Buffer.concat(body),
+      });
+    }
     return mac;
   });
 }

@@ -55,13 +55,13 @@ t.test('the bridge', { skip: skipReason }, async (t) => {
         { name: vethName(argsOf('a')) },
         { name: 'eth0', mac: /^[0-9a-f:]{17}$/ },
       ],
-      ips: [{ address: '10.244.1.2/24', gateway: '10.244.1.1', interface: 2 }],
+      ips: [{ address: '10.244.1.2/32', gateway: '10.244.1.1', interface: 2 }],
       routes: [{ dst: '0.0.0.0/0', gw: '10.244.1.1' }],
     });
     const inside = sh(
       'ip -n a -o addr show dev eth0; ip -n a route; ip -n a link show eth0; ip -n a link show lo',
     );
-    t.match(inside, /inet 10\.244\.1\.2\/24/);
+    t.match(inside, /inet 10\.244\.1\.2\/32/);
     t.match(inside, /default via 10\.244\.1\.1 dev eth0/);
     t.match(inside, /mtu 1400/);
     t.match(inside, /lo: <LOOPBACK,UP/);
@@ -204,7 +204,7 @@ t.test('cni-main speaks CNI', { skip: skipReason }, async (t) => {
     }
   };
   t.match(JSON.parse(run('VERSION')), { supportedVersions: ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] });
-  t.match(JSON.parse(run('ADD')), { ips: [{ address: /^10\.244\.1\.\d+\/24$/ }] });
+  t.match(JSON.parse(run('ADD')), { ips: [{ address: /^10\.244\.1\.\d+\/32$/ }] });
   t.equal(run('CHECK'), '');
   t.equal(run('DEL'), '');
   t.match(JSON.parse(run('CHECK')), { code: 100, msg: /Cannot/ });

@@ -13,6 +13,8 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
 ip link set lo up
+# As on a machine without br_netfilter: what a bridge switches is not seen by the packet filter.
+if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables; fi
 exec "$@"`;
 
 if (skipReason === false && process.env[MARK] === undefined) {

@@ -62,7 +62,7 @@ t.test('the proxy', { skip: skipReason }, async (t) => {
       },
       { containerId: name, netns, interfaceName: 'eth0' },
     );
-    t.equal(result.ips[0]?.address, `${PODS[name as keyof typeof PODS]}/24`);
+    t.equal(result.ips[0]?.address, `${PODS[name as keyof typeof PODS]}/32`);
     servers.push(await serve(name, name, 8080));
   }
   sh('ip -n outside route add 10.96.0.0/12 via 192.0.2.1');
