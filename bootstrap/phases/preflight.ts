@@ -41,20 +41,37 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
   name: 'preflight',
   summary: 'Run pre-flight checks',
   unchanged: 'Passed',
-  async plan(context) {
-    const { host, shouldFix, warn } = context;
-    const { findings } = await runPreflight(host, await buildPreflightInput(context));
-    const repairable = shouldFix ? selectRepairable(findings) : [];
-    for (const finding of findings)
-      if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
-    const fatal = selectFatal(findings, shouldFix);
-    // In a dry run without root a check may fail for that alone.
-    if (findings.some((finding) => finding.check === 'IsPrivilegedUser' && finding.severity === 'warning')) {
-      for (const finding of fatal) warn(formatWarning(finding));
-    } else if (fatal.length > 0) throw preflightError(fatal);
-    return repairable.flatMap(toRepairs);
+  plan: async (context) => planChecks(context.host, await buildPreflightInput(context), context),
+  async verify(context) {
+    const { findings } = await runPreflight(context.host, await buildPreflightInput(context));
+    const fatal = selectFatal(findings);
+    if (fatal.length > 0) throw preflightError(fatal, true);
+    for (const finding of selectRepairable(findings))
+      context.warn(`${formatWarning(finding)}; its repair has not helped`);
   },
 };
+
+/**
+ * Runs the checks of a command. Returns the repairs, if it shall repair.
+ * @throws PREFLIGHT_FAILED with what stops the run
+ */
+export async function planChecks(
+  host: Host,
+  input: PreflightInput,
+  { shouldFix = false, warn }: { readonly shouldFix?: boolean; readonly warn: (message: string) => void },
+): Promise<readonly Action[]> {
+  const { findings } = await runPreflight(host, input);
+  const repairable = shouldFix ? selectRepairable(findings) : [];
+  for (const finding of findings)
+    if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
+  const fatal = selectFatal(findings, shouldFix);
+  // In a dry run without root a check may fail for that alone.
+  const isRootMissing = findings.some(({ check }) => check === 'IsPrivilegedUser');
+  if (input.isDryRun && isRootMissing) {
+    for (const finding of fatal) warn(formatWarning(finding));
+  } else if (fatal.length > 0) throw preflightError(fatal);
+  return repairable.flatMap(toRepairs);
+}
 
 /** The commands that mend a finding. */
 export function toRepairs(finding: Finding): readonly Action[] {

@@ -1,4 +1,5 @@
 import { CERTIFICATES } from '../../pki/certificates.ts';
+import type { PreflightInput } from '../../preflight/finding.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -11,6 +12,7 @@ import {
 import type { ResetConfig } from '../config/types.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { planChecks } from './preflight.ts';
 
 export interface ResetContext {
   readonly host: Host;
@@ -18,6 +20,7 @@ export interface ResetContext {
   /** Name of this node and the administrator's kubeconfig, when the cluster can be told. */
   readonly nodeName: string;
   readonly kubeconfig: string | undefined;
+  readonly warn: (message: string) => void;
 }
 
 const CONFIG_FILES = [
@@ -47,9 +50,9 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
     name: 'preflight',
     summary: 'Check that a reset is possible',
     unchanged: 'Passed',
-    async plan({ config }) {
+    async plan({ config, host, nodeName, warn }) {
       refuseUnmountFlags(config.unmountFlags);
-      return [];
+      return planChecks(host, buildResetInput(config, nodeName), { warn });
     },
   },
   {
@@ -86,6 +89,20 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
     plan: planFiles,
   },
 ];
+
+/** What the checks of a reset look for. */
+function buildResetInput({ ignorePreflightErrors, isDryRun }: ResetConfig, nodeName: string): PreflightInput {
+  return {
+    scope: 'reset',
+    nodeName,
+    ports: [],
+    absentFiles: [],
+    podCidrs: [],
+    serviceCidrs: [],
+    ignored: ignorePreflightErrors,
+    isDryRun,
+  };
+}
 
 async function planStop({ host }: ResetContext): Promise<readonly Action[]> {
   const initSystem = await detectInitSystem(host);

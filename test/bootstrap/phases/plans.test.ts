@@ -49,6 +49,7 @@ async function planReset(name: string, host: Host, fields = ''): Promise<readonl
     config: config as ResetConfig,
     nodeName: 'node-1',
     kubeconfig: undefined,
+    warn: () => {},
   });
   return actions.flatMap((action) =>
     action.kind === 'remove' ? [action.path] : action.kind === 'run' ? [action.argv.join(' ')] : [],
