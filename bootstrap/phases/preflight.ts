@@ -23,6 +23,8 @@ export interface PreflightContext {
   readonly nodeIp?: string;
   /** The user named the address. */
   readonly isAddressGiven?: boolean;
+  /** A client of the cluster that is joined, where there is one before discovery. */
+  readonly api?: PreflightInput['api'];
 }
 
 interface PreflightPhaseContext extends PreflightContext {
@@ -84,7 +86,7 @@ export function toRepairs(finding: Finding): readonly Action[] {
 
 /** What the checks look for, from the configuration of init or join. */
 export async function buildPreflightInput(context: PreflightContext): Promise<PreflightInput> {
-  const { config, host, env, isAddressGiven } = context;
+  const { config, host, env, isAddressGiven, api } = context;
   const { nodeRegistration, tkadm, isDryRun } = config;
   const common = {
     engine: tkadm.engine,
@@ -96,6 +98,7 @@ export async function buildPreflightInput(context: PreflightContext): Promise<Pr
     env,
     isDryRun,
     isAddressGiven,
+    ...(config.kind === 'JoinConfiguration' && api ? { api } : {}),
   };
   return config.kind === 'InitConfiguration'
     ? { ...common, ...(await buildInitInput(config, context)) }

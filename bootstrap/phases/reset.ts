@@ -104,11 +104,13 @@ function buildResetInput({ ignorePreflightErrors, isDryRun }: ResetConfig, nodeN
   };
 }
 
-async function planStop({ host }: ResetContext): Promise<readonly Action[]> {
+async function planStop({ host, config }: ResetContext): Promise<readonly Action[]> {
   const initSystem = await detectInitSystem(host);
   const actions: Action[] = [];
   if (await isServiceRunning(host, 'tkadm-agent', initSystem))
     actions.push({ kind: 'stop-service', name: 'tkadm-agent' });
+  const socketPath = await findOtherSocket(host, config);
+  if (socketPath !== undefined) actions.push({ kind: 'remove-sandboxes', socketPath });
   const isRuntimeRunning = await isServiceRunning(host, 'tkadm-runtime', initSystem);
   // A runtime that was killed has left its containers, which only a runtime can end.
   const hasOrphans = !isRuntimeRunning && (await host.stat(PATHS.runtimeSocket)) !== undefined;
@@ -123,6 +125,17 @@ async function planStop({ host }: ResetContext): Promise<readonly Action[]> {
     actions.push({ kind: 'run', argv: ['systemctl', 'daemon-reload'], summary: 'reload systemd' });
   }
   return actions;
+}
+
+/** The socket of a runtime that is not ours: the user's, else the one that the agent was given; it must be there. */
+async function findOtherSocket(host: Host, { criSocket }: ResetConfig): Promise<string | undefined> {
+  const instance = (await host.readFile(`${PATHS.kubelet}/instance-config.yaml`)) ?? '';
+  const given = /^containerRuntimeEndpoint: "?(\S+?)"?$/m.exec(instance)?.[1];
+  const isOwn = (socket: string) => socket === `unix://${PATHS.runtimeSocket}`;
+  const socket = isOwn(criSocket) ? given : criSocket;
+  if (socket === undefined || isOwn(socket)) return undefined;
+  const path = socket.replace(/^unix:\/\//, '');
+  return (await host.stat(path)) ? path : undefined;
 }
 
 async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {

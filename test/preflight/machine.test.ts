@@ -555,8 +555,8 @@ const CASES: readonly Case[] = [
     title: 'no runtime, but another',
     setup: `mkdir -p /run/crio; ${listens('"/run/crio/crio.sock"')}`,
     input: UPSTREAM,
-    seen: /found: \/run\/crio\/crio\.sock/,
-    fix: /--cri-socket unix:\/\/\/run\/crio\/crio\.sock/,
+    seen: /found: \/var\/run\/crio\/crio\.sock/,
+    fix: /--cri-socket unix:\/\/\/var\/run\/crio\/crio\.sock/,
   },
   {
     check: 'KubernetesVersion',

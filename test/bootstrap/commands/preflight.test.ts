@@ -196,6 +196,16 @@ t.test('tkadm preflight looks for what the configuration plans', { skip }, async
 
   await t.test('an upgrade and a reset', async (t) => {
     t.ok(names(await look(['upgrade']), 'error').includes('StaticPodManifest'));
+    const upgrade =
+      'apiVersion: kubeadm.k8s.io/v1beta4\nkind: UpgradeConfiguration\nnode: {ignorePreflightErrors: [StaticPodManifest]}\n';
+    const ignoring = await look(['upgrade', '--config', '-'], upgrade);
+    const found = ignoring.findings.filter((row) => row.check === 'StaticPodManifest');
+    t.match(found, [{ severity: 'warning', isIgnored: true }], 'a machine without admin.conf is a worker');
+    const forControlPlanes = await look(['upgrade', '--config', '-'], upgrade.replace('node:', 'apply:'));
+    t.ok(names(forControlPlanes, 'error').includes('StaticPodManifest'));
+    const wrong = await tkadm(machine, ['preflight', 'reset', '--config', '-'], upgrade);
+    t.equal(wrong.exitCode, EXIT_CODES.usage);
+    t.match(wrong.stderr, /ResetConfiguration/);
     t.same(
       (await look(['reset'])).checks.map((row) => row.name),
       ['IsPrivilegedUser', 'OtherCluster'],
