@@ -7,13 +7,14 @@ import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { JoinConfig } from '../config/types.ts';
 import { createPatchReader } from '../phases/files.ts';
-import { JOIN_PHASES } from '../phases/join.ts';
+import { BOOTSTRAP_KUBECONFIG, JOIN_PHASES } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
 import { discoverCluster, patienceOf } from '../tokens/discover.ts';
 import { discoverFromFile } from '../tokens/discover-file.ts';
 import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
+import { describeLeft, listJoinTraces } from './join-left.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
@@ -107,6 +108,7 @@ export async function joinThisMachine(
     context.write(
       `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
     );
+  const before = await listJoinTraces(host, config.caCertPath);
   await runCommandPhases({
     command: 'join',
     cli: context,
@@ -132,6 +134,13 @@ export async function joinThisMachine(
         isBundleInstalled,
         patches: createPatchReader(seenHost, config.patchesDirectory, warn),
       };
+    },
+    onFailure: async ({ warn }) => {
+      if (config.isDryRun) return;
+      // It holds a token.
+      await host.remove(BOOTSTRAP_KUBECONFIG);
+      const left = describeLeft(before, await listJoinTraces(host, config.caCertPath));
+      if (left !== undefined) warn(left);
     },
     finish: async ({ changes }) => ({
       text: config.isDryRun

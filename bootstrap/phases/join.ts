@@ -35,9 +35,12 @@ export interface JoinContext {
   /** The user's patches. */
   readonly patches: () => Promise<PatchSet>;
   readonly isBundleInstalled: () => Promise<boolean>;
+  /** The machine's own name, where it is not this one. */
+  readonly hostname?: string;
 }
 
-const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
+/** With which the agent asks for its certificate. */
+export const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
 const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
 
 /** Phases of a further control-plane node, which the embedded store cannot have. */
@@ -55,7 +58,14 @@ function refused(...names: readonly string[]): readonly Phase<JoinContext>[] {
  * tkadm's own.
  */
 export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
-  preflightPhase as Phase<JoinContext>,
+  {
+    ...(preflightPhase as Phase<JoinContext>),
+    plan(context) {
+      // It only looks, so its answer may be there when the checks are done; what it finds is told after them.
+      context.discover().catch(() => {});
+      return preflightPhase.plan(context);
+    },
+  },
   ...refused(
     'control-plane-prepare/download-certs',
     'control-plane-prepare/certs',
@@ -67,12 +77,16 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
     summary: 'Verify the cluster by token and CA pin',
     unchanged: 'Verified',
     after: ['preflight'],
-    async plan({ config, discover }) {
-      selectCredentials(config, await discover());
+    async plan(context) {
+      const { client, explain } = await openCluster(context);
+      await refuseExistingNode(client, context.config.nodeRegistration.name)
+        .catch(explain)
+        .finally(() => client.close());
       return [];
     },
   },
-  bundlePhase,
+  // Nothing is installed for a cluster that cannot be joined.
+  { ...bundlePhase, after: ['discovery'] },
   runtimePhase,
   ...refused('check-etcd'),
   {
@@ -127,20 +141,13 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
 
 async function planKubeletStart(context: JoinContext): Promise<readonly Action[]> {
   const { config, host, nodeIp } = context;
-  const cluster = await context.discover();
-  const { server, caPem } = cluster;
-  const credentials = selectCredentials(config, cluster);
-  const client = new ApiClient({ server, caPem, ...credentials });
+  const { client, server, caPem, credentials, explain } = await openCluster(context);
   try {
-    await refuseExistingNode(client, config.nodeRegistration.name).catch(async (error) => {
-      if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden'))
-        await explainRefusedToken(error, { server, caPem, ...credentials }, context);
-      throw error;
-    });
+    await refuseExistingNode(client, config.nodeRegistration.name).catch(explain);
     const files = buildKubeletFiles({
       nodeRegistration: config.nodeRegistration,
       kubelet: await readKubeletConfig(client),
-      hostname: hostname(),
+      hostname: context.hostname ?? hostname(),
       isWorker: true,
       nodeIp,
       patches: await context.patches(),
@@ -167,6 +174,20 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
   } finally {
     client.close();
   }
+}
+
+/** The cluster as the node that joins sees it. `explain` says of a refusal by the API server what it means. */
+async function openCluster(context: JoinContext) {
+  const cluster = await context.discover();
+  const { server, caPem } = cluster;
+  const credentials = selectCredentials(context.config, cluster);
+  const address = { server, caPem, ...credentials };
+  const explain = async (error: unknown): Promise<never> => {
+    if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden'))
+      await explainRefusedToken(error, address, context);
+    throw error;
+  };
+  return { client: new ApiClient(address), server, caPem, credentials, explain };
 }
 
 async function planCaFile(host: Host, path: string, caPem: string): Promise<readonly Action[]> {

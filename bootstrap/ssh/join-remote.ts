@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { checkMachine } from './check-machine.ts';
 import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
@@ -22,7 +23,6 @@ export interface RemoteJoinInput {
   readonly nodeName?: string | undefined;
   readonly ignorePreflightErrors: readonly string[];
   readonly shouldFix: boolean;
-  readonly isDryRun: boolean;
 }
 
 export interface RemoteJoinOptions {
@@ -34,6 +34,8 @@ export interface RemoteJoinOptions {
   /** Asked for the token once the machine is reached and has the programs. */
   readonly getToken: () => Promise<string>;
   readonly signal: AbortSignal;
+  /** What else is to be looked at on the machine meanwhile; it decides nothing. */
+  readonly inspect?: (host: Host) => Promise<void>;
   /** One line about the connection and the upload. */
   readonly onProgress: (text: string) => void;
   /** An event of the remote command, as its `-o json` tells. */
@@ -46,6 +48,8 @@ export interface RemoteEvent {
   readonly phase?: string | null;
   readonly summary?: string;
   readonly message?: string;
+  readonly isDryRun?: boolean;
+  readonly preview?: string;
 }
 
 /** The last line that the remote command prints with `-o json`. */
@@ -72,6 +76,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   try {
     const host = createSshHost(connection);
     await checkArchitecture(host, options.architecture);
+    const inspected = options.inspect?.(host).catch(() => {});
     const wasSent = !(await hasBundle(host, options.bundleDirectory));
     if (wasSent) await sendBundle(host, options);
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
@@ -86,6 +91,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
       last = readEvent(line, options) ?? last;
     const exitCode = await exited;
+    await inspected;
     signal.throwIfAborted();
     if (last?.type === 'result' && last.ok && exitCode === 0) return last.node ?? target.host;
     throw new TkadmError(
@@ -133,7 +139,6 @@ function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly s
     '--config=-',
     '--output=json',
     ...(input.shouldFix ? ['--fix'] : []),
-    ...(input.isDryRun ? ['--dry-run'] : []),
   ];
 }
 
