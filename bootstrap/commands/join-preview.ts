@@ -68,6 +68,8 @@ export async function previewJoinOverSsh(
         signal: context.signal,
         warn,
         discover: () => discover(preview, warn),
+        // Of a token that a join would make; a preview does not show it.
+        agentCredentials: { token: preview.token ?? 'abcdef.0123456789abcdef' },
         isBundleInstalled: async () =>
           bundleDirectory !== undefined && (await hasBundle(sshHost, bundleDirectory)),
         patches: createPatchReader(planned, undefined, warn),

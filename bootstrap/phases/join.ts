@@ -1,10 +1,12 @@
 import { hostname } from 'node:os';
 import { load } from 'js-yaml';
+import { UNFOLLOWED_FIELDS } from '../../runtime/agent/kubelet-config-fields.ts';
 import { ApiClient, isApiError } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { findUnfollowed } from '../../runtime/base/unfollowed-fields.ts';
 import { buildKubeconfig } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
 import type { PatchSet } from '../../templates/patches.ts';
@@ -37,6 +39,8 @@ export interface JoinContext {
   readonly isBundleInstalled: () => Promise<boolean>;
   /** The machine's own name, where it is not this one. */
   readonly hostname?: string;
+  /** What the agent gets for its bootstrap, where that is not what the cluster is asked with. */
+  readonly agentCredentials?: JoinCredentials;
 }
 
 /** With which the agent asks for its certificate. */
@@ -144,9 +148,11 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
   const { client, server, caPem, credentials, explain } = await openCluster(context);
   try {
     await refuseExistingNode(client, config.nodeRegistration.name).catch(explain);
+    const kubelet = await readKubeletConfig(client);
+    judgeKubeletConfig(kubelet, context);
     const files = buildKubeletFiles({
       nodeRegistration: config.nodeRegistration,
-      kubelet: await readKubeletConfig(client),
+      kubelet,
       hostname: context.hostname ?? hostname(),
       isWorker: true,
       nodeIp,
@@ -165,7 +171,7 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
             server,
             caPem,
             user: 'tls-bootstrap-token-user',
-            credentials,
+            credentials: context.agentCredentials ?? credentials,
           }),
         ),
       },
@@ -225,6 +231,16 @@ function selectCredentials({ discovery }: JoinConfig, cluster: DiscoveredCluster
     `Cannot join with discovery file "${file?.kubeConfigPath}": it has no user and no --tls-bootstrap-token is given`,
     { hint: 'tkadm token create, on the control plane; then --tls-bootstrap-token TOKEN here' },
   );
+}
+
+/** Tells of what the cluster asks its agents and ours does not do. @throws CONFIG_INVALID for what protects something */
+function judgeKubeletConfig(kubelet: Readonly<Record<string, unknown>>, { config, warn }: JoinContext): void {
+  if (config.tkadm.engine !== 'embedded') return;
+  for (const { path, reason, isRefused } of findUnfollowed(kubelet, UNFOLLOWED_FIELDS)) {
+    const source = 'ConfigMap kube-system/kubelet-config';
+    if (!isRefused) warn(`${source}: ${path} has no effect: ${reason}`);
+    else throw new TkadmError('CONFIG_INVALID', `Cannot follow ${path} of ${source}: ${reason}`);
+  }
 }
 
 async function readKubeletConfig(client: ApiClient): Promise<Readonly<Record<string, unknown>>> {

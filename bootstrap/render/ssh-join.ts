@@ -50,9 +50,9 @@ function createTextReporter({ write }: Output): SshReporter {
       const tell = (text: string) => write(`${host}: ${maskSecrets(text)}\n`);
       return {
         progress: thinOut(tell),
-        event: ({ type, phase, summary = '', message, isDryRun, preview }) => {
+        event: ({ type, phase, summary = '', message, level, isDryRun, preview }) => {
           if (type === 'action') tell(`[${phase}] ${isDryRun ? formatDryRun(summary, preview) : summary}`);
-          if (type === 'note') tell(message ?? '');
+          if (type === 'note') tell(level === 'warning' ? `Warning: ${message}` : (message ?? ''));
         },
         warn: (text) => tell(`Warning: ${text}`),
         done: (node, ms) => tell(`node "${node}" has joined (${(ms / 1000).toFixed(1)} s)`),

@@ -48,6 +48,7 @@ export interface RemoteEvent {
   readonly phase?: string | null;
   readonly summary?: string;
   readonly message?: string;
+  readonly level?: string;
   readonly isDryRun?: boolean;
   readonly preview?: string;
 }
