@@ -141,6 +141,7 @@ export const ERRORS = {
   DISCOVERY_CHANGED: 'discovery',
   DISCOVERY_FILE_INVALID: 'discovery',
   PHASE_UNKNOWN: 'usage',
+  SSH_CONFIG: 'usage',
   SSH_CONNECT: 'host',
   SSH_AUTHENTICATION: 'host',
   SSH_HOST_KEY: 'host',
