@@ -1,5 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import ssh2, { type BaseAgent as Agent, type AnyAuthMethod, type ParsedKey, type Prompt } from 'ssh2';
+import ssh2, {
+  type BaseAgent as Agent,
+  type AnyAuthMethod,
+  type ParsedKey,
+  type Prompt,
+  type SignCallback,
+  type SigningRequestOptions,
+} from 'ssh2';
 import type { ResolvedHost } from './config-resolve.ts';
 import type { Identity } from './identities.ts';
 import type { SshPrompts } from './prompts.ts';
@@ -89,6 +96,8 @@ export class Authentication {
       if (this.#isOffered('password')) yield { type: 'password', username, password };
       return;
     }
+    // Nobody is asked for a password that the server would not take.
+    if (this.#offered === null) yield { type: 'none', username };
     for (let attempt = 0; attempt < PASSWORD_TRIES && this.#offered?.includes('password'); attempt += 1) {
       const answer = await this.#askPassword();
       if (answer === undefined || answer === '') return;
@@ -140,8 +149,13 @@ class SelectedAgent extends BaseAgent {
     });
   }
 
-  override sign(...args: Parameters<Agent['sign']>): void {
-    this.#agent.sign(...args);
+  override sign(
+    key: ParsedKey | Buffer | string,
+    data: Buffer,
+    options: SigningRequestOptions | SignCallback,
+    done?: SignCallback,
+  ): void {
+    this.#agent.sign(key, data, options as SigningRequestOptions, done);
   }
 }
 

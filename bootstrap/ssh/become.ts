@@ -84,6 +84,9 @@ interface Words {
   readonly password: string;
 }
 
+/** A channel whose output nobody reads yet tells of the exit code, and closes later. */
+const ENDS = ['exit', 'close'] as const;
+
 /** Why the command will not run; undefined when it will. */
 function speak(channel: ClientChannel, { question, ready, password }: Words): Promise<string | undefined> {
   return new Promise((resolve) => {
@@ -91,7 +94,7 @@ function speak(channel: ClientChannel, { question, ready, password }: Words): Pr
     let hasAnswered = false;
     const finish = (state: string | undefined) => {
       channel.stderr.off('data', listen);
-      channel.off('close', end);
+      for (const event of ENDS) channel.off(event, end);
       resolve(state);
     };
     const end = () => finish(text.replaceAll(question, '').trim() || 'sudo ended');
@@ -105,6 +108,6 @@ function speak(channel: ClientChannel, { question, ready, password }: Words): Pr
       }
     };
     channel.stderr.on('data', listen);
-    channel.once('close', end);
+    for (const event of ENDS) channel.once(event, end);
   });
 }

@@ -22,6 +22,8 @@ export interface SshSettings {
   /** Key files named by the user, tried before all others. */
   readonly identityFiles?: readonly string[];
   readonly password?: string | undefined;
+  /** For sudo on the target; else it is asked for. */
+  readonly sudoPassword?: string | undefined;
   readonly hostKeyPolicy?: HostKeyPolicy | undefined;
   /** "SHA256:…" of the target's host key. */
   readonly pinnedFingerprint?: string | undefined;
