@@ -29,7 +29,11 @@ export type Action =
   | { readonly kind: 'install-bundle' }
   | { readonly kind: 'start-service'; readonly name: ServiceName }
   | { readonly kind: 'stop-service'; readonly name: ServiceName }
-  | { readonly kind: 'remove-sandboxes' }
+  | {
+      readonly kind: 'remove-sandboxes';
+      /** Of a container runtime that is not ours. */
+      readonly socketPath?: string;
+    }
   | { readonly kind: 'delete-node'; readonly nodeName: string; readonly kubeconfig: string }
   | {
       readonly kind: 'apply-object';
@@ -76,7 +80,7 @@ export function formatAction(action: Action): string {
     case 'stop-service':
       return `stop ${action.name}`;
     case 'remove-sandboxes':
-      return 'stop and remove every pod';
+      return `stop and remove every pod${action.socketPath ? ` of the runtime at ${action.socketPath}` : ''}`;
     case 'delete-node':
       return `delete Node ${action.nodeName}`;
     case 'apply-object':
