@@ -18,6 +18,7 @@ export const PATHS = {
   run: '/run/tkadm',
   runtimeSocket: '/run/tkadm/runtime.sock',
   imageSocket: '/run/tkadm/images.sock',
+  ctrSocket: '/run/tkadm/ctr.sock',
 } as const;
 
 /** Image names of the embedded components are this repository + component + ":" + Kubernetes version. */
