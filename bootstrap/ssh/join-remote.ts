@@ -6,6 +6,7 @@ import { checkMachine } from './check-machine.ts';
 import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
 import {
+  acceptBundle,
   bundledCommand,
   checkArchitecture,
   hasBundle,
@@ -114,13 +115,15 @@ async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<vo
   sent.catch(() => {});
   try {
     await checkMachine(host, input, signal);
+    await sent;
+    await acceptBundle(host, directory);
   } catch (error) {
     stop.abort(error);
     await sent.catch(() => {});
-    await removePartial(host, directory);
+    // Over a line that is gone nothing can be removed; the next transfer begins with that.
+    await removePartial(host, directory).catch(() => {});
     throw error;
   }
-  await sent;
 }
 
 function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly string[] {
