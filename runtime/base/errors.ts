@@ -83,6 +83,17 @@ export const ERRORS = {
   CRI_TIMEOUT: 'timeout',
   CNI_CONFIG: 'host',
   CNI_PLUGIN: 'host',
+  // ctr
+  CTR_RUNTIME_UNREACHABLE: 'host',
+  CTR_REQUEST_INVALID: 'usage',
+  CTR_NOT_FOUND: 'usage',
+  CTR_AMBIGUOUS: 'usage',
+  CTR_NAME_TAKEN: 'usage',
+  CTR_CONFLICT: 'usage',
+  CTR_STATE: 'usage',
+  CTR_START: 'host',
+  CTR_PORT_TAKEN: 'host',
+  CTR_PATH: 'usage',
   // network
   NETWORK_CONFIG: 'usage',
   NETWORK_FULL: 'host',

@@ -85,7 +85,13 @@ export async function loadRules(config: BridgeConfig, hostPorts: string): Promis
 export async function setPodNetworks(cidrs: readonly string[]): Promise<void> {
   const t = `ip ${BRIDGE_TABLE}`;
   const elements = cidrs.length > 0 ? [`add element ${t} ${NETWORKS_SET} { ${cidrs.join(', ')} }`] : [];
-  const commands = [`add table ${t}`, addNetworksSet(BRIDGE_TABLE), `flush set ${t} ${NETWORKS_SET}`, ...elements, ''];
+  const commands = [
+    `add table ${t}`,
+    addNetworksSet(BRIDGE_TABLE),
+    `flush set ${t} ${NETWORKS_SET}`,
+    ...elements,
+    '',
+  ];
   await runCommand(['nft', '-f', '-'], commands.join('\n'));
 }
 
