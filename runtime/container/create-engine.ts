@@ -177,7 +177,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         seccomp: filters.get(spec),
       });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
-      const { pid, monitorPid, startAddress } = launched;
+      const { pid, monitorPid, monitorStart, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
       const state: StoredContainer = {
         id,
@@ -185,7 +185,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         pid,
         pidStart: readStartTime(pid) ?? '',
         monitorPid,
-        monitorStart: readStartTime(monitorPid) ?? '',
+        monitorStart,
         startAddress,
         ...(cgroupPath === undefined ? {} : { cgroupPath }),
         ...(request.logPath === undefined ? {} : { logPath: request.logPath }),

@@ -55,6 +55,10 @@ export function writeFifo(path: string, text: string): boolean {
   try {
     writeSync(fd, text);
     return true;
+  } catch (error) {
+    // The reader has ended since.
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return false;
+    throw error;
   } finally {
     closeSync(fd);
   }
