@@ -161,6 +161,11 @@ export const ERRORS = {
   INTERNAL: 'internal',
   INTERRUPTED: 'interrupted',
   NODE_EXISTS: 'cluster',
+  CONTAINER_CRASHES: 'cluster',
+  ROLLBACK_FAILED: 'cluster',
+  UPGRADE_NEEDED: 'usage',
+  UPGRADE_VERSION: 'usage',
+  UPGRADE_NO_CLUSTER: 'preflight',
 } as const satisfies Record<string, ErrorArea>;
 
 export type ErrorCode = keyof typeof ERRORS;
