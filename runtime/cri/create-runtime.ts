@@ -21,6 +21,7 @@ import { createImageCalls } from './image-calls.ts';
 import { createImageHandlers } from './image-service.ts';
 import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
+import { readKernelSecurity } from './kernel-security.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { type ContainerRecord, RecordStore, type SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
@@ -110,6 +111,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    kernel: await readKernelSecurity(),
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,
