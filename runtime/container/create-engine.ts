@@ -16,6 +16,7 @@ import { findMonitor, isOwnerAlive, killTree, makeDirectory, readStartTime } fro
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
+import { fillMappings } from './user-mappings.ts';
 
 export interface ContainerEngineOptions {
   /** Containers are kept below this directory. */
@@ -71,9 +72,10 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
 
   let isClosed = false;
   const engine: ContainerEngine = {
-    async create(request) {
-      const { id } = request;
-      checkSpec(request);
+    async create(asked) {
+      const { id } = asked;
+      checkSpec(asked);
+      const request = { ...asked, spec: fillMappings(asked.spec, id) };
       const directory = join(containersDir, id);
       claimDirectory(id, () => makeDirectory(libc, directory));
       const state = await launch(request, directory);

@@ -20,6 +20,7 @@ export const MS = {
   SLAVE: 1 << 19,
   SHARED: 1 << 20,
   RELATIME: 1 << 21,
+  I_VERSION: 1 << 23,
   STRICTATIME: 1 << 24,
   LAZYTIME: 1 << 25,
 } as const;
@@ -28,6 +29,8 @@ export const MS = {
 export const CLONE = {
   PIDFD: 0x1000,
   FS: 0x200,
+  FILES: 0x400,
+  PARENT: 0x8000,
   NEWTIME: 0x80,
   NEWNS: 0x20000,
   NEWCGROUP: 0x2000000,

@@ -9,6 +9,7 @@ import type { Performer } from './performer/performer.ts';
 import { REPORT } from './performer/process-program.ts';
 import { isFailure } from './performer/report-channel.ts';
 import { listBindSources } from './performer/rootfs-program.ts';
+import { hostUid } from './user-mappings.ts';
 
 export interface LaunchOptions {
   readonly request: CreateContainerOptions;
@@ -44,6 +45,7 @@ export async function launchContainer(
     stdin,
     inheritStreams,
     ownedStreams: inheritStreams ? [0, 1, 2].filter(isOwnable) : stdin ? [0, 1, 2] : [1, 2],
+    hostUid: hostUid(spec, spec.process?.user?.uid ?? 0),
     directories: await findDirectories(listBindSources(spec)),
     ...rest,
   });
