@@ -80,6 +80,7 @@ export const ERRORS = {
   CRI_NOT_FOUND: 'host',
   CRI_INVALID: 'usage',
   CRI_STATE: 'host',
+  CRI_EXISTS: 'usage',
   CRI_TIMEOUT: 'timeout',
   CNI_CONFIG: 'host',
   CNI_PLUGIN: 'host',
