@@ -2,6 +2,7 @@ import { isTkadmError, TkadmError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 import { EtcdClient, type EtcdCredentials, type EtcdRequest } from './etcd-client.ts';
+import { startCompactor } from './etcd-compactor.ts';
 import { rangeEnd } from './etcd-messages.ts';
 import { EtcdWatch, toStored } from './etcd-watch.ts';
 import { KEY_PREFIX } from './keys.ts';
@@ -24,6 +25,8 @@ export interface EtcdStoreOptions {
   readonly logger: Logger;
   /** A watch has come to its end because etcd was compacted meanwhile: memory has to be loaded anew. */
   readonly onLost: (error: TkadmError) => void;
+  /** How often history is forgotten; 0: never. */
+  readonly compactionIntervalMs: number;
   /** How long one member may take for one call; default 5 s. */
   readonly attemptTimeoutMs?: number;
 }
@@ -45,6 +48,7 @@ export class EtcdStore implements SharedStore {
   readonly #options: EtcdStoreOptions;
   readonly #watches = new Set<EtcdWatch>();
   readonly #looking: NodeJS.Timeout;
+  readonly #endCompactor: () => void;
   #revision = 0;
   #compactedRevision = 0;
   #sizeBytes = 0;
@@ -57,6 +61,8 @@ export class EtcdStore implements SharedStore {
     this.#client = new EtcdClient({ ...options, attemptTimeoutMs: options.attemptTimeoutMs ?? 5000 });
     this.#looking = setInterval(() => void this.#look(), LOOK_EVERY_MS);
     this.#looking.unref();
+    const { compactionIntervalMs: intervalMs, logger } = options;
+    this.#endCompactor = intervalMs > 0 ? startCompactor(this.#client, { intervalMs, logger }) : () => {};
   }
 
   /** Connects to the first member that answers. @throws STORE_FAILED when none does, FLAG_INVALID */
@@ -176,6 +182,7 @@ export class EtcdStore implements SharedStore {
 
   async close(): Promise<void> {
     clearInterval(this.#looking);
+    this.#endCompactor();
     for (const watch of this.#watches) watch.stop();
     this.#watches.clear();
     this.#client.close();
