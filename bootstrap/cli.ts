@@ -120,7 +120,7 @@ const ENGINE_FLAG = [
   '--engine <name>',
   'embedded: the programs of this package; upstream: the images of registry.k8s.io',
 ] as const;
-const STORE_FLAG = ['--store <name>', 'embedded, or etcd with the upstream engine'] as const;
+const STORE_FLAG = ['--store <name>', 'embedded, or etcd'] as const;
 const FEATURE_GATES_FLAG = ['--feature-gates <gates>', 'name=true|false, ...'] as const;
 
 /** Flags that init, join and their phases share. */
@@ -191,7 +191,7 @@ function addClusterCommands(program: Command, context: CliContext): void {
     )
     .option('--api-server <host:port>', 'address under which the new node reaches the API server')
     .option(...CRI_SOCKET_FLAG)
-    .option('--control-plane', 'become a control-plane node (not with the embedded store)')
+    .option('--control-plane', 'become a control-plane node (of a cluster with etcd)')
     .option('--apiserver-advertise-address <ip>', 'with --control-plane: address of its API server')
     .option('--apiserver-bind-port <port>', 'with --control-plane: port of its API server')
     .option('--certificate-key <key>', 'with --control-plane: key of the uploaded certificates')

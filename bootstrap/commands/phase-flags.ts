@@ -24,6 +24,7 @@ export const PHASE_FLAGS = {
     'further names and addresses in its certificate',
     'list',
   ],
+  'control-plane': ['--control-plane', 'join as a control-plane node'],
   'control-plane-endpoint': ['--control-plane-endpoint <host[:port]>', 'stable address of the control plane'],
   'apiserver-extra-args': ['--apiserver-extra-args <name=value>', 'further arguments', 'repeat'],
   'controller-manager-extra-args': [
@@ -33,7 +34,7 @@ export const PHASE_FLAGS = {
   ],
   'scheduler-extra-args': ['--scheduler-extra-args <name=value>', 'further arguments', 'repeat'],
   engine: ['--engine <name>', 'embedded, or upstream: the images of registry.k8s.io'],
-  store: ['--store <name>', 'embedded, or etcd with the upstream engine'],
+  store: ['--store <name>', 'embedded, or etcd'],
   'feature-gates': ['--feature-gates <gates>', 'feature gates, "Name=true,Other=false"'],
   'image-repository': ['--image-repository <name>', 'registry of the control plane images'],
   'kubernetes-version': ['--kubernetes-version <version>', 'Kubernetes version'],

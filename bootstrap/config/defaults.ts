@@ -5,7 +5,7 @@ import { DEFAULT_TOKEN_GROUP, generateToken, TOKEN_USAGES } from '../tokens/toke
 import { completeCluster } from './cluster-defaults.ts';
 import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
 import type { RawObject } from './documents.ts';
-import { pick } from './fields.ts';
+import { pick, readField } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { parseSubnets } from './network.ts';
 import type {
@@ -97,12 +97,13 @@ function controlPlaneTaints({ engine }: TkadmConfiguration): readonly Taint[] {
 function completeJoin(fields: DocumentFields, machine: MachineDefaults): JoinConfig {
   const raw = (fields.JoinConfiguration ?? {}) as Partial<JoinConfig> & RawObject;
   const { controlPlane } = raw;
+  const tkadm = completeTkadm(fields);
   const token = raw.discovery?.bootstrapToken as Partial<BootstrapTokenDiscovery> | undefined;
   const tlsBootstrapToken = raw.discovery?.tlsBootstrapToken || token?.token;
   return {
     kind: 'JoinConfiguration',
-    ...common(raw, completeTkadm(fields)),
-    nodeRegistration: completeNode(raw, { machine, taints: controlPlane ? [CONTROL_PLANE_TAINT] : [] }),
+    ...common(raw, tkadm),
+    nodeRegistration: completeNode(raw, { machine, taints: controlPlane ? controlPlaneTaints(tkadm) : [] }),
     caCertPath: raw.caCertPath || `${PATHS.pki}/ca.crt`,
     discovery: {
       ...(token
@@ -179,9 +180,10 @@ function completeUpgradeStep(value: unknown): UpgradeStep {
 function completeTkadm(fields: DocumentFields): TkadmConfiguration {
   const raw = (fields.TkadmConfiguration ?? {}) as Partial<TkadmConfiguration>;
   const engine = raw.engine ?? 'embedded';
+  const hasExternalEtcd = readField(fields.ClusterConfiguration, 'etcd.external') !== undefined;
   return {
     engine,
-    store: raw.store ?? (engine === 'embedded' ? 'embedded' : 'etcd'),
+    store: raw.store ?? (engine === 'embedded' && !hasExternalEtcd ? 'embedded' : 'etcd'),
     imageRepository: raw.imageRepository || EMBEDDED_IMAGE_REPOSITORY,
   };
 }
