@@ -98,7 +98,12 @@ export async function joinThisMachine(
   });
   const phases = joinPhases(config);
   refusePhases(phases, only ?? []);
-  if (!config.isDryRun) requireRoot(context);
+  const need = {
+    isDryRun: config.isDryRun,
+    ignored: config.nodeRegistration.ignorePreflightErrors,
+    onlyPhase: options.onlyPhase,
+  };
+  requireRoot(context, need);
   if (options.output === 'text' && only === undefined)
     context.write(
       `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
@@ -119,7 +124,7 @@ export async function joinThisMachine(
     buildContext: (tools) => {
       const { host: seenHost, isBundleInstalled, warn } = tools;
       for (const warning of warnings) warn(warning);
-      requireRootUnlessDry(context, config.isDryRun, warn);
+      requireRootUnlessDry(context, need, warn);
       const look = { now: context.now, signal: context.signal, warn };
       const discover = discoverOnce(config, look);
       const joinClient = async () => {

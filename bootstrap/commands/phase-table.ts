@@ -1,4 +1,4 @@
-import type { PhaseFlag } from './phase-flags.ts';
+import type { FlagName as PhaseFlag } from '../command-line/flags.ts';
 
 export interface PhaseCommandRow {
   /** "certs/ca": the command is `phase certs ca`. */

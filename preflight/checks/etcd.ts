@@ -87,8 +87,7 @@ async function judgeEndpoint(endpoint: string, tls: Tls, engine: Engine): Promis
 function judgeVersion(url: string, version: string, engine: Engine): readonly Finding[] {
   const minimum = MIN_VERSIONS[engine];
   const parts = version.split('-')[0]!.split('.').map(Number);
-  const difference =
-    minimum.map((wanted, i) => (parts[i] ?? 0) - wanted).find((value) => value !== 0) ?? 0;
+  const difference = minimum.map((wanted, i) => (parts[i] ?? 0) - wanted).find((value) => value !== 0) ?? 0;
   if (difference >= 0) return [];
   const reason = `etcd ${version} is too old: the ${engine} engine needs ${minimum.join('.')}`;
   return [

@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import t from 'tap';
 import type { CliContext } from '../../../bootstrap/commands/context.ts';
-import { PHASE_FLAGS } from '../../../bootstrap/commands/phase-flags.ts';
 import { addPhaseCommands, PHASED_COMMANDS, splitPhaseNames } from '../../../bootstrap/commands/phases.ts';
 import { INIT_PHASES } from '../../../bootstrap/phases/init.ts';
 import { joinPhases } from '../../../bootstrap/phases/join.ts';
@@ -158,15 +157,5 @@ t.test('splitPhaseNames() takes the form with a slash, and leaves paths alone', 
     ['init phase --config /certs/ca addon/coredns', 'init phase --config /certs/ca addon coredns'],
   ];
   for (const [text, expected] of cases) t.same(splitPhaseNames(text.split(' ')), expected.split(' '));
-  t.end();
-});
-
-t.test('every flag of the table is used', (t) => {
-  const used = new Set<string>([
-    'config',
-    'dry-run',
-    ...PHASED_COMMANDS.flatMap(({ rows }) => rows.flatMap((row) => row.flags)),
-  ]);
-  t.same(Object.keys(PHASE_FLAGS).sort(), [...used].sort());
   t.end();
 });
