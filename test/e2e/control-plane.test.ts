@@ -185,4 +185,26 @@ spec:
       return ips === cp2.address;
     });
   });
+
+  await t.test("it comes back in kubeadm's form, with the certificates of the cluster", async (t) => {
+    const uploaded = await tkadm(cp2, ['init', 'phase', 'upload-certs', '--upload-certs']);
+    const certificateKey = /^([0-9a-f]{64})$/m.exec(uploaded.stdout)?.[1] ?? '';
+    const printed = await tkadm(cp2, [
+      ...['token', 'create', '--print-join-command', '--certificate-key', certificateKey],
+    ]);
+    const words = printed.stdout.trim().split(' ').slice(1);
+    t.match(words.join(' '), `join ${lab.gateway}:6443 `);
+    const dry = await tkadm(cp1, [...words, '--dry-run']);
+    t.equal(dry.exitCode, 0, dry.exitCode === 0 ? 'dry run' : dry.all);
+    t.notMatch(dry.all, certificateKey);
+    t.notMatch(dry.all, 'PRIVATE KEY');
+    t.equal((await cp1.exec(['ls', '/etc/kubernetes/pki'])).exitCode === 0, false, 'nothing was written');
+    const wrong = [...words.slice(0, -1), '0'.repeat(64)];
+    const refused = await tkadm(cp1, [...wrong, '--fix']);
+    t.match(refused.stderr, /the certificate key does not fit/);
+    const joined = await tkadm(cp1, [...words, '--fix']);
+    t.equal(joined.exitCode, 0, joined.exitCode === 0 ? 'join' : joined.all);
+    t.same(await readyNodes(cp1), ['cp1', 'cp2']);
+    for (const name of COMPONENTS) t.equal((await findPids(cp1, componentPattern(name))).length, 1, name);
+  });
 });

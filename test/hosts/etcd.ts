@@ -37,6 +37,8 @@ export interface TestEtcd {
   readonly endpoints: readonly string[];
   readonly members: readonly EtcdMember[];
   readonly client: EtcdFiles;
+  /** Writes certificates of a new CA over all files; members take them when they are started again. */
+  readonly renew: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -73,6 +75,9 @@ export async function startEtcd(options: TestEtcdOptions = {}): Promise<TestEtcd
     endpoints,
     members,
     client,
+    async renew() {
+      await writeCertificates(directory, address);
+    },
     async close() {
       await Promise.all(members.map((member) => member.kill('SIGKILL')));
       await rm(directory, { recursive: true, force: true });

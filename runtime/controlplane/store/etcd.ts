@@ -1,6 +1,6 @@
 import { isTkadmError, TkadmError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { sleep } from '../../base/time.ts';
+import { sleep, waitFor } from '../../base/time.ts';
 import { EtcdClient, type EtcdCredentials, type EtcdRequest } from './etcd-client.ts';
 import { startCompactor } from './etcd-compactor.ts';
 import { rangeEnd } from './etcd-messages.ts';
@@ -29,6 +29,8 @@ export interface EtcdStoreOptions {
   readonly compactionIntervalMs: number;
   /** How long one member may take for one call; default 5 s. */
   readonly attemptTimeoutMs?: number;
+  /** How long the first answer is waited for: etcd may start at the same time; default 20 s, as upstream's. */
+  readonly openTimeoutMs?: number;
 }
 
 /** Below the prefix, so that watches see it, and no resource's. */
@@ -69,7 +71,12 @@ export class EtcdStore implements SharedStore {
   static async open(options: EtcdStoreOptions): Promise<EtcdStore> {
     const store = new EtcdStore(options);
     try {
-      await store.#readRevision();
+      await waitFor(() => store.#readRevision(), {
+        subject: `etcd at ${options.endpoints.join(', ')}`,
+        timeoutMs: options.openTimeoutMs ?? 20_000,
+      }).catch((error) => {
+        throw isTkadmError(error, 'WAIT_TIMEOUT') ? error.cause : error;
+      });
       await store.#readSize();
       return store;
     } catch (error) {

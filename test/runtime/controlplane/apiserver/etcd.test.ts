@@ -169,6 +169,20 @@ t.test('two API servers over one etcd', { skip: etcdObstacle }, async (t) => {
     await a.create(CONFIG_MAPS, { metadata: { name: 'found', namespace } });
     t.ok(await b.find(CONFIG_MAPS, { name: 'found', namespace }));
   });
+  await t.test('renewed certificates of etcd are taken while the servers run', async (t) => {
+    const pids = [one.pid, other.pid];
+    await etcd.members[0]!.kill();
+    await etcd.renew();
+    await etcd.members[0]!.start();
+    for (const client of clients) {
+      const found = await waitFor(() => client.find(CONFIG_MAPS, { name: 'found', namespace }), {
+        subject: 'an answer',
+        timeoutMs: 60_000,
+      });
+      t.ok(found);
+    }
+    for (const pid of pids) t.ok(process.kill(pid, 0), 'the same process');
+  });
   await Promise.all([one.stop(), other.stop()]);
 });
 

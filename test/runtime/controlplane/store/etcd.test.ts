@@ -164,6 +164,7 @@ t.test('EtcdStore', { skip: etcdObstacle }, async (t) => {
       EtcdStore.open({
         endpoints: etcd.endpoints,
         credentials: { ...etcd.client, cert: undefined, key: undefined },
+        openTimeoutMs: 500,
         prefix: '/registry',
         logger: SILENT_LOGGER,
         compactionIntervalMs: 0,
