@@ -31,6 +31,15 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
     writeError: (text) => {
       error += text;
     },
+    terminal: {
+      writeErrorBytes: async (bytes) => {
+        error += Buffer.from(bytes).toString('latin1');
+      },
+      takeSignals: () => () => {},
+      size: () => undefined,
+      onResize: () => () => {},
+      setRaw: () => {},
+    },
     fileExists: async (path) => existsSync(path),
     ...changes,
   };
