@@ -169,7 +169,9 @@ async function refuseOtherPackage(context: CliContext, host: Host): Promise<void
   throw new TkadmError(
     'UPGRADE_NEEDED',
     `Cannot init: this machine runs tkadm ${version} (node bundle ${current}), and this is tkadm ${VERSION} (${own})`,
-    { hint: `${programName(context)} upgrade apply; or, for a new cluster, first: ${programName(context)} reset` },
+    {
+      hint: `${programName(context)} upgrade apply; or, for a new cluster, first: ${programName(context)} reset`,
+    },
   );
 }
 
