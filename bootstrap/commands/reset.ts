@@ -34,7 +34,12 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   });
   const only = options.onlyPhase === undefined ? undefined : [options.onlyPhase];
   checkPhaseNames(RESET_PHASES, [...config.skipPhases, ...(only ?? [])]);
-  if (!config.isDryRun) requireRoot(context);
+  const need = {
+    isDryRun: config.isDryRun,
+    ignored: config.ignorePreflightErrors,
+    onlyPhase: options.onlyPhase,
+  };
+  requireRoot(context, need);
   // As kubeadm's, the question is part of the phase preflight.
   const asks = !isSelected('preflight', config.skipPhases) && isSelected('preflight', only ?? ['preflight']);
   if (asks && !config.isForced && !config.isDryRun) {
@@ -59,8 +64,14 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
     kubeconfig,
     buildContext: (tools) => {
       for (const warning of warnings) tools.warn(warning);
-      requireRootUnlessDry(context, config.isDryRun, tools.warn);
-      return { host: tools.host, config, nodeName, kubeconfig: hasKubeconfig ? kubeconfig : undefined };
+      requireRootUnlessDry(context, need, tools.warn);
+      return {
+        host: tools.host,
+        config,
+        nodeName,
+        kubeconfig: hasKubeconfig ? kubeconfig : undefined,
+        warn: tools.warn,
+      };
     },
     finish: async ({ changes }) => ({
       text: config.isDryRun || only ? '' : describeReset(changes),

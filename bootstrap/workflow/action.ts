@@ -59,7 +59,11 @@ export type Action =
   | { readonly kind: 'remove-bundle'; readonly id: string }
   | { readonly kind: 'start-service'; readonly name: ServiceName }
   | { readonly kind: 'stop-service'; readonly name: ServiceName }
-  | { readonly kind: 'remove-sandboxes' }
+  | {
+      readonly kind: 'remove-sandboxes';
+      /** Of a container runtime that is not ours. */
+      readonly socketPath?: string;
+    }
   | { readonly kind: 'delete-object'; readonly object: KubeObject }
   | { readonly kind: 'delete-node'; readonly nodeName: string; readonly kubeconfig: string }
   | {
@@ -113,7 +117,7 @@ export function formatAction(action: Action): string {
     case 'stop-service':
       return `stop ${action.name}`;
     case 'remove-sandboxes':
-      return 'stop and remove every pod';
+      return `stop and remove every pod${action.socketPath ? ` of the runtime at ${action.socketPath}` : ''}`;
     case 'delete-object':
       return `delete ${formatObject(action.object)}`;
     case 'delete-node':

@@ -62,7 +62,7 @@ export async function performAction(action: Action, context: PerformContext): Pr
     case 'remove-sandboxes': {
       // gRPC is 40 ms of loading that only reset needs.
       const { stopAllSandboxes } = await import('../phases/sandboxes.ts');
-      await stopAllSandboxes({ remove: true });
+      await stopAllSandboxes({ remove: true, socketPath: action.socketPath });
       return;
     }
     case 'delete-object':
