@@ -7,14 +7,15 @@ import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { JoinConfig } from '../config/types.ts';
 import { createPatchReader } from '../phases/files.ts';
-import { JOIN_PHASES } from '../phases/join.ts';
+import { joinPhases } from '../phases/join.ts';
 import { toRepairs } from '../phases/preflight.ts';
 import { toEventFields } from '../render/json.ts';
 import type { MachineReporter } from '../render/ssh-join.ts';
 import { checkMachine } from '../ssh/check-machine.ts';
-import { connectSsh, type SshSettings, type SshTarget } from '../ssh/connection.ts';
+import { connectSsh, type SshSettings } from '../ssh/connection.ts';
 import { createSshHost } from '../ssh/host.ts';
-import type { RemoteEvent, RemoteJoinInput } from '../ssh/join-remote.ts';
+import { askSudoPassword, type RemoteEvent, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import type { SshTarget } from '../ssh/target.ts';
 import { checkArchitecture, hasBundle } from '../ssh/upload-bundle.ts';
 import type { DiscoveredCluster } from '../tokens/cluster-info.ts';
 import { checkPins, discoverCluster } from '../tokens/discover.ts';
@@ -47,7 +48,9 @@ export async function previewJoinOverSsh(
   const close = () => connection.close();
   context.signal.addEventListener('abort', close, { once: true });
   try {
-    const sshHost = createSshHost(connection);
+    const sshHost = createSshHost(connection, {
+      sudoPassword: () => askSudoPassword(connection, settings),
+    });
     await checkArchitecture(sshHost, process.arch);
     const tell = createTeller(machine);
     const repairs = await previewChecks(createBatchedHost(sshHost), preview, tell.emit);
@@ -56,7 +59,7 @@ export async function previewJoinOverSsh(
     const warn = (message: string) => tell.emit({ type: 'note', level: 'warning', message });
     const { bundleDirectory } = preview;
     await runPhases({
-      phases: JOIN_PHASES.filter((phase) => phase.name !== 'preflight'),
+      phases: joinPhases(config).filter((phase) => phase.name !== 'preflight'),
       context: {
         config,
         host: planned,
@@ -68,6 +71,8 @@ export async function previewJoinOverSsh(
         signal: context.signal,
         warn,
         discover: () => discover(preview, warn),
+        joinClient: onlyForControlPlanes,
+        controlPlane: onlyForControlPlanes,
         // Of a token that a join would make; a preview does not show it.
         agentCredentials: { token: preview.token ?? 'abcdef.0123456789abcdef' },
         isBundleInstalled: async () =>
@@ -164,4 +169,9 @@ async function discover(
     signal: context.signal,
     warn,
   });
+}
+
+/** Control-plane nodes have been refused before. */
+async function onlyForControlPlanes(): Promise<never> {
+  throw new Error('a preview over SSH is that of a worker');
 }

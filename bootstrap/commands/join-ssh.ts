@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseCertificateKey } from '../../pki/certificate-secret.ts';
 import { formatWarning } from '../../preflight/format.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
@@ -12,26 +13,28 @@ import { maskSecrets } from '../render/mask.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { createSshReporter, type MachineReporter, type SshReporter } from '../render/ssh-join.ts';
 import { findTwin } from '../ssh/check-machine.ts';
-import { type HostKeyPolicy, parseSshTarget, type SshSettings, type SshTarget } from '../ssh/connection.ts';
+import { resolveSshHost } from '../ssh/config-resolve.ts';
+import type { SshSettings } from '../ssh/connection.ts';
 import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import { parseCaPins, pinsOf } from '../tokens/pin.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import { parseToken } from '../tokens/token.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
+import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
 
-export interface SshJoinOptions {
+export interface SshJoinOptions extends SshOptions {
   readonly output: OutputFormat;
   readonly token?: string;
   readonly discoveryTokenCaCertHash?: readonly string[];
-  readonly sshUser?: string;
-  readonly sshIdentity?: readonly string[];
-  readonly sshHostKeys: HostKeyPolicy;
   readonly apiServer?: string;
   readonly nodeName?: string;
   readonly ignorePreflightErrors?: readonly string[];
   readonly fix?: boolean;
   readonly dryRun?: boolean;
+  readonly controlPlane?: boolean;
+  readonly certificateKey?: string;
 }
 
 /** Flags of a join on the machine itself. */
@@ -44,8 +47,6 @@ const LOCAL_FLAGS = [
   'discovery-token-unsafe-skip-ca-verification',
   'tls-bootstrap-token',
   'cri-socket',
-  'control-plane',
-  'certificate-key',
   'apiserver-advertise-address',
   'apiserver-bind-port',
 ] as const;
@@ -57,6 +58,7 @@ interface SshJoin {
   /** The administrator's; without one, --token, --api-server and a pin are needed. */
   readonly config: ClientConfig | undefined;
   readonly input: Omit<RemoteJoinInput, 'token'>;
+  readonly settings: SshSettings;
   /** Undefined in a dry run on a machine that has none. */
   readonly bundleDirectory: string | undefined;
   readonly reporter: SshReporter;
@@ -68,20 +70,29 @@ export async function runJoinOverSsh(
   texts: readonly string[],
   options: SshJoinOptions,
 ): Promise<void> {
-  const targets = texts.map((text) => parseSshTarget(text, { user: options.sshUser ?? 'root' }));
+  const targets = texts.map(
+    (text) => ({ user: options.sshUser, ...parseSshTarget(text) }) satisfies SshTarget,
+  );
   if (options.nodeName !== undefined && targets.length > 1) {
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
   refuseLocalFlags(options);
   const reporter = createSshReporter(context, options.output);
+  const settings = buildSshSettings(context, options);
   const config = await readAdminConfig(context);
-  const input = buildInput(config, options);
-  reporter.start(targets);
+  const input = { ...buildInput(config, options), ...(await prepareControlPlane(context, config, options)) };
+  reporter.start(
+    targets.map((target) => ({
+      host: target.host,
+      user: resolveSshHost(target, settings.person).user ?? settings.defaultUser,
+    })),
+  );
   const shared: SshJoin = {
     context,
     options,
     config,
     input,
+    settings,
     bundleDirectory: await (options.dryRun ? findBundle(context) : ensureBundle(context)),
     reporter,
   };
@@ -113,6 +124,42 @@ function refuseLocalFlags(options: SshJoinOptions): void {
   );
 }
 
+/**
+ * What machines get that become control-plane nodes: the key of certificates that were uploaded, or that are uploaded
+ * now, which only a control-plane node can do.
+ * @throws USAGE, UNSUPPORTED, PKI_KEY_MISSING before any connection
+ */
+async function prepareControlPlane(
+  context: CliContext,
+  config: ClientConfig | undefined,
+  { controlPlane, certificateKey, dryRun }: SshJoinOptions,
+): Promise<Pick<RemoteJoinInput, 'controlPlane'>> {
+  if (!controlPlane) {
+    if (certificateKey === undefined) return {};
+    throw new TkadmError('USAGE', 'Cannot use --certificate-key: the machines join without --control-plane');
+  }
+  if (dryRun) {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      'Cannot show over SSH what a join as control plane would do: the certificates are looked at on the machine itself',
+      { hint: 'tkadm join HOST:PORT --control-plane --dry-run ..., on the machine itself' },
+    );
+  }
+  if (certificateKey !== undefined) {
+    parseCertificateKey(certificateKey);
+    return { controlPlane: { certificateKey } };
+  }
+  if (!config) {
+    const message =
+      'Cannot join as control plane without --certificate-key: there is no kubeconfig to upload the certificates with';
+    throw new TkadmError('USAGE', message, {
+      hint: 'tkadm init phase upload-certs --upload-certs, on a control-plane node',
+    });
+  }
+  const { uploadCertificates } = await import('./upload-certificates.ts');
+  return { controlPlane: { certificateKey: await uploadCertificates(context, config) } };
+}
+
 /** Joins one machine, or shows what that would do. */
 async function joinOne(
   target: SshTarget,
@@ -131,7 +178,7 @@ async function joinOne(
 
 /** The token is made when the connection stands, and removed whatever happens. */
 async function joinMachine(target: SshTarget, shared: SshJoin, machine: MachineReporter): Promise<string> {
-  const { context, options, config, input, bundleDirectory } = shared;
+  const { context, options, config, input, settings, bundleDirectory } = shared;
   const startedAt = performance.now();
   let made: ShortLivedToken | undefined;
   const getToken = async (): Promise<string> => {
@@ -142,7 +189,7 @@ async function joinMachine(target: SshTarget, shared: SshJoin, machine: MachineR
   try {
     const node = await joinOverSsh({
       target,
-      settings: buildSettings(context, options),
+      settings: { ...settings, onNotice: machine.progress },
       bundleDirectory: bundleDirectory ?? '',
       architecture: process.arch,
       input,
@@ -163,14 +210,14 @@ async function joinMachine(target: SshTarget, shared: SshJoin, machine: MachineR
 
 async function previewMachine(
   target: SshTarget,
-  { context, options, config, input, bundleDirectory }: SshJoin,
+  { context, options, config, input, settings, bundleDirectory }: SshJoin,
   machine: MachineReporter,
 ): Promise<string> {
   const { previewJoinOverSsh } = await import('./join-preview.ts');
   const { node, changes } = await previewJoinOverSsh({
     context,
     target,
-    settings: buildSettings(context, options),
+    settings: { ...settings, onNotice: machine.progress },
     input,
     token: options.token,
     config,
@@ -248,14 +295,4 @@ async function ensureBundle(context: CliContext): Promise<string> {
 async function findBundle(context: CliContext): Promise<string | undefined> {
   const current = join(PATHS.bundle, 'current');
   return (await context.fileExists(join(current, 'image.json'))) ? realpath(current) : undefined;
-}
-
-function buildSettings(context: CliContext, options: SshJoinOptions): SshSettings {
-  return {
-    sshDir: join(context.env['HOME'] ?? '/root', '.ssh'),
-    agentSocket: context.env['SSH_AUTH_SOCK'],
-    identityFiles: options.sshIdentity ?? [],
-    password: context.env['TKADM_SSH_PASSWORD'],
-    hostKeyPolicy: options.sshHostKeys,
-  };
 }

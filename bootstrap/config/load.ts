@@ -198,7 +198,8 @@ function findFlag(kind: ConfigKind, problem: FieldProblem, overrides: Overrides)
       isGiven(overrides[candidate.flag]) &&
       (path === candidate.path || path.startsWith(`${candidate.path}.`)),
   );
-  return row?.argument ?? (row && `--${row.flag}`);
+  const isOperand = row?.argument !== undefined && !row.flag.includes('/');
+  return isOperand ? row.argument : row && `--${row.argument ?? row.flag}`;
 }
 
 function readAt(value: unknown, pointer: string): unknown {

@@ -6,7 +6,8 @@ import { runPreflight, selectFatal } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
-import { AGENT_PORTS } from '../phases/preflight.ts';
+import { DEFAULT_BIND_PORT } from '../config/defaults.ts';
+import { AGENT_PORTS, CONTROL_PLANE_PORTS } from '../phases/preflight.ts';
 
 export interface MachineToJoin {
   readonly nodeName?: string | undefined;
@@ -16,6 +17,8 @@ export interface MachineToJoin {
   readonly shouldFix: boolean;
   /** The administrator's client. */
   readonly api?: PreflightInput['api'];
+  /** Set when the machine becomes a control-plane node. */
+  readonly controlPlane?: object | undefined;
 }
 
 /**
@@ -54,9 +57,9 @@ async function buildMachineInput(host: Host, input: MachineToJoin): Promise<Pref
     host.readFile('/proc/sys/kernel/hostname'),
   ]);
   return {
-    scope: 'join',
+    scope: input.controlPlane ? 'join-control-plane' : 'join',
     nodeName: input.nodeName ?? hostname.trim().toLowerCase(),
-    ports: AGENT_PORTS,
+    ports: input.controlPlane ? [DEFAULT_BIND_PORT, ...CONTROL_PLANE_PORTS, ...AGENT_PORTS] : AGENT_PORTS,
     isOwnNode,
     absentFiles: [`${PATHS.kubernetes}/kubelet.conf`],
     podCidrs: [],

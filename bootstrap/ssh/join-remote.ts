@@ -4,8 +4,9 @@ import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { checkMachine } from './check-machine.ts';
-import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
+import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import type { SshTarget } from './target.ts';
 import {
   acceptBundle,
   bundledCommand,
@@ -23,6 +24,8 @@ export interface RemoteJoinInput {
   readonly nodeName?: string | undefined;
   readonly ignorePreflightErrors: readonly string[];
   readonly shouldFix: boolean;
+  /** Set when the machines become control-plane nodes. */
+  readonly controlPlane?: { readonly certificateKey: string } | undefined;
 }
 
 export interface RemoteJoinOptions {
@@ -75,7 +78,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   const close = () => connection.close();
   signal.addEventListener('abort', close, { once: true });
   try {
-    const host = createSshHost(connection);
+    const host = createSshHost(connection, { sudoPassword: () => askSudoPassword(connection, settings) });
     await checkArchitecture(host, options.architecture);
     const inspected = options.inspect?.(host).catch(() => {});
     const wasSent = !(await hasBundle(host, options.bundleDirectory));
@@ -106,6 +109,16 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     signal.removeEventListener('abort', close);
     connection.close();
   }
+}
+
+/** The password of sudo there: as it was given, else the person is asked. */
+export function askSudoPassword(
+  { target: { user, host } }: SshConnection,
+  { sudoPassword, prompts }: SshSettings,
+): Promise<string | undefined> {
+  return sudoPassword === undefined
+    ? prompts.secret(`[sudo] password of ${user}@${host}: `)
+    : Promise.resolve(sudoPassword);
 }
 
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
@@ -155,6 +168,7 @@ function formatInput(input: RemoteJoinInput): string {
         caCertHashes: [...input.caCertHashes],
       },
     },
+    ...(input.controlPlane ? { controlPlane: { ...input.controlPlane } } : {}),
     nodeRegistration: {
       ...(input.nodeName ? { name: input.nodeName } : {}),
       ...(input.ignorePreflightErrors.length > 0

@@ -16,6 +16,8 @@ export interface Phase<C> {
   verify?(context: C): Promise<void>;
   /** What must be done however the phase ends, also when it fails. */
   cleanUp?(context: C): Promise<readonly Action[]>;
+  /** What puts things back as they were when the phase has failed; not after an interruption. */
+  rollBack?(context: C): Promise<readonly Action[]>;
   /** Why there is nothing to do whatever is found, such as "the embedded store needs no etcd"; undefined: plan. */
   idle?(context: C): string | undefined;
   /** What it means when there is nothing to change; default: "Already there". */

@@ -18,6 +18,7 @@ export const PATHS = {
   run: '/run/tkadm',
   runtimeSocket: '/run/tkadm/runtime.sock',
   imageSocket: '/run/tkadm/images.sock',
+  ctrSocket: '/run/tkadm/ctr.sock',
 } as const;
 
 /** Sockets of other container runtimes, in the order in which kubeadm looks for them. */
