@@ -242,3 +242,22 @@ t.test('a wait that is over says what to look at', async (t) => {
   };
   await t.rejects(waitForTarget(action, context as never), { code: 'WAIT_TIMEOUT', hint: 'look there' });
 });
+
+t.test('waitForTarget() tells of a wait that goes on: what, why, how long', async (t) => {
+  const told: unknown[][] = [];
+  const subject = 'the agent at http://127.0.0.1:9/healthz';
+  const wait = waitForTarget(
+    { kind: 'wait', subject, timeoutMs: 400, target: { kind: 'http', url: 'http://127.0.0.1:9/healthz' } },
+    {
+      host: createLocalHost(),
+      api: async () => Promise.reject(new Error('none')),
+      signal: new AbortController().signal,
+      progressMs: 20,
+      onProgress: (...args) => told.push(args),
+    },
+  );
+  await t.rejects(wait, { code: 'WAIT_TIMEOUT' });
+  t.ok(told.length > 0);
+  t.match(told[0]?.[0], /^still waiting for the agent at http\S+: .*ECONNREFUSED.* \(0 of 0 s\)$/);
+  t.match(told[0]?.[1], { elapsedMs: Number, timeoutMs: 400 });
+});
