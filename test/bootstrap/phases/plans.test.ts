@@ -157,6 +157,11 @@ t.test('reset honours cleanupTmpDir and unmountFlags, and leaves /var/lib/etcd',
   await t.rejects(planReset('preflight', host, 'unmountFlags: [MNT_EXPIRE]\n'), { code: 'UNSUPPORTED' });
 });
 
+t.test('reset removes the requests that generate-csr has left', async (t) => {
+  const path = '/etc/kubernetes/admin.conf.csr';
+  t.ok((await planReset('cleanup-node/files', await hostWith({ [path]: 'x' }))).includes(path));
+});
+
 t.test('reset removes the pods of the runtime that the agent was given, too', async (t) => {
   const socket = '/run/other.sock';
   const file = { '/var/lib/kubelet/instance-config.yaml': `containerRuntimeEndpoint: unix://${socket}\n` };
