@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
+import { EMBEDDED_IMAGE_REPOSITORY } from '../../base/paths.ts';
 import { layerDescriptor, putImage } from '../archive.ts';
 import {
   type Dockerfile,
@@ -14,6 +15,7 @@ import {
 import { expandWord, type Variables } from '../dockerfile-words.ts';
 import { MergedTree } from '../merged-tree.ts';
 import type { OciImageConfig } from '../oci-image.ts';
+import { parseReference } from '../reference.ts';
 import type { ImageRecord } from '../store.ts';
 import { type AddedFile, fetchAddress, isAddress } from './add-address.ts';
 import { argumentNames, declareArgs, isProxyArg, platformArgs } from './arguments.ts';
@@ -176,7 +178,8 @@ class Build {
   async #findImage(reference: string): Promise<ImageRecord> {
     const { store, puller, signal, pullsAlways } = this.#options;
     const present = store.resolve(reference);
-    if (present && (!pullsAlways || present.isPinned)) return present;
+    const isEmbedded = parseReference(reference).registry === EMBEDDED_IMAGE_REPOSITORY;
+    if (present && (!pullsAlways || isEmbedded)) return present;
     return puller.pull(reference, { signal });
   }
 
