@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
-import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { type ErrorCode, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { checkMachine } from './check-machine.ts';
 import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
@@ -113,6 +113,18 @@ function askSudoPassword(
     : Promise.resolve(sudoPassword);
 }
 
+/** "45 MB, 60 MB/s" of the bytes so far; what an earlier transfer has brought does not count for the rate. */
+function createRateMeter(tell: (text: string) => void): (bytes: number) => void {
+  const startedAt = performance.now();
+  let first: number | undefined;
+  return (bytes) => {
+    first ??= bytes;
+    const seconds = (performance.now() - startedAt) / 1000;
+    const rate = seconds > 0.5 ? `, ${((bytes - first) / 1e6 / seconds).toFixed(0)} MB/s` : '';
+    tell(`${Math.round(bytes / 1e6)} MB${rate}`);
+  };
+}
+
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
 async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<void> {
   const { input, signal, bundleDirectory: directory, onProgress } = options;
@@ -122,7 +134,7 @@ async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<vo
   const sent = uploadBundle(host, {
     directory,
     signal: stop.signal,
-    onProgress: (bytes) => onProgress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`),
+    onProgress: createRateMeter((text) => onProgress(`send the node bundle: ${text}`)),
   });
   sent.catch(() => {});
   try {
@@ -132,8 +144,8 @@ async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<vo
   } catch (error) {
     stop.abort(error);
     await sent.catch(() => {});
-    // Over a line that is gone nothing can be removed; the next transfer begins with that.
-    await removePartial(host, directory).catch(() => {});
+    // A machine that cannot join keeps nothing; a transfer that broke off is gone on with.
+    if (isTkadmError(error) && error.code === 'PREFLIGHT_FAILED') await removePartial(host, directory);
     throw error;
   }
 }
