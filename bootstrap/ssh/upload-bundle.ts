@@ -1,6 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
@@ -140,6 +139,7 @@ function notSent(host: SshHost, state: string): TkadmError {
 class ArchiveStream {
   readonly #tar: ChildProcessByStdio<null, Readable, Readable>;
   readonly #hash = createHash('sha256');
+  readonly #ended: Promise<number | null>;
   errors = '';
   /** True when all of it was read. */
   isWhole = false;
@@ -151,6 +151,7 @@ class ArchiveStream {
       signal,
     });
     this.#tar.on('error', () => {});
+    this.#ended = new Promise((resolve) => this.#tar.on('close', resolve));
     this.#tar.stderr.on('data', (chunk: Buffer) => {
       this.errors += chunk;
     });
@@ -158,7 +159,6 @@ class ArchiveStream {
 
   /** Its bytes from a place on; what comes before counts for the digest only. */
   async *read(skipBytes: number, onProgress: (sentBytes: number) => void): AsyncGenerator<Buffer> {
-    const ended = once(this.#tar, 'close');
     let position = 0;
     for await (const piece of this.#tar.stdout) {
       const chunk = piece as Buffer;
@@ -169,8 +169,7 @@ class ArchiveStream {
       onProgress(position);
       yield chunk.subarray(start);
     }
-    const [exitCode] = (await ended) as [number | null];
-    this.isWhole = exitCode === 0;
+    this.isWhole = (await this.#ended) === 0;
   }
 
   /** SHA-256 of the whole, in hex. */
