@@ -75,11 +75,13 @@ export const ERRORS = {
   IMAGE_UNPACK: 'host',
   IMAGE_NOT_FOUND: 'host',
   IMAGE_INVALID: 'host',
+  IMAGE_PINNED: 'usage',
   // cri
   CRI_CALL: 'host',
   CRI_NOT_FOUND: 'host',
   CRI_INVALID: 'usage',
   CRI_STATE: 'host',
+  CRI_EXISTS: 'usage',
   CRI_TIMEOUT: 'timeout',
   CNI_CONFIG: 'host',
   CNI_PLUGIN: 'host',

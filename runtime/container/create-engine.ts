@@ -153,8 +153,13 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     attach: (id) => find(id).attach(),
     stats: async (id) => find(id).cgroup?.stats(),
+    pids: (id) => find(id).cgroup?.pids() ?? [],
     async update(id, resources) {
       find(id).cgroup?.update(resources);
+    },
+    async updateParent(id, resources) {
+      const { cgroupPath } = find(id).state;
+      if (cgroupPath !== undefined) openCgroup(context.cgroups, dirname(cgroupPath)).update(resources);
     },
     pause: async (id) => await find(id).cgroup?.freeze(true),
     resume: async (id) => await find(id).cgroup?.freeze(false),

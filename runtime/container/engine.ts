@@ -108,7 +108,11 @@ export interface ContainerEngine {
   /** The live streams of the first process; output from now on. */
   attach(id: string): ProcessStreams & { close(): void };
   stats(id: string): Promise<ContainerStats | undefined>;
+  /** Host pids of every process of the container. */
+  pids(id: string): readonly number[];
   update(id: string, resources: ResourceUpdate): Promise<void>;
+  /** Sets limits of the directory above the container's cgroup, see `parentResources`. */
+  updateParent(id: string, resources: ResourceUpdate): Promise<void>;
   /** Freezes every process of the container. */
   pause(id: string): Promise<void>;
   resume(id: string): Promise<void>;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatError } from '../base/errors.ts';
 import { EventHub } from '../base/event-hub.ts';
@@ -24,6 +24,7 @@ import { createImageCalls } from './image-calls.ts';
 import { createImageHandlers } from './image-service.ts';
 import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
+import { readKernelSecurity } from './kernel-security.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
 import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
@@ -120,6 +121,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    kernel: await readKernelSecurity(),
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,
@@ -151,6 +153,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     engine,
     imagesDir,
     architecture,
+    secretsDir: await emptyDirectory(`${options.stateDir}-secrets`),
     cgroupParent: options.buildCgroupParent ?? '/tkadm',
     now,
   });
@@ -169,6 +172,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       await engine.close();
     },
   };
+}
+
+/** A directory without what an earlier runtime left in it. */
+async function emptyDirectory(path: string): Promise<string> {
+  await rm(path, { recursive: true, force: true });
+  return path;
 }
 
 function createHandlers(context: RuntimeContext, streams: StreamServer): CriHandlers {
