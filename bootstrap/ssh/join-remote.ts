@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { checkMachine } from './check-machine.ts';
 import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
@@ -23,7 +24,6 @@ export interface RemoteJoinInput {
   readonly nodeName?: string | undefined;
   readonly ignorePreflightErrors: readonly string[];
   readonly shouldFix: boolean;
-  readonly isDryRun: boolean;
   /** Set when the machines become control-plane nodes. */
   readonly controlPlane?: { readonly certificateKey: string } | undefined;
 }
@@ -37,6 +37,8 @@ export interface RemoteJoinOptions {
   /** Asked for the token once the machine is reached and has the programs. */
   readonly getToken: () => Promise<string>;
   readonly signal: AbortSignal;
+  /** What else is to be looked at on the machine meanwhile; it decides nothing. */
+  readonly inspect?: (host: Host) => Promise<void>;
   /** One line about the connection and the upload. */
   readonly onProgress: (text: string) => void;
   /** An event of the remote command, as its `-o json` tells. */
@@ -49,6 +51,9 @@ export interface RemoteEvent {
   readonly phase?: string | null;
   readonly summary?: string;
   readonly message?: string;
+  readonly level?: string;
+  readonly isDryRun?: boolean;
+  readonly preview?: string;
 }
 
 /** The last line that the remote command prints with `-o json`. */
@@ -75,6 +80,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   try {
     const host = createSshHost(connection, { sudoPassword: () => askSudoPassword(connection, settings) });
     await checkArchitecture(host, options.architecture);
+    const inspected = options.inspect?.(host).catch(() => {});
     const wasSent = !(await hasBundle(host, options.bundleDirectory));
     if (wasSent) await sendBundle(host, options);
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
@@ -89,6 +95,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
       last = readEvent(line, options) ?? last;
     const exitCode = await exited;
+    await inspected;
     signal.throwIfAborted();
     if (last?.type === 'result' && last.ok && exitCode === 0) return last.node ?? target.host;
     throw new TkadmError(
@@ -104,7 +111,8 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   }
 }
 
-function askSudoPassword(
+/** The password of sudo there: as it was given, else the person is asked. */
+export function askSudoPassword(
   { target: { user, host } }: SshConnection,
   { sudoPassword, prompts }: SshSettings,
 ): Promise<string | undefined> {
@@ -157,7 +165,6 @@ function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly s
     '--config=-',
     '--output=json',
     ...(input.shouldFix ? ['--fix'] : []),
-    ...(input.isDryRun ? ['--dry-run'] : []),
   ];
 }
 
