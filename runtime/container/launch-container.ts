@@ -19,6 +19,8 @@ export interface LaunchOptions {
   readonly cgroupJoinFiles: readonly string[];
   readonly cgroupMounts: CgroupMounts;
   readonly seccomp: StoredFilter | undefined;
+  /** What is to be done when the container's namespaces are complete and its root is not entered yet. */
+  readonly atStage: ((pid: number) => Promise<void>) | undefined;
 }
 
 export interface LaunchedContainer {
@@ -35,7 +37,7 @@ export interface LaunchedContainer {
  */
 export async function launchContainer(
   performer: Performer,
-  { request, directory, ...rest }: LaunchOptions,
+  { request, directory, atStage, ...rest }: LaunchOptions,
 ): Promise<LaunchedContainer> {
   const { spec, rootfs, stdin = false, inheritStreams = false } = request;
   const program = buildContainerProgram({
@@ -45,6 +47,8 @@ export async function launchContainer(
     stdin,
     inheritStreams,
     ownedStreams: inheritStreams ? [0, 1, 2].filter(isOwnable) : stdin ? [0, 1, 2] : [1, 2],
+    traits: request.traits ?? {},
+    hasStage: atStage !== undefined,
     hostUid: hostUid(spec, spec.process?.user?.uid ?? 0),
     directories: await findDirectories(listBindSources(spec)),
     ...rest,
@@ -60,6 +64,7 @@ export async function launchContainer(
   const warnings: string[] = [];
   let pid: number | undefined;
   let isReady = false;
+  let isAtStage = false;
   try {
     while (!isReady || pid === undefined) {
       const report = await reports.next();
@@ -67,11 +72,17 @@ export async function launchContainer(
       if (isFailure(report)) throw new Error(program.explain(report.kind, report.value));
       if (report.kind === REPORT.pid) pid = report.value;
       else if (report.kind === REPORT.ready) isReady = true;
+      else if (report.kind === REPORT.stage) isAtStage = true;
       else warnings.push(program.warnings[report.kind - REPORT.warnings]?.what ?? '');
+      if (!isAtStage || pid === undefined) continue;
+      isAtStage = false;
+      await atStage?.(pid);
+      reports.send('1');
     }
     return { monitorPid: monitor.pid ?? 0, pid, startAddress: program.startAddress, warnings };
   } catch (error) {
     discard(monitor);
+    if (pid !== undefined && request.traits?.reaper === 'caller') killTree(pid);
     throw error;
   } finally {
     reports.close();

@@ -1,11 +1,13 @@
-import type { RootfsSource } from '../engine.ts';
+import type { LaunchTraits, RootfsSource } from '../engine.ts';
 import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
 import type { OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { joinNewKeyring } from './keyring-program.ts';
 import { REPORT_FD } from './machine.ts';
-import { buildMonitor, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
+import { buildMonitor, buildStarter, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
 import { CLONE_FLAGS, joinNamespace, needsMaker } from './namespaces.ts';
+import { takeDescriptors } from './preserved-descriptors.ts';
 import {
   become,
   buildReport,
@@ -20,6 +22,7 @@ import {
 import { type DataRef, type LinkedProgram, linkProgram, Section, writeEnd } from './program.ts';
 import { RootfsProgram } from './rootfs-program.ts';
 import { controlTerminal, openTerminalSlave, openTerminalTree } from './terminal-program.ts';
+import { setLabels, setPersonality, setScheduling } from './traits-program.ts';
 import { becomeNamespaceRoot, openUserNamespace } from './user-namespace.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -45,6 +48,9 @@ export interface ContainerProgramOptions {
   /** Who the container's user is outside of its user namespace. */
   readonly hostUid: number;
   readonly seccomp: StoredFilter | undefined;
+  readonly traits?: LaunchTraits;
+  /** The runtime has something to do before the root file system is entered: hooks. */
+  readonly hasStage?: boolean;
 }
 
 export interface ContainerProgram extends LinkedProgram {
@@ -69,13 +75,20 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
   const terminal = spec.process?.terminal ? monitor.room() : undefined;
   const born = child.label();
   const pipe = monitor.room(2 * 8);
-  buildMonitor(monitor, { spec, terminal, born, pipe, forgotten: [child, last] });
+  const { reaper, consoleSocket, preserved } = options.traits ?? {};
+  if (reaper === 'caller') buildStarter(monitor, { spec, terminal, born, pipe, consoleSocket });
+  else buildMonitor(monitor, { spec, terminal, born, pipe, forgotten: [child, last] });
   child.place(born);
   const { warnings, home } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();
   child.jump(gone);
   last.place(gone);
-  become(last, { process: spec.process!, seccomp: options.seccomp, home });
+  become(last, {
+    process: spec.process!,
+    seccomp: options.seccomp,
+    home,
+    preserved: preserved?.fds.length ?? 0,
+  });
   const program = linkProgram([monitor, child, last], machine);
   return { ...program, warnings, startAddress: program.start(last) };
 }
@@ -83,11 +96,12 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
 /** The text of a failure after the start; the records are built anew, as an engine of another process needs it. */
 export function explainStart(
   spec: OciSpec,
+  preserved: number,
   failure: { readonly index: number; readonly result: number },
 ): string {
   const section = new Section();
   const filter = spec.linux?.seccomp === undefined ? undefined : { flags: 0, program: Buffer.alloc(0) };
-  become(section, { process: spec.process!, seccomp: filter, home: undefined });
+  become(section, { process: spec.process!, seccomp: filter, home: undefined, preserved });
   section.close();
   return section.explain(failure.index, failure.result) ?? `record ${failure.index}`;
 }
@@ -114,6 +128,7 @@ function buildChild(
   joinNamespaces(section, spec);
   joinCgroups(section, options.cgroupJoinFiles);
   const warnings = setLimits(section, process_);
+  if (options.traits?.preserved !== undefined) takeDescriptors(section, options.traits.preserved);
   if (terminal === undefined) {
     prepareStreams(section, {
       hasStdin: options.stdin || inheritStreams,
@@ -125,8 +140,14 @@ function buildChild(
   unshareNamespaces(section, spec);
   rootfs.openRoot();
   if (user !== undefined) becomeNamespaceRoot(section);
+  if (!options.traits?.keepsKeyring) joinNewKeyring(section);
+  setScheduling(section, process_);
+  setPersonality(section, spec);
+  setLabels(section, process_);
   for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   rootfs.build();
+  if (options.hasStage) waitForStage(section);
+  rootfs.enter(options.traits?.hasNoPivot ?? false);
   setNames(section, spec);
   section.step('setsid');
   if (slave === undefined) section.call('setsid', []);
@@ -140,6 +161,18 @@ function buildChild(
   const payload = section.room(HOME_SIZE);
   section.call('read', [{ at: gate.start }, payload, HOME_SIZE - 1]);
   return { warnings, home: hasHome ? undefined : payload };
+}
+
+/** Lets the runtime act on the namespaces, which are complete but for the root; it answers with a byte. */
+function waitForStage(section: Section): void {
+  const gone = section.label();
+  sendReport(section, REPORT_FD, buildReport(section, REPORT.stage).data);
+  section.step('wait for the hooks');
+  section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, gone]] });
+  section.later(() => {
+    section.place(gone);
+    section.call('exit_group', [0]);
+  });
 }
 
 /** The FIFOs of the start: one that is read, and one whose end tells of execve(2). */

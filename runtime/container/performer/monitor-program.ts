@@ -5,6 +5,7 @@ import { REPORT_FD } from './machine.ts';
 import { joinNamespace, needsMaker } from './namespaces.ts';
 import { buildReport, hide, maskSignals, REPORT, sendReport } from './process-program.ts';
 import { type DataRef, type Label, type Section, writeEnd } from './program.ts';
+import { connectSocket, sendTerminal } from './socket-program.ts';
 import { openTerminalMaster } from './terminal-program.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -28,6 +29,29 @@ export interface MonitorOptions {
   readonly pipe: DataRef;
   /** What the child alone runs. */
   readonly forgotten: readonly Section[];
+}
+
+export type StarterOptions = Omit<MonitorOptions, 'forgotten'> & {
+  /** A unix socket that gets the terminal's master. */
+  readonly consoleSocket: string | undefined;
+};
+
+/**
+ * The beginning of a container that whoever asked for it waits for, as runc's callers do: clones, reports the child's
+ * pid and ends, so that the child goes to the nearest subreaper above, PR_SET_CHILD_SUBREAPER(2const).
+ */
+export function buildStarter(section: Section, options: StarterOptions): void {
+  const { spec, terminal, consoleSocket, born, pipe } = options;
+  hide(section, 'tkadm-starter');
+  maskSignals(section, true);
+  if (terminal !== undefined) openMaster(section, terminal);
+  if (consoleSocket !== undefined) sendTerminal(section, connectSocket(section, consoleSocket), MASTER_FD);
+  const pid = buildReport(section, REPORT.pid);
+  const birth = { pid: pid.value, pidfd: section.room(), pipe, born };
+  if (needsMaker(spec)) bearByMaker(section, birth);
+  else bear(section, spec, birth);
+  sendReport(section, REPORT_FD, pid.data);
+  section.call('exit_group', [0]);
 }
 
 /** Opens the FIFOs, clones, waits, writes the exit and waits until the engine has read the output. */

@@ -19,6 +19,8 @@ const OPEN_TREE = 1 | O_CLOEXEC;
 const MOVE_BY_DESCRIPTORS = 0x44;
 /** File systems whose place must be a directory and no link: what is masked is looked for in them (CVE-2023-27561). */
 const KERNEL_TYPES: readonly (string | undefined)[] = ['proc', 'sysfs'];
+/** File systems that label their files themselves. */
+const UNLABELLED_TYPES: readonly string[] = ['proc', 'sysfs', 'mqueue'];
 
 export interface RootfsOptions {
   readonly machine: Machine;
@@ -117,7 +119,7 @@ export class RootfsProgram {
     open();
   }
 
-  /** Everything in the root file system, then pivot_root(2). */
+  /** Everything in the root file system. */
   build(): void {
     const { spec, terminalTree } = this.#options;
     const section = this.#section;
@@ -133,7 +135,6 @@ export class RootfsProgram {
     }
     this.#makeWorkingDirectory();
     this.#protect();
-    this.#enter();
   }
 
   #nameMount(mount: OciMount): void {
@@ -161,7 +162,10 @@ export class RootfsProgram {
 
   #mountNew(mount: OciMount, options: MountOptions): void {
     const { destination, type = 'none', source = type } = mount;
-    this.#mountAt(destination, source, type, options.flags, options.data);
+    const label = this.#options.spec.linux?.mountLabel;
+    const isLabelled = label && !UNLABELLED_TYPES.includes(type);
+    const data = [options.data, ...(isLabelled ? [`context="${label}"`] : [])].filter(Boolean).join(',');
+    this.#mountAt(destination, source, type, options.flags, data);
     const { propagation, recursive } = options;
     if (propagation === undefined && recursive.set === 0 && recursive.clear === 0) return;
     this.#places.openTarget(destination, true);
@@ -309,14 +313,22 @@ export class RootfsProgram {
     });
   }
 
-  /** Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). */
-  #enter(): void {
+  /**
+   * Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). Where the host's root is an initramfs, which
+   * cannot be left, the root is moved over it instead.
+   */
+  enter(hasNoPivot: boolean): void {
     const section = this.#section;
     const [dot, root] = [section.text('.'), section.text('/')];
     section.step('enter the root file system');
     section.call('fchdir', [{ at: this.#places.root }]);
-    section.call('pivot_root', [dot, dot]);
-    section.call('umount2', [dot, MNT_DETACH]);
+    if (hasNoPivot) {
+      section.call('mount', [dot, root, 0, MS.MOVE, 0]);
+      section.call('chroot', [dot]);
+    } else {
+      section.call('pivot_root', [dot, dot]);
+      section.call('umount2', [dot, MNT_DETACH]);
+    }
     section.call('chdir', [root]);
   }
 }
