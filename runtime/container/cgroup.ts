@@ -65,10 +65,11 @@ export function moveToCgroup(host: CgroupHost, path: string, pid: number): void 
 
 /** How mounts of type "cgroup" look inside a container of this host. */
 export function buildCgroupMounts(host: CgroupHost): CgroupMounts {
-  if (host.version === 2) return { version: 2 };
+  if (host.version === 2) return { version: 2, mountPoint: host.mountPoint };
   return {
     version: 1,
-    hierarchies: host.hierarchies.map(({ controllers }) => ({
+    hierarchies: host.hierarchies.map(({ controllers, mountPoint }) => ({
+      mountPoint,
       name: controllers.map((name) => name.replace(/^name=/, '')).join(','),
       options: controllers.map((name) => (name.startsWith('name=') ? `none,${name}` : name)).join(','),
     })),

@@ -193,17 +193,20 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       if (cgroupPath !== undefined && request.parentResources !== undefined)
         openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
       cgroup?.create(spec.linux?.resources);
-      const launched = await launchContainer(performer, {
-        request,
-        directory,
-        stagingDir: join(directory, SLOT_FILES.staging),
-        cgroupJoinFiles: cgroup?.joinFiles ?? [],
-        cgroupMounts: buildCgroupMounts(host),
-        seccomp: filters.get(spec),
-        atStage: hasHooks(spec, 'stage')
-          ? (pid) => runHooks(context, 'stage', { ...target, pid })
-          : undefined,
-      });
+      const launched = await launchContainer(
+        { libc, performer },
+        {
+          request,
+          directory,
+          stagingDir: join(directory, SLOT_FILES.staging),
+          cgroupJoinFiles: cgroup?.joinFiles ?? [],
+          cgroupMounts: buildCgroupMounts(host),
+          seccomp: filters.get(spec),
+          atStage: hasHooks(spec, 'stage')
+            ? (pid) => runHooks(context, 'stage', { ...target, pid })
+            : undefined,
+        },
+      );
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
       const { pid, monitorPid, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);

@@ -1,8 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { copyUp } from './copy-up.ts';
 import type { CreateContainerOptions } from './engine.ts';
 import type { CgroupMounts, StoredFilter } from './launch-bundle.ts';
+import type { Libc } from './libc.ts';
 import { killTree } from './monitor.ts';
 import { buildContainerProgram } from './performer/container-program.ts';
 import type { Performer } from './performer/performer.ts';
@@ -36,7 +38,7 @@ export interface LaunchedContainer {
  * @throws Error with the step that failed; nothing runs any more then.
  */
 export async function launchContainer(
-  performer: Performer,
+  { libc, performer }: { readonly libc: Libc; readonly performer: Performer },
   { request, directory, atStage, ...rest }: LaunchOptions,
 ): Promise<LaunchedContainer> {
   const { spec, rootfs, stdin = false, inheritStreams = false } = request;
@@ -64,7 +66,8 @@ export async function launchContainer(
   const warnings: string[] = [];
   let pid: number | undefined;
   let isReady = false;
-  let isAtStage = false;
+  /** What the container waits for. */
+  let waiting: number | undefined;
   try {
     while (!isReady || pid === undefined) {
       const report = await reports.next();
@@ -72,11 +75,12 @@ export async function launchContainer(
       if (isFailure(report)) throw new Error(program.explain(report.kind, report.value));
       if (report.kind === REPORT.pid) pid = report.value;
       else if (report.kind === REPORT.ready) isReady = true;
-      else if (report.kind === REPORT.stage) isAtStage = true;
+      else if (report.kind === REPORT.stage || report.kind === REPORT.copyUp) waiting = report.kind;
       else warnings.push(program.warnings[report.kind - REPORT.warnings]?.what ?? '');
-      if (!isAtStage || pid === undefined) continue;
-      isAtStage = false;
-      await atStage?.(pid);
+      if (waiting === undefined || pid === undefined) continue;
+      if (waiting === REPORT.copyUp) copyUp(libc, pid);
+      else await atStage?.(pid);
+      waiting = undefined;
       reports.send('1');
     }
     return { monitorPid: monitor.pid ?? 0, pid, startAddress: program.startAddress, warnings };

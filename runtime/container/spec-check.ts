@@ -38,6 +38,10 @@ export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerO
   if (!namespaces.some(({ type, path }) => type === 'mount' && !path)) {
     throw unsupported('linux.namespaces without a new mount namespace');
   }
+  for (const { destination, type, options = [] } of spec.mounts ?? []) {
+    if (options.includes('tmpcopyup') && type !== 'tmpfs')
+      throw invalid(`"tmpcopyup" of "${destination}" needs a tmpfs`);
+  }
   const missing = findMissingLabel(spec);
   if (missing !== undefined) throw invalid(`"${missing}", which this kernel has not`);
   if (spec.domainname && !namespaces.some(({ type }) => type === 'uts')) {

@@ -17,6 +17,7 @@ import {
   sendReport,
   setLimits,
   type WarnableCall,
+  waitForRuntime,
   writeFile,
 } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section, writeEnd } from './program.ts';
@@ -146,7 +147,7 @@ function buildChild(
   setLabels(section, process_);
   for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   rootfs.build();
-  if (options.hasStage) waitForStage(section);
+  if (options.hasStage) waitForRuntime(section, REPORT.stage);
   rootfs.enter(options.traits?.hasNoPivot ?? false);
   setNames(section, spec);
   section.step('setsid');
@@ -161,18 +162,6 @@ function buildChild(
   const payload = section.room(HOME_SIZE);
   section.call('read', [{ at: gate.start }, payload, HOME_SIZE - 1]);
   return { warnings, home: hasHome ? undefined : payload };
-}
-
-/** Lets the runtime act on the namespaces, which are complete but for the root; it answers with a byte. */
-function waitForStage(section: Section): void {
-  const gone = section.label();
-  sendReport(section, REPORT_FD, buildReport(section, REPORT.stage).data);
-  section.step('wait for the hooks');
-  section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, gone]] });
-  section.later(() => {
-    section.place(gone);
-    section.call('exit_group', [0]);
-  });
 }
 
 /** The FIFOs of the start: one that is read, and one whose end tells of execve(2). */

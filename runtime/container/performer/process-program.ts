@@ -56,6 +56,8 @@ export const REPORT = {
   terminal: 4,
   /** The container waits for what the runtime does before it enters its root. */
   stage: 7,
+  /** It waits for a file system to be filled: see copyUp(). */
+  copyUp: 8,
   /** A limit was not applied; the second word is the result of the call. From here on, one for each of the calls. */
   warnings: 16,
 } as const;
@@ -79,6 +81,18 @@ export function buildReport(
 export function sendReport(section: Section, fd: number, data: DataRef): void {
   section.step('report');
   section.call('write', [fd, data, REPORT_SIZE]);
+}
+
+/** Reports, and waits until the runtime answers with a byte; without a runtime this process ends. */
+export function waitForRuntime(section: Section, kind: number): void {
+  const gone = section.label();
+  sendReport(section, REPORT_FD, buildReport(section, kind).data);
+  section.step('wait for the runtime');
+  section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, gone]] });
+  section.later(() => {
+    section.place(gone);
+    section.call('exit_group', [0]);
+  });
 }
 
 /** Keeps others from reading or tracing this program until it is another one: CVE-2016-9962, CVE-2019-5736. */
