@@ -1,7 +1,7 @@
 import type { LaunchTraits, RootfsSource } from '../engine.ts';
 import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
-import type { OciSpec } from '../oci-spec.ts';
+import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { joinNewKeyring } from './keyring-program.ts';
 import { REPORT_FD } from './machine.ts';
@@ -138,9 +138,7 @@ function buildChild(
     });
   }
   if (needsMaker(spec)) makeContainer(section, { spec, rootfs, user, pipe });
-  unshareNamespaces(section, spec);
-  rootfs.openRoot();
-  if (user !== undefined) becomeNamespaceRoot(section);
+  enterOwnNamespaces(section, { spec, rootfs, user });
   if (!options.traits?.keepsKeyring) joinNewKeyring(section);
   setScheduling(section, process_);
   setPersonality(section, spec);
@@ -241,18 +239,34 @@ function makeTimeNamespace(section: Section, { linux }: OciSpec): void {
   }
 }
 
-/** What the container does not share with anybody; the user and time namespaces are its maker's work. */
-function unshareNamespaces(section: Section, spec: OciSpec): void {
-  const made = ['pid', 'user', 'time'];
-  const fresh = (spec.linux?.namespaces ?? []).filter(({ type, path }) => !path && !made.includes(type));
-  section.step(`unshare ${fresh.map(({ type }) => type).join(', ')}`);
-  section.call('unshare', [fresh.reduce((flags, { type }) => flags | CLONE_FLAGS[type], 0)]);
+/**
+ * What the container does not share with anybody; the user and time namespaces are its maker's work. Root of a user
+ * namespace may not reach the staging directory, and what other namespaces bring with them (mqueue) is to be root's.
+ */
+function enterOwnNamespaces(section: Section, { spec, rootfs, user }: Omit<Making, 'pipe'>): void {
+  const elsewhere: readonly OciNamespaceType[] = ['pid', 'user', 'time'];
+  const fresh = (spec.linux?.namespaces ?? [])
+    .filter(({ type, path }) => !path && !elsewhere.includes(type))
+    .map(({ type }) => type);
+  const early = user === undefined ? fresh : fresh.filter((type) => type === 'mount');
+  unshare(section, early);
   const fd = section.room();
   const path = section.text('/proc/self/ns/mnt');
   section.call('openat', [AT_FDCWD, path, OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
   section.call('dup3', [{ at: fd }, NAMESPACE_FD, O_CLOEXEC]);
   section.call('close', [{ at: fd }]);
-  if (fresh.some(({ type }) => type === 'network')) raiseLoopback(section);
+  rootfs.openRoot();
+  if (user !== undefined) {
+    becomeNamespaceRoot(section);
+    const late = fresh.filter((type) => !early.includes(type));
+    unshare(section, late);
+  }
+  if (fresh.includes('network')) raiseLoopback(section);
+}
+
+function unshare(section: Section, types: readonly OciNamespaceType[]): void {
+  section.step(`unshare ${types.join(', ')}`);
+  section.call('unshare', [types.reduce((flags, type) => flags | CLONE_FLAGS[type], 0)]);
 }
 
 /** Sets the interface "lo" of this network namespace up (netdevice(7)). */
