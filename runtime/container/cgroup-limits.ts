@@ -68,7 +68,7 @@ const THROTTLES = [
   { field: 'throttleWriteIOPSDevice', file: 'blkio.throttle.write_iops_device', key: 'wiops' },
 ] as const;
 
-/** Devices that every container may use beside its own rules (runc and crun allow the same); null is "any". */
+/** Devices that every container may use beside its own rules (runc allows the same); null is "any". */
 const DEFAULT_DEVICES = [
   ['c', null, null, 'm'],
   ['b', null, null, 'm'],
@@ -78,7 +78,6 @@ const DEFAULT_DEVICES = [
   ['c', 1, 8, 'rwm'],
   ['c', 1, 9, 'rwm'],
   ['c', 5, 0, 'rwm'],
-  ['c', 5, 1, 'rwm'],
   ['c', 5, 2, 'rwm'],
   ['c', 136, null, 'rwm'],
 ] as const;

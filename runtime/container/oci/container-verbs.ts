@@ -111,8 +111,13 @@ async function createFrom(
   return status;
 }
 
+/** Without rules for devices none but the usual ones may be used, and without a path a container has a cgroup as well. */
 function withDefaults(spec: OciSpec, id: string, preserved: LaunchTraits['preserved']): OciSpec {
-  const linux = { ...spec.linux, cgroupsPath: spec.linux?.cgroupsPath || `/tkadm-oci/${id}` };
+  const linux = {
+    ...spec.linux,
+    cgroupsPath: spec.linux?.cgroupsPath || `/tkadm-oci/${id}`,
+    resources: { devices: [{ allow: false, access: 'rwm' }], ...spec.linux?.resources },
+  };
   if (process.env['LISTEN_FDS'] === undefined || spec.process === undefined || preserved === undefined)
     return { ...spec, linux };
   const env = [...(spec.process.env ?? []), `LISTEN_FDS=${process.env['LISTEN_FDS']}`, 'LISTEN_PID=1'];
