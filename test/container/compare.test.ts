@@ -55,7 +55,7 @@ t.test(
       {
         destination: '/data',
         type: 'bind',
-        source: fixture.directory,
+        source: '/usr/share',
         options: ['rbind', 'ro', 'nosuid', 'nodev'],
       },
       {
