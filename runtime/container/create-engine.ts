@@ -14,7 +14,14 @@ import { hasHooks, runHooks } from './hooks.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
-import { findMonitor, isOwnerAlive, killTree, makeDirectory, readStartTime } from './monitor.ts';
+import {
+  describeOwner,
+  findMonitor,
+  isOwnerAlive,
+  killTree,
+  makeDirectory,
+  readStartTime,
+} from './monitor.ts';
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
@@ -49,6 +56,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const filters = new FilterStore(performer.machine);
   const containersDir = join(stateDir, 'containers');
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
+  const owner = describeOwner();
   const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
   const containers = new Map<string, Container>();
   const feed = new ExitFeed();
@@ -92,9 +100,9 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       checkSpec(asked);
       const request = { ...asked, spec: fillMappings(asked.spec, id) };
       const directory = join(containersDir, id);
-      claimDirectory(id, () => makeDirectory(libc, directory));
+      claimDirectory(id, () => makeDirectory(libc, directory, owner));
       const state = await launch(request, directory);
-      const container = new Container(context, directory, state);
+      const container = new Container(context, directory, state, request.spec);
       containers.set(id, container);
       container.follow();
       return container.status();
@@ -158,8 +166,13 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     spec: (id) => find(id).spec,
     cgroup: (id) => find(id).cgroup,
     stats: async (id) => find(id).cgroup?.stats(),
+    pids: (id) => find(id).cgroup?.pids() ?? [],
     async update(id, resources) {
       find(id).cgroup?.update(resources);
+    },
+    async updateParent(id, resources) {
+      const { cgroupPath } = find(id).state;
+      if (cgroupPath !== undefined) openCgroup(context.cgroups, dirname(cgroupPath)).update(resources);
     },
     pause: async (id) => await find(id).cgroup?.freeze(true),
     resume: async (id) => await find(id).cgroup?.freeze(false),
@@ -208,7 +221,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         },
       );
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
-      const { pid, monitorPid, startAddress } = launched;
+      const { pid, monitorPid, monitorStart, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
       const state: StoredContainer = {
         id,
@@ -216,7 +229,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         pid,
         pidStart: readStartTime(pid) ?? '',
         monitorPid,
-        monitorStart: readStartTime(monitorPid) ?? '',
+        monitorStart,
         startAddress,
         ...(cgroupPath === undefined ? {} : { cgroupPath }),
         ...(request.logPath === undefined ? {} : { logPath: request.logPath }),

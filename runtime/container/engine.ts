@@ -142,7 +142,11 @@ export interface ContainerEngine {
   /** Undefined for a container without a cgroup of its own. */
   cgroup(id: string): Cgroup | undefined;
   stats(id: string): Promise<ContainerStats | undefined>;
+  /** Host pids of every process of the container. */
+  pids(id: string): readonly number[];
   update(id: string, resources: ResourceUpdate): Promise<void>;
+  /** Sets limits of the directory above the container's cgroup, see `parentResources`. */
+  updateParent(id: string, resources: ResourceUpdate): Promise<void>;
   /** Freezes every process of the container. */
   pause(id: string): Promise<void>;
   resume(id: string): Promise<void>;

@@ -1,13 +1,12 @@
-import type { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import type { Container, ContainerContext } from './container.ts';
 import type { LaunchTraits, PlainExec } from './engine.ts';
 import { buildProgramOf, LOST_EXIT_CODE, nextReport } from './exec-session.ts';
 import { exitCode } from './monitor.ts';
 import type { OciProcess } from './oci-spec.ts';
-import { EXEC_CONTROL_FD } from './performer/exec-program.ts';
+import { performWithControl } from './performer/controlled.ts';
 import { REPORT } from './performer/process-program.ts';
-import { isFailure, ReportChannel } from './performer/report-channel.ts';
+import { explainFailure } from './performer/report-channel.ts';
 
 export interface PlainExecOptions {
   readonly process: OciProcess;
@@ -24,23 +23,17 @@ export async function startPlainExec(
   { process: process_, traits }: PlainExecOptions,
 ): Promise<PlainExec> {
   const program = buildProgramOf(context, container, { process: process_, stdin: true }, traits);
-  const { child, reports } = context.performer.perform(program.bytes, {
+  const { control, reports } = performWithControl(context, program, {
     name: 'tkadm-exec',
-    cwd: '/',
-    streams: ['inherit', 'inherit', 'inherit'],
-    more: ['pipe'],
+    streams: [0, 1, 2],
   });
-  const control = new ReportChannel((child.stdio as readonly unknown[])[EXEC_CONTROL_FD] as Readable);
   const born = await control.next();
   // The descriptor ends with execve(2): no report is the good one.
   const report = await nextReport(reports);
   reports.close();
   if (born === undefined || report !== undefined) {
     control.close();
-    const reason =
-      report !== undefined && isFailure(report)
-        ? program.explain(report.kind, report.value)
-        : reports.endReason;
+    const reason = report === undefined ? 'the process ended' : explainFailure(program, report);
     throw new TkadmError(
       'CONTAINER_EXEC',
       `Cannot run a process in container "${container.state.id}": ${reason}`,

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import { closeSync, readFileSync, writeSync } from 'node:fs';
-import type { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { CAPABILITIES } from './capabilities.ts';
 import type { ContainerContext } from './container.ts';
 import { exitCode } from './monitor.ts';
 import type { OciHook, OciSpec } from './oci-spec.ts';
-import { buildExecProgram, EXEC_CONTROL_FD } from './performer/exec-program.ts';
+import { performWithControl } from './performer/controlled.ts';
+import { buildExecProgram } from './performer/exec-program.ts';
 import { REPORT } from './performer/process-program.ts';
-import { isFailure, ReportChannel } from './performer/report-channel.ts';
+import { explainFailure, isFailure } from './performer/report-channel.ts';
 import { hasUserNamespace } from './user-mappings.ts';
 
 /** Kinds of hooks, in the order that they run (runtime-spec config.md "POSIX-platform Hooks"). */
@@ -146,20 +146,18 @@ async function runInside(
   const [read, write] = libc.pipe();
   writeSync(write, state);
   closeSync(write);
-  const { child, reports } = performer.perform(program.bytes, {
+  const streams = [read, 'ignore', 'ignore'] as const;
+  const { control, reports } = performWithControl({ libc, performer }, program, {
     name: 'tkadm-hook',
-    cwd: '/',
-    streams: [read, 'ignore', 'ignore'],
-    more: ['pipe'],
+    streams,
   });
   closeSync(read);
-  const control = new ReportChannel((child.stdio as readonly unknown[])[EXEC_CONTROL_FD] as Readable);
   const born = await control.next();
   const report = await reports.next();
   reports.close();
   const ended = control.next().then((last) => {
     control.close();
-    if (report !== undefined && isFailure(report)) return program.explain(report.kind, report.value);
+    if (report !== undefined && isFailure(report)) return explainFailure(program, report);
     const code = last?.kind === REPORT.exit ? exitCode(last.value) : undefined;
     return code === 0 ? undefined : `exit code ${code}`;
   });

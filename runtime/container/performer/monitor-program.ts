@@ -21,6 +21,8 @@ export const NAMESPACE_FD = 65;
 
 export interface MonitorOptions {
   readonly spec: OciSpec;
+  /** The container's directory. */
+  readonly directory: string;
   /** Where the terminal's master goes, when there is one. */
   readonly terminal: DataRef | undefined;
   /** Where the child begins. */
@@ -41,9 +43,10 @@ export type StarterOptions = Omit<MonitorOptions, 'forgotten'> & {
  * pid and ends, so that the child goes to the nearest subreaper above, PR_SET_CHILD_SUBREAPER(2const).
  */
 export function buildStarter(section: Section, options: StarterOptions): void {
-  const { spec, terminal, consoleSocket, born, pipe } = options;
+  const { spec, directory, terminal, consoleSocket, born, pipe } = options;
   hide(section, 'tkadm-starter');
   maskSignals(section, true);
+  enterDirectory(section, directory);
   if (terminal !== undefined) openMaster(section, terminal);
   if (consoleSocket !== undefined) sendTerminal(section, connectSocket(section, consoleSocket), MASTER_FD);
   const pid = buildReport(section, REPORT.pid);
@@ -56,9 +59,10 @@ export function buildStarter(section: Section, options: StarterOptions): void {
 
 /** Opens the FIFOs, clones, waits, writes the exit and waits until the engine has read the output. */
 export function buildMonitor(section: Section, options: MonitorOptions): void {
-  const { spec, terminal, born, pipe, forgotten } = options;
+  const { spec, directory, terminal, born, pipe, forgotten } = options;
   hide(section, 'tkadm-monitor');
   maskSignals(section, true);
+  enterDirectory(section, directory);
   const [stdin, stdout, stderr] = holdStreams(section);
   if (terminal !== undefined) openMaster(section, terminal);
   const pid = buildReport(section, REPORT.pid);
@@ -90,6 +94,15 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
   section.call('read', [{ at: ack }, section.room(), 1], { onError: end });
   section.place(end);
   section.call('exit_group', [0]);
+}
+
+/** Tells the engine who this is, and goes to the container's directory. */
+function enterDirectory(section: Section, directory: string): void {
+  const self = buildReport(section, REPORT.monitor);
+  section.call('getpid', [], { into: self.value });
+  sendReport(section, REPORT_FD, self.data);
+  section.step(`chdir to "${directory}"`);
+  section.call('chdir', [section.text(directory)]);
 }
 
 interface Birth {

@@ -54,6 +54,10 @@ export const REPORT = {
   exit: 3,
   /** The second word is the descriptor of a terminal's master in the process that was reported. */
   terminal: 4,
+  /** The process could not be started; the second word is the result of the call. */
+  unborn: 5,
+  /** The second word is the pid of a container's monitor. */
+  monitor: 6,
   /** The container waits for what the runtime does before it enters its root. */
   stage: 7,
   /** It waits for a file system to be filled: see copyUp(). */
