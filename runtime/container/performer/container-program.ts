@@ -7,7 +7,6 @@ import { joinNewKeyring } from './keyring-program.ts';
 import { REPORT_FD } from './machine.ts';
 import { buildMonitor, buildStarter, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
 import { CLONE_FLAGS, joinNamespace, needsMaker } from './namespaces.ts';
-import { takeDescriptors } from './preserved-descriptors.ts';
 import {
   become,
   buildReport,
@@ -79,8 +78,9 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
   const born = child.label();
   const pipe = monitor.room(2 * 8);
   const { reaper, consoleSocket, preserved } = options.traits ?? {};
-  if (reaper === 'caller') buildStarter(monitor, { spec, directory, terminal, born, pipe, consoleSocket });
-  else buildMonitor(monitor, { spec, directory, terminal, born, pipe, forgotten: [child, last] });
+  if (reaper === 'caller')
+    buildStarter(monitor, { spec, directory, terminal, born, pipe, preserved, consoleSocket });
+  else buildMonitor(monitor, { spec, directory, terminal, born, pipe, preserved, forgotten: [child, last] });
   child.place(born);
   const { warnings, home } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();
@@ -131,7 +131,6 @@ function buildChild(
   joinNamespaces(section, spec);
   joinCgroups(section, options.cgroupJoinFiles);
   const warnings = setLimits(section, process_);
-  if (options.traits?.preserved !== undefined) takeDescriptors(section, options.traits.preserved);
   if (terminal === undefined) {
     prepareStreams(section, {
       hasStdin: options.stdin || inheritStreams,

@@ -5,7 +5,7 @@ import type { OciProcess } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { joinNewKeyring } from './keyring-program.ts';
 import { REPORT_FD } from './machine.ts';
-import { takeDescriptors } from './preserved-descriptors.ts';
+import { dropDescriptors, takeDescriptors } from './preserved-descriptors.ts';
 import {
   become,
   buildReport,
@@ -62,6 +62,7 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   const born = child.label();
   hide(parent, 'tkadm-exec');
   maskSignals(parent, true);
+  takeDescriptors(parent, preserved);
   parent.step(`open process ${options.pid}`);
   parent.call('pidfd_open', [options.pid, 0], { into: pidfd });
   parent.step(`join the pid namespace of process ${options.pid}`);
@@ -71,6 +72,7 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   sendReport(parent, EXEC_CONTROL_FD, pid.data);
   if (traits.reaper === 'caller') parent.call('exit_group', [0]);
   parent.call('close_range', [0, REPORT_FD, 0]);
+  dropDescriptors(parent, preserved);
   const exit = buildReport(parent, REPORT.exit);
   parent.forget(child);
   parent.call('wait4', [{ at: pid.value }, exit.value, 0, 0]);
@@ -82,7 +84,6 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   child.call('fcntl', [REPORT_FD, F_SETFD, FD_CLOEXEC]);
   joinCgroups(child, options.cgroupJoinFiles);
   setLimits(child, process);
-  takeDescriptors(child, preserved);
   const console = traits.consoleSocket === undefined ? undefined : connectSocket(child, traits.consoleSocket);
   if (!process.terminal && !inheritStreams) {
     const owned = options.stdin ? [0, 1, 2] : [1, 2];

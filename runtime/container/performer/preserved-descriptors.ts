@@ -15,7 +15,7 @@ export interface PreservedDescriptors {
   readonly fds: readonly number[];
 }
 
-/** Takes the descriptors from the process that has them. */
+/** Takes the descriptors from the process that has them; where pids are the host's, before any child is born. */
 export function takeDescriptors(section: Section, { pid, fds }: PreservedDescriptors): void {
   if (fds.length === 0) return;
   const pidfd = section.room();
@@ -29,6 +29,11 @@ export function takeDescriptors(section: Section, { pid, fds }: PreservedDescrip
     section.call('close', [{ at: taken }]);
   }
   section.call('close', [{ at: pidfd }]);
+}
+
+/** Closes what was taken for a child, which has it. */
+export function dropDescriptors(section: Section, { fds }: PreservedDescriptors): void {
+  if (fds.length > 0) section.call('close_range', [FIRST_KEPT, FIRST_KEPT + fds.length - 1, 0]);
 }
 
 /** Closes everything but the standard streams, the descriptor of reports and `count` that are kept. */
