@@ -27,6 +27,10 @@ function buildContext(): CliContext {
     writeBytes: (bytes) => new Promise((done) => process.stdout.write(bytes, () => done())),
     writeError: (text) => process.stderr.write(text),
     terminal: buildTerminal(interrupt),
+    ask: async (question, options) => {
+      const { askAtTerminal } = await import('./render/prompt.ts');
+      return askAtTerminal({ input: process.stdin, output: process.stderr }, question, options);
+    },
     fileExists: async (path) => (await import('node:fs')).existsSync(path),
   };
 }

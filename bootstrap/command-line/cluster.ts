@@ -52,14 +52,17 @@ export const JOIN_FLAGS: readonly Flag[] = [
 ];
 
 const SSH_FLAGS: readonly Flag[] = [
-  ['--ssh <target>', 'machine to join over SSH, user@host[:port]', REPEAT],
-  ['--ssh-user <name>', 'user of SSH addresses without one (default: root)'],
+  ['--ssh <target>', 'machine to join over SSH, user@host[:port] or a name of ssh_config', REPEAT],
+  ['--ssh-user <name>', 'user of SSH addresses without one (default: that of ssh_config, else root)'],
   ['--ssh-identity <file>', 'private key file', REPEAT],
   [
     '--ssh-host-keys <policy>',
-    'host keys that known_hosts does not hold',
-    { choices: ['strict', 'accept-new'] },
+    'host keys that known_hosts does not hold (default: that of ssh_config, else ask at a terminal)',
+    { values: ['strict', 'ask', 'accept-new'] },
   ],
+  ['--ssh-fingerprint <SHA256:...>', 'the host key to take, whatever known_hosts holds'],
+  ['--ssh-jump <hosts>', 'jump hosts, [user@]host[:port] with commas between, or "none"'],
+  ['--ssh-config <file>', 'in place of ~/.ssh/config and /etc/ssh/ssh_config, or "none"'],
   ['--api-server <host:port>', 'address under which the new node reaches the API server'],
 ];
 

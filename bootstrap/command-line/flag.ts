@@ -5,6 +5,8 @@ export interface FlagValues {
   readonly collect?: 'list' | 'repeat';
   /** The values that there are; the first one is the default. */
   readonly choices?: readonly string[];
+  /** The values that there are, without a default. */
+  readonly values?: readonly string[];
   readonly isRequired?: true;
 }
 
@@ -32,6 +34,7 @@ function toOption([declaration, description, values = {}]: Flag): Option {
   const option = new Option(declaration, description).makeOptionMandatory(values.isRequired ?? false);
   if (values.collect) option.argParser(COLLECTORS[values.collect]);
   if (values.choices) option.choices(values.choices).default(values.choices[0]);
+  if (values.values) option.choices(values.values);
   return option;
 }
 

@@ -72,6 +72,11 @@ export const FLAGS = {
   ],
   'discovery-file': ['--discovery-file <file>', 'kubeconfig from which the cluster is known'],
   'cleanup-tmp-dir': ['--cleanup-tmp-dir', 'remove /etc/kubernetes/tmp too'],
+  'certificate-renewal': ['--certificate-renewal [bool]', 'renew what a component uses (default: true)'],
+  'etcd-upgrade': ['--etcd-upgrade [bool]', 'upgrade an etcd of this cluster too (default: true)'],
+  'allow-experimental-upgrades': ['--allow-experimental-upgrades', 'take alpha and beta versions'],
+  'allow-release-candidate-upgrades': ['--allow-release-candidate-upgrades', 'take release candidates'],
+  'print-config': ['--print-config', "print the cluster's stored configuration first"],
   force: ['-f, --force', 'do not ask'],
 } as const satisfies Readonly<Record<string, Flag>>;
 

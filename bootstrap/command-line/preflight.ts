@@ -11,7 +11,8 @@ async function run(context: CliContext, command: Checked, options: never, addres
   return runPreflightCommand(context, { command, address }, options);
 }
 
-const OF_A_CLUSTER = [
+const ofDocument = (kind: string) => [
+  described(FLAGS.config, `kubeadm.k8s.io/v1beta4 ${kind}, "-" for standard input`),
   ...flags('ignore-preflight-errors', 'kubeconfig', 'fix'),
   described(FLAGS['dry-run'], 'show what would be repaired, change nothing'),
   FLAGS.output,
@@ -39,13 +40,13 @@ export const PREFLIGHT_COMMANDS: readonly CommandRow[] = [
       {
         usage: 'upgrade',
         description: 'The checks of upgrade',
-        flags: OF_A_CLUSTER,
+        flags: ofDocument('UpgradeConfiguration'),
         run: (context, options) => run(context, 'upgrade', options),
       },
       {
         usage: 'reset',
         description: 'The checks of reset',
-        flags: OF_A_CLUSTER,
+        flags: ofDocument('ResetConfiguration'),
         run: (context, options) => run(context, 'reset', options),
       },
     ],

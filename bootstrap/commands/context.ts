@@ -34,6 +34,8 @@ export interface CliContext {
   readonly writeBytes: (bytes: Uint8Array) => Promise<void>;
   readonly writeError: (text: string) => void;
   readonly terminal: Terminal;
+  /** Asks at the terminal; undefined when no answer comes. */
+  readonly ask: (question: string, options: { readonly isSecret: boolean }) => Promise<string | undefined>;
   readonly fileExists: (path: string) => Promise<boolean>;
 }
 

@@ -73,7 +73,12 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     server: options.kubeconfig === undefined ? localServer(config) : undefined,
     buildContext: (tools) => {
       for (const warning of warnings) tools.warn(warning);
-      requireRootUnlessDry(context, config.isDryRun, tools.warn);
+      const need = {
+        isDryRun: config.isDryRun,
+        ignored: config.nodeRegistration.ignorePreflightErrors,
+        onlyPhase: options.onlyPhase,
+      };
+      requireRootUnlessDry(context, need, tools.warn);
       return {
         ...tools,
         config,

@@ -97,7 +97,12 @@ export async function joinThisMachine(
       'Cannot join as control plane: the embedded store has one control-plane node',
     );
   }
-  if (!config.isDryRun) requireRoot(context);
+  const need = {
+    isDryRun: config.isDryRun,
+    ignored: config.nodeRegistration.ignorePreflightErrors,
+    onlyPhase: options.onlyPhase,
+  };
+  requireRoot(context, need);
   if (options.output === 'text' && only === undefined)
     context.write(
       `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
@@ -114,7 +119,7 @@ export async function joinThisMachine(
     kubeconfig: `${PATHS.kubernetes}/kubelet.conf`,
     buildContext: ({ host: seenHost, isBundleInstalled, warn }) => {
       for (const warning of warnings) warn(warning);
-      requireRootUnlessDry(context, config.isDryRun, warn);
+      requireRootUnlessDry(context, need, warn);
       const look = { now: context.now, signal: context.signal, warn };
       return {
         config,

@@ -1,5 +1,6 @@
 import { parseDuration } from '../../runtime/base/flags.ts';
 import { findComponentDifferences } from './components.ts';
+import { givenSockets } from './cri-socket.ts';
 import type { DocumentFields } from './defaults.ts';
 import { readField } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
@@ -22,10 +23,7 @@ export function describeNotes(fields: DocumentFields, config: ConfigOfKind[Confi
 }
 
 function socketNotes(fields: DocumentFields): readonly string[] {
-  const nodes = [fields.InitConfiguration, fields.JoinConfiguration].map(
-    (document) => (document?.['nodeRegistration'] as { criSocket?: string } | undefined)?.criSocket,
-  );
-  return [...nodes, fields.ResetConfiguration?.['criSocket'] as string | undefined]
+  return givenSockets(fields)
     .filter((socket) => socket?.startsWith('/'))
     .map((socket) => `criSocket "${socket}" has no scheme: "unix://${socket}" is used`);
 }

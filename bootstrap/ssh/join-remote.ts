@@ -3,8 +3,9 @@ import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
 import { checkMachine } from './check-machine.ts';
-import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
+import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import type { SshTarget } from './target.ts';
 import {
   acceptBundle,
   bundledCommand,
@@ -70,7 +71,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   const close = () => connection.close();
   signal.addEventListener('abort', close, { once: true });
   try {
-    const host = createSshHost(connection);
+    const host = createSshHost(connection, { sudoPassword: () => askSudoPassword(connection, settings) });
     await checkArchitecture(host, options.architecture);
     const wasSent = !(await hasBundle(host, options.bundleDirectory));
     if (wasSent) await sendBundle(host, options);
@@ -99,6 +100,15 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     signal.removeEventListener('abort', close);
     connection.close();
   }
+}
+
+function askSudoPassword(
+  { target: { user, host } }: SshConnection,
+  { sudoPassword, prompts }: SshSettings,
+): Promise<string | undefined> {
+  return sudoPassword === undefined
+    ? prompts.secret(`[sudo] password of ${user}@${host}: `)
+    : Promise.resolve(sudoPassword);
 }
 
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */

@@ -80,6 +80,7 @@ export const ERRORS = {
   CRI_NOT_FOUND: 'host',
   CRI_INVALID: 'usage',
   CRI_STATE: 'host',
+  CRI_EXISTS: 'usage',
   CRI_TIMEOUT: 'timeout',
   CNI_CONFIG: 'host',
   CNI_PLUGIN: 'host',
@@ -152,6 +153,7 @@ export const ERRORS = {
   DISCOVERY_CHANGED: 'discovery',
   DISCOVERY_FILE_INVALID: 'discovery',
   PHASE_UNKNOWN: 'usage',
+  SSH_CONFIG: 'usage',
   SSH_CONNECT: 'host',
   SSH_AUTHENTICATION: 'host',
   SSH_HOST_KEY: 'host',
@@ -160,6 +162,11 @@ export const ERRORS = {
   INTERNAL: 'internal',
   INTERRUPTED: 'interrupted',
   NODE_EXISTS: 'cluster',
+  CONTAINER_CRASHES: 'cluster',
+  ROLLBACK_FAILED: 'cluster',
+  UPGRADE_NEEDED: 'usage',
+  UPGRADE_VERSION: 'usage',
+  UPGRADE_NO_CLUSTER: 'preflight',
 } as const satisfies Record<string, ErrorArea>;
 
 export type ErrorCode = keyof typeof ERRORS;

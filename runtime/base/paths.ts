@@ -21,5 +21,12 @@ export const PATHS = {
   ctrSocket: '/run/tkadm/ctr.sock',
 } as const;
 
+/** Sockets of other container runtimes, in the order in which kubeadm looks for them. */
+export const OTHER_CRI_SOCKETS = [
+  '/var/run/containerd/containerd.sock',
+  '/var/run/crio/crio.sock',
+  '/var/run/cri-dockerd.sock',
+] as const;
+
 /** Image names of the embedded components are this repository + component + ":" + Kubernetes version. */
 export const EMBEDDED_IMAGE_REPOSITORY = 'tkadm.local';

@@ -51,8 +51,10 @@ export class Container {
   #isFinishing = false;
   #resolveExited: () => void = () => {};
 
-  constructor(context: ContainerContext, directory: string, state: StoredContainer) {
+  /** `spec` saves reading it from the directory. */
+  constructor(context: ContainerContext, directory: string, state: StoredContainer, spec?: OciSpec) {
     this.#context = context;
+    this.#spec = spec;
     this.directory = directory;
     this.#state = state;
     this.cgroup = state.cgroupPath === undefined ? undefined : openCgroup(context.cgroups, state.cgroupPath);

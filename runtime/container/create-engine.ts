@@ -12,10 +12,18 @@ import { ExitFeed } from './exit-feed.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
-import { findMonitor, isOwnerAlive, killTree, makeDirectory, readStartTime } from './monitor.ts';
+import {
+  describeOwner,
+  findMonitor,
+  isOwnerAlive,
+  killTree,
+  makeDirectory,
+  readStartTime,
+} from './monitor.ts';
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
+import { fillMappings } from './user-mappings.ts';
 
 export interface ContainerEngineOptions {
   /** Containers are kept below this directory. */
@@ -42,6 +50,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const filters = new FilterStore(performer.machine);
   const containersDir = join(stateDir, 'containers');
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
+  const owner = describeOwner();
   const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
   const containers = new Map<string, Container>();
   const feed = new ExitFeed();
@@ -71,13 +80,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
 
   let isClosed = false;
   const engine: ContainerEngine = {
-    async create(request) {
-      const { id } = request;
-      checkSpec(request);
+    async create(asked) {
+      const { id } = asked;
+      checkSpec(asked);
+      const request = { ...asked, spec: fillMappings(asked.spec, id) };
       const directory = join(containersDir, id);
-      claimDirectory(id, () => makeDirectory(libc, directory));
+      claimDirectory(id, () => makeDirectory(libc, directory, owner));
       const state = await launch(request, directory);
-      const container = new Container(context, directory, state);
+      const container = new Container(context, directory, state, request.spec);
       containers.set(id, container);
       container.follow();
       return container.status();
@@ -143,8 +153,13 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     attach: (id) => find(id).attach(),
     stats: async (id) => find(id).cgroup?.stats(),
+    pids: (id) => find(id).cgroup?.pids() ?? [],
     async update(id, resources) {
       find(id).cgroup?.update(resources);
+    },
+    async updateParent(id, resources) {
+      const { cgroupPath } = find(id).state;
+      if (cgroupPath !== undefined) openCgroup(context.cgroups, dirname(cgroupPath)).update(resources);
     },
     pause: async (id) => await find(id).cgroup?.freeze(true),
     resume: async (id) => await find(id).cgroup?.freeze(false),
@@ -177,7 +192,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         seccomp: filters.get(spec),
       });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
-      const { pid, monitorPid, startAddress } = launched;
+      const { pid, monitorPid, monitorStart, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
       const state: StoredContainer = {
         id,
@@ -185,7 +200,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         pid,
         pidStart: readStartTime(pid) ?? '',
         monitorPid,
-        monitorStart: readStartTime(monitorPid) ?? '',
+        monitorStart,
         startAddress,
         ...(cgroupPath === undefined ? {} : { cgroupPath }),
         ...(request.logPath === undefined ? {} : { logPath: request.logPath }),

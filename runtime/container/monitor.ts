@@ -14,12 +14,17 @@ import { join } from 'node:path';
 import { SLOT_FIFOS, SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 
+/** Pid and start time of this process, for makeDirectory(). */
+export function describeOwner(): string {
+  return `${process.pid} ${readStartTime(process.pid)}`;
+}
+
 /** Makes a container's directory with its FIFOs. @throws EEXIST when there is such a container. */
-export function makeDirectory(libc: Libc, directory: string): void {
+export function makeDirectory(libc: Libc, directory: string, owner: string): void {
   mkdirSync(directory, { mode: 0o700 });
   for (const name of SLOT_FIFOS) libc.mkfifo(join(directory, name), 0o600);
   mkdirSync(join(directory, SLOT_FILES.staging));
-  writeFileSync(join(directory, SLOT_FILES.owner), `${process.pid} ${readStartTime(process.pid)}`);
+  writeFileSync(join(directory, SLOT_FILES.owner), owner);
 }
 
 /** The exit that a monitor has written; undefined while the container lives. */
@@ -55,6 +60,10 @@ export function writeFifo(path: string, text: string): boolean {
   try {
     writeSync(fd, text);
     return true;
+  } catch (error) {
+    // The reader has ended since.
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return false;
+    throw error;
   } finally {
     closeSync(fd);
   }

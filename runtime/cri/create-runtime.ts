@@ -24,6 +24,7 @@ import { createImageCalls } from './image-calls.ts';
 import { createImageHandlers } from './image-service.ts';
 import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
+import { readKernelSecurity } from './kernel-security.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
 import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
@@ -120,6 +121,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    kernel: await readKernelSecurity(),
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,

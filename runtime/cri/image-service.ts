@@ -7,6 +7,7 @@ import type { CriHandlers } from './handlers.ts';
 import type { Image, ImageSpec } from './messages/image.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { toNanos, verboseInfo } from './runtime-context.ts';
+import { findHandler } from './runtime-handlers.ts';
 
 type ImageHandlers = Pick<
   CriHandlers,
@@ -33,6 +34,7 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
     async pullImage({ image: spec, auth }, { signal }) {
       const reference = spec?.image ?? '';
       if (reference === '') throw new TkadmError('CRI_INVALID', 'Cannot pull image: it has no name');
+      checkHandler(spec);
       const image = await pullImage(context, reference, { auth, signal });
       return { imageRef: image.id };
     },
@@ -53,6 +55,11 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
       return { imageFilesystems: [filesystem], containerFilesystems: [filesystem] };
     },
   };
+}
+
+/** Images are the same for every handler. @throws CRI_NOT_FOUND for one that no runtime has. */
+export function checkHandler(spec: { readonly runtimeHandler: string } | undefined): void {
+  findHandler(spec?.runtimeHandler ?? '');
 }
 
 /** The image that a CRI spec means, by id, digest or name. */

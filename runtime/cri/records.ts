@@ -13,6 +13,8 @@ export interface SandboxRecord {
   readonly createdAt: string;
   /** False until everything was set up, and again once it was stopped. */
   readonly isReady: boolean;
+  /** Until RunPodSandbox has answered. */
+  readonly isHalfMade?: boolean | undefined;
   /** What CNI gave; absent with the host's network and after the release. */
   readonly network?: CniAttachment | undefined;
 }

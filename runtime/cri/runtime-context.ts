@@ -7,6 +7,7 @@ import type { ContainerEngine } from '../container/engine.ts';
 import type { ImagePuller } from '../image/puller.ts';
 import type { ImageStore } from '../image/store.ts';
 import type { Cni } from './cni.ts';
+import type { KernelSecurity } from './kernel-security.ts';
 import type { ContainerEventType } from './messages/runtime.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 
@@ -36,6 +37,7 @@ export interface RuntimeContext {
   readonly events: EventHub<ContainerEvent>;
   readonly locks: KeyedLock;
   readonly mounter: Mounter;
+  readonly kernel: KernelSecurity;
   /** Capabilities that this process has and can hand on. */
   readonly capabilities: readonly string[];
   /** 64 hex digits. */

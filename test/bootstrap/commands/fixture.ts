@@ -40,6 +40,7 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
       onResize: () => () => {},
       setRaw: () => {},
     },
+    ask: async () => undefined,
     fileExists: async (path) => existsSync(path),
     ...changes,
   };
