@@ -1,8 +1,14 @@
 // Bundles every entry point with esbuild. `dist/tkadm.js` is the command line (ESM, split so that a
 // command loads only what it needs); `dist/node/*.js` are the programs of a node, one file each.
+//
+//   node build.mjs [--out DIR] [--package-version V] [--kubernetes-version V]
+//
+// The flags make a second package of the same sources that calls itself another version: tests upgrade to it.
 
 import { existsSync } from 'node:fs';
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 
 /** Program name → source. The name is the process name, the container command and the file name. */
@@ -19,7 +25,16 @@ const NODE_PROGRAMS = {
   coredns: 'runtime/network/dns/main.ts',
 };
 
-const { version } = JSON.parse(await readFile('package.json', 'utf8'));
+const { values: flags } = parseArgs({
+  options: {
+    out: { type: 'string', default: 'dist' },
+    'package-version': { type: 'string' },
+    'kubernetes-version': { type: 'string' },
+  },
+});
+const { out } = flags;
+const version = flags['package-version'] ?? JSON.parse(await readFile('package.json', 'utf8')).version;
+const kubernetesVersion = flags['kubernetes-version'];
 const shared = {
   bundle: true,
   platform: 'node',
@@ -27,7 +42,10 @@ const shared = {
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',
-  define: { TKADM_VERSION: JSON.stringify(version) },
+  define: {
+    TKADM_VERSION: JSON.stringify(version),
+    ...(kubernetesVersion ? { TKADM_KUBERNETES_VERSION: JSON.stringify(kubernetesVersion) } : {}),
+  },
   // Native addons stay outside: their prebuilt binaries ship inside the npm packages.
   external: ['koffi', 'lmdb', 'cpu-features', '*.node'],
   logLevel: 'warning',
@@ -63,26 +81,27 @@ const requireShim =
   "import{createRequire as __cr}from'node:module';import{fileURLToPath as __fu}from'node:url';" +
   "const require=__cr(import.meta.url),__filename=__fu(import.meta.url),__dirname=__fu(new URL('.',import.meta.url));";
 
-await rm('dist', { recursive: true, force: true });
+await rm(out, { recursive: true, force: true });
 await build({
   ...shared,
   entryPoints: { tkadm: 'bootstrap/cli.ts' },
-  outdir: 'dist',
+  outdir: out,
   format: 'esm',
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
   banner: { js: requireShim },
 });
-const cli = await readFile('dist/tkadm.js', 'utf8');
-await writeFile('dist/tkadm.js', cli.startsWith('#!') ? cli : `#!/usr/bin/env node\n${cli}`);
-await chmod('dist/tkadm.js', 0o755);
+const cliPath = join(out, 'tkadm.js');
+const cli = await readFile(cliPath, 'utf8');
+await writeFile(cliPath, cli.startsWith('#!') ? cli : `#!/usr/bin/env node\n${cli}`);
+await chmod(cliPath, 0o755);
 
 const programs = Object.entries(NODE_PROGRAMS).filter(([, source]) => existsSync(source));
 await build({
   ...shared,
   plugins: [koffiAddon],
   entryPoints: Object.fromEntries(programs),
-  outdir: 'dist/node',
+  outdir: join(out, 'node'),
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
 });

@@ -23,6 +23,7 @@ import {
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
+import { fillMappings } from './user-mappings.ts';
 
 export interface ContainerEngineOptions {
   /** Containers are kept below this directory. */
@@ -79,9 +80,10 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
 
   let isClosed = false;
   const engine: ContainerEngine = {
-    async create(request) {
-      const { id } = request;
-      checkSpec(request);
+    async create(asked) {
+      const { id } = asked;
+      checkSpec(asked);
+      const request = { ...asked, spec: fillMappings(asked.spec, id) };
       const directory = join(containersDir, id);
       claimDirectory(id, () => makeDirectory(libc, directory, owner));
       const state = await launch(request, directory);
@@ -151,8 +153,13 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     attach: (id) => find(id).attach(),
     stats: async (id) => find(id).cgroup?.stats(),
+    pids: (id) => find(id).cgroup?.pids() ?? [],
     async update(id, resources) {
       find(id).cgroup?.update(resources);
+    },
+    async updateParent(id, resources) {
+      const { cgroupPath } = find(id).state;
+      if (cgroupPath !== undefined) openCgroup(context.cgroups, dirname(cgroupPath)).update(resources);
     },
     pause: async (id) => await find(id).cgroup?.freeze(true),
     resume: async (id) => await find(id).cgroup?.freeze(false),

@@ -1,15 +1,23 @@
 import type { Readable, Writable } from 'node:stream';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
 
-/** Where the root file system comes from; overlay directories are topmost first (overlayfs `lowerdir` order). */
+/**
+ * Where the root file system comes from; overlay directories are topmost first (overlayfs `lowerdir` order).
+ *
+ * `isIdMapped` is for containers with a user namespace: the files on disk, also those written, belong to the container's
+ * own ids (0 is its root), so that layers are shared by containers with different mappings and nothing is ever chowned.
+ * It needs mappings in the spec, idmapped layers (overlayfs of Linux 5.19; `path`: 5.12) and `upperDir` beside `workDir`.
+ * Without it they are the host's ids, and the caller sees to it that they belong to the mapped ones, as with runc.
+ */
 export type RootfsSource =
   | {
       readonly kind: 'overlay';
       readonly lowerDirs: readonly string[];
       readonly upperDir: string;
       readonly workDir: string;
+      readonly isIdMapped?: boolean;
     }
-  | { readonly kind: 'path'; readonly path: string };
+  | { readonly kind: 'path'; readonly path: string; readonly isIdMapped?: boolean };
 
 export interface CreateContainerOptions {
   readonly id: string;
@@ -100,7 +108,11 @@ export interface ContainerEngine {
   /** The live streams of the first process; output from now on. */
   attach(id: string): ProcessStreams & { close(): void };
   stats(id: string): Promise<ContainerStats | undefined>;
+  /** Host pids of every process of the container. */
+  pids(id: string): readonly number[];
   update(id: string, resources: ResourceUpdate): Promise<void>;
+  /** Sets limits of the directory above the container's cgroup, see `parentResources`. */
+  updateParent(id: string, resources: ResourceUpdate): Promise<void>;
   /** Freezes every process of the container. */
   pause(id: string): Promise<void>;
   resume(id: string): Promise<void>;

@@ -13,6 +13,7 @@ import { REPORT } from './performer/process-program.ts';
 import type { LinkedProgram } from './performer/program.ts';
 import { explainFailure, isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
 import { openMaster } from './terminal-master.ts';
+import { hasUserNamespace, hostUid } from './user-mappings.ts';
 
 /** The exit code when the parent of the process was killed. */
 const LOST_EXIT_CODE = 137;
@@ -40,6 +41,8 @@ export async function startExec(
         ...missingHome(libc, process_.env, { pid: target, uid: process_.user?.uid ?? 0 }),
       ],
     },
+    hasUserNamespace: hasUserNamespace(container.spec),
+    hostUid: hostUid(container.spec, process_.user?.uid ?? 0),
     cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
     stdin: hasStdin,
     seccomp: filters.get(container.spec),

@@ -8,6 +8,7 @@ import { NO_STREAMS, type Performer } from './performer/performer.ts';
 import { REPORT } from './performer/process-program.ts';
 import { explainFailure, isFailure } from './performer/report-channel.ts';
 import { listBindSources } from './performer/rootfs-program.ts';
+import { hostUid } from './user-mappings.ts';
 
 export interface LaunchOptions {
   readonly request: CreateContainerOptions;
@@ -46,6 +47,7 @@ export async function launchContainer(
     stdin,
     inheritStreams,
     ownedStreams: inheritStreams ? [0, 1, 2].filter(isOwnable) : stdin ? [0, 1, 2] : [1, 2],
+    hostUid: hostUid(spec, spec.process?.user?.uid ?? 0),
     directories: await findDirectories(listBindSources(spec)),
     ...rest,
   });

@@ -1,3 +1,4 @@
+import type { OciIdMapping } from './id-mappings.ts';
 import type { OciSeccomp } from './seccomp/oci-seccomp.ts';
 
 /** The parts of the OCI runtime-spec 1.2 `config.json` that tkadm supports (config.md, config-linux.md). */
@@ -43,6 +44,9 @@ export interface OciMount {
   readonly source?: string;
   /** fstab-style, "rbind", "ro", "nosuid", "rslave", "size=64m", ... */
   readonly options?: readonly string[];
+  /** Ids of the source → ids at the destination; both or none. */
+  readonly uidMappings?: readonly OciIdMapping[];
+  readonly gidMappings?: readonly OciIdMapping[];
 }
 
 export type OciNamespaceType = 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup' | 'time';
@@ -50,6 +54,11 @@ export type OciNamespaceType = 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'us
 export interface OciLinux {
   /** Without `path` a new namespace; with it, the one at that path is joined. A type not listed stays the host's. */
   readonly namespaces?: readonly { readonly type: OciNamespaceType; readonly path?: string }[];
+  /** Of a new user namespace; with one that is joined, what its maps are. */
+  readonly uidMappings?: readonly OciIdMapping[];
+  readonly gidMappings?: readonly OciIdMapping[];
+  /** Of a new time namespace: "monotonic", "boottime". */
+  readonly timeOffsets?: Readonly<Record<string, { readonly secs?: number; readonly nanosecs?: number }>>;
   /** Below each controller's mount, "/kubepods/burstable/podUID/ID". */
   readonly cgroupsPath?: string;
   readonly resources?: OciResources;

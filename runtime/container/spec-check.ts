@@ -19,8 +19,16 @@ export function checkSpec({ id, spec, inheritStreams }: CreateContainerOptions):
   if (!cwd.startsWith('/')) throw invalid(`the working directory "${cwd}" is not absolute`);
   if (spec.process.terminal && inheritStreams) throw unsupported('process.terminal with inherited streams');
   const namespaces = spec.linux?.namespaces ?? [];
-  for (const { type } of namespaces) {
-    if (type === 'user' || type === 'time') throw unsupported(`linux.namespaces "${type}"`);
+  const { uidMappings = [], gidMappings = [], timeOffsets } = spec.linux ?? {};
+  const user = namespaces.find(({ type }) => type === 'user');
+  if (user === undefined && uidMappings.length + gidMappings.length > 0) {
+    throw invalid('"linux.uidMappings" and "linux.gidMappings" need a user namespace');
+  }
+  if (user !== undefined && !user.path && (uidMappings.length === 0 || gidMappings.length === 0)) {
+    throw invalid('a new user namespace needs "linux.uidMappings" and "linux.gidMappings"');
+  }
+  if (timeOffsets !== undefined && !namespaces.some(({ type, path }) => type === 'time' && !path)) {
+    throw invalid('"linux.timeOffsets" needs a new time namespace');
   }
   if (!namespaces.some(({ type, path }) => type === 'mount' && !path)) {
     throw unsupported('linux.namespaces without a new mount namespace');

@@ -2,19 +2,24 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
+import { buildCapabilities } from '../container/capability-sets.ts';
+import { listHostDevices, resolveDevices } from '../container/host-devices.ts';
 import type { OciMount } from '../container/oci-spec.ts';
+import { readAccounts, resolveUser } from '../image/process-user.ts';
 import type { ImageRecord } from '../image/store.ts';
 import { removeContainer, stopContainer } from './container-lifecycle.ts';
 import { buildContainerSpec } from './container-spec.ts';
 import { buildContainer, buildContainerStatus } from './container-status.ts';
-import { listHostDevices, resolveDevices } from './devices.ts';
 import { runSync } from './exec-sync.ts';
 import type { CriHandlers } from './handlers.ts';
-import { findImage, imageNames } from './image-service.ts';
+import { checkHandler, findImage, imageNames } from './image-service.ts';
 import type { Container, ContainerConfig, ContainerFilter } from './messages/container.ts';
+import type { LinuxContainerSecurityContext } from './messages/linux.ts';
 import type { PodSandboxConfig } from './messages/sandbox.ts';
 import { Signal } from './messages/signal.ts';
+import { setOomScore } from './oom-score.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
+import { checkContainer } from './refusals.ts';
 import { buildResources, mergeResources } from './resources.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import {
@@ -26,9 +31,7 @@ import {
   verboseInfo,
 } from './runtime-context.ts';
 import { isSandboxReady } from './sandbox-service.ts';
-import { resolveSeccomp } from './seccomp.ts';
-import { buildCapabilities } from './security.ts';
-import { readAccounts, resolveUser } from './user.ts';
+import { parseProfilePath, resolveSeccomp } from './seccomp.ts';
 import { resolveVolumes } from './volumes.ts';
 
 type ContainerHandlers = Pick<
@@ -58,9 +61,9 @@ export function createContainerHandlers(context: RuntimeContext): ContainerHandl
       if (config?.metadata === undefined) {
         throw new TkadmError('CRI_INVALID', 'Cannot create container: it has no metadata');
       }
-      return {
-        containerId: await createContainer(context, sandbox, config, sandboxConfig ?? sandbox.config),
-      };
+      const { name, attempt } = config.metadata;
+      const create = () => createContainer(context, sandbox, config, sandboxConfig ?? sandbox.config);
+      return { containerId: await context.locks.run(`${sandbox.id}/${name}/${attempt}`, create) };
     },
     async startContainer({ containerId }) {
       const record = getContainer(context, containerId);
@@ -94,6 +97,7 @@ export function createContainerHandlers(context: RuntimeContext): ContainerHandl
       await context.locks.run(record.id, async () => {
         await context.engine.update(record.id, buildResources(linux));
         const latest = getContainer(context, record.id);
+        await setOomScore(context, record.id, linux.oomScoreAdj);
         const resources = mergeResources(latest.config.linux?.resources, linux);
         const config = { ...latest.config, linux: { ...latest.config.linux, resources } };
         await context.containers.put({ ...latest, config });
@@ -125,6 +129,8 @@ async function createContainer(
   config: ContainerConfig,
   sandboxConfig: PodSandboxConfig,
 ): Promise<string> {
+  requireFreeName(context, sandbox.id, config);
+  checkHandler(config.image);
   const image = findImage(context, config.image);
   if (image === undefined) {
     throw new TkadmError(
@@ -166,6 +172,31 @@ async function createContainer(
   return id;
 }
 
+/** Name and attempt are unique within a sandbox (CRI ContainerMetadata). */
+function requireFreeName(context: RuntimeContext, sandboxId: string, { metadata }: ContainerConfig): void {
+  const holder = context.containers
+    .list()
+    .find(
+      (record) =>
+        record.sandboxId === sandboxId &&
+        record.config.metadata?.name === metadata?.name &&
+        record.config.metadata?.attempt === metadata?.attempt,
+    );
+  if (holder === undefined) return;
+  const name = `container "${metadata?.name}", attempt ${metadata?.attempt}`;
+  throw new TkadmError('CRI_EXISTS', `Cannot create ${name}: it exists as "${holder.id}"`);
+}
+
+/** A kernel without SELinux gives labels no meaning, so they are left away, as by other runtimes. */
+function warnOfLabels(
+  context: RuntimeContext,
+  id: string,
+  security: LinuxContainerSecurityContext | undefined,
+): void {
+  if (security?.selinuxOptions === undefined) return;
+  context.log.warn('SELinux label has no effect: this kernel has no SELinux', { id });
+}
+
 interface CreateOptions {
   readonly id: string;
   readonly sandbox: SandboxRecord;
@@ -177,7 +208,8 @@ interface CreateOptions {
 async function planContainer(context: RuntimeContext, options: CreateOptions) {
   const { id, sandbox, config, sandboxConfig, image } = options;
   const security = config.linux?.securityContext;
-  checkSecurity(config);
+  checkContainer({ container: config, config: sandbox.config, kernel: context.kernel });
+  warnOfLabels(context, id, config.linux?.securityContext);
   const lowerDirs = context.images.lowerDirs(image);
   const imageConfig = context.images.config(image).config ?? {};
   const sandboxPid = context.engine.status(sandbox.id)?.pid;
@@ -192,7 +224,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     resolveDevices(config.devices),
     isPrivileged ? listHostDevices() : [],
     resolveSeccomp({
-      profile: security?.seccomp,
+      profile: security?.seccomp ?? parseProfilePath(security?.seccompProfilePath ?? ''),
       isPrivileged,
       capabilities: capabilities.bounding ?? [],
     }),
@@ -203,7 +235,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     image: imageConfig,
     user: resolveUser(accounts, security, imageConfig.User ?? ''),
     sandboxPid,
-    targetPid: targetPid(context, config),
+    targetPid: targetPid(context, sandbox.id, config),
     hostname: sandboxConfig.hostname || hostname(),
     cgroupParent: sandboxConfig.linux?.cgroupParent ?? '',
     sandboxFiles: sandboxFiles(context, sandbox, config),
@@ -249,24 +281,16 @@ async function startContainer(context: RuntimeContext, id: string): Promise<void
   publishEvent(context, 'CONTAINER_STARTED_EVENT', id, record.sandboxId);
 }
 
-/** Refuses what cannot be given. */
-function checkSecurity(config: ContainerConfig): void {
-  const security = config.linux?.securityContext;
-  const name = config.metadata?.name ?? '';
-  const refuse = (what: string) =>
-    new TkadmError('UNSUPPORTED', `Cannot create container "${name}": ${what} is not supported`);
-  if (security?.apparmor?.profileType === 'Localhost') throw refuse('AppArmor profile "Localhost"');
-  if (security?.namespaceOptions?.usernsOptions?.mode === 'POD') {
-    const { uids } = security.namespaceOptions.usernsOptions;
-    if (uids.length > 0) throw refuse('a user namespace');
-  }
-  if (config.cdiDevices.length > 0) throw refuse('CDI device');
-}
-
-function targetPid(context: RuntimeContext, config: ContainerConfig): number | undefined {
+function targetPid(context: RuntimeContext, sandboxId: string, config: ContainerConfig): number | undefined {
   const options = config.linux?.securityContext?.namespaceOptions;
   if (options?.pid !== 'TARGET') return undefined;
   const target = getContainer(context, options.targetId);
+  if (target.sandboxId !== sandboxId) {
+    throw new TkadmError(
+      'CRI_INVALID',
+      `Cannot join the pid namespace of container "${target.id}": it is of another sandbox`,
+    );
+  }
   const pid = context.engine.status(target.id)?.pid;
   if (pid === undefined) {
     throw new TkadmError(

@@ -1,13 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatError } from '../base/errors.ts';
+import { EventHub } from '../base/event-hub.ts';
+import { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
+import { RecordStore } from '../base/record-store.ts';
 import { CAPABILITIES } from '../container/capabilities.ts';
 import { createContainerEngine } from '../container/create-engine.ts';
 import { MNT_DETACH } from '../container/kernel-constants.ts';
 import { loadLibc } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
+import { type CtrServiceOptions, createCtrService } from '../ctr/create-ctr-service.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
@@ -15,14 +19,13 @@ import { removeUnfinishedSteps } from './build-runner.ts';
 import { createCni, type InProcessCniPlugin } from './cni.ts';
 import { followExits, recoverContainers } from './container-lifecycle.ts';
 import { createContainerHandlers } from './container-service.ts';
-import { EventHub } from './events.ts';
 import type { CriHandlers } from './handlers.ts';
 import { createImageCalls } from './image-calls.ts';
 import { createImageHandlers } from './image-service.ts';
 import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
-import { KeyedLock } from './keyed-lock.ts';
-import { type ContainerRecord, RecordStore, type SandboxRecord } from './records.ts';
+import { readKernelSecurity } from './kernel-security.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
 import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
 import { serveCri } from './server.ts';
@@ -50,6 +53,8 @@ export interface RuntimeOptions {
   readonly imageSocketPath?: string;
   /** Below this cgroup the containers of image builds are; default "/tkadm". */
   readonly buildCgroupParent?: string;
+  /** The containers of `tkadm ctr`; not served when undefined. */
+  readonly ctr?: CtrRuntimeOptions;
   /** Cgroup of the containers' monitors on cgroup v2; they stay in the runtime's own when undefined. */
   readonly monitorCgroup?: string;
   /** How registries are reached; the usual file when undefined. */
@@ -57,6 +62,12 @@ export interface RuntimeOptions {
   readonly now: () => Date;
   readonly log: Logger;
 }
+
+/** Where the containers of `tkadm ctr` are reached and kept. */
+export type CtrRuntimeOptions = Pick<
+  CtrServiceOptions,
+  'socketPath' | 'root' | 'runDir' | 'bridgeName' | 'cgroupParent'
+>;
 
 /** GOARCH's names, as images use them. */
 const IMAGE_ARCHITECTURES = { x64: 'amd64', arm64: 'arm64' } as const satisfies Record<
@@ -110,6 +121,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    kernel: await readKernelSecurity(),
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,
@@ -122,6 +134,10 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   await recoverContainers(context);
   await recoverSandboxes(context);
   await removeUnfinishedSteps(engine);
+  const ctr =
+    options.ctr === undefined
+      ? undefined
+      : await createCtrService({ ...context, ...options.ctr, architecture, log: log.child('ctr') });
   await images.sweep();
   const streams = new StreamServer({
     address: options.streamingAddress,
@@ -137,6 +153,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     engine,
     imagesDir,
     architecture,
+    secretsDir: await emptyDirectory(`${options.stateDir}-secrets`),
     cgroupParent: options.buildCgroupParent ?? '/tkadm',
     now,
   });
@@ -147,6 +164,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   return {
     images,
     async close() {
+      await ctr?.close();
       await imageServer?.close();
       await server.close();
       await streams.close();
@@ -154,6 +172,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       await engine.close();
     },
   };
+}
+
+/** A directory without what an earlier runtime left in it. */
+async function emptyDirectory(path: string): Promise<string> {
+  await rm(path, { recursive: true, force: true });
+  return path;
 }
 
 function createHandlers(context: RuntimeContext, streams: StreamServer): CriHandlers {

@@ -1,8 +1,11 @@
 import type { OciResources, OciSpec } from '../container/oci-spec.ts';
 import { PAUSE_SECCOMP } from '../container/pause.ts';
 import { cgroupPath, OCI_VERSION } from './container-spec.ts';
-import type { DNSConfig, PodSandboxConfig } from './messages/sandbox.ts';
+import type { DNSConfig, LinuxSandboxSecurityContext, PodSandboxConfig } from './messages/sandbox.ts';
 import { buildResources } from './resources.ts';
+
+/** The user and group of the usual pause image. */
+const PAUSE_ID = 65_535;
 
 /** Parameters of a pod's own network: any user may bind low ports and send pings, as with containerd 2. */
 const NETWORK_SYSCTLS = {
@@ -20,7 +23,7 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
       args: ['/pause'],
       cwd: '/',
       env: ['PATH=/'],
-      user: { uid: 65535, gid: 65535 },
+      user: buildUser(config.linux?.securityContext),
       capabilities: {},
       noNewPrivileges: true,
       oomScoreAdj: -998,
@@ -42,6 +45,13 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
       sysctl: { ...(isHostNetwork ? {} : NETWORK_SYSCTLS), ...config.linux?.sysctls },
     },
   };
+}
+
+/** The one that is asked for, else nobody in particular, as in the usual pause image. */
+function buildUser(security: LinuxSandboxSecurityContext | undefined) {
+  const { runAsUser, runAsGroup, supplementalGroups = [] } = security ?? {};
+  const uid = runAsUser?.value ?? PAUSE_ID;
+  return { uid, gid: runAsGroup?.value ?? (runAsUser ? 0 : PAUSE_ID), additionalGids: supplementalGroups };
 }
 
 /**
@@ -78,7 +88,7 @@ export function buildCniArgs(id: string, config: PodSandboxConfig): string {
   ].join(';');
 }
 
-/** Capability arguments for CNI plugins (CNI conventions: portMappings, bandwidth, dns). */
+/** Capability arguments for CNI plugins (CNI conventions, and the annotations as other runtimes hand them on). */
 export function buildCniRuntimeConfig(config: PodSandboxConfig): Readonly<Record<string, unknown>> {
   const portMappings = config.portMappings
     .filter((mapping) => mapping.hostPort > 0)
@@ -94,9 +104,13 @@ export function buildCniRuntimeConfig(config: PodSandboxConfig): Readonly<Record
     ...(ingressRate && { ingressRate, ingressBurst: MAX_BURST_BITS }),
     ...(egressRate && { egressRate, egressBurst: MAX_BURST_BITS }),
   };
+  const { servers = [], searches = [], options = [] } = config.dnsConfig ?? {};
   return {
     ...(portMappings.length > 0 && { portMappings }),
     ...(Object.keys(bandwidth).length > 0 && { bandwidth }),
+    ...(config.dnsConfig && { dns: { servers, searches, options } }),
+    cgroupPath: config.linux?.cgroupParent ?? '',
+    'io.kubernetes.cri.pod-annotations': config.annotations,
   };
 }
 

@@ -60,23 +60,52 @@ export interface Bundle {
   readonly directory: string;
 }
 
+/** Lays the node bundle out and takes it into use. @throws BUNDLE_BUILD when a part is missing. */
+export async function installBundle(host: Host, sources: BundleSources): Promise<Bundle> {
+  const bundle = await stageBundle(host, sources);
+  await pointCurrent(bundle.directory);
+  return bundle;
+}
+
 /**
- * Assembles the node bundle under `/var/lib/tkadm/bundle/<id>` unless it is there, and points `current` at
- * it: Node.js and two host commands with their shared libraries, the programs, and `image.json`, which
- * describes the same directory as the single layer of the embedded images.
+ * Assembles the node bundle under `/var/lib/tkadm/bundle/<id>` unless it is there; the one in use stays in use:
+ * Node.js and two host commands with their shared libraries, the programs, and `image.json`, which describes the
+ * same directory as the single layer of the embedded images.
  * @throws BUNDLE_BUILD when a part is missing.
  */
-export async function installBundle(host: Host, sources: BundleSources): Promise<Bundle> {
-  if (sources.installedDirectory !== undefined) {
-    await pointCurrent(sources.installedDirectory);
-    return { id: basename(sources.installedDirectory), directory: sources.installedDirectory };
+export async function stageBundle(host: Host, sources: BundleSources): Promise<Bundle> {
+  const { installedDirectory } = sources;
+  if (installedDirectory !== undefined) {
+    const directory = await realpath(installedDirectory);
+    return { id: basename(directory), directory };
   }
   const commands = await findCommands(host);
   const id = await identify(sources, commands);
   const directory = join(PATHS.bundle, id);
   if (!(await exists(join(directory, 'image.json')))) await assemble(host, sources, { commands, directory });
-  await pointCurrent(directory);
   return { id, directory };
+}
+
+/** The id of the bundle that these sources make. @throws BUNDLE_BUILD when a part is missing. */
+export async function readBundleId(host: Host, sources: BundleSources): Promise<string> {
+  const { installedDirectory } = sources;
+  if (installedDirectory !== undefined) return basename(await realpath(installedDirectory));
+  return identify(sources, await findCommands(host));
+}
+
+/** The id of the bundle in use; undefined without one. */
+export async function readCurrentBundleId(): Promise<string | undefined> {
+  const directory = await realpath(join(PATHS.bundle, 'current')).catch(() => undefined);
+  return directory === undefined ? undefined : basename(directory);
+}
+
+/** Takes a bundle that is laid out into use; programs that run go on with theirs. @throws BUNDLE_BUILD */
+export async function useBundle(id: string): Promise<void> {
+  const directory = join(PATHS.bundle, id);
+  if (!(await exists(join(directory, 'image.json')))) {
+    throw new TkadmError('BUNDLE_BUILD', `Cannot use node bundle "${directory}": it is not there`);
+  }
+  await pointCurrent(directory);
 }
 
 /** True when the bundle that these sources make is there and in use. @throws BUNDLE_BUILD when a part is missing. */

@@ -4,7 +4,14 @@ import { copyFile, type FileHandle, open } from 'node:fs/promises';
 /** "\x7fELF", 64 bits, little-endian: the first bytes of the files that are understood here. */
 const MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1]);
 /** Offsets in the header, elf(5): Elf64_Ehdr and Elf64_Phdr. */
-const HEADER = { segments: 32, sections: 40, segmentSize: 54, segmentCount: 56, sectionCount: 60, size: 64 } as const;
+const HEADER = {
+  segments: 32,
+  sections: 40,
+  segmentSize: 54,
+  segmentCount: 56,
+  sectionCount: 60,
+  size: 64,
+} as const;
 const SEGMENT = { offset: 8, fileSize: 32 } as const;
 
 /**

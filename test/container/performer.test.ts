@@ -156,6 +156,7 @@ for (const architecture of ['x64', 'arm64'] as const) {
         stdin: false,
         inheritStreams: false,
         ownedStreams: [1, 2],
+        hostUid: 0,
         seccomp: undefined,
       });
       const lines = listProgram(program.sections);

@@ -1,11 +1,11 @@
 import type { RootfsSource } from '../engine.ts';
-import { AT_FDCWD, OPEN } from '../kernel-constants.ts';
+import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
 import type { OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { REPORT_FD } from './machine.ts';
-import { buildMonitor, MASTER_FD, NAMESPACE_FD, writeEnd } from './monitor-program.ts';
-import { CLONE_FLAGS, joinNamespace } from './namespaces.ts';
+import { buildMonitor, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
+import { CLONE_FLAGS, joinNamespace, needsMaker } from './namespaces.ts';
 import {
   become,
   buildReport,
@@ -17,11 +17,13 @@ import {
   type WarnableCall,
   writeFile,
 } from './process-program.ts';
-import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
+import { type DataRef, type LinkedProgram, linkProgram, Section, writeEnd } from './program.ts';
 import { RootfsProgram } from './rootfs-program.ts';
 import { controlTerminal, openTerminalSlave, openTerminalTree } from './terminal-program.ts';
+import { becomeNamespaceRoot, openUserNamespace } from './user-namespace.ts';
 
 const O_CLOEXEC = 0o2000000;
+const SIGCHLD = 17;
 const SIOCSIFFLAGS = 0x8914;
 const IFF_UP = 1;
 /** Room for "HOME=..." that comes with the start; what a FIFO takes at once. */
@@ -42,6 +44,8 @@ export interface ContainerProgramOptions {
   readonly inheritStreams: boolean;
   /** Those of descriptors 0 to 2 that the container's user is to own. */
   readonly ownedStreams: readonly number[];
+  /** Who the container's user is outside of its user namespace. */
+  readonly hostUid: number;
   readonly seccomp: StoredFilter | undefined;
 }
 
@@ -56,6 +60,8 @@ export interface ContainerProgram extends LinkedProgram {
  *
  *     monitor: goes to its directory, opens the FIFOs, clones, reports the child's pid; waits; writes "exit"; waits for "ack"
  *     child:   namespaces, cgroups, limits, root file system; reports that it is ready; waits for "start"; execve(2)
+ *
+ * With a user or time namespace the child is two processes: a maker with the host's rights, and the container.
  *
  * @throws Error for what cannot be expressed.
  */
@@ -99,20 +105,29 @@ function buildChild(
   section.call('umask', [0]);
   const gate = openGate(section);
   if (terminal === undefined && !inheritStreams) openStreams(section);
-  const slave = terminal === undefined ? undefined : openTerminalSlave(section, MASTER_FD, process_);
+  const slave =
+    terminal === undefined
+      ? undefined
+      : openTerminalSlave(section, MASTER_FD, { process: process_, uid: options.hostUid });
   const terminalTree = slave === undefined ? undefined : openTerminalTree(section, slave);
-  const rootfs = new RootfsProgram(section, { ...options, terminalTree });
-  rootfs.openSharedBinds();
-  enterNamespaces(section, options);
+  const user = openUserNamespace(section, spec);
+  const rootfs = new RootfsProgram(section, { ...options, terminalTree }, user);
+  rootfs.openHostTrees();
+  joinNamespaces(section, spec);
+  joinCgroups(section, options.cgroupJoinFiles);
   const warnings = setLimits(section, process_);
-  for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   if (terminal === undefined) {
     prepareStreams(section, {
       hasStdin: options.stdin || inheritStreams,
       owned: options.ownedStreams,
-      uid: process_.user?.uid ?? 0,
+      uid: options.hostUid,
     });
   }
+  if (needsMaker(spec)) makeContainer(section, { spec, rootfs, user, pipe });
+  unshareNamespaces(section, spec);
+  rootfs.openRoot();
+  if (user !== undefined) becomeNamespaceRoot(section);
+  for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   rootfs.build();
   setNames(section, spec);
   section.step('setsid');
@@ -156,13 +171,60 @@ function openStreams(section: Section): void {
   }
 }
 
-function enterNamespaces(section: Section, { spec, cgroupJoinFiles }: ContainerProgramOptions): void {
-  const namespaces = spec.linux?.namespaces ?? [];
-  for (const { type, path } of namespaces) {
-    if (path && type !== 'pid' && type !== 'cgroup') joinNamespace(section, type, path);
+function joinNamespaces(section: Section, spec: OciSpec): void {
+  const elsewhere = needsMaker(spec) ? ['user'] : ['user', 'pid'];
+  for (const { type, path } of spec.linux?.namespaces ?? []) {
+    if (path && !elsewhere.includes(type)) joinNamespace(section, type, path);
   }
-  joinCgroups(section, cgroupJoinFiles);
-  const fresh = namespaces.filter(({ type, path }) => type !== 'pid' && !path);
+}
+
+interface Making {
+  readonly spec: OciSpec;
+  readonly rootfs: RootfsProgram;
+  readonly user: DataRef | undefined;
+  readonly pipe: DataRef;
+}
+
+/**
+ * The maker's part: what the host's root alone may do is done, it enters the user namespace and makes the container,
+ * its sibling, who goes on behind this; it tells the monitor the pid and ends.
+ */
+function makeContainer(section: Section, { spec, rootfs, user, pipe }: Making): void {
+  const namespaces = spec.linux?.namespaces ?? [];
+  const container = section.label();
+  const pid = section.room();
+  if (user !== undefined) {
+    section.step('unshare mount');
+    section.call('unshare', [CLONE.NEWNS]);
+    rootfs.openSource();
+    section.step('join the user namespace');
+    section.call('setns', [{ at: user }, CLONE.NEWUSER]);
+    section.call('close', [{ at: user }]);
+  }
+  if (namespaces.some(({ type, path }) => type === 'time' && !path)) makeTimeNamespace(section, spec);
+  const isNew = namespaces.some(({ type, path }) => type === 'pid' && !path);
+  section.step('clone');
+  const flags = SIGCHLD | CLONE.PARENT | (isNew ? CLONE.NEWPID : 0);
+  section.call('clone', [flags, 0, 0, 0, 0], { into: pid, on: [[0, container]] });
+  section.call('write', [{ at: writeEnd(pipe) }, pid, 8]);
+  section.call('exit_group', [0]);
+  section.place(container);
+}
+
+/** A time namespace is entered by the next child; its clocks are set before, time_namespaces(7). */
+function makeTimeNamespace(section: Section, { linux }: OciSpec): void {
+  section.step('unshare time');
+  section.call('unshare', [CLONE.NEWTIME]);
+  for (const [clock, { secs = 0, nanosecs = 0 }] of Object.entries(linux?.timeOffsets ?? {})) {
+    section.step(`time offset of "${clock}"`);
+    writeFile(section, '/proc/self/timens_offsets', `${clock} ${secs} ${nanosecs}\n`);
+  }
+}
+
+/** What the container does not share with anybody; the user and time namespaces are its maker's work. */
+function unshareNamespaces(section: Section, spec: OciSpec): void {
+  const made = ['pid', 'user', 'time'];
+  const fresh = (spec.linux?.namespaces ?? []).filter(({ type, path }) => !path && !made.includes(type));
   section.step(`unshare ${fresh.map(({ type }) => type).join(', ')}`);
   section.call('unshare', [fresh.reduce((flags, { type }) => flags | CLONE_FLAGS[type], 0)]);
   const fd = section.room();

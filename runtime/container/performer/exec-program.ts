@@ -16,6 +16,7 @@ import {
 } from './process-program.ts';
 import { type LinkedProgram, linkProgram, Section } from './program.ts';
 import { controlTerminal, openTerminalMaster, openTerminalSlave } from './terminal-program.ts';
+import { becomeNamespaceRoot } from './user-namespace.ts';
 
 const SIGCHLD = 17;
 /** fcntl(2) */
@@ -24,13 +25,17 @@ const FD_CLOEXEC = 1;
 /** The descriptor on which the parent reports the child's pid and its end. */
 export const EXEC_CONTROL_FD = 5;
 /** The namespaces of a container; that of pids is entered by being born in it. */
-const NAMESPACES = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP;
+const NAMESPACES = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP | CLONE.NEWTIME;
 
 export interface ExecProgramOptions {
   readonly machine: Machine;
   /** Host pid whose namespaces are joined. */
   readonly pid: number;
   readonly process: OciProcess;
+  /** The container has one; to join one's own is an error. */
+  readonly hasUserNamespace: boolean;
+  /** Who the process's user is outside of it. */
+  readonly hostUid: number;
   readonly cgroupJoinFiles: readonly string[];
   readonly stdin: boolean;
   readonly seccomp: StoredFilter | undefined;
@@ -62,17 +67,18 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   parent.call('exit_group', [0]);
 
   child.place(born);
-  const { process } = options;
+  const { process, hasUserNamespace, hostUid } = options;
   child.step('close on exec');
   child.call('fcntl', [REPORT_FD, F_SETFD, FD_CLOEXEC]);
   joinCgroups(child, options.cgroupJoinFiles);
   setLimits(child, process);
   if (!process.terminal) {
     const owned = options.stdin ? [0, 1, 2] : [1, 2];
-    prepareStreams(child, { hasStdin: options.stdin, owned, uid: process.user?.uid ?? 0 });
+    prepareStreams(child, { hasStdin: options.stdin, owned, uid: hostUid });
   }
   child.step(`join the namespaces of process ${options.pid}`);
-  child.call('setns', [{ at: pidfd }, NAMESPACES]);
+  child.call('setns', [{ at: pidfd }, NAMESPACES | (hasUserNamespace ? CLONE.NEWUSER : 0)]);
+  if (hasUserNamespace) becomeNamespaceRoot(child);
   if (process.terminal) openTerminal(child, process);
   else child.call('setsid', []);
   become(child, { process, seccomp: options.seccomp, home: undefined });
@@ -83,7 +89,7 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
 function openTerminal(section: Section, process: OciProcess): void {
   const master = buildReport(section, REPORT.terminal);
   openTerminalMaster(section, '/dev/ptmx', master.value);
-  const slave = openTerminalSlave(section, { at: master.value }, process);
+  const slave = openTerminalSlave(section, { at: master.value }, { process, uid: process.user?.uid ?? 0 });
   sendReport(section, REPORT_FD, master.data);
   const engineGone = section.label();
   section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, engineGone]] });

@@ -2,9 +2,9 @@ import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { SLOT_FILES } from '../launch-bundle.ts';
 import type { OciSpec } from '../oci-spec.ts';
 import { REPORT_FD } from './machine.ts';
-import { joinNamespace } from './namespaces.ts';
+import { joinNamespace, needsMaker } from './namespaces.ts';
 import { buildReport, hide, maskSignals, REPORT, sendReport } from './process-program.ts';
-import type { DataRef, Label, Section } from './program.ts';
+import { type DataRef, type Label, type Section, writeEnd } from './program.ts';
 import { openTerminalMaster } from './terminal-program.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -45,15 +45,10 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
   const [stdin, stdout, stderr] = holdStreams(section);
   if (terminal !== undefined) openMaster(section, terminal);
   const pid = buildReport(section, REPORT.pid);
-  enterPidNamespace(section, spec);
-  const isNew = (spec.linux?.namespaces ?? []).some(({ type, path }) => type === 'pid' && !path);
   const pidfd = section.room();
-  section.step('clone');
-  section.call('pipe2', [pipe, O_CLOEXEC]);
-  section.call('clone', [SIGCHLD | CLONE.PIDFD | (isNew ? CLONE.NEWPID : 0), 0, pidfd, 0, 0], {
-    into: pid.value,
-    on: [[0, born]],
-  });
+  const birth = { pid: pid.value, pidfd, pipe, born };
+  if (needsMaker(spec)) bearByMaker(section, birth);
+  else bear(section, spec, birth);
   sendReport(section, REPORT_FD, pid.data);
   section.call('close', [REPORT_FD]);
   releaseStreams(section);
@@ -80,6 +75,42 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
   section.call('exit_group', [0]);
 }
 
+interface Birth {
+  readonly pid: DataRef;
+  readonly pidfd: DataRef;
+  readonly pipe: DataRef;
+  readonly born: Label;
+}
+
+function bear(section: Section, spec: OciSpec, { pid, pidfd, pipe, born }: Birth): void {
+  enterPidNamespace(section, spec);
+  const isNew = (spec.linux?.namespaces ?? []).some(({ type, path }) => type === 'pid' && !path);
+  section.step('clone');
+  section.call('pipe2', [pipe, O_CLOEXEC]);
+  section.call('clone', [SIGCHLD | CLONE.PIDFD | (isNew ? CLONE.NEWPID : 0), 0, pidfd, 0, 0], {
+    into: pid,
+    on: [[0, born]],
+  });
+  closeAny(section, writeEnd(pipe));
+}
+
+/** The child makes the namespaces and the container, which is our child as well (CLONE_PARENT), and ends. */
+function bearByMaker(section: Section, { pid, pidfd, pipe, born }: Birth): void {
+  const maker = section.room();
+  const lost = section.label();
+  section.step('clone');
+  section.call('pipe2', [pipe, O_CLOEXEC]);
+  section.call('clone', [SIGCHLD, 0, 0, 0, 0], { into: maker, on: [[0, born]] });
+  closeAny(section, writeEnd(pipe));
+  section.call('read', [{ at: pipe }, pid, 8], { on: [[0, lost]] });
+  section.call('wait4', [{ at: maker }, 0, 0, 0]);
+  section.call('pidfd_open', [{ at: pid }, 0], { into: pidfd });
+  section.later(() => {
+    section.place(lost);
+    section.call('exit_group', [0]);
+  });
+}
+
 /**
  * Takes the child's mount namespace when the child has made it. The kernel takes a namespace down within the exit of
  * the last process that has it and tells of the exit thereafter, milliseconds later: so it must not be the last.
@@ -87,16 +118,10 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
 function holdNamespace(section: Section, pidfd: DataRef, pipe: DataRef): DataRef {
   const namespace = section.room();
   const next = section.label();
-  closeAny(section, writeEnd(pipe));
   section.call('read', [{ at: pipe }, section.room(), 1], { onError: next });
   section.call('pidfd_getfd', [{ at: pidfd }, NAMESPACE_FD, 0], { into: namespace, onError: next });
   section.place(next);
   return namespace;
-}
-
-/** The second descriptor of pipe2(2), which are 32 bits each. */
-export function writeEnd({ section, offset }: DataRef): DataRef {
-  return { section, offset: offset + 4 };
 }
 
 /**

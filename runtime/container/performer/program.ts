@@ -49,6 +49,11 @@ const MADV_DONTNEED = 4;
 /** No call has this result. */
 const NEVER = 0x7fffffff;
 
+/** The second descriptor of pipe2(2), which are 32 bits each. */
+export function writeEnd({ section, offset }: DataRef): DataRef {
+  return { section, offset: offset + 4 };
+}
+
 /** The errno's number, negative, as calls return it. */
 export function failed(code: keyof typeof constants.errno): number {
   return -constants.errno[code];
