@@ -35,6 +35,8 @@ export interface CreateContainerOptions {
   readonly parentResources?: ResourceUpdate | undefined;
   /** The process gets this process's own standard streams; no log, no attach (runc's `create`). */
   readonly inheritStreams?: boolean;
+  /** A program with runc's command line that makes the container in the engine's place. */
+  readonly runtimePath?: string | undefined;
 }
 
 export interface ContainerStatus {

@@ -25,6 +25,7 @@ import { readKernelSecurity } from './kernel-security.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { type ContainerRecord, RecordStore, type SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
+import { readHandlers } from './runtime-handlers.ts';
 import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
 import { serveCri } from './server.ts';
 import { createStatsHandlers } from './stats-service.ts';
@@ -112,6 +113,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     locks: new KeyedLock(),
     mounter,
     kernel: await readKernelSecurity(),
+    handlers: await readHandlers(),
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,

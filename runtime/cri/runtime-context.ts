@@ -9,6 +9,7 @@ import type { KernelSecurity } from './kernel-security.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { ContainerEventType } from './messages/runtime.ts';
 import type { ContainerRecord, RecordStore, SandboxRecord } from './records.ts';
+import type { RuntimeHandler } from './runtime-handlers.ts';
 
 /** mount(2) and umount2(2) for the sandboxes' shared memory. */
 export interface Mounter {
@@ -37,6 +38,8 @@ export interface RuntimeContext {
   readonly locks: KeyedLock;
   readonly mounter: Mounter;
   readonly kernel: KernelSecurity;
+  /** The default one, and those that RuntimeClass can name. */
+  readonly handlers: readonly RuntimeHandler[];
   /** Capabilities that this process has and can hand on. */
   readonly capabilities: readonly string[];
   /** 64 hex digits. */
