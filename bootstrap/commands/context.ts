@@ -19,6 +19,8 @@ export interface CliContext {
   /** Resolves when standard output has taken them. */
   readonly writeBytes: (bytes: Uint8Array) => Promise<void>;
   readonly writeError: (text: string) => void;
+  /** Asks at the terminal; undefined when no answer comes. */
+  readonly ask: (question: string, options: { readonly isSecret: boolean }) => Promise<string | undefined>;
   readonly fileExists: (path: string) => Promise<boolean>;
 }
 

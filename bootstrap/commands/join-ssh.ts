@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseCertificateKey } from '../../pki/certificate-secret.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -8,26 +9,28 @@ import { createLocalHost } from '../../runtime/host/local.ts';
 import { maskSecrets } from '../render/mask.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { createSshReporter, type SshReporter } from '../render/ssh-join.ts';
-import { type HostKeyPolicy, parseSshTarget, type SshSettings, type SshTarget } from '../ssh/connection.ts';
+import { resolveSshHost } from '../ssh/config-resolve.ts';
+import type { SshSettings } from '../ssh/connection.ts';
 import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import { parseCaPins, pinsOf } from '../tokens/pin.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import { parseToken } from '../tokens/token.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
+import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
 
-export interface SshJoinOptions {
+export interface SshJoinOptions extends SshOptions {
   readonly output: OutputFormat;
   readonly token?: string;
   readonly discoveryTokenCaCertHash?: readonly string[];
-  readonly sshUser?: string;
-  readonly sshIdentity?: readonly string[];
-  readonly sshHostKeys: HostKeyPolicy;
   readonly apiServer?: string;
   readonly nodeName?: string;
   readonly ignorePreflightErrors?: readonly string[];
   readonly fix?: boolean;
   readonly dryRun?: boolean;
+  readonly controlPlane?: boolean;
+  readonly certificateKey?: string;
 }
 
 /** Flags of a join on the machine itself. */
@@ -40,8 +43,6 @@ const LOCAL_FLAGS = [
   'discovery-token-unsafe-skip-ca-verification',
   'tls-bootstrap-token',
   'cri-socket',
-  'control-plane',
-  'certificate-key',
   'apiserver-advertise-address',
   'apiserver-bind-port',
 ] as const;
@@ -53,6 +54,7 @@ interface SshJoin {
   /** The administrator's; without one, --token, --api-server and a pin are needed. */
   readonly config: ClientConfig | undefined;
   readonly input: Omit<RemoteJoinInput, 'token'>;
+  readonly settings: SshSettings;
   readonly bundleDirectory: string;
   readonly reporter: SshReporter;
 }
@@ -63,20 +65,29 @@ export async function runJoinOverSsh(
   texts: readonly string[],
   options: SshJoinOptions,
 ): Promise<void> {
-  const targets = texts.map((text) => parseSshTarget(text, { user: options.sshUser ?? 'root' }));
+  const targets = texts.map(
+    (text) => ({ user: options.sshUser, ...parseSshTarget(text) }) satisfies SshTarget,
+  );
   if (options.nodeName !== undefined && targets.length > 1) {
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
   refuseLocalFlags(options);
   const reporter = createSshReporter(context, options.output);
+  const settings = buildSshSettings(context, options);
   const config = await readAdminConfig(context);
-  const input = buildInput(config, options);
-  reporter.start(targets);
+  const input = { ...buildInput(config, options), ...(await prepareControlPlane(context, config, options)) };
+  reporter.start(
+    targets.map((target) => ({
+      host: target.host,
+      user: resolveSshHost(target, settings.person).user ?? settings.defaultUser,
+    })),
+  );
   const shared: SshJoin = {
     context,
     options,
     config,
     input,
+    settings,
     bundleDirectory: await ensureBundle(context),
     reporter,
   };
@@ -108,10 +119,38 @@ function refuseLocalFlags(options: SshJoinOptions): void {
   );
 }
 
+/**
+ * What machines get that become control-plane nodes: the key of certificates that were uploaded, or that are uploaded
+ * now, which only a control-plane node can do.
+ * @throws USAGE, UNSUPPORTED, PKI_KEY_MISSING before any connection
+ */
+async function prepareControlPlane(
+  context: CliContext,
+  config: ClientConfig | undefined,
+  { controlPlane, certificateKey, dryRun }: SshJoinOptions,
+): Promise<Pick<RemoteJoinInput, 'controlPlane'>> {
+  if (!controlPlane) {
+    if (certificateKey === undefined) return {};
+    throw new TkadmError('USAGE', 'Cannot use --certificate-key: the machines join without --control-plane');
+  }
+  if (certificateKey !== undefined) {
+    parseCertificateKey(certificateKey);
+    return { controlPlane: { certificateKey } };
+  }
+  if (!config || dryRun) {
+    const state = config ? 'a dry run uploads no certificates' : 'there is no kubeconfig to upload them with';
+    throw new TkadmError('USAGE', `Cannot join as control plane without --certificate-key: ${state}`, {
+      hint: 'tkadm init phase upload-certs --upload-certs, on a control-plane node',
+    });
+  }
+  const { uploadCertificates } = await import('./upload-certificates.ts');
+  return { controlPlane: { certificateKey: await uploadCertificates(context, config) } };
+}
+
 /** Joins one machine. Its token is made when the connection stands, and removed whatever happens. */
 async function joinOne(
   target: SshTarget,
-  { context, options, config, input, bundleDirectory, reporter }: SshJoin,
+  { context, options, config, input, settings, bundleDirectory, reporter }: SshJoin,
   count: number,
 ): Promise<{ readonly node: string } | { readonly error: unknown }> {
   const startedAt = performance.now();
@@ -125,7 +164,7 @@ async function joinOne(
   try {
     const node = await joinOverSsh({
       target,
-      settings: buildSettings(context, options),
+      settings: { ...settings, onNotice: machine.progress },
       bundleDirectory,
       architecture: process.arch,
       input,
@@ -194,14 +233,4 @@ async function ensureBundle(context: CliContext): Promise<string> {
   const current = join(PATHS.bundle, 'current');
   if (await context.fileExists(join(current, 'image.json'))) return realpath(current);
   return (await installBundle(createLocalHost(), bundleSources(context))).directory;
-}
-
-function buildSettings(context: CliContext, options: SshJoinOptions): SshSettings {
-  return {
-    sshDir: join(context.env['HOME'] ?? '/root', '.ssh'),
-    agentSocket: context.env['SSH_AUTH_SOCK'],
-    identityFiles: options.sshIdentity ?? [],
-    password: context.env['TKADM_SSH_PASSWORD'],
-    hostKeyPolicy: options.sshHostKeys,
-  };
 }

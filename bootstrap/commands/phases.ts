@@ -1,9 +1,10 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import { addFlags } from '../command-line/flag.ts';
+import { type FlagName, flags as rowsOfFlags } from '../command-line/flags.ts';
 import { checkPhaseNames, groupOf } from '../workflow/phase.ts';
 import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
-import { PHASE_FLAGS, type PhaseFlag } from './phase-flags.ts';
 import {
   INIT_PHASE_COMMANDS,
   JOIN_PHASE_COMMANDS,
@@ -70,14 +71,12 @@ export function addPhaseCommands(
 
 function addPhases(parent: Command, phased: PhasedCommand, context: CliContext): void {
   const { rows } = phased;
-  const phase = parent
-    .command('phase [name]')
+  const phase = addFlags(parent.command('phase [name]'), rowsOfFlags('output'))
     .description(`Run one phase of ${phased.name}; without a name: list them`)
     .enablePositionalOptions()
     // A name that is no phase is what is wrong, not the flags behind it.
     .allowUnknownOption()
     .allowExcessArguments()
-    .addOption(outputOption())
     .action((name: string | undefined, options: { readonly output: string }) => {
       if (name === undefined) listPhases(context, rows, options.output);
       else checkPhaseNames(rows, [name]);
@@ -123,8 +122,7 @@ function addPhase(parent: Command, input: PhaseInput): Command {
   const command = parent
     .command(`${input.commandName ?? name}${operand ? ` ${operand}` : ''}`)
     .description(description);
-  for (const flag of new Set<PhaseFlag>(['config', 'dry-run', ...flags])) addFlag(command, flag);
-  command.addOption(outputOption());
+  addFlags(command, rowsOfFlags(...new Set<FlagName>(['config', 'dry-run', ...flags, 'output'])));
   command.action(async (...args: readonly unknown[]) => {
     const operands = args.slice(0, operand ? 1 : 0).filter((word) => word !== undefined) as string[];
     if (parts && operands.length > 0) return refusePart(name, operands[0]!, phased);
@@ -142,28 +140,6 @@ function collectOptions(command: Command): Options {
 function refusePart(group: string, part: string, { rows }: PhasedCommand): never {
   checkPhaseNames(rows, [`${group}/${part}`]);
   throw new TkadmError('USAGE', `Cannot use "${part}" here`);
-}
-
-/** How the values of a flag that may be given more than once are read. */
-const COLLECTORS = {
-  list: (value: string, previous: readonly string[] = []) => [
-    ...previous,
-    ...value.split(',').filter(Boolean),
-  ],
-  repeat: (value: string, previous: readonly string[] = []) => [...previous, value],
-} as const;
-
-function addFlag(command: Command, flag: PhaseFlag): void {
-  const [declaration, description, kind]: readonly [string, string, (keyof typeof COLLECTORS)?] =
-    PHASE_FLAGS[flag];
-  if (kind) command.option(declaration, description, COLLECTORS[kind]);
-  else command.option(declaration, description);
-}
-
-function outputOption(): Option {
-  return new Option('-o, --output <format>', 'output format')
-    .choices(['text', 'json', 'yaml'])
-    .default('text');
 }
 
 function listPhases(context: CliContext, rows: readonly PhaseCommandRow[], output: string): void {

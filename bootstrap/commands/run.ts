@@ -1,7 +1,8 @@
 import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
-import { isBundleInstalled } from '../../runtime/host/bundle.ts';
+import { type BundleSources, isBundleInstalled, readBundleId } from '../../runtime/host/bundle.ts';
 import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
@@ -43,6 +44,8 @@ export interface RunTools {
   readonly find: FindObject;
   readonly observation: Observation;
   readonly isBundleInstalled: () => Promise<boolean>;
+  /** Digest of the bundle that this package makes; undefined where its parts are not at hand. */
+  readonly bundleId: () => Promise<string | undefined>;
   readonly warn: (message: string) => void;
 }
 
@@ -74,6 +77,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     find,
     observation,
     isBundleInstalled: () => isBundleInstalled(host, sources),
+    bundleId: () => findBundleId(host, sources),
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
   };
   let changes = 0;
@@ -97,6 +101,15 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   } catch (error) {
     await renderer.finish({ isOk: false, text: '', data: {} });
     throw error;
+  }
+}
+
+async function findBundleId(host: Host, sources: BundleSources): Promise<string | undefined> {
+  try {
+    return await readBundleId(host, sources);
+  } catch (error) {
+    if (!isTkadmError(error, 'BUNDLE_BUILD')) throw error;
+    return undefined;
   }
 }
 

@@ -1,5 +1,6 @@
 import { parseDuration } from '../../runtime/base/flags.ts';
 import { findComponentDifferences } from './components.ts';
+import { givenSockets } from './cri-socket.ts';
 import type { DocumentFields } from './defaults.ts';
 import { readField } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
@@ -22,10 +23,7 @@ export function describeNotes(fields: DocumentFields, config: ConfigOfKind[Confi
 }
 
 function socketNotes(fields: DocumentFields): readonly string[] {
-  const nodes = [fields.InitConfiguration, fields.JoinConfiguration].map(
-    (document) => (document?.['nodeRegistration'] as { criSocket?: string } | undefined)?.criSocket,
-  );
-  return [...nodes, fields.ResetConfiguration?.['criSocket'] as string | undefined]
+  return givenSockets(fields)
     .filter((socket) => socket?.startsWith('/'))
     .map((socket) => `criSocket "${socket}" has no scheme: "unix://${socket}" is used`);
 }
@@ -94,7 +92,8 @@ const WITHOUT_EFFECT: readonly Effect[] = [
 
 function effectNotes(fields: DocumentFields, { tkadm }: InitConfig): readonly string[] {
   if (tkadm.engine !== 'embedded') return [];
-  return WITHOUT_EFFECT.flatMap(({ document, path, neutral, reason }) => {
+  const rows = WITHOUT_EFFECT.filter(({ reason }) => reason !== OWN_STORE || tkadm.store === 'embedded');
+  return rows.flatMap(({ document, path, neutral, reason }) => {
     const value = readField(fields[document], path);
     const isSet = value !== undefined && value !== '' && JSON.stringify(value) !== JSON.stringify(neutral);
     return isSet ? [`${path}: it has no effect: ${reason}`] : [];

@@ -2,9 +2,15 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import { createCriClient } from '../../runtime/cri/client.ts';
 
-/** Stops, and on request removes, every pod sandbox of the runtime; returns how many there were. */
-export async function stopAllSandboxes({ remove }: { readonly remove: boolean }): Promise<number> {
-  const client = createCriClient(PATHS.runtimeSocket);
+/** Stops, and on request removes, every pod sandbox of a runtime, by default ours; returns how many there were. */
+export async function stopAllSandboxes({
+  remove,
+  socketPath = PATHS.runtimeSocket,
+}: {
+  readonly remove: boolean;
+  readonly socketPath?: string | undefined;
+}): Promise<number> {
+  const client = createCriClient(socketPath);
   try {
     // A runtime that was just started may not listen yet; a dead one leaves its socket behind.
     const { items } = await waitFor(() => client.listPodSandbox({}), {

@@ -3,9 +3,11 @@ import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
 import { checkMachine } from './check-machine.ts';
-import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
+import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import type { SshTarget } from './target.ts';
 import {
+  acceptBundle,
   bundledCommand,
   checkArchitecture,
   hasBundle,
@@ -22,6 +24,8 @@ export interface RemoteJoinInput {
   readonly ignorePreflightErrors: readonly string[];
   readonly shouldFix: boolean;
   readonly isDryRun: boolean;
+  /** Set when the machines become control-plane nodes. */
+  readonly controlPlane?: { readonly certificateKey: string } | undefined;
 }
 
 export interface RemoteJoinOptions {
@@ -69,7 +73,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   const close = () => connection.close();
   signal.addEventListener('abort', close, { once: true });
   try {
-    const host = createSshHost(connection);
+    const host = createSshHost(connection, { sudoPassword: () => askSudoPassword(connection, settings) });
     await checkArchitecture(host, options.architecture);
     const wasSent = !(await hasBundle(host, options.bundleDirectory));
     if (wasSent) await sendBundle(host, options);
@@ -100,6 +104,15 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   }
 }
 
+function askSudoPassword(
+  { target: { user, host } }: SshConnection,
+  { sudoPassword, prompts }: SshSettings,
+): Promise<string | undefined> {
+  return sudoPassword === undefined
+    ? prompts.secret(`[sudo] password of ${user}@${host}: `)
+    : Promise.resolve(sudoPassword);
+}
+
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
 async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<void> {
   const { input, signal, bundleDirectory: directory, onProgress } = options;
@@ -114,13 +127,15 @@ async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<vo
   sent.catch(() => {});
   try {
     await checkMachine(host, input, signal);
+    await sent;
+    await acceptBundle(host, directory);
   } catch (error) {
     stop.abort(error);
     await sent.catch(() => {});
-    await removePartial(host, directory);
+    // Over a line that is gone nothing can be removed; the next transfer begins with that.
+    await removePartial(host, directory).catch(() => {});
     throw error;
   }
-  await sent;
 }
 
 function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly string[] {
@@ -146,6 +161,7 @@ function formatInput(input: RemoteJoinInput): string {
         caCertHashes: [...input.caCertHashes],
       },
     },
+    ...(input.controlPlane ? { controlPlane: { ...input.controlPlane } } : {}),
     nodeRegistration: {
       ...(input.nodeName ? { name: input.nodeName } : {}),
       ...(input.ignorePreflightErrors.length > 0

@@ -41,13 +41,22 @@ export async function hasBundle(host: SshHost, directory: string): Promise<boole
   return (await host.stat(`${PATHS.bundle}/${basename(directory)}/image.json`)) !== undefined;
 }
 
-/** Removes what a transfer that broke off has left. */
+/** Makes the bundle that was sent the machine's: one rename. @throws JOIN_FAILED */
+export async function acceptBundle(host: SshHost, directory: string): Promise<void> {
+  const target = `${PATHS.bundle}/${basename(directory)}`;
+  const script = 'rm -rf "$1" && mv "$1.part" "$1"';
+  const { exitCode, stderr } = await host.run(['sh', '-c', script, 'sh', target]);
+  if (exitCode === 0) return;
+  throw new TkadmError('JOIN_FAILED', `Cannot install the node bundle on "${host.name}": ${stderr.trim()}`);
+}
+
+/** Removes what a transfer that broke off, or was not accepted, has left. */
 export async function removePartial(host: SshHost, directory: string): Promise<void> {
   await host.run(['rm', '-rf', `${PATHS.bundle}/${basename(directory)}.part`]);
 }
 
 /**
- * Sends the bundle as a tar stream; it appears by a rename when all of it is there.
+ * Sends the bundle as a tar stream to a directory beside its place: `acceptBundle` or `removePartial` follows.
  * @throws JOIN_FAILED, or the reason of the signal.
  */
 export async function uploadBundle(
@@ -55,12 +64,13 @@ export async function uploadBundle(
   { directory, signal, onProgress }: UploadOptions,
 ): Promise<void> {
   const target = `${PATHS.bundle}/${basename(directory)}`;
-  const script = `set -e; mkdir -p "$1"; rm -rf "$2.part"; mkdir "$2.part"; tar -x -C "$2.part" -f -; sync -f "$2.part" 2>/dev/null || sync; rm -rf "$2"; mv "$2.part" "$2"`;
+  const script = `set -e; mkdir -p "$1"; rm -rf "$2.part"; mkdir "$2.part"; tar -x -C "$2.part" -f -; sync -f "$2.part" 2>/dev/null || sync`;
   const tar = spawn('tar', ['-c', '-C', directory, '-f', '-', '.'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     signal,
   });
   tar.on('error', () => {});
+  const packed = new Promise<number>((resolve) => tar.on('close', (code) => resolve(code ?? 255)));
   let tarError = '';
   tar.stderr.on('data', (chunk) => {
     tarError += chunk;
@@ -83,7 +93,8 @@ export async function uploadBundle(
   channel.resume();
   const exitCode = await waitForExit(channel);
   signal.throwIfAborted();
-  if (exitCode === 0) return;
+  // A stream that ends between two files looks whole at the far end: this end has to have sent all of it, too.
+  if (exitCode === 0 && (await packed) === 0) return;
   const state = (remoteError || tarError).trim() || `exit code ${exitCode}`;
   throw new TkadmError('JOIN_FAILED', `Cannot send the node bundle to "${host.name}": ${state}`, {
     hint: `Look for free space: ssh ${host.name} df -h ${PATHS.state}`,

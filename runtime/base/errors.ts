@@ -84,6 +84,17 @@ export const ERRORS = {
   CRI_TIMEOUT: 'timeout',
   CNI_CONFIG: 'host',
   CNI_PLUGIN: 'host',
+  // ctr
+  CTR_RUNTIME_UNREACHABLE: 'host',
+  CTR_REQUEST_INVALID: 'usage',
+  CTR_NOT_FOUND: 'usage',
+  CTR_AMBIGUOUS: 'usage',
+  CTR_NAME_TAKEN: 'usage',
+  CTR_CONFLICT: 'usage',
+  CTR_STATE: 'usage',
+  CTR_START: 'host',
+  CTR_PORT_TAKEN: 'host',
+  CTR_PATH: 'usage',
   // network
   NETWORK_CONFIG: 'usage',
   NETWORK_FULL: 'host',
@@ -142,6 +153,7 @@ export const ERRORS = {
   DISCOVERY_CHANGED: 'discovery',
   DISCOVERY_FILE_INVALID: 'discovery',
   PHASE_UNKNOWN: 'usage',
+  SSH_CONFIG: 'usage',
   SSH_CONNECT: 'host',
   SSH_AUTHENTICATION: 'host',
   SSH_HOST_KEY: 'host',
@@ -150,6 +162,11 @@ export const ERRORS = {
   INTERNAL: 'internal',
   INTERRUPTED: 'interrupted',
   NODE_EXISTS: 'cluster',
+  CONTAINER_CRASHES: 'cluster',
+  ROLLBACK_FAILED: 'cluster',
+  UPGRADE_NEEDED: 'usage',
+  UPGRADE_VERSION: 'usage',
+  UPGRADE_NO_CLUSTER: 'preflight',
 } as const satisfies Record<string, ErrorArea>;
 
 export type ErrorCode = keyof typeof ERRORS;

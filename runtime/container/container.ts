@@ -1,4 +1,4 @@
-import { type FSWatcher, readFileSync, readlinkSync, rmSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, readlinkSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -11,7 +11,7 @@ import { deleteForeign, isForeignWaiting, startForeign } from './foreign-runtime
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import { LogWriter } from './log-writer.ts';
-import { killTree, readExit, readStartTime, writeFifo } from './monitor.ts';
+import { killTree, readExit, readStartTime, removeDirectory, writeFifo } from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
 import { missingHome } from './passwd.ts';
 import { explainStart } from './performer/container-program.ts';
@@ -52,8 +52,10 @@ export class Container {
   #isFinishing = false;
   #resolveExited: () => void = () => {};
 
-  constructor(context: ContainerContext, directory: string, state: StoredContainer) {
+  /** `spec` saves reading it from the directory. */
+  constructor(context: ContainerContext, directory: string, state: StoredContainer, spec?: OciSpec) {
     this.#context = context;
+    this.#spec = spec;
     this.directory = directory;
     this.#state = state;
     this.cgroup = state.cgroupPath === undefined ? undefined : openCgroup(context.cgroups, state.cgroupPath);
@@ -224,7 +226,7 @@ export class Container {
     if (this.#isMonitorAlive()) killTree(this.#state.monitorPid);
     // It was the last that had the container's mounts.
     for (let tries = 0; tries < MAX_END_TRIES && this.#isMonitorAlive(); tries += 1) await sleep(1);
-    rmSync(this.directory, { recursive: true, force: true });
+    removeDirectory(this.directory);
   }
 
   #isMonitorAlive(): boolean {

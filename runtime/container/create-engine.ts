@@ -13,7 +13,14 @@ import { buildForeignSpec, isBornInCgroup, launchForeign } from './foreign-runti
 import { SLOT_FILES } from './launch-bundle.ts';
 import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
-import { findMonitor, isOwnerAlive, killTree, makeDirectory, readStartTime } from './monitor.ts';
+import {
+  describeOwner,
+  findMonitor,
+  isOwnerAlive,
+  killTree,
+  makeDirectory,
+  readStartTime,
+} from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
@@ -45,6 +52,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const filters = new FilterStore(performer.machine);
   const containersDir = join(stateDir, 'containers');
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
+  const owner = describeOwner();
   const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
   const containers = new Map<string, Container>();
   const feed = new ExitFeed();
@@ -79,9 +87,9 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       checkSpec(asked);
       const request = { ...asked, spec: fillMappings(asked.spec, id) };
       const directory = join(containersDir, id);
-      claimDirectory(id, () => makeDirectory(libc, directory));
+      claimDirectory(id, () => makeDirectory(libc, directory, owner));
       const state = await launch(request, directory);
-      const container = new Container(context, directory, state);
+      const container = new Container(context, directory, state, request.spec);
       containers.set(id, container);
       container.follow();
       return container.status();
@@ -195,7 +203,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
               cgroupJoinFiles: cgroup?.joinFiles ?? [],
             });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
-      const { pid, monitorPid, startAddress } = launched;
+      const { pid, monitorPid, monitorStart, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
       const state: StoredContainer = {
         id,
@@ -203,7 +211,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         pid,
         pidStart: readStartTime(pid) ?? '',
         monitorPid,
-        monitorStart: readStartTime(monitorPid) ?? '',
+        monitorStart,
         startAddress,
         ...(request.runtimePath === undefined ? {} : { runtimePath: request.runtimePath }),
         ...(cgroupPath === undefined ? {} : { cgroupPath }),

@@ -1,16 +1,16 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { TkadmError } from '../base/errors.ts';
 import type { CreateContainerOptions } from './engine.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { LaunchedContainer } from './launch-container.ts';
-import { killTree, writeFifo } from './monitor.ts';
+import { killTree, readStartTime, writeFifo } from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
 import { buildForeignProgram, CONSOLE_SOCKET } from './performer/foreign-program.ts';
-import type { Performer } from './performer/performer.ts';
-import { isFailure } from './performer/report-channel.ts';
+import { NO_STREAMS, type Performer } from './performer/performer.ts';
+import { explainFailure, isFailure } from './performer/report-channel.ts';
 
 const run = promisify(execFile);
 
@@ -70,27 +70,30 @@ export async function launchForeign(
     terminal,
     stdin,
   });
-  const { child: monitor, reports } = performer.perform(program.bytes, {
-    name: 'tkadm-monitor',
-    cwd: directory,
-    streams: ['ignore', 'ignore', 'ignore'],
-  });
+  const reports = performer.perform(program.bytes, { name: 'tkadm-monitor', streams: NO_STREAMS });
   const next = async () => {
     const report = await reports.next();
-    if (report === undefined) throw new Error(reports.endReason);
-    if (isFailure(report)) throw new Error(program.explain(report.kind, report.value));
+    if (report === undefined) throw new Error('the process ended');
+    if (isFailure(report)) throw new Error(explainFailure(program, report));
     return report.value;
   };
+  let monitor: { readonly monitorPid: number; readonly monitorStart: string } | undefined;
   try {
+    const monitorPid = await next();
+    monitor = { monitorPid, monitorStart: readStartTime(monitorPid) ?? '' };
     const status = await next();
-    if (status !== 0)
+    if (status !== 0) {
       throw new Error(readMessage(directory) ?? `"${runtimePath}" failed: wait status ${status}`);
+    }
     const pid = Number(readFileSync(join(directory, FILES.pid), 'utf8'));
     writeFifo(join(directory, SLOT_FILES.start), formatPid(pid));
     await next();
-    return { monitorPid: monitor.pid ?? 0, pid, startAddress: 0, warnings: [] };
+    return { ...monitor, pid, startAddress: 0, warnings: [] };
   } catch (error) {
-    if (monitor.pid !== undefined && monitor.exitCode === null) killTree(monitor.pid);
+    // Another process may have the number by now.
+    if (monitor !== undefined && readStartTime(monitor.monitorPid) === monitor.monitorStart) {
+      killTree(monitor.monitorPid);
+    }
     await deleteForeign(runtimePath, directory, id);
     throw error;
   } finally {
@@ -111,6 +114,7 @@ export async function startForeign(runtimePath: string, directory: string, id: s
 /** Has the runtime take down what it made; it may have made nothing. */
 export async function deleteForeign(runtimePath: string, directory: string, id: string): Promise<void> {
   await run(runtimePath, [...globalFlags(runtimePath, directory), 'delete', '--force', id]).catch(() => {});
+  rmSync(join(directory, FILES.root), { recursive: true, force: true });
 }
 
 /** True until the container was started: runc and crun keep a FIFO of this name meanwhile. */

@@ -27,9 +27,11 @@ export const MS = {
 
 /** Flags of clone(2), unshare(2) and setns(2). */
 export const CLONE = {
-  PIDFD: 0x1000,
+  VM: 0x100,
   FS: 0x200,
   FILES: 0x400,
+  PIDFD: 0x1000,
+  VFORK: 0x4000,
   PARENT: 0x8000,
   NEWTIME: 0x80,
   NEWNS: 0x20000,

@@ -15,6 +15,13 @@ const PIDFD_GETFD = 438;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const MFD_EXEC = 0x10;
+/** socketpair(2): AF_UNIX; type with SOCK_CLOEXEC */
+const AF_UNIX = 1;
+const SOCKET_TYPES = { stream: 0x80001, seqpacket: 0x80005 } as const;
+/** sendmsg(2): MSG_DONTWAIT | MSG_NOSIGNAL; cmsg(3): SOL_SOCKET, SCM_RIGHTS */
+const SEND_FLAGS = 0x4040;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
 /** fcntl(2): F_ADD_SEALS; F_SEAL_SEAL, SHRINK, GROW and WRITE */
 const F_ADD_SEALS = 1033;
 const ALL_SEALS = 15;
@@ -56,6 +63,8 @@ export function loadLibc() {
   const mkfifo = declare('mkfifo', 'int', ['str', 'uint']);
   const pipe2 = declare('pipe2', 'int', ['void *', 'int']);
   const close = declare('close', 'int', ['int']);
+  const socketpair = declare('socketpair', 'int', ['int', 'int', 'int', 'void *']);
+  const sendmsg = declare('sendmsg', 'long', ['int', 'void *', 'int']);
 
   const check = (result: number, step: string): number => {
     if (result < 0) throw new LibcError(step, koffi.errno());
@@ -86,6 +95,28 @@ export function loadLibc() {
       const ends = Buffer.alloc(8);
       check(pipe2()(ends, 0x80000), 'pipe');
       return [ends.readInt32LE(0), ends.readInt32LE(4)];
+    },
+    /** Two connected close-on-exec sockets. */
+    socketPair(type: keyof typeof SOCKET_TYPES): readonly [number, number] {
+      const ends = Buffer.alloc(8);
+      check(socketpair()(AF_UNIX, SOCKET_TYPES[type], 0, ends), 'socketpair');
+      return [ends.readInt32LE(0), ends.readInt32LE(4)];
+    },
+    /** Sends data with descriptors (unix(7)), without waiting; false when there is no other side any more. */
+    sendDescriptors(socket: number, data: Buffer, descriptors: readonly number[]): boolean {
+      const control = buildRights(descriptors);
+      const part = Buffer.alloc(16);
+      part.writeBigUInt64LE(koffi.address(data), 0);
+      part.writeUInt32LE(data.length, 8);
+      const message = Buffer.alloc(56);
+      message.writeBigUInt64LE(koffi.address(part), 16);
+      message.writeUInt32LE(1, 24);
+      message.writeBigUInt64LE(koffi.address(control), 32);
+      message.writeUInt32LE(control.length, 40);
+      if (sendmsg()(socket, message, SEND_FLAGS) >= 0) return true;
+      const error = new LibcError('send descriptors', koffi.errno());
+      if (error.code === 'EPIPE' || error.code === 'ECONNRESET') return false;
+      throw error;
     },
     /** A file without a path, close-on-exec. */
     createMemoryFile(name: string, isExecutable: boolean): number {
@@ -128,6 +159,17 @@ export function loadLibc() {
       return koffi.address(buffer);
     },
   };
+}
+
+/** `struct cmsghdr` with SCM_RIGHTS, cmsg(3). */
+function buildRights(descriptors: readonly number[]): Buffer {
+  const size = 16 + 4 * descriptors.length;
+  const control = Buffer.alloc(Math.ceil(size / 8) * 8);
+  control.writeUInt32LE(size, 0);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  for (const [index, fd] of descriptors.entries()) control.writeInt32LE(fd, 16 + 4 * index);
+  return control;
 }
 
 function openLibrary(): LibraryHandle {

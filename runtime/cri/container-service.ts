@@ -2,12 +2,14 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
+import { buildCapabilities } from '../container/capability-sets.ts';
+import { listHostDevices, resolveDevices } from '../container/host-devices.ts';
 import type { OciMount } from '../container/oci-spec.ts';
+import { readAccounts, resolveUser } from '../image/process-user.ts';
 import type { ImageRecord } from '../image/store.ts';
 import { removeContainer, stopContainer } from './container-lifecycle.ts';
 import { buildContainerSpec } from './container-spec.ts';
 import { buildContainer, buildContainerStatus } from './container-status.ts';
-import { listHostDevices, resolveDevices } from './devices.ts';
 import { runSync } from './exec-sync.ts';
 import type { CriHandlers } from './handlers.ts';
 import { checkHandler, findImage, imageNames } from './image-service.ts';
@@ -31,8 +33,6 @@ import {
 import { findHandler } from './runtime-handlers.ts';
 import { isSandboxReady } from './sandbox-service.ts';
 import { parseProfilePath, resolveSeccomp } from './seccomp.ts';
-import { buildCapabilities } from './security.ts';
-import { readAccounts, resolveUser } from './user.ts';
 import { readUserNamespace } from './user-namespaces.ts';
 import { resolveVolumes } from './volumes.ts';
 

@@ -1,14 +1,14 @@
 import { TkadmError } from '../base/errors.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_MOUNTS, DEFAULT_READONLY_PATHS } from '../container/defaults.ts';
+import type { OciDevice, OciDeviceRule } from '../container/host-devices.ts';
 import type { IdMappings } from '../container/id-mappings.ts';
 import type { OciMount, OciProcess, OciSpec } from '../container/oci-spec.ts';
 import type { OciSeccomp } from '../container/seccomp/oci-seccomp.ts';
 import type { OciExecutionConfig } from '../image/oci-image.ts';
-import type { OciDevice, OciDeviceRule } from './devices.ts';
+import type { ProcessUser } from '../image/process-user.ts';
 import type { ContainerConfig } from './messages/container.ts';
 import type { NamespaceOption } from './messages/linux.ts';
 import { buildResources } from './resources.ts';
-import type { ProcessUser } from './user.ts';
 
 export const OCI_VERSION = '1.2.0';
 const MIN_OOM_SCORE = -1000;

@@ -1,14 +1,15 @@
 import { TkadmError } from '../base/errors.ts';
+import type { EventHub } from '../base/event-hub.ts';
+import type { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
+import type { RecordStore } from '../base/record-store.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import type { ImagePuller } from '../image/puller.ts';
 import type { ImageStore } from '../image/store.ts';
 import type { Cni } from './cni.ts';
-import type { EventHub } from './events.ts';
 import type { KernelSecurity } from './kernel-security.ts';
-import type { KeyedLock } from './keyed-lock.ts';
 import type { ContainerEventType } from './messages/runtime.ts';
-import type { ContainerRecord, RecordStore, SandboxRecord } from './records.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { RuntimeHandler } from './runtime-handlers.ts';
 
 /** mount(2) and umount2(2) for the sandboxes' shared memory. */

@@ -126,6 +126,14 @@ export async function configurePodInterface(netnsPath: string, pod: PodInterface
   });
 }
 
+/** Raises "lo" in a namespace that gets no other interface. @throws NETWORK_COMMAND */
+export async function raiseLoopback(netnsPath: string): Promise<void> {
+  await withRoute(netnsPath, async (route) => {
+    const body = linkHeader({ index: LOOPBACK_INDEX, isUp: true });
+    route.ask({ type: RTM.newLink, step: 'raise link "lo"', body });
+  });
+}
+
 /** Takes a link of the host away; false when there is none. @throws NETWORK_COMMAND */
 export async function deleteLink(name: string): Promise<boolean> {
   try {

@@ -5,7 +5,6 @@ import { parseCertificateRequest } from '../../pki/csr.ts';
 import { admitPod } from '../../runtime/agent/admission.ts';
 import { Backoff } from '../../runtime/agent/backoff.ts';
 import { formatDelay } from '../../runtime/agent/container-starter.ts';
-import { parseLogLine } from '../../runtime/agent/cri-log.ts';
 import { buildDnsSettings, parseResolvConf } from '../../runtime/agent/dns.ts';
 import { buildServiceVariables, expandVariables } from '../../runtime/agent/environment.ts';
 import { matchCredentials } from '../../runtime/agent/image-credentials.ts';
@@ -28,6 +27,7 @@ import {
   buildSelfSignedCertificate,
   generateKeyPem,
 } from '../../runtime/agent/tls/x509.ts';
+import { parseLogLine } from '../../runtime/container/cri-log.ts';
 
 function pod(spec: Partial<core.PodSpec> = {}): AgentPod {
   return {

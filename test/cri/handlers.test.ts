@@ -105,12 +105,16 @@ for (const { name, path } of PROGRAMS) {
     );
     const terminal = await runContainer(fixture, podSandboxId, {
       metadata: { name: 'terminal' },
-      command: ['sh', '-c', 'read -r line; echo "got $line"; stty size; sleep 100'],
+      command: [
+        'sh',
+        '-c',
+        'read -r l; until [ "$(stty size)" = "33 91" ]; do sleep 0.05; done; echo "got $l"; sleep 100',
+      ],
       stdin: true,
       tty: true,
       linux: {},
     });
-    t.match(await attachTerminal(fixture, terminal), /got hello\r\n33 91/);
+    t.match(await attachTerminal(fixture, terminal), /got hello\r\n/);
     await fixture.client.stopContainer({ containerId: id, timeout: 0 });
     t.match(await status(), { state: 'CONTAINER_EXITED', exitCode: 137 });
     await fixture.client.removePodSandbox({ podSandboxId });
@@ -159,7 +163,7 @@ async function attachTerminal({ client }: CriFixture, containerId: string): Prom
     socket.on('error', reject);
     socket.on('message', (data: Buffer) => {
       if (data[0] === 1) text += data.subarray(1).toString();
-      if (/33 91/.test(text)) resolve();
+      if (/got/.test(text)) resolve();
     });
     socket.on('close', () => resolve());
   });

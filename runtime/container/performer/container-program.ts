@@ -32,6 +32,8 @@ export const HOME_SIZE = 4096;
 export interface ContainerProgramOptions {
   readonly machine: Machine;
   readonly spec: OciSpec;
+  /** The container's directory, where the monitor works. */
+  readonly directory: string;
   readonly rootfs: RootfsSource;
   readonly stagingDir: string;
   /** Files to write "0" to, which moves the process into the container's cgroups. */
@@ -54,9 +56,9 @@ export interface ContainerProgram extends LinkedProgram {
 }
 
 /**
- * The program of a container: its monitor, and the child that becomes the container. Runs in the slot's directory.
+ * The program of a container: its monitor, and the child that becomes the container.
  *
- *     monitor: opens the FIFOs, clones, reports the child's pid; waits; writes "exit"; waits for "ack"
+ *     monitor: goes to its directory, opens the FIFOs, clones, reports the child's pid; waits; writes "exit"; waits for "ack"
  *     child:   namespaces, cgroups, limits, root file system; reports that it is ready; waits for "start"; execve(2)
  *
  * With a user or time namespace the child is two processes: a maker with the host's rights, and the container.
@@ -64,12 +66,12 @@ export interface ContainerProgram extends LinkedProgram {
  * @throws Error for what cannot be expressed.
  */
 export function buildContainerProgram(options: ContainerProgramOptions): ContainerProgram {
-  const { spec, machine } = options;
+  const { spec, machine, directory } = options;
   const [monitor, child, last] = [new Section(), new Section(), new Section()];
   const terminal = spec.process?.terminal ? monitor.room() : undefined;
   const born = child.label();
   const pipe = monitor.room(2 * 8);
-  buildMonitor(monitor, { spec, terminal, born, pipe, forgotten: [child, last] });
+  buildMonitor(monitor, { spec, directory, terminal, born, pipe, forgotten: [child, last] });
   child.place(born);
   const { warnings, home } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();

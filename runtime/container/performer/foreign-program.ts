@@ -3,8 +3,15 @@ import { AT_FDCWD, CLONE, MNT_DETACH, MS, OPEN } from '../kernel-constants.ts';
 import { SLOT_FILES } from '../launch-bundle.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { REPORT_FD } from './machine.ts';
-import { holdStreams, MASTER_FD, recordExit, releaseStreams, waitForExit } from './monitor-program.ts';
-import { buildReport, hide, joinCgroups, maskSignals, REPORT, sendReport } from './process-program.ts';
+import {
+  beginMonitor,
+  holdStreams,
+  MASTER_FD,
+  recordExit,
+  releaseStreams,
+  waitForExit,
+} from './monitor-program.ts';
+import { buildReport, joinCgroups, maskSignals, REPORT, sendReport } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
 import { mountSource } from './root-source.ts';
 
@@ -30,7 +37,7 @@ export const CONSOLE_SOCKET = 'console';
 export interface ForeignProgramOptions {
   readonly machine: Machine;
   readonly rootfs: RootfsSource;
-  /** The container's directory, which is the bundle; it is the working directory. */
+  /** The container's directory, which is the bundle. */
   readonly directory: string;
   /** The program's path and its arguments for "create". */
   readonly argv: readonly string[];
@@ -51,8 +58,7 @@ export interface ForeignProgramOptions {
 export function buildForeignProgram(options: ForeignProgramOptions): LinkedProgram {
   const { machine, rootfs, directory, terminal } = options;
   const [section, child] = [new Section(), new Section()];
-  hide(section, 'tkadm-monitor');
-  maskSignals(section, true);
+  beginMonitor(section, directory);
   const streams = holdStreams(section);
   const start = section.room();
   const flags = OPEN.RDWR | O_CLOEXEC;

@@ -20,6 +20,8 @@ export const NAMESPACE_FD = 65;
 
 export interface MonitorOptions {
   readonly spec: OciSpec;
+  /** The container's directory. */
+  readonly directory: string;
   /** Where the terminal's master goes, when there is one. */
   readonly terminal: DataRef | undefined;
   /** Where the child begins. */
@@ -32,9 +34,8 @@ export interface MonitorOptions {
 
 /** Opens the FIFOs, clones, waits, writes the exit and waits until the engine has read the output. */
 export function buildMonitor(section: Section, options: MonitorOptions): void {
-  const { spec, terminal, born, pipe, forgotten } = options;
-  hide(section, 'tkadm-monitor');
-  maskSignals(section, true);
+  const { spec, directory, terminal, born, pipe, forgotten } = options;
+  beginMonitor(section, directory);
   const [stdin, stdout, stderr] = holdStreams(section);
   if (terminal !== undefined) openMaster(section, terminal);
   const pid = buildReport(section, REPORT.pid);
@@ -49,6 +50,17 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
   const namespace = holdNamespace(section, pidfd, pipe);
   const status = waitForExit(section, pid.value, stdin);
   recordExit(section, { status, open: [stdin, stdout, stderr], namespace });
+}
+
+/** Tells who it is and goes to the container's directory. */
+export function beginMonitor(section: Section, directory: string): void {
+  hide(section, 'tkadm-monitor');
+  maskSignals(section, true);
+  const self = buildReport(section, REPORT.monitor);
+  section.call('getpid', [], { into: self.value });
+  sendReport(section, REPORT_FD, self.data);
+  section.step(`chdir to "${directory}"`);
+  section.call('chdir', [section.text(directory)]);
 }
 
 export interface ExitOptions {

@@ -54,6 +54,10 @@ export const REPORT = {
   exit: 3,
   /** The second word is the descriptor of a terminal's master in the process that was reported. */
   terminal: 4,
+  /** The process could not be started; the second word is the result of the call. */
+  unborn: 5,
+  /** The second word is the pid of a container's monitor. */
+  monitor: 6,
   /** A limit was not applied; the second word is the result of the call. From here on, one for each of the calls. */
   warnings: 16,
 } as const;

@@ -31,6 +31,7 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
     writeError: (text) => {
       error += text;
     },
+    ask: async () => undefined,
     fileExists: async (path) => existsSync(path),
     ...changes,
   };

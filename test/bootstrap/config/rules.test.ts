@@ -238,6 +238,27 @@ t.test('loadConfiguration() looks for the discovery file when it can', async (t)
   });
 });
 
+t.test('loadConfiguration() chooses the container runtime by what is on the machine', async (t) => {
+  const containerd = '/var/run/containerd/containerd.sock';
+  const crio = '/var/run/crio/crio.sock';
+  const socketOf = async (criSockets: readonly string[], text: string) => {
+    const defaultsFrom = { ...MACHINE, criSockets };
+    const { config } = await loadConfiguration({ kind: 'InitConfiguration', text, defaultsFrom });
+    return config.nodeRegistration.criSocket;
+  };
+  const upstream = CLUSTER('') + UPSTREAM;
+  t.equal(await socketOf([crio], CLUSTER('')), 'unix:///run/tkadm/runtime.sock', 'embedded: its own');
+  t.equal(await socketOf([], upstream), `unix://${containerd}`);
+  t.equal(await socketOf([crio], upstream), `unix://${crio}`);
+  await t.rejects(socketOf([containerd, crio], upstream), {
+    code: 'CONFIG_INVALID',
+    message: `nodeRegistration.criSocket: Required value: several container runtimes are here: "unix://${containerd}", "unix://${crio}"`,
+    hint: `--cri-socket unix://${containerd}`,
+  });
+  const chosen = `${INIT(`nodeRegistration: {criSocket: "unix://${crio}"}`)}${UPSTREAM}`;
+  t.equal(await socketOf([containerd, crio], chosen), `unix://${crio}`);
+});
+
 /** Valid, with what is said of each. */
 const NOTED: readonly (readonly [name: string, text: string, warning: RegExp])[] = [
   ['a label', CLUSTER('kubernetesVersion: ci/latest'), /kubernetesVersion: "ci\/latest" is not looked up/],

@@ -1,11 +1,19 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
-import type { OciLinux } from '../container/oci-spec.ts';
-import type { Device } from './messages/container.ts';
+import type { OciLinux } from './oci-spec.ts';
 
 export type OciDevice = NonNullable<OciLinux['devices']>[number];
 export type OciDeviceRule = NonNullable<NonNullable<OciLinux['resources']>['devices']>[number];
+
+/** A device of the host for a container; the fields of CRI's Device. */
+export interface DeviceWish {
+  readonly hostPath: string;
+  /** The host's path when "". */
+  readonly containerPath: string;
+  /** "rwm" or some of it; all when "". */
+  readonly permissions: string;
+}
 
 /** Entries of /dev that every container has of its own. */
 const PRIVATE_ENTRIES = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', '.lxc', '.lxd-mounts', '.udev']);
@@ -15,7 +23,7 @@ const PRIVATE_ENTRIES = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', '.lxc'
  * @throws CRI_INVALID when the host has no such device.
  */
 export async function resolveDevices(
-  wishes: readonly Device[],
+  wishes: readonly DeviceWish[],
 ): Promise<{ readonly devices: readonly OciDevice[]; readonly rules: readonly OciDeviceRule[] }> {
   const devices: OciDevice[] = [];
   const rules: OciDeviceRule[] = [];

@@ -1,7 +1,15 @@
 import { lstat, readFile } from 'node:fs/promises';
 import { isSystemError, TkadmError } from '../base/errors.ts';
-import { resolveInRoot } from '../image/root-path.ts';
-import type { LinuxContainerSecurityContext } from './messages/linux.ts';
+import { resolveInRoot } from './root-path.ts';
+
+/** Who a container's process is to be; the fields of CRI's LinuxContainerSecurityContext. */
+export interface UserWish {
+  readonly runAsUser?: { readonly value: number } | undefined;
+  readonly runAsUsername?: string;
+  readonly runAsGroup?: { readonly value: number } | undefined;
+  readonly supplementalGroups?: readonly number[];
+  readonly supplementalGroupsPolicy?: string;
+}
 
 export interface ProcessUser {
   readonly uid: number;
@@ -32,7 +40,7 @@ export async function readAccounts(lowerDirs: readonly string[]): Promise<Accoun
  */
 export function resolveUser(
   accounts: Accounts,
-  security: LinuxContainerSecurityContext | undefined,
+  security: UserWish | undefined,
   imageUser: string,
 ): ProcessUser {
   const hasUser = security?.runAsUser !== undefined || (security?.runAsUsername ?? '') !== '';

@@ -1,12 +1,18 @@
-import { DEFAULT_CAPABILITIES } from '../container/defaults.ts';
-import type { OciProcess } from '../container/oci-spec.ts';
-import type { Capability } from './messages/linux.ts';
+import { DEFAULT_CAPABILITIES } from './defaults.ts';
+import type { OciProcess } from './oci-spec.ts';
 
 type OciCapabilities = NonNullable<OciProcess['capabilities']>;
 
+/** Changes of the default set, "CAP_NET_ADMIN", "net_admin" or "ALL"; the fields of CRI's Capability. */
+export interface CapabilityWish {
+  readonly addCapabilities: readonly string[];
+  readonly dropCapabilities: readonly string[];
+  readonly addAmbientCapabilities?: readonly string[];
+}
+
 /** The capability sets of a container; `all` are those that the runtime has itself, for "ALL". */
 export function buildCapabilities(
-  wish: Capability | undefined,
+  wish: CapabilityWish | undefined,
   isPrivileged: boolean,
   all: readonly string[],
 ): OciCapabilities {

@@ -1,13 +1,15 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { sleep } from '../../base/time.ts';
-import { parseLogLine } from '../cri-log.ts';
+import { sleep } from '../base/time.ts';
+import { type LogRecord, parseLogLine } from './cri-log.ts';
 
 export interface LogQuery {
   readonly isFollowing: boolean;
   readonly tailLines: number | undefined;
   /** Records before this time are left out. */
   readonly since: Date | undefined;
+  /** The first record behind this time ends the output. */
+  readonly until?: Date | undefined;
   readonly hasTimestamps: boolean;
   readonly limitBytes: number | undefined;
   readonly stream: 'All' | 'Stdout' | 'Stderr';
@@ -26,20 +28,36 @@ const NEWLINE = 0x0a;
 
 /** The output of a container from its CRI log, as `kubectl logs` shows it; follows over rotation. */
 export async function* readLogs(source: LogSource, query: LogQuery): AsyncGenerator<Buffer> {
+  for await (const { bytes } of readLogPieces(source, query)) yield bytes;
+}
+
+/** A piece of one stream's output: a line, or a part of a long one. */
+export interface LogPiece {
+  readonly stream: 'stdout' | 'stderr';
+  readonly bytes: Buffer;
+}
+
+/** The same with each piece's stream. */
+export async function* readLogPieces(source: LogSource, query: LogQuery): AsyncGenerator<LogPiece> {
   let left = query.limitBytes ?? Number.POSITIVE_INFINITY;
   if (query.tailLines === 0 && !query.isFollowing) return;
   for await (const line of followLines(source, query)) {
-    const text = formatRecord(line, query);
+    const record = parseLogLine(line);
+    if (!record) continue;
+    if (isAfter(record, query.until)) return;
+    const text = formatRecord(record, query);
     if (!text) continue;
-    yield text.subarray(0, Math.min(text.length, left));
+    yield { stream: record.stream, bytes: text.subarray(0, Math.min(text.length, left)) };
     left -= text.length;
     if (left <= 0) return;
   }
 }
 
-function formatRecord(line: Buffer, query: LogQuery): Buffer | undefined {
-  const record = parseLogLine(line);
-  if (!record) return undefined;
+function isAfter({ timestamp }: LogRecord, until: Date | undefined): boolean {
+  return until !== undefined && Date.parse(timestamp) > until.getTime();
+}
+
+function formatRecord(record: LogRecord, query: LogQuery): Buffer | undefined {
   if (query.stream !== 'All' && record.stream !== query.stream.toLowerCase()) return undefined;
   if (query.since && Date.parse(record.timestamp) < query.since.getTime()) return undefined;
   const parts: Uint8Array[] = [];
