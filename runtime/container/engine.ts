@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { CgroupDetails } from './cgroup-details.ts';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
 
 /**
@@ -74,7 +75,7 @@ export interface ExecSession extends ProcessStreams {
   kill(signal: NodeJS.Signals): void;
 }
 
-export interface ContainerStats {
+export interface ContainerStats extends CgroupDetails {
   readonly cpuUsageNanos: bigint;
   readonly memoryUsageBytes: number;
   readonly memoryWorkingSetBytes: number;

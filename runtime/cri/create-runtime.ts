@@ -25,6 +25,7 @@ import { createImageHandlers } from './image-service.ts';
 import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
 import { readKernelSecurity } from './kernel-security.ts';
+import { createMetricsHandlers } from './metrics-service.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
 import { readHandlers } from './runtime-handlers.ts';
@@ -182,6 +183,7 @@ function createHandlers(context: RuntimeContext, streams: StreamServer): CriHand
     ...createContainerHandlers(context),
     ...createImageHandlers(context),
     ...createStatsHandlers(context),
+    ...createMetricsHandlers(context),
     ...createStreamHandlers(context, streams, createNetnsDialer()),
   };
 }

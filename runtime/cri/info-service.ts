@@ -8,14 +8,7 @@ import { buildSandboxStatus } from './sandbox-service.ts';
 
 type InfoHandlers = Pick<
   CriHandlers,
-  | 'version'
-  | 'status'
-  | 'runtimeConfig'
-  | 'updateRuntimeConfig'
-  | 'getContainerEvents'
-  | 'listMetricDescriptors'
-  | 'listPodSandboxMetrics'
-  | 'streamPodSandboxMetrics'
+  'version' | 'status' | 'runtimeConfig' | 'updateRuntimeConfig' | 'getContainerEvents'
 >;
 
 export const RUNTIME_NAME = 'tkadm';
@@ -60,9 +53,6 @@ export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
         };
       }
     },
-    listMetricDescriptors: async () => ({ descriptors: [] }),
-    listPodSandboxMetrics: async () => ({ podMetrics: [] }),
-    async *streamPodSandboxMetrics() {},
   };
 }
 
