@@ -7,6 +7,8 @@ import { listHostDevices, resolveDevices } from '../container/host-devices.ts';
 import type { OciMount } from '../container/oci-spec.ts';
 import { readAccounts, resolveUser } from '../image/process-user.ts';
 import type { ImageRecord } from '../image/store.ts';
+import { resolveCdi } from './cdi.ts';
+import { applyCdiEdits } from './cdi-edits.ts';
 import { removeContainer, stopContainer } from './container-lifecycle.ts';
 import { buildContainerSpec } from './container-spec.ts';
 import { buildContainer, buildContainerStatus } from './container-status.ts';
@@ -225,7 +227,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
   const isPrivileged = security?.privileged ?? false;
   const userNamespace = readUserNamespace(sandbox.config.linux?.securityContext?.namespaceOptions);
   const capabilities = buildCapabilities(security?.capabilities, isPrivileged, context.capabilities);
-  const [accounts, volumes, asked, host, seccomp] = await Promise.all([
+  const [accounts, volumes, asked, host, seccomp, cdi] = await Promise.all([
     readAccounts(lowerDirs),
     resolveVolumes(context, config.mounts, userNamespace),
     resolveDevices(config.devices),
@@ -235,8 +237,12 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
       isPrivileged,
       capabilities: capabilities.bounding ?? [],
     }),
+    resolveCdi(
+      config.cdiDevices.map(({ name }) => name),
+      context.cdiDirs,
+    ),
   ]);
-  const spec = buildContainerSpec({
+  const built = buildContainerSpec({
     id,
     config,
     image: imageConfig,
@@ -254,6 +260,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     capabilities,
     seccomp,
   });
+  const spec = await applyCdiEdits(built, cdi);
   const { logDirectory } = sandboxConfig;
   return {
     id,

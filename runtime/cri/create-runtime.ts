@@ -16,6 +16,7 @@ import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-ima
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
 import { removeUnfinishedSteps } from './build-runner.ts';
+import { CDI_DIRECTORIES } from './cdi.ts';
 import { createCni, type InProcessCniPlugin } from './cni.ts';
 import { followExits, recoverContainers } from './container-lifecycle.ts';
 import { createContainerHandlers } from './container-service.ts';
@@ -61,6 +62,8 @@ export interface RuntimeOptions {
   readonly monitorCgroup?: string;
   /** How registries are reached; the usual file when undefined. */
   readonly registriesPath?: string;
+  /** The usual ones when undefined. */
+  readonly cdiDirs?: readonly string[];
   readonly now: () => Date;
   readonly log: Logger;
 }
@@ -125,6 +128,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     mounter,
     kernel: await readKernelSecurity(),
     handlers: await readHandlers(),
+    cdiDirs: options.cdiDirs ?? CDI_DIRECTORIES,
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,

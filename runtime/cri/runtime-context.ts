@@ -41,6 +41,8 @@ export interface RuntimeContext {
   readonly kernel: KernelSecurity;
   /** The default one, and those that RuntimeClass can name. */
   readonly handlers: readonly RuntimeHandler[];
+  /** Where CDI specs are; the later wins. */
+  readonly cdiDirs: readonly string[];
   /** Capabilities that this process has and can hand on. */
   readonly capabilities: readonly string[];
   /** 64 hex digits. */
