@@ -155,7 +155,12 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightCon
     absentFiles: [
       `${PATHS.kubernetes}/kubelet.conf`,
       ...(controlPlane
-        ? [...manifests, `${PATHS.kubernetes}/bootstrap-kubelet.conf`]
+        ? [
+            ...(tkadm.engine === 'embedded'
+              ? await selectForeign(host, manifests, tkadm.imageRepository)
+              : manifests),
+            `${PATHS.kubernetes}/bootstrap-kubelet.conf`,
+          ]
         : await selectLeftTrust(host, config.caCertPath, tkadm.engine === 'embedded' ? pinsIn(config) : [])),
     ],
     podCidrs: [],
