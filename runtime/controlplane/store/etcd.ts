@@ -215,8 +215,11 @@ export class EtcdStore implements SharedStore {
     const found = response.responses[0]?.range?.kvs[0];
     const current = found && this.#stored(found);
     // The first of two attempts may have been done although its answer was lost.
-    const isOwn = attempts > 1 && value !== undefined && current?.value.equals(value) === true;
-    return isOwn ? this.#committed(key, current.modRevision) : { isCommitted: false, current };
+    if (attempts > 1 && isDone(current, value)) {
+      await this.confirm();
+      return { isCommitted: true, revision: current?.modRevision ?? revision };
+    }
+    return { isCommitted: false, current };
   }
 
   async #committed(key: string, revision: number): Promise<WriteResult> {
@@ -285,4 +288,10 @@ export class EtcdStore implements SharedStore {
   #key(path: string): string {
     return `${KEY_PREFIX}${path.slice(this.#options.prefix.length + 1)}`;
   }
+}
+
+/** True when a key is as a write would have left it. */
+function isDone(current: StoredValue | undefined, value: Buffer | undefined): boolean {
+  if (value === undefined) return current === undefined;
+  return current?.value.equals(value) ?? false;
 }
