@@ -297,6 +297,20 @@ t.test('known ways out of a container', { skip: skipReason }, async (t) => {
     rmSync(place, { recursive: true });
   });
 
+  await t.test('names of a config that become paths lead nowhere else', async (t) => {
+    const rows = [
+      [{ cgroupsPath: '/../../../tmp/cgroup' }, /"linux.cgroupsPath" leads out of the cgroups/],
+      [
+        { resources: { hugepageLimits: [{ pageSize: '../../2MB', limit: 1 }] } },
+        /Cannot set "hugepageLimits"/,
+      ],
+      [{ resources: { unified: { '../../../tmp/file': 'x' } } }, /Cannot set "unified/],
+      [{ sysctl: { 'net/../../../tmp/file': 'x' } }, /sysctl .* not a parameter/],
+    ] as const;
+    for (const [linux, message] of rows) await t.rejects(shell('true', { linux }), message);
+    t.same(engine.list(), []);
+  });
+
   await t.test("without a cgroup namespace nothing is seen of others' cgroups", async (t) => {
     const neighbour = await create(['sleep', '1000']);
     await engine.start(neighbour);
