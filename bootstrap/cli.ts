@@ -26,11 +26,11 @@ function buildContext(): CliContext {
     write: (text) => process.stdout.write(text),
     writeBytes: (bytes) => new Promise((done) => process.stdout.write(bytes, () => done())),
     writeError: (text) => process.stderr.write(text),
-    terminal: buildTerminal(interrupt),
     ask: async (question, options) => {
       const { askAtTerminal } = await import('./render/prompt.ts');
       return askAtTerminal({ input: process.stdin, output: process.stderr }, question, options);
     },
+    terminal: buildTerminal(interrupt),
     fileExists: async (path) => (await import('node:fs')).existsSync(path),
   };
 }

@@ -37,6 +37,9 @@ export interface ProgramInput {
   readonly setExitCode: (code: number) => void;
 }
 
+/** Commands that run phases: init, join, reset, upgrade apply, upgrade node. */
+const PHASED = ['init', 'join', 'reset', 'apply', 'node'];
+
 /** The command line of `tkadm`, without the commands of phases. */
 export function buildProgram({ context, isText, setExitCode }: ProgramInput): Command {
   const program = new Command('tkadm')
@@ -71,11 +74,15 @@ export function buildProgram({ context, isText, setExitCode }: ProgramInput): Co
 export async function addPhases(program: Command, context: CliContext, argv: readonly string[]) {
   if (argv.includes('phase') || argv.includes('completion')) {
     const { addPhaseCommands, splitPhaseNames } = await import('../commands/phases.ts');
-    addPhaseCommands(program, context, (name) => argv.includes(name) || argv.includes('completion'));
+    const isNeeded = (name: string) =>
+      name.split(' ').every((word) => argv.includes(word)) || argv.includes('completion');
+    addPhaseCommands(program, context, isNeeded);
     return splitPhaseNames(argv);
   }
-  for (const command of program.commands.filter((row) => ['init', 'join', 'reset'].includes(row.name()))) {
-    command.command('phase').description('Run one phase; without a name: list them');
+  const upgrade = program.commands.find((row) => row.name() === 'upgrade');
+  for (const command of [...program.commands, ...(upgrade?.commands ?? [])]) {
+    if (PHASED.includes(command.name()))
+      command.command('phase').description('Run one phase; without a name: list them');
   }
   return argv;
 }

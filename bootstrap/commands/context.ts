@@ -33,9 +33,9 @@ export interface CliContext {
   /** Resolves when standard output has taken them. */
   readonly writeBytes: (bytes: Uint8Array) => Promise<void>;
   readonly writeError: (text: string) => void;
-  readonly terminal: Terminal;
   /** Asks at the terminal; undefined when no answer comes. */
   readonly ask: (question: string, options: { readonly isSecret: boolean }) => Promise<string | undefined>;
+  readonly terminal: Terminal;
   readonly fileExists: (path: string) => Promise<boolean>;
 }
 

@@ -1,4 +1,5 @@
 import { parseDuration } from '../../runtime/base/flags.ts';
+import { findWithoutEffect } from './component-fields.ts';
 import { findComponentDifferences } from './components.ts';
 import { givenSockets } from './cri-socket.ts';
 import type { DocumentFields } from './defaults.ts';
@@ -16,6 +17,9 @@ export function describeNotes(fields: DocumentFields, config: ConfigOfKind[Confi
       ...versionNotes(fields),
       ...findComponentDifferences(fields, config),
       ...effectNotes(fields, config),
+      ...findWithoutEffect(config).map(
+        ({ document, path, reason }) => `${document} ${path}: it has no effect: ${reason}`,
+      ),
       ...anonymousNotes(config),
     );
   }
@@ -92,7 +96,8 @@ const WITHOUT_EFFECT: readonly Effect[] = [
 
 function effectNotes(fields: DocumentFields, { tkadm }: InitConfig): readonly string[] {
   if (tkadm.engine !== 'embedded') return [];
-  return WITHOUT_EFFECT.flatMap(({ document, path, neutral, reason }) => {
+  const rows = WITHOUT_EFFECT.filter(({ reason }) => reason !== OWN_STORE || tkadm.store === 'embedded');
+  return rows.flatMap(({ document, path, neutral, reason }) => {
     const value = readField(fields[document], path);
     const isSet = value !== undefined && value !== '' && JSON.stringify(value) !== JSON.stringify(neutral);
     return isSet ? [`${path}: it has no effect: ${reason}`] : [];

@@ -31,6 +31,7 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
     writeError: (text) => {
       error += text;
     },
+    ask: async () => undefined,
     terminal: {
       writeErrorBytes: async (bytes) => {
         error += Buffer.from(bytes).toString('latin1');
@@ -40,7 +41,6 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
       onResize: () => () => {},
       setRaw: () => {},
     },
-    ask: async () => undefined,
     fileExists: async (path) => existsSync(path),
     ...changes,
   };
