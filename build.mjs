@@ -15,7 +15,8 @@ import { build } from 'esbuild';
 const NODE_PROGRAMS = {
   'tkadm-runtime': 'runtime/cri/main.ts',
   'tkadm-agent': 'runtime/agent/main.ts',
-  'tkadm-oci': 'runtime/container/oci-main.ts',
+  'tkadm-oci': 'runtime/container/oci-start-main.ts',
+  'tkadm-oci.main': 'runtime/container/oci-main.ts',
   'tkadm-cni': 'runtime/network/cni-main.ts',
   'kube-apiserver': 'runtime/controlplane/apiserver/main.ts',
   'kube-controller-manager': 'runtime/controlplane/controllers/main.ts',
@@ -49,6 +50,32 @@ const shared = {
   external: ['koffi', 'lmdb', 'cpu-features', '*.node'],
   logLevel: 'warning',
 };
+/**
+ * koffi's own entry reads the ELF header of Node.js and looks for its addon in many places, milliseconds of each start.
+ * The addon alone has all that is used here.
+ */
+const koffiAddon = {
+  name: 'koffi-addon',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^koffi$/ }, ({ namespace }) =>
+      namespace === 'koffi-addon'
+        ? { path: 'koffi', external: true }
+        : { path: 'koffi', namespace: 'koffi-addon' },
+    );
+    onLoad({ filter: /.*/, namespace: 'koffi-addon' }, () => ({
+      contents: `
+        const load = () => {
+          for (const libc of ['linux', 'musl']) {
+            try {
+              return require(\`@koromix/koffi-linux-\${process.arch}/\${libc}_\${process.arch}/koffi.node\`);
+            } catch {}
+          }
+          return require('koffi');
+        };
+        module.exports = load();`,
+    }));
+  },
+};
 // CommonJS dependencies inside an ES module bundle expect these names.
 const requireShim =
   "import{createRequire as __cr}from'node:module';import{fileURLToPath as __fu}from'node:url';" +
@@ -72,6 +99,7 @@ await chmod(cliPath, 0o755);
 const programs = Object.entries(NODE_PROGRAMS).filter(([, source]) => existsSync(source));
 await build({
   ...shared,
+  plugins: [koffiAddon],
   entryPoints: Object.fromEntries(programs),
   outdir: join(out, 'node'),
   format: 'cjs',

@@ -67,7 +67,7 @@ const SSH_FLAGS: readonly Flag[] = [
 ];
 
 const CONTROL_PLANE_FLAGS: readonly Flag[] = [
-  ['--control-plane', 'become a control-plane node (not with the embedded store)'],
+  described(FLAGS['control-plane'], 'become a control-plane node (of a cluster with etcd)'),
   described(FLAGS['apiserver-advertise-address'], 'with --control-plane: address of its API server'),
   described(FLAGS['apiserver-bind-port'], 'with --control-plane: port of its API server'),
   described(FLAGS['certificate-key'], 'with --control-plane: key of the uploaded certificates'),

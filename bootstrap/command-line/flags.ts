@@ -31,6 +31,7 @@ export const FLAGS = {
     'further names and addresses in its certificate',
     LIST,
   ],
+  'control-plane': ['--control-plane', 'join as a control-plane node'],
   'control-plane-endpoint': ['--control-plane-endpoint <host[:port]>', 'stable address of the control plane'],
   'apiserver-extra-args': ['--apiserver-extra-args <name=value>', 'further arguments', REPEAT],
   'controller-manager-extra-args': [
@@ -43,7 +44,7 @@ export const FLAGS = {
     '--engine <name>',
     'embedded: the programs of this package; upstream: the images of registry.k8s.io',
   ],
-  store: ['--store <name>', 'embedded, or etcd with the upstream engine'],
+  store: ['--store <name>', 'embedded, or etcd'],
   'feature-gates': ['--feature-gates <gates>', 'name=true|false, ...', LIST],
   'image-repository': ['--image-repository <name>', 'registry of the control plane images'],
   'kubernetes-version': ['--kubernetes-version <version>', 'Kubernetes version'],

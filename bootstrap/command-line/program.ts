@@ -8,6 +8,7 @@ import { CERTS_COMMANDS } from './certs.ts';
 import { CLUSTER_COMMANDS } from './cluster.ts';
 import { addCommand, type CommandRow } from './command.ts';
 import { CONFIG_COMMANDS } from './config.ts';
+import { CTR_COMMANDS } from './ctr.ts';
 import { IMAGE_COMMANDS } from './image.ts';
 import { PREFLIGHT_COMMANDS } from './preflight.ts';
 import { SERVICE_COMMANDS } from './service.ts';
@@ -24,6 +25,7 @@ const COMMANDS: readonly CommandRow[] = [
   ...CONFIG_COMMANDS,
   ...UPGRADE_COMMANDS,
   ...IMAGE_COMMANDS,
+  ...CTR_COMMANDS,
   ...SERVICE_COMMANDS,
   ...VERSION_COMMANDS,
 ];
@@ -63,6 +65,8 @@ export function buildProgram({ context, isText, setExitCode }: ProgramInput): Co
       printCompletion(context, program, shell);
     });
   addExamples(program);
+  // `ctr run IMAGE ls -V`: what is behind a command is the command's. Not handed down to the others.
+  program.enablePositionalOptions();
   return program;
 }
 

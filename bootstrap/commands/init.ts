@@ -10,6 +10,7 @@ import { readBundleId, readCurrentBundleId } from '../../runtime/host/bundle.ts'
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
 import { controlPlaneServer, localServer } from '../../templates/kubeconfig.ts';
+import { hasLocalEtcd } from '../../templates/manifests/manifests.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
 import { createPatchReader, readCaBundle } from '../phases/files.ts';
@@ -110,6 +111,7 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         changes,
         tokens: await listTokens(observation),
         now: context.now(),
+        certificateKey: shownKey,
         hidesToken: options.skipTokenPrint ?? false,
         program: programName(context),
       });
@@ -146,14 +148,18 @@ function withoutSkippedAddons(config: InitConfig): InitConfig {
 }
 
 /** @throws UNSUPPORTED */
-function checkEngine({ tkadm }: InitConfig, onlyPhase: string | undefined): void {
-  if (tkadm.engine === 'embedded' && tkadm.store === 'embedded') return;
+function checkEngine({ tkadm, cluster }: InitConfig, onlyPhase: string | undefined): void {
   if (onlyPhase !== undefined && FILE_GROUPS.includes(groupOf(onlyPhase))) return;
-  throw new TkadmError(
-    'UNSUPPORTED',
-    `Cannot init with engine "${tkadm.engine}" and store "${tkadm.store}": only the embedded ones are there yet`,
-    { hint: `Phases that write files work with every engine: ${FILE_GROUPS.join(', ')}` },
-  );
+  if (tkadm.engine !== 'embedded') {
+    throw new TkadmError('UNSUPPORTED', `Cannot init with engine "${tkadm.engine}": it is not there yet`, {
+      hint: `Phases that write files work with every engine: ${FILE_GROUPS.join(', ')}`,
+    });
+  }
+  if (hasLocalEtcd({ cluster, tkadm })) {
+    throw new TkadmError('UNSUPPORTED', 'Cannot init with an etcd of its own: none is part of this package', {
+      hint: 'Name the members of an etcd cluster in etcd.external of the ClusterConfiguration',
+    });
+  }
 }
 
 /** Certificates and kubeconfigs do not depend on the programs; manifests do. */
@@ -213,6 +219,8 @@ interface Description {
   readonly tokens: readonly TokenInfo[];
   readonly now: Date;
   readonly hidesToken: boolean;
+  /** Of certificates that were uploaded, and may be shown. */
+  readonly certificateKey: string | undefined;
   /** How the reader calls this command. */
   readonly program: string;
 }
@@ -228,7 +236,9 @@ async function describeCluster(config: InitConfig, description: Description) {
   const byToken =
     token === undefined
       ? `Add a machine: there is no bootstrap token to join with (phase bootstrap-token makes one), so first\n\n  ${program} token create --print-join-command\n`
-      : `Add a machine, on the machine itself:\n\n  ${joinCommand(hidesToken ? '<token>' : token).replace(' --discovery', ' \\\n\t--discovery')}\n`;
+      : `Add a machine, on the machine itself:\n\n  ${foldCommand(joinCommand(hidesToken ? '<token>' : token))}\n`;
+  const byKey =
+    token && describeControlPlaneJoin(config, joinCommand(hidesToken ? '<token>' : token), description);
   const text = `
 ${changes === 0 ? 'Nothing was changed: your Kubernetes cluster is as it should be.' : 'Your Kubernetes cluster is up.'}
 
@@ -239,7 +249,7 @@ ${byToken}
 or from here over SSH (root, or a user with sudo; nothing needs to be installed there):
 
   ${program} join root@MACHINE
-
+${byKey ?? ''}
 Undo everything: ${program} reset
 `;
   const isShown = token !== undefined && !hidesToken;
@@ -253,6 +263,31 @@ Undo everything: ${program} reset
       ...(isShown ? { joinCommand: joinCommand(token) } : {}),
     },
   };
+}
+
+/** How a further control-plane node joins, where the cluster can have one. */
+function describeControlPlaneJoin(
+  { cluster }: InitConfig,
+  joinCommand: string,
+  { certificateKey, program }: Pick<Description, 'certificateKey' | 'program'>,
+): string | undefined {
+  if (!cluster.etcd.external || !cluster.controlPlaneEndpoint) return undefined;
+  const command = `  ${foldCommand(joinCommand)} \\\n\t--control-plane --certificate-key ${certificateKey ?? '<key>'}\n`;
+  const upload =
+    certificateKey === undefined
+      ? `The key is that of\n\n  ${program} init phase upload-certs --upload-certs\n\n`
+      : 'It holds for two hours; afterwards: init phase upload-certs --upload-certs. ';
+  return `
+Add a control-plane node, on the machine itself:
+
+${command}
+${upload}Over SSH, from here: ${program} join root@MACHINE --control-plane
+`;
+}
+
+/** A join command in two lines. */
+function foldCommand(command: string): string {
+  return command.replace(' --discovery', ' \\\n\t--discovery');
 }
 
 /** The token that the configuration names when the cluster has it, else any of the cluster's that joins nodes. */

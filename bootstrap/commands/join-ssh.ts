@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseCertificateKey } from '../../pki/certificate-secret.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -28,6 +29,8 @@ export interface SshJoinOptions extends SshOptions {
   readonly ignorePreflightErrors?: readonly string[];
   readonly fix?: boolean;
   readonly dryRun?: boolean;
+  readonly controlPlane?: boolean;
+  readonly certificateKey?: string;
 }
 
 /** Flags of a join on the machine itself. */
@@ -40,8 +43,6 @@ const LOCAL_FLAGS = [
   'discovery-token-unsafe-skip-ca-verification',
   'tls-bootstrap-token',
   'cri-socket',
-  'control-plane',
-  'certificate-key',
   'apiserver-advertise-address',
   'apiserver-bind-port',
 ] as const;
@@ -74,7 +75,7 @@ export async function runJoinOverSsh(
   const reporter = createSshReporter(context, options.output);
   const settings = buildSshSettings(context, options);
   const config = await readAdminConfig(context);
-  const input = buildInput(config, options);
+  const input = { ...buildInput(config, options), ...(await prepareControlPlane(context, config, options)) };
   reporter.start(
     targets.map((target) => ({
       host: target.host,
@@ -116,6 +117,34 @@ function refuseLocalFlags(options: SshJoinOptions): void {
       hint: `tkadm join HOST:PORT --${given} ..., on the machine itself`,
     },
   );
+}
+
+/**
+ * What machines get that become control-plane nodes: the key of certificates that were uploaded, or that are uploaded
+ * now, which only a control-plane node can do.
+ * @throws USAGE, UNSUPPORTED, PKI_KEY_MISSING before any connection
+ */
+async function prepareControlPlane(
+  context: CliContext,
+  config: ClientConfig | undefined,
+  { controlPlane, certificateKey, dryRun }: SshJoinOptions,
+): Promise<Pick<RemoteJoinInput, 'controlPlane'>> {
+  if (!controlPlane) {
+    if (certificateKey === undefined) return {};
+    throw new TkadmError('USAGE', 'Cannot use --certificate-key: the machines join without --control-plane');
+  }
+  if (certificateKey !== undefined) {
+    parseCertificateKey(certificateKey);
+    return { controlPlane: { certificateKey } };
+  }
+  if (!config || dryRun) {
+    const state = config ? 'a dry run uploads no certificates' : 'there is no kubeconfig to upload them with';
+    throw new TkadmError('USAGE', `Cannot join as control plane without --certificate-key: ${state}`, {
+      hint: 'tkadm init phase upload-certs --upload-certs, on a control-plane node',
+    });
+  }
+  const { uploadCertificates } = await import('./upload-certificates.ts');
+  return { controlPlane: { certificateKey: await uploadCertificates(context, config) } };
 }
 
 /** Joins one machine. Its token is made when the connection stands, and removed whatever happens. */

@@ -6,7 +6,7 @@ import { completeCluster } from './cluster-defaults.ts';
 import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
 import { completeSocket } from './cri-socket.ts';
 import type { RawObject } from './documents.ts';
-import { pick } from './fields.ts';
+import { pick, readField } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { parseSubnets } from './network.ts';
 import type {
@@ -107,7 +107,7 @@ function completeJoin(fields: DocumentFields, machine: MachineDefaults): JoinCon
     nodeRegistration: completeNode(raw, {
       machine,
       tkadm,
-      taints: controlPlane ? [CONTROL_PLANE_TAINT] : [],
+      taints: controlPlane ? controlPlaneTaints(tkadm) : [],
     }),
     caCertPath: raw.caCertPath || `${PATHS.pki}/ca.crt`,
     discovery: {
@@ -186,9 +186,10 @@ function completeUpgradeStep(value: unknown): UpgradeStep {
 function completeTkadm(fields: DocumentFields): TkadmConfiguration {
   const raw = (fields.TkadmConfiguration ?? {}) as Partial<TkadmConfiguration>;
   const engine = raw.engine ?? 'embedded';
+  const hasExternalEtcd = readField(fields.ClusterConfiguration, 'etcd.external') !== undefined;
   return {
     engine,
-    store: raw.store ?? (engine === 'embedded' ? 'embedded' : 'etcd'),
+    store: raw.store ?? (engine === 'embedded' && !hasExternalEtcd ? 'embedded' : 'etcd'),
     imageRepository: raw.imageRepository || EMBEDDED_IMAGE_REPOSITORY,
   };
 }

@@ -92,7 +92,8 @@ const WITHOUT_EFFECT: readonly Effect[] = [
 
 function effectNotes(fields: DocumentFields, { tkadm }: InitConfig): readonly string[] {
   if (tkadm.engine !== 'embedded') return [];
-  return WITHOUT_EFFECT.flatMap(({ document, path, neutral, reason }) => {
+  const rows = WITHOUT_EFFECT.filter(({ reason }) => reason !== OWN_STORE || tkadm.store === 'embedded');
+  return rows.flatMap(({ document, path, neutral, reason }) => {
     const value = readField(fields[document], path);
     const isSet = value !== undefined && value !== '' && JSON.stringify(value) !== JSON.stringify(neutral);
     return isSet ? [`${path}: it has no effect: ${reason}`] : [];

@@ -153,13 +153,6 @@ function validateTkadm(tkadm: TkadmConfiguration, check: Checker): void {
   if (tkadm.engine === 'upstream' && tkadm.store === 'embedded') {
     check.invalid('store', tkadm.store, 'the upstream engine keeps its objects in etcd');
   }
-  if (tkadm.engine === 'embedded' && tkadm.store === 'etcd') {
-    check.invalid(
-      'store',
-      tkadm.store,
-      'the embedded API server does not support etcd; engine "upstream" does',
-    );
-  }
 }
 
 function validateVersion(version: string, tkadm: TkadmConfiguration, check: Checker): void {

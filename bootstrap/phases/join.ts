@@ -5,7 +5,7 @@ import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { buildKubeconfig } from '../../templates/kubeconfig.ts';
+import { buildKubeconfig, localServer } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
 import type { PatchSet } from '../../templates/patches.ts';
 import { renderYaml } from '../../templates/yaml.ts';
@@ -14,7 +14,14 @@ import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.
 import { explainRefusedToken } from '../tokens/refused.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import {
+  CHECK_ETCD_PHASE,
+  CONTROL_PLANE_FINISH_PHASES,
+  CONTROL_PLANE_PREPARE_PHASES,
+  ETCD_JOIN_PHASE,
+} from './control-plane-join.ts';
 import { serviceLogHint } from './hints.ts';
+import type { InitContext } from './init-context.ts';
 import { planAgent } from './kubelet-start.ts';
 import { bundlePhase, runtimePhase } from './node-services.ts';
 import { preflightPhase } from './preflight.ts';
@@ -35,57 +42,48 @@ export interface JoinContext {
   /** The user's patches. */
   readonly patches: () => Promise<PatchSet>;
   readonly isBundleInstalled: () => Promise<boolean>;
+  /** A client with the credentials of the join; whoever asks for it closes it. */
+  readonly joinClient: () => Promise<ApiClient>;
+  /** What the phases of init look at, for a further control-plane node. */
+  readonly controlPlane: () => Promise<InitContext>;
 }
 
 const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
 const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
 
-/** Phases of a further control-plane node, which the embedded store cannot have. */
-function refused(...names: readonly string[]): readonly Phase<JoinContext>[] {
-  return names.map((name) => ({
-    name,
-    summary: 'Join as control plane',
-    refusal: 'it is part of joining as control plane, and the embedded store has one control-plane node',
-    plan: async () => [],
-  }));
-}
-
 /**
  * The phases of a join, named as kubeadm's and in its order; `discovery`, `bundle`, `runtime` and `wait-node` are
  * tkadm's own.
  */
-export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
+const PHASES: readonly Phase<JoinContext>[] = [
   preflightPhase as Phase<JoinContext>,
-  ...refused(
-    'control-plane-prepare/download-certs',
-    'control-plane-prepare/certs',
-    'control-plane-prepare/kubeconfig',
-    'control-plane-prepare/control-plane',
-  ),
   {
     name: 'discovery',
     summary: 'Verify the cluster by token and CA pin',
     unchanged: 'Verified',
     after: ['preflight'],
-    async plan({ config, discover }) {
+    async plan({ config, discover, controlPlane }) {
       selectCredentials(config, await discover());
+      // What cannot be joined as control plane is refused before anything is changed.
+      if (config.controlPlane) await controlPlane();
       return [];
     },
   },
   bundlePhase,
   runtimePhase,
-  ...refused('check-etcd'),
+  ...CONTROL_PLANE_PREPARE_PHASES,
+  CHECK_ETCD_PHASE,
   {
     name: 'kubelet-start',
     summary: 'Start the node agent',
-    after: ['runtime', 'discovery'],
+    after: ['runtime', 'discovery', 'control-plane-prepare', 'check-etcd'],
     plan: planKubeletStart,
   },
-  ...refused('etcd-join'),
+  ETCD_JOIN_PHASE,
   {
     name: 'kubelet-wait-bootstrap',
     summary: 'Wait for the TLS bootstrap',
-    after: ['kubelet-start'],
+    after: ['kubelet-start', 'etcd-join'],
     plan: async ({ config, host }) => [
       {
         kind: 'wait',
@@ -103,11 +101,11 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
     cleanUp: async ({ host }) =>
       (await host.stat(BOOTSTRAP_KUBECONFIG)) ? [{ kind: 'remove', path: BOOTSTRAP_KUBECONFIG }] : [],
   },
-  ...refused('control-plane-join/mark-control-plane', 'wait-control-plane'),
+  ...CONTROL_PLANE_FINISH_PHASES,
   {
     name: 'wait-node',
     summary: 'Wait for the node',
-    after: ['kubelet-wait-bootstrap'],
+    after: ['kubelet-wait-bootstrap', 'control-plane-join', 'wait-control-plane'],
     plan: async ({ config, host }) => [
       {
         kind: 'wait',
@@ -125,6 +123,22 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
   },
 ];
 
+const CONTROL_PLANE_PHASES: readonly Phase<JoinContext>[] = [
+  ...CONTROL_PLANE_PREPARE_PHASES,
+  CHECK_ETCD_PHASE,
+  ETCD_JOIN_PHASE,
+  ...CONTROL_PLANE_FINISH_PHASES,
+];
+
+/** The phases of a join; a worker's run passes over those of a control-plane node. */
+export function joinPhases({
+  controlPlane,
+}: Pick<JoinConfig, 'controlPlane'>): readonly Phase<JoinContext>[] {
+  if (controlPlane) return PHASES;
+  const refusal = 'this machine joins as a worker: --control-plane was not given';
+  return PHASES.map((phase) => (CONTROL_PLANE_PHASES.includes(phase) ? { ...phase, refusal } : phase));
+}
+
 async function planKubeletStart(context: JoinContext): Promise<readonly Action[]> {
   const { config, host, nodeIp } = context;
   const cluster = await context.discover();
@@ -141,8 +155,8 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
       nodeRegistration: config.nodeRegistration,
       kubelet: await readKubeletConfig(client),
       hostname: hostname(),
-      isWorker: true,
-      nodeIp,
+      isWorker: config.controlPlane === undefined,
+      nodeIp: config.controlPlane?.localAPIEndpoint.advertiseAddress ?? nodeIp,
       patches: await context.patches(),
     });
     return [
@@ -155,7 +169,10 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
         content: renderYaml(
           buildKubeconfig({
             clusterName: 'kubernetes',
-            server,
+            // The agent of a control-plane node speaks to the API server of its own.
+            server: config.controlPlane
+              ? localServer(await context.controlPlane().then((it) => it.config))
+              : server,
             caPem,
             user: 'tls-bootstrap-token-user',
             credentials,
@@ -194,7 +211,7 @@ async function refuseExistingNode(client: ApiClient, name: string): Promise<void
  * The token of the command line, else the user of the discovery file, else the token of discovery.
  * @throws DISCOVERY_FILE_INVALID when a discovery file has no user and there is no token
  */
-function selectCredentials({ discovery }: JoinConfig, cluster: DiscoveredCluster): JoinCredentials {
+export function selectCredentials({ discovery }: JoinConfig, cluster: DiscoveredCluster): JoinCredentials {
   const { tlsBootstrapToken, bootstrapToken, file } = discovery;
   if (tlsBootstrapToken) return { token: tlsBootstrapToken };
   if (cluster.credentials) return cluster.credentials;

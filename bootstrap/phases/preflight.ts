@@ -35,7 +35,8 @@ interface PreflightPhaseContext extends PreflightContext {
 const MANIFESTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'etcd'];
 /** The node agent's ports: its API, and its health for the machine itself. */
 export const AGENT_PORTS: readonly number[] = [10250, 10248];
-const CONTROL_PLANE_PORTS = [10257, 10259];
+/** Those of controller manager and scheduler. */
+export const CONTROL_PLANE_PORTS: readonly number[] = [10257, 10259];
 const ETCD_PORTS = [2379, 2380, 2381];
 
 /** Runs the checks; with --fix, what can be repaired is an action, and only the rest stops the run. */

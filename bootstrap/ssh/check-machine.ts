@@ -4,7 +4,8 @@ import { runPreflight, selectFatal } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
-import { AGENT_PORTS } from '../phases/preflight.ts';
+import { DEFAULT_BIND_PORT } from '../config/defaults.ts';
+import { AGENT_PORTS, CONTROL_PLANE_PORTS } from '../phases/preflight.ts';
 
 export interface MachineToJoin {
   readonly nodeName?: string | undefined;
@@ -12,6 +13,8 @@ export interface MachineToJoin {
   readonly ignorePreflightErrors: readonly string[];
   /** What can be repaired is no obstacle. */
   readonly shouldFix: boolean;
+  /** Set when the machine becomes a control-plane node. */
+  readonly controlPlane?: object | undefined;
 }
 
 /**
@@ -28,9 +31,9 @@ export async function checkMachine(machine: Host, input: MachineToJoin, signal: 
   const { findings } = await runPreflight(
     host,
     {
-      scope: 'join',
+      scope: input.controlPlane ? 'join-control-plane' : 'join',
       nodeName: input.nodeName ?? hostname.trim().toLowerCase(),
-      ports: AGENT_PORTS,
+      ports: input.controlPlane ? [DEFAULT_BIND_PORT, ...CONTROL_PLANE_PORTS, ...AGENT_PORTS] : AGENT_PORTS,
       isOwnNode,
       absentFiles: [`${PATHS.kubernetes}/kubelet.conf`],
       podCidrs: [],

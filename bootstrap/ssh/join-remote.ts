@@ -24,6 +24,8 @@ export interface RemoteJoinInput {
   readonly ignorePreflightErrors: readonly string[];
   readonly shouldFix: boolean;
   readonly isDryRun: boolean;
+  /** Set when the machines become control-plane nodes. */
+  readonly controlPlane?: { readonly certificateKey: string } | undefined;
 }
 
 export interface RemoteJoinOptions {
@@ -159,6 +161,7 @@ function formatInput(input: RemoteJoinInput): string {
         caCertHashes: [...input.caCertHashes],
       },
     },
+    ...(input.controlPlane ? { controlPlane: { ...input.controlPlane } } : {}),
     nodeRegistration: {
       ...(input.nodeName ? { name: input.nodeName } : {}),
       ...(input.ignorePreflightErrors.length > 0

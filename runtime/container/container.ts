@@ -1,4 +1,4 @@
-import { type FSWatcher, readFileSync, readlinkSync, rmSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, readlinkSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -10,7 +10,7 @@ import type { ContainerStatus, ProcessStreams } from './engine.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import { LogWriter } from './log-writer.ts';
-import { killTree, readExit, readStartTime, writeFifo } from './monitor.ts';
+import { killTree, readExit, readStartTime, removeDirectory, writeFifo } from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
 import { missingHome } from './passwd.ts';
 import { explainStart } from './performer/container-program.ts';
@@ -210,7 +210,7 @@ export class Container {
     if (this.#isMonitorAlive()) killTree(this.#state.monitorPid);
     // It was the last that had the container's mounts.
     for (let tries = 0; tries < MAX_END_TRIES && this.#isMonitorAlive(); tries += 1) await sleep(1);
-    rmSync(this.directory, { recursive: true, force: true });
+    removeDirectory(this.directory);
   }
 
   #isMonitorAlive(): boolean {

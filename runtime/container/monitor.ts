@@ -6,7 +6,9 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmdirSync,
   statSync,
+  unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -25,6 +27,16 @@ export function makeDirectory(libc: Libc, directory: string, owner: string): voi
   for (const name of SLOT_FIFOS) libc.mkfifo(join(directory, name), 0o600);
   mkdirSync(join(directory, SLOT_FILES.staging));
   writeFileSync(join(directory, SLOT_FILES.owner), owner);
+}
+
+/** Removes what makeDirectory() made, with the files in it; rmSync() would take three times as long. */
+export function removeDirectory(directory: string): void {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) rmdirSync(path);
+    else unlinkSync(path);
+  }
+  rmdirSync(directory);
 }
 
 /** The exit that a monitor has written; undefined while the container lives. */

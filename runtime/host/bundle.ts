@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import {
   chmod,
   copyFile,
@@ -34,6 +34,9 @@ const IMAGE_PROGRAMS = [
 
 /** npm packages with native addons, which cannot be part of a bundled file; what they depend on comes along. */
 const NATIVE_PACKAGES = ['koffi', 'lmdb'] as const;
+
+/** What of them is not needed to run. */
+const LEFT_OUT = /\/(doc|dict|test|tests|dependencies|benchmark|vendor)$|\.(map|md|d\.[cm]?ts|cc?|cpp|hh?)$/;
 
 /** Commands of the host that the programs run; they come along with their shared libraries. */
 const HOST_COMMANDS = ['nft', 'ip'] as const;
@@ -191,7 +194,7 @@ async function copyLibraries(host: Host, rootfs: string, binaries: readonly stri
 
 async function copyPrograms(rootfs: string, sources: BundleSources): Promise<void> {
   const target = join(rootfs, 'opt/tkadm');
-  for (const file of await readdir(join(sources.distDir, 'node'))) {
+  for (const file of await listPrograms(sources)) {
     await copyFile(join(sources.distDir, 'node', file), join(target, file));
   }
   await mkdir(join(target, 'cli/chunks'), { recursive: true });
@@ -202,7 +205,7 @@ async function copyPrograms(rootfs: string, sources: BundleSources): Promise<voi
     await cp(join(sources.nodeModulesDir, name), join(target, 'node_modules', name), {
       recursive: true,
       dereference: true,
-      filter: (path) => !/\/(doc|dict|test|tests|dependencies|benchmark)$/.test(path),
+      filter: (path) => !LEFT_OUT.test(path) && !isOtherAddon(path),
     });
   }
   for (const program of IMAGE_PROGRAMS) {
@@ -210,6 +213,16 @@ async function copyPrograms(rootfs: string, sources: BundleSources): Promise<voi
     await writeFile(script, `#!/usr/bin/node\nrequire('/opt/tkadm/${program}.cjs');\n`);
     await chmod(script, 0o755);
   }
+}
+
+/** True for an addon of another libc or version of Node.js, of which lmdb ships four and koffi two. */
+function isOtherAddon(path: string): boolean {
+  const name = basename(path);
+  if (!name.endsWith('.node')) return false;
+  const abi = `.abi${process.versions.modules}.`;
+  if (/\.musl\.|\/musl_/.test(path)) return true;
+  if (name.includes('.napi.')) return existsSync(join(dirname(path), name.replace('.napi.', abi)));
+  return name.includes('.abi') && !name.includes(abi);
 }
 
 /** The native packages and everything they depend on that is installed, for this platform. */
@@ -292,6 +305,11 @@ async function findCommands(host: Host): Promise<readonly string[]> {
   return found;
 }
 
+/** File names of the node's programs; what else lies there is of this machine alone. */
+async function listPrograms({ distDir }: BundleSources): Promise<readonly string[]> {
+  return (await readdir(join(distDir, 'node'))).filter((file) => file.endsWith('.cjs')).sort();
+}
+
 /** Digest over version, the identity of the binaries and the content of the programs. */
 async function identify(sources: BundleSources, commands: readonly string[]): Promise<string> {
   const hash = createHash('sha256').update(VERSION);
@@ -305,7 +323,7 @@ async function identify(sources: BundleSources, commands: readonly string[]): Pr
       hint: 'npm run build',
     });
   }
-  for (const file of (await readdir(nodeDir)).sort())
+  for (const file of await listPrograms(sources))
     hash.update(file).update(await readFile(join(nodeDir, file)));
   hash.update(await readFile(join(sources.distDir, 'tkadm.js')));
   return hash.digest('hex').slice(0, 16);

@@ -37,6 +37,8 @@ export interface TestEtcd {
   readonly endpoints: readonly string[];
   readonly members: readonly EtcdMember[];
   readonly client: EtcdFiles;
+  /** Writes certificates of a new CA over all files; members take them when they are started again. */
+  readonly renew: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -46,13 +48,13 @@ export interface TestEtcdOptions {
   readonly address?: string;
   /** Ports are taken from here on; default: any that are free. */
   readonly firstPort?: number;
-  /** Words before etcd's command line, to start it in a network namespace. */
-  readonly enter?: readonly string[];
+  /** How a member is started, where it is not beside the caller. */
+  readonly spawn?: (argv: readonly string[]) => ChildProcess;
 }
 
 /** Starts Debian's etcd with certificates of its own in a temporary directory. */
 export async function startEtcd(options: TestEtcdOptions = {}): Promise<TestEtcd> {
-  const { members: count = 1, address = '127.0.0.1', enter = [] } = options;
+  const { members: count = 1, address = '127.0.0.1' } = options;
   const directory = await mkdtemp(join(tmpdir(), 'tkadm-etcd-'));
   const client = await writeCertificates(directory, address);
   const ports = await choosePorts(count * 2, options.firstPort);
@@ -62,20 +64,29 @@ export async function startEtcd(options: TestEtcdOptions = {}): Promise<TestEtcd
     peer: `http://${address}:${ports[2 * i + 1]}`,
   }));
   const initialCluster = urls.map(({ name, peer }) => `${name}=${peer}`).join(',');
-  const members = urls.map((row) => createMember({ ...row, directory, initialCluster, enter }));
+  const members = urls.map((row) =>
+    createMember({ ...row, directory, initialCluster, spawn: options.spawn ?? spawnHere }),
+  );
   await Promise.all(members.map((member) => member.start()));
   const endpoints = urls.map((row) => row.client);
-  // In another network namespace the caller asks.
-  if (enter.length === 0) await awaitAnswer(endpoints, client);
+  // Where they are started elsewhere they may be out of reach.
+  if (!options.spawn) await awaitAnswer(endpoints, client);
   return {
     endpoints,
     members,
     client,
+    async renew() {
+      await writeCertificates(directory, address);
+    },
     async close() {
       await Promise.all(members.map((member) => member.kill('SIGKILL')));
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+function spawnHere([program, ...argv]: readonly string[]): ChildProcess {
+  return spawn(program!, argv, { stdio: 'ignore' });
 }
 
 function createMember(row: {
@@ -84,7 +95,7 @@ function createMember(row: {
   readonly peer: string;
   readonly directory: string;
   readonly initialCluster: string;
-  readonly enter: readonly string[];
+  readonly spawn: NonNullable<TestEtcdOptions['spawn']>;
 }): EtcdMember {
   const file = (name: string) => join(row.directory, name);
   const flags = {
@@ -104,14 +115,14 @@ function createMember(row: {
     'heartbeat-interval': '100',
     'election-timeout': '1000',
   };
-  const argv = [...row.enter, ETCD, ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`)];
+  const argv = [ETCD, ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`)];
   let child: ChildProcess | undefined;
   return {
     endpoint: row.client,
     pid: () => child!.pid!,
     async start() {
       await mkdir(flags['data-dir'], { recursive: true, mode: 0o700 });
-      child = spawn(argv[0]!, argv.slice(1), { stdio: 'ignore' });
+      child = row.spawn(argv);
     },
     async kill(signal = 'SIGKILL') {
       const victim = child;

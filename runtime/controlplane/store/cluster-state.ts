@@ -6,7 +6,7 @@ import { formatKeyPrefix, formatResource, KEY_PREFIX } from './keys.ts';
 import { formatStoredObject } from './object-bytes.ts';
 import type { ObjectReader } from './reader.ts';
 import { type ChangeType, ResourceState, type StateEvent } from './resource-state.ts';
-import type { Store, StoreEvent, WriteResult } from './types.ts';
+import { isSharedStore, type Store, type StoreEvent, type WriteResult } from './types.ts';
 
 /** How many changes are remembered; those that only tell that somebody is alive need little history. */
 const EVENT_LIMITS: Readonly<Record<string, { readonly maxEvents: number; readonly maxEventBytes: number }>> =
@@ -16,6 +16,8 @@ const EVENT_LIMITS: Readonly<Record<string, { readonly maxEvents: number; readon
   };
 const DEFAULT_LIMIT = { maxEvents: 4000, maxEventBytes: 6 * 1024 * 1024 };
 const LOAD_PAGE = 2000;
+/** Resources whose objects take addresses and ports out of one pool. */
+const ALLOCATING: readonly string[] = ['services'];
 
 export interface ClusterStateOptions {
   readonly store: Store;
@@ -113,9 +115,21 @@ export class ClusterState implements ObjectReader {
     });
   }
 
-  /** Writes an object if the stored one has this revision (0: is absent). */
-  put(location: ObjectLocation, object: KubeObject, expected: number): Promise<WriteResult> {
-    return this.#store.put(formatKey(location), formatStoredObject(object), expected);
+  /** True when what is picked for an object of this row must not be picked by another API server meanwhile. */
+  isContended(row: ResourceRow): boolean {
+    return ALLOCATING.includes(formatResource(row)) && isSharedStore(this.#store);
+  }
+
+  /**
+   * Writes an object if the stored one has this revision (0: is absent); of a contended row only when none of the
+   * row was written behind `since`, the revision that the object was made at.
+   */
+  put(location: ObjectLocation, object: KubeObject, expected: number, since?: number): Promise<WriteResult> {
+    const [key, value, store] = [formatKey(location), formatStoredObject(object), this.#store];
+    if (since === undefined || !this.isContended(location.row) || !isSharedStore(store)) {
+      return store.put(key, value, expected);
+    }
+    return store.putIfQuiet(key, value, expected, { prefix: formatKeyPrefix(location.row), revision: since });
   }
 
   delete(location: ObjectLocation, expected: number): Promise<WriteResult> {

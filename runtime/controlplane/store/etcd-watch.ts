@@ -14,7 +14,7 @@ export interface EtcdWatchOptions {
   readonly afterRevision: number;
   readonly toKey: (etcdKey: string) => string;
   readonly onEvents: (events: readonly StoreEvent[]) => void;
-  /** The changes that come next are forgotten: this watch has come to its end. */
+  /** The changes that come next are forgotten or cannot be read: this watch has come to its end. */
   readonly onLost: (error: TkadmError) => void;
   readonly logger: Logger;
 }
@@ -85,7 +85,9 @@ export class EtcdWatch {
     this.#fragments = [];
     const fail = (reason: string) => {
       if (this.#stream !== stream) return;
-      logger.warn('watch of etcd was interrupted', { reason, revision: this.#revision });
+      // Once for each interruption, however often the stream is tried.
+      if (this.#pauseMs === FIRST_PAUSE_MS)
+        logger.warn('watch of etcd was interrupted', { reason, revision: this.#revision });
       this.reopen();
     };
     stream.on('data', (response: Response) => {
@@ -125,7 +127,13 @@ export class EtcdWatch {
       return;
     }
     this.#pauseMs = FIRST_PAUSE_MS;
-    for (const event of response.events) this.#fragments.push(this.#toEvent(event));
+    try {
+      for (const event of response.events) this.#fragments.push(this.#toEvent(event));
+    } catch (error) {
+      this.stop();
+      this.#options.onLost(error as TkadmError);
+      return;
+    }
     if (response.isFragment || this.#fragments.length === 0) return;
     const events = this.#fragments;
     this.#fragments = [];
@@ -166,11 +174,28 @@ export class EtcdWatch {
   }
 }
 
-/** A value as the store gives it out; its bytes are no longer part of the message that they came in. */
+/** What a stored `runtime.Unknown` begins with. */
+const PROTOBUF = Buffer.from('k8s\0', 'latin1');
+
+/**
+ * A value as the store gives it out; its bytes are no longer part of the message that they came in.
+ * @throws UNSUPPORTED for a value that kube-apiserver wrote in its own form
+ */
 export function toStored(kv: MessageOf<typeof KeyValue>, toKey: (etcdKey: string) => string): StoredValue {
+  const key = toKey(Buffer.from(kv.key.buffer, kv.key.byteOffset, kv.key.byteLength).toString('utf8'));
+  const value = Buffer.from(kv.value);
+  if (PROTOBUF.equals(value.subarray(0, PROTOBUF.length))) {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      `Cannot read "${key}" in etcd: it is in kube-apiserver's binary form`,
+      {
+        hint: 'Have kube-apiserver write every object once with --storage-media-type=application/json',
+      },
+    );
+  }
   return {
-    key: toKey(Buffer.from(kv.key.buffer, kv.key.byteOffset, kv.key.byteLength).toString('utf8')),
-    value: Buffer.from(kv.value),
+    key,
+    value,
     createRevision: kv.createRevision,
     modRevision: kv.modRevision,
   };

@@ -1,7 +1,8 @@
 import { isTkadmError, TkadmError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { sleep } from '../../base/time.ts';
+import { sleep, waitFor } from '../../base/time.ts';
 import { EtcdClient, type EtcdCredentials, type EtcdRequest } from './etcd-client.ts';
+import { startCompactor } from './etcd-compactor.ts';
 import { rangeEnd } from './etcd-messages.ts';
 import { EtcdWatch, toStored } from './etcd-watch.ts';
 import { KEY_PREFIX } from './keys.ts';
@@ -24,8 +25,12 @@ export interface EtcdStoreOptions {
   readonly logger: Logger;
   /** A watch has come to its end because etcd was compacted meanwhile: memory has to be loaded anew. */
   readonly onLost: (error: TkadmError) => void;
+  /** How often history is forgotten; 0: never. */
+  readonly compactionIntervalMs: number;
   /** How long one member may take for one call; default 5 s. */
   readonly attemptTimeoutMs?: number;
+  /** How long the first answer is waited for: etcd may start at the same time; default 20 s, as upstream's. */
+  readonly openTimeoutMs?: number;
 }
 
 /** Below the prefix, so that watches see it, and no resource's. */
@@ -45,6 +50,7 @@ export class EtcdStore implements SharedStore {
   readonly #options: EtcdStoreOptions;
   readonly #watches = new Set<EtcdWatch>();
   readonly #looking: NodeJS.Timeout;
+  readonly #endCompactor: () => void;
   #revision = 0;
   #compactedRevision = 0;
   #sizeBytes = 0;
@@ -57,13 +63,20 @@ export class EtcdStore implements SharedStore {
     this.#client = new EtcdClient({ ...options, attemptTimeoutMs: options.attemptTimeoutMs ?? 5000 });
     this.#looking = setInterval(() => void this.#look(), LOOK_EVERY_MS);
     this.#looking.unref();
+    const { compactionIntervalMs: intervalMs, logger } = options;
+    this.#endCompactor = intervalMs > 0 ? startCompactor(this.#client, { intervalMs, logger }) : () => {};
   }
 
   /** Connects to the first member that answers. @throws STORE_FAILED when none does, FLAG_INVALID */
   static async open(options: EtcdStoreOptions): Promise<EtcdStore> {
     const store = new EtcdStore(options);
     try {
-      await store.#readRevision();
+      await waitFor(() => store.#readRevision(), {
+        subject: `etcd at ${options.endpoints.join(', ')}`,
+        timeoutMs: options.openTimeoutMs ?? 20_000,
+      }).catch((error) => {
+        throw isTkadmError(error, 'WAIT_TIMEOUT') ? error.cause : error;
+      });
       await store.#readSize();
       return store;
     } catch (error) {
@@ -176,6 +189,7 @@ export class EtcdStore implements SharedStore {
 
   async close(): Promise<void> {
     clearInterval(this.#looking);
+    this.#endCompactor();
     for (const watch of this.#watches) watch.stop();
     this.#watches.clear();
     this.#client.close();

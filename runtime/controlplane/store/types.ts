@@ -94,3 +94,8 @@ export interface SharedStore extends Store {
   /** Puts a value, whatever is there, that goes away by itself unless it is put again within the time. */
   putTemporary(key: string, value: Buffer, ttlSeconds: number): Promise<void>;
 }
+
+/** True when other API servers may write to the store too. */
+export function isSharedStore(store: Store): store is SharedStore {
+  return 'putIfQuiet' in store;
+}

@@ -3,7 +3,7 @@ import t from 'tap';
 import type { CliContext } from '../../../bootstrap/commands/context.ts';
 import { addPhaseCommands, PHASED_COMMANDS, splitPhaseNames } from '../../../bootstrap/commands/phases.ts';
 import { INIT_PHASES } from '../../../bootstrap/phases/init.ts';
-import { JOIN_PHASES } from '../../../bootstrap/phases/join.ts';
+import { joinPhases } from '../../../bootstrap/phases/join.ts';
 import { RESET_PHASES } from '../../../bootstrap/phases/reset.ts';
 import { UPGRADE_APPLY_PHASES, UPGRADE_NODE_PHASES } from '../../../bootstrap/upgrade/phases.ts';
 import { groupOf } from '../../../bootstrap/workflow/phase.ts';
@@ -79,9 +79,15 @@ const KUBEADM_PHASES: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** Arguments of a join without --control-plane. */
+const WORKER = [
+  '127.0.0.1:1',
+  ...['--token', 'abcdef.0123456789abcdef', '--discovery-token-unsafe-skip-ca-verification'],
+];
+
 const PHASES = {
   init: INIT_PHASES,
-  join: JOIN_PHASES,
+  join: joinPhases({}),
   reset: RESET_PHASES,
   'upgrade apply': UPGRADE_APPLY_PHASES,
   'upgrade node': UPGRADE_NODE_PHASES,
@@ -149,8 +155,8 @@ t.test('flags are those that a phase has, and a name that is none is a usage err
     [['init', 'phase', 'certs', 'ca', '--token', 'x'], { message: /unknown option '--token'/ }],
     [['init', 'phase', 'certz', '--config', 'x'], { code: 'PHASE_UNKNOWN', hint: /"certs"/ }],
     [['init', 'phase', 'certs', 'cb'], { code: 'PHASE_UNKNOWN', message: /valid ones are certs\/ca/ }],
-    [['join', 'phase', 'control-plane-prepare', 'certs'], { code: 'UNSUPPORTED' }],
-    [['join', 'phase', 'etcd-join'], { code: 'UNSUPPORTED', message: /"etcd-join"/ }],
+    [['join', 'phase', 'control-plane-prepare', 'certs', ...WORKER], { code: 'UNSUPPORTED' }],
+    [['join', 'phase', 'etcd-join', ...WORKER], { code: 'UNSUPPORTED', message: /"etcd-join".*worker/ }],
     [['reset', 'phase', 'cleanup'], { code: 'PHASE_UNKNOWN' }],
   ];
   for (const [argv, expected] of cases) {

@@ -1,8 +1,10 @@
 import t, { type Test } from 'tap';
+import type { TkadmError } from '../../../../runtime/base/errors.ts';
 import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
 import { waitFor } from '../../../../runtime/base/time.ts';
 import { EtcdStore, type EtcdStoreOptions } from '../../../../runtime/controlplane/store/etcd.ts';
 import { EtcdClient } from '../../../../runtime/controlplane/store/etcd-client.ts';
+import { takeTurn } from '../../../../runtime/controlplane/store/etcd-compactor.ts';
 import type { StoreEvent } from '../../../../runtime/controlplane/store/types.ts';
 import { etcdObstacle, startEtcd, type TestEtcd } from '../../../hosts/etcd.ts';
 import { testStoreContract } from './store-contract.ts';
@@ -21,6 +23,7 @@ async function openStore(
     credentials: etcd.client,
     prefix: `/cluster-${prefixes}`,
     logger: SILENT_LOGGER,
+    compactionIntervalMs: 0,
     onLost: (error) => t.fail(error.message),
     ...options,
   });
@@ -112,13 +115,59 @@ t.test('EtcdStore', { skip: etcdObstacle }, async (t) => {
     t.same(lost, ['STORE_COMPACTED']);
   });
 
+  await t.test('takeTurn() compacts once for all servers, to where the turn before ended', async (t) => {
+    const store = await openStore(t, etcd);
+    const client = new EtcdClient({
+      endpoints: etcd.endpoints,
+      credentials: etcd.client,
+      attemptTimeoutMs: 5000,
+    });
+    t.teardown(() => client.close());
+    const none = { time: 0, revision: 0 };
+    const first = await takeTurn(client, none);
+    const other = await takeTurn(client, none);
+    t.match(first, { time: 1 });
+    t.match(other, { time: 1 }, 'the second server takes note');
+    const put = await store.put('/registry/a', Buffer.from('1'), 0);
+    const second = await takeTurn(client, first);
+    t.match(second, { time: 2 });
+    t.match(await takeTurn(client, other), { time: 2 });
+    await takeTurn(client, second);
+    const { revision } = put as { readonly revision: number };
+    await t.rejects(store.range('/registry/', { revision }), { code: 'STORE_COMPACTED' });
+    t.equal((await store.range('/registry/', { revision: second.revision })).values.length, 1);
+  });
+
+  await t.test("objects in kube-apiserver's binary form are refused by name", async (t) => {
+    const prefix = '/binary';
+    const lost: TkadmError[] = [];
+    const store = await openStore(t, etcd, { prefix, onLost: (error) => lost.push(error) });
+    store.watch('/registry/', store.stats().revision, () => {});
+    const client = new EtcdClient({
+      endpoints: etcd.endpoints,
+      credentials: etcd.client,
+      attemptTimeoutMs: 5000,
+    });
+    t.teardown(() => client.close());
+    await client.call('put', {
+      key: Buffer.from(`${prefix}/pods/a`),
+      value: Buffer.from('k8s\0\n\0', 'latin1'),
+    });
+    const refusal = { code: 'UNSUPPORTED', message: /"\/registry\/pods\/a"/ };
+    await t.rejects(store.range('/registry/'), refusal);
+    await waitFor(async () => lost[0], { subject: 'the refusal', timeoutMs: 10_000 });
+    t.match(lost, [refusal]);
+  });
+
   await t.test('a client without a certificate of the CA is not let in', async (t) => {
     await t.rejects(
       EtcdStore.open({
         endpoints: etcd.endpoints,
         credentials: { ...etcd.client, cert: undefined, key: undefined },
+        openTimeoutMs: 500,
         prefix: '/registry',
         logger: SILENT_LOGGER,
+        compactionIntervalMs: 0,
         onLost: () => {},
       }),
       { code: 'STORE_FAILED' },
