@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatError } from '../base/errors.ts';
 import { EventHub } from '../base/event-hub.ts';
@@ -153,6 +153,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     engine,
     imagesDir,
     architecture,
+    secretsDir: await emptyDirectory(`${options.stateDir}-secrets`),
     cgroupParent: options.buildCgroupParent ?? '/tkadm',
     now,
   });
@@ -171,6 +172,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       await engine.close();
     },
   };
+}
+
+/** A directory without what an earlier runtime left in it. */
+async function emptyDirectory(path: string): Promise<string> {
+  await rm(path, { recursive: true, force: true });
+  return path;
 }
 
 function createHandlers(context: RuntimeContext, streams: StreamServer): CriHandlers {

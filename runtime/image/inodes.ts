@@ -9,7 +9,13 @@ export interface Inodes {
   setxattr(path: string, name: string, value: Uint8Array): void;
   /** lgetxattr(2): the value as text, at most 255 bytes; undefined when the attribute is not there. */
   getxattr(path: string, name: string): string | undefined;
+  /** llistxattr(2) and lgetxattr(2): every attribute; none where the file system has no attributes. @throws IMAGE_UNPACK */
+  attributes(path: string): ReadonlyMap<string, Buffer>;
 }
+
+/** The kernel's limit of a value and of a list of names, xattr(7). */
+const MAX_ATTRIBUTE_BYTES = 1 << 16;
+const NO_ATTRIBUTES: ReadonlyMap<string, Buffer> = new Map();
 
 /** The kernel's own, through the C library. */
 export function loadInodes(): Inodes {
@@ -17,6 +23,9 @@ export function loadInodes(): Inodes {
   const mknod = library.func('mknod', 'int', ['str', 'uint', 'ulong']);
   const lsetxattr = library.func('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
   const lgetxattr = library.func('lgetxattr', 'long', ['str', 'str', 'void *', 'size_t']);
+  const llistxattr = library.func('llistxattr', 'long', ['str', 'void *', 'size_t']);
+  const listed = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
+  const value = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
   const check = (result: number, step: string): void => {
     if (result < 0) throw new TkadmError('IMAGE_UNPACK', `Cannot ${step}: errno ${koffi.errno()}`);
   };
@@ -32,6 +41,18 @@ export function loadInodes(): Inodes {
       const value = Buffer.alloc(255);
       const length = Number(lgetxattr(path, name, value, value.length));
       return length < 0 ? undefined : value.subarray(0, length).toString('latin1');
+    },
+    attributes(path) {
+      const bytes = Number(llistxattr(path, listed, listed.length));
+      if (bytes <= 0) return NO_ATTRIBUTES;
+      const names = listed.toString('utf8', 0, bytes).split('\0').filter(Boolean);
+      return new Map(
+        names.map((name) => {
+          const length = Number(lgetxattr(path, name, value, value.length));
+          check(length, `read attribute "${name}" of "${path}"`);
+          return [name, Buffer.from(value.subarray(0, length))];
+        }),
+      );
     },
   };
 }
