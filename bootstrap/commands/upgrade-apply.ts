@@ -224,7 +224,7 @@ async function run(context: CliContext, options: UpgradeRunOptions, input: RunIn
           changes === 0
             ? 'Dry run: nothing would change\n'
             : `Dry run: ${changes} changes would be made; nothing was changed\n`,
-        data: { changes, dryRun: true },
+        data: { node: nodeName, changes, dryRun: true },
       };
     },
   });
@@ -240,10 +240,16 @@ async function describeApplied(
     const isOld = kubeletVersion !== target || containerRuntimeVersion !== `tkadm://${VERSION}`;
     return isOld && metadata?.name !== nodeName ? [metadata?.name ?? ''] : [];
   });
+  const addresses = Object.fromEntries(
+    items.map(({ metadata, status }) => [
+      metadata?.name ?? '',
+      status?.addresses?.find(({ type }) => type === 'InternalIP')?.address,
+    ]),
+  );
   const next =
     others.length === 0
       ? ''
-      : `\nThese nodes are still of an earlier version; with this package, on each of them: tkadm upgrade node\n\n  ${others.join('\n  ')}\n`;
+      : `\nThese nodes are still of an earlier version; with this package: tkadm upgrade node, on each of them, or from here over SSH:\n\n  tkadm upgrade node ${others.map((name) => `root@${addresses[name] ?? name}`).join(' ')}\n`;
   const done = changes === 0 ? 'Nothing was changed: your cluster is' : 'Your cluster is';
   return {
     text: `\n${done} of ${target} (tkadm ${VERSION})${changes === 0 ? '' : ' now'}.\n${next}`,
