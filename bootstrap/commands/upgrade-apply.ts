@@ -217,8 +217,10 @@ async function run(context: CliContext, options: UpgradeRunOptions, input: RunIn
       };
     },
     finish: async (tools) => {
-      if (!step.dryRun) return input.finish(tools);
       const { changes } = tools;
+      if (!step.dryRun && options.onlyPhase !== undefined)
+        return { text: '', data: { node: nodeName, phase: options.onlyPhase, changes } };
+      if (!step.dryRun) return input.finish(tools);
       return {
         text:
           changes === 0
