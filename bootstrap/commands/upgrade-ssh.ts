@@ -62,14 +62,14 @@ export async function runUpgradeOverSsh(
     const machine = reporter.machine(target.host);
     const startedAt = performance.now();
     try {
-      const { node = target.host, changes } = await upgradeOne(target, {
+      const { node = target.host, changes = 0 } = await upgradeOne(target, {
         context,
         options,
         directory,
         machine,
         settings,
       });
-      if (options.dryRun) machine.progress(`dry run: ${changes} changes would be made`);
+      if (options.dryRun) machine.previewed(node, changes);
       else machine.done(node, performance.now() - startedAt);
       nodes.push(node);
     } catch (error) {

@@ -10,6 +10,9 @@ export interface RemoteEvent {
   readonly phase?: string | null;
   readonly summary?: string;
   readonly message?: string;
+  readonly level?: string;
+  readonly isDryRun?: boolean;
+  readonly preview?: string;
 }
 
 /** The last line that the remote command prints with `-o json`. */
@@ -42,7 +45,8 @@ export async function withMachine<T>(
   }
 }
 
-function askSudoPassword(
+/** The password of sudo there: as it was given, else the person is asked. */
+export function askSudoPassword(
   { target: { user, host } }: SshConnection,
   { sudoPassword, prompts }: SshSettings,
 ): Promise<string | undefined> {
