@@ -19,6 +19,7 @@ import { confirm } from './confirm.ts';
 import type { CliContext } from './context.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { type RunTools, runCommandPhases } from './run.ts';
+import { describeApplied } from './upgrade-result.ts';
 import { type OpenedUpgrade, openUpgrade, type UpgradeOptions } from './upgrade-source.ts';
 
 export interface UpgradeRunOptions extends UpgradeOptions {
@@ -204,7 +205,6 @@ async function run(context: CliContext, options: UpgradeRunOptions, input: RunIn
         nodeName,
         isControlPlane,
         isReachable,
-        clusterVersion: source.clusterVersion,
         documents: source.documents,
         wantedBundle,
         resolvConf: machine.resolvConf,
@@ -230,31 +230,4 @@ async function run(context: CliContext, options: UpgradeRunOptions, input: RunIn
       };
     },
   });
-}
-
-async function describeApplied(
-  { api, changes }: Pick<RunTools, 'api'> & { readonly changes: number },
-  { target, nodeName }: { readonly target: string; readonly nodeName: string },
-) {
-  const { items } = await (await api()).list(NODES);
-  const others = items.flatMap(({ metadata, status }) => {
-    const { kubeletVersion, containerRuntimeVersion } = status?.nodeInfo ?? {};
-    const isOld = kubeletVersion !== target || containerRuntimeVersion !== `tkadm://${VERSION}`;
-    return isOld && metadata?.name !== nodeName ? [metadata?.name ?? ''] : [];
-  });
-  const addresses = Object.fromEntries(
-    items.map(({ metadata, status }) => [
-      metadata?.name ?? '',
-      status?.addresses?.find(({ type }) => type === 'InternalIP')?.address,
-    ]),
-  );
-  const next =
-    others.length === 0
-      ? ''
-      : `\nThese nodes are still of an earlier version; with this package: tkadm upgrade node, on each of them, or from here over SSH:\n\n  tkadm upgrade node ${others.map((name) => `root@${addresses[name] ?? name}`).join(' ')}\n`;
-  const done = changes === 0 ? 'Nothing was changed: your cluster is' : 'Your cluster is';
-  return {
-    text: `\n${done} of ${target} (tkadm ${VERSION})${changes === 0 ? '' : ' now'}.\n${next}`,
-    data: { kubernetesVersion: target, changes, nodesToUpgrade: others },
-  };
 }
