@@ -3,6 +3,7 @@ import { load } from 'js-yaml';
 import { UNFOLLOWED_FIELDS } from '../../runtime/agent/kubelet-config-fields.ts';
 import { ApiClient, isApiError } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
+import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -228,8 +229,7 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
 /** @throws NODE_EXISTS when a Ready node has this name. */
 async function refuseExistingNode(client: ApiClient, name: string): Promise<void> {
   const node = await client.find(NODES, { name });
-  const isReady = node?.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
-  if (!isReady) return;
+  if (!isNodeReady(node)) return;
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
     hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
   });

@@ -57,6 +57,8 @@ export const ERRORS = {
   CONTAINER_STATE: 'usage',
   CONTAINER_LAUNCH: 'host',
   CONTAINER_EXEC: 'host',
+  CONTAINER_HOOK: 'host',
+  OCI_CONFIG: 'usage',
   SECCOMP_PROFILE: 'usage',
   CGROUP_UNSUPPORTED: 'host',
   CGROUP_WRITE: 'host',
@@ -75,6 +77,7 @@ export const ERRORS = {
   IMAGE_UNPACK: 'host',
   IMAGE_NOT_FOUND: 'host',
   IMAGE_INVALID: 'host',
+  IMAGE_PINNED: 'usage',
   // cri
   CRI_CALL: 'host',
   CRI_NOT_FOUND: 'host',
@@ -165,6 +168,7 @@ export const ERRORS = {
   CONTAINER_CRASHES: 'cluster',
   ROLLBACK_FAILED: 'cluster',
   UPGRADE_NEEDED: 'usage',
+  UPGRADE_FAILED: 'host',
   UPGRADE_VERSION: 'usage',
   UPGRADE_NO_CLUSTER: 'preflight',
 } as const satisfies Record<string, ErrorArea>;

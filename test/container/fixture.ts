@@ -53,6 +53,12 @@ const APPLETS = [
   'mkdir',
   'stat',
   'mknod',
+  'uniq',
+  'find',
+  'mv',
+  'sort',
+  'pwd',
+  'cut',
 ];
 
 /** Why tests with the real kernel cannot run here; false when they can. */

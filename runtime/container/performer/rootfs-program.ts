@@ -4,10 +4,12 @@ import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
 import type { OciMount, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { mountCgroups } from './cgroup-mounts.ts';
 import { makeDeviceNodes } from './device-nodes.ts';
 import { changeMountFlags, changePropagation, mapMountIds } from './mount-attributes.ts';
+import { REPORT, waitForRuntime } from './process-program.ts';
 import type { DataRef, Section } from './program.ts';
-import { moveMount, RootPlaces } from './root-places.ts';
+import { mountAt, moveMount, RootPlaces } from './root-places.ts';
 import { mountSource, rootIds } from './root-source.ts';
 import { makeUserNamespace } from './user-namespace.ts';
 
@@ -17,8 +19,12 @@ const O_PATH = 0o10000000;
 const OPEN_TREE = 1 | O_CLOEXEC;
 /** move_mount(2) from one descriptor to another: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
 const MOVE_BY_DESCRIPTORS = 0x44;
-/** File systems whose place must be a directory and no link: what is masked is looked for in them (CVE-2023-27561). */
-const KERNEL_TYPES: readonly (string | undefined)[] = ['proc', 'sysfs'];
+/** File systems that label their files themselves. */
+const UNLABELLED_TYPES: readonly string[] = ['proc', 'sysfs', 'mqueue'];
+
+/** Under these the container shows the runtime what is to be copied, and where to: copyUp(). */
+export const COPY_SOURCE_FD = 66;
+export const COPY_TARGET_FD = 67;
 
 export interface RootfsOptions {
   readonly machine: Machine;
@@ -117,7 +123,7 @@ export class RootfsProgram {
     open();
   }
 
-  /** Everything in the root file system, then pivot_root(2). */
+  /** Everything in the root file system. */
   build(): void {
     const { spec, terminalTree } = this.#options;
     const section = this.#section;
@@ -133,7 +139,6 @@ export class RootfsProgram {
     }
     this.#makeWorkingDirectory();
     this.#protect();
-    this.#enter();
   }
 
   #nameMount(mount: OciMount): void {
@@ -159,15 +164,46 @@ export class RootfsProgram {
     else this.#mountNew(mount, options);
   }
 
+  #mountCgroup(mount: OciMount): void {
+    const { spec, cgroupMounts } = this.#options;
+    mountCgroups({ section: this.#section, places: this.#places, spec, cgroupMounts }, mount);
+  }
+
   #mountNew(mount: OciMount, options: MountOptions): void {
     const { destination, type = 'none', source = type } = mount;
-    this.#mountAt(destination, source, type, options.flags, options.data);
+    const label = this.#options.spec.linux?.mountLabel;
+    const isLabelled = label && !UNLABELLED_TYPES.includes(type);
+    const data = [options.data, ...(isLabelled ? [`context="${label}"`] : [])].filter(Boolean).join(',');
+    if (options.isCopiedUp) this.#keepSource(destination);
+    const flags = options.isCopiedUp ? options.flags & ~MS.RDONLY : options.flags;
+    mountAt(this.#section, this.#places, { destination, source, type, flags, data });
+    if (options.isCopiedUp) this.#fill(mount, options);
     const { propagation, recursive } = options;
     if (propagation === undefined && recursive.set === 0 && recursive.clear === 0) return;
     this.#places.openTarget(destination, true);
     changeMountFlags(this.#section, this.#places.target, recursive, true);
     if (propagation !== undefined) changePropagation(this.#section, this.#places.target, propagation);
     this.#places.close(this.#places.target);
+  }
+
+  /** What is at the place, before a file system covers it. */
+  #keepSource(destination: string): void {
+    this.#places.openTarget(destination, true);
+    this.#section.call('dup3', [{ at: this.#places.target }, COPY_SOURCE_FD, O_CLOEXEC]);
+    this.#places.close(this.#places.target);
+  }
+
+  /** Lets the runtime copy it into the file system. */
+  #fill(mount: OciMount, { flags }: MountOptions): void {
+    const section = this.#section;
+    this.#places.openTarget(mount.destination, true);
+    section.call('dup3', [{ at: this.#places.target }, COPY_TARGET_FD, O_CLOEXEC]);
+    waitForRuntime(section, REPORT.copyUp);
+    this.#nameMount(mount);
+    if ((flags & MS.RDONLY) !== 0)
+      changeMountFlags(section, this.#places.target, { set: MS.RDONLY, clear: 0 });
+    this.#places.close(this.#places.target);
+    for (const fd of [COPY_SOURCE_FD, COPY_TARGET_FD]) section.call('close', [fd]);
   }
 
   /** Other flags for what is mounted at the place. */
@@ -212,46 +248,6 @@ export class RootfsProgram {
     this.#nameMount(mount);
     mapMountIds(this.#section, tree, user, options.idMap === 'all');
     if (own) this.#places.close(user);
-  }
-
-  /** mount(2) of a file system of its own onto a directory, by way of the working directory. */
-  #mountAt(destination: string, source: string, type: string, flags: number, data: string): void {
-    const section = this.#section;
-    this.#places.openTarget(destination, true, KERNEL_TYPES.includes(type));
-    section.call('fchdir', [{ at: this.#places.target }]);
-    section.call('mount', [
-      section.text(source),
-      section.text('.'),
-      section.text(type),
-      flags,
-      data === '' ? 0 : section.text(data),
-    ]);
-    this.#places.close(this.#places.target);
-  }
-
-  #mountCgroup(mount: OciMount): void {
-    const { destination } = mount;
-    const { cgroupMounts } = this.#options;
-    const section = this.#section;
-    const flags = MS.NOSUID | MS.NODEV | MS.NOEXEC;
-    const readonly = (mount.options ?? []).includes('ro') ? MS.RDONLY : 0;
-    if (cgroupMounts.version === 2) {
-      this.#mountAt(destination, 'cgroup2', 'cgroup2', flags | MS.RELATIME | readonly, '');
-      return;
-    }
-    this.#mountAt(destination, 'tmpfs', 'tmpfs', flags, 'mode=755');
-    for (const { name, options } of cgroupMounts.hierarchies) {
-      this.#mountAt(`${destination}/${name}`, 'cgroup', 'cgroup', flags | MS.RELATIME | readonly, options);
-    }
-    this.#places.openTarget(destination, true);
-    for (const { name } of cgroupMounts.hierarchies) {
-      if (!name.includes(',')) continue;
-      for (const part of name.split(',')) {
-        section.call('symlinkat', [section.text(name), { at: this.#places.target }, section.text(part)]);
-      }
-    }
-    if (readonly !== 0) changeMountFlags(section, this.#places.target, { set: MS.RDONLY, clear: 0 });
-    this.#places.close(this.#places.target);
   }
 
   /** Makes process_.cwd where it is missing; that it cannot shows at chdir(2). */
@@ -309,14 +305,22 @@ export class RootfsProgram {
     });
   }
 
-  /** Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). */
-  #enter(): void {
+  /**
+   * Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). Where the host's root is an initramfs, which
+   * cannot be left, the root is moved over it instead.
+   */
+  enter(hasNoPivot: boolean): void {
     const section = this.#section;
     const [dot, root] = [section.text('.'), section.text('/')];
     section.step('enter the root file system');
     section.call('fchdir', [{ at: this.#places.root }]);
-    section.call('pivot_root', [dot, dot]);
-    section.call('umount2', [dot, MNT_DETACH]);
+    if (hasNoPivot) {
+      section.call('mount', [dot, root, 0, MS.MOVE, 0]);
+      section.call('chroot', [dot]);
+    } else {
+      section.call('pivot_root', [dot, dot]);
+      section.call('umount2', [dot, MNT_DETACH]);
+    }
     section.call('chdir', [root]);
   }
 }
