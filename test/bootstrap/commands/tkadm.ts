@@ -6,7 +6,7 @@ import { execa } from 'execa';
 const SOURCE = join(import.meta.dirname, '../../../bootstrap/cli.ts');
 
 /** The command line of the sources, in one file that starts as fast as the built one; made once for a test file. */
-const CLI = await bundle();
+export const CLI = await bundle();
 
 export interface CommandResult {
   readonly exitCode: number | undefined;
