@@ -91,8 +91,16 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     await runPhases({
       phases,
       context: run.buildContext(tools),
-      perform: (action) =>
-        performAction(action, { host, initSystem, signal, api, superApi, bundleSources: sources }),
+      perform: (action, onProgress) =>
+        performAction(action, {
+          onProgress,
+          host,
+          initSystem,
+          signal,
+          api,
+          superApi,
+          bundleSources: sources,
+        }),
       isDone: (action) => isActionDone(action, { host, api, signal, find }),
       emit(event) {
         if (event.type === 'phase-done') changes += event.changes;

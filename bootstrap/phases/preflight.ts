@@ -209,7 +209,8 @@ async function selectForeign(
   paths: readonly string[],
   imageRepository: string,
 ): Promise<readonly string[]> {
-  const texts = await Promise.all(paths.map((path) => host.readFile(path)));
+  // What cannot be read is told by the check of the user.
+  const texts = await Promise.all(paths.map((path) => host.readFile(path).catch(() => undefined)));
   return paths.filter((_, i) => !texts[i]?.includes(`image: ${imageRepository}/`));
 }
 
