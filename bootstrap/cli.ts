@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { addPhases, buildProgram, commandWords } from './command-line/program.ts';
-import type { CliContext } from './commands/context.ts';
+import type { CliContext, Terminal } from './commands/context.ts';
 import { requestedFormat } from './render/requested-format.ts';
 
 /** Only this file touches `process`; every command gets what it needs through this context. */
@@ -30,7 +30,33 @@ function buildContext(): CliContext {
       const { askAtTerminal } = await import('./render/prompt.ts');
       return askAtTerminal({ input: process.stdin, output: process.stderr }, question, options);
     },
+    terminal: buildTerminal(interrupt),
     fileExists: async (path) => (await import('node:fs')).existsSync(path),
+  };
+}
+
+/** What `ctr run` hands on to a container. */
+const PROXIED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+
+/** `interrupt` is what SIGINT and SIGTERM do while no command has taken them. */
+function buildTerminal(interrupt: () => void): Terminal {
+  const { stdin, stdout, stderr } = process;
+  return {
+    writeErrorBytes: (bytes) => new Promise((done) => stderr.write(bytes, () => done())),
+    takeSignals: (listener) => {
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, interrupt);
+      for (const signal of PROXIED_SIGNALS) process.on(signal, listener);
+      return () => {
+        for (const signal of PROXIED_SIGNALS) process.off(signal, listener);
+        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrupt);
+      };
+    },
+    size: () => (stdout.isTTY ? { columns: stdout.columns, rows: stdout.rows } : undefined),
+    onResize: (listener) => {
+      stdout.on('resize', listener);
+      return () => stdout.off('resize', listener);
+    },
+    setRaw: (isRaw) => stdin.isTTY && stdin.setRawMode(isRaw),
   };
 }
 

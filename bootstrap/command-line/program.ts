@@ -8,6 +8,7 @@ import { CERTS_COMMANDS } from './certs.ts';
 import { CLUSTER_COMMANDS } from './cluster.ts';
 import { addCommand, type CommandRow } from './command.ts';
 import { CONFIG_COMMANDS } from './config.ts';
+import { CTR_COMMANDS } from './ctr.ts';
 import { IMAGE_COMMANDS } from './image.ts';
 import { PREFLIGHT_COMMANDS } from './preflight.ts';
 import { SERVICE_COMMANDS } from './service.ts';
@@ -24,6 +25,7 @@ const COMMANDS: readonly CommandRow[] = [
   ...CONFIG_COMMANDS,
   ...UPGRADE_COMMANDS,
   ...IMAGE_COMMANDS,
+  ...CTR_COMMANDS,
   ...SERVICE_COMMANDS,
   ...VERSION_COMMANDS,
 ];
@@ -34,6 +36,9 @@ export interface ProgramInput {
   readonly isText: boolean;
   readonly setExitCode: (code: number) => void;
 }
+
+/** Commands that run phases: init, join, reset, upgrade apply, upgrade node. */
+const PHASED = ['init', 'join', 'reset', 'apply', 'node'];
 
 /** The command line of `tkadm`, without the commands of phases. */
 export function buildProgram({ context, isText, setExitCode }: ProgramInput): Command {
@@ -60,6 +65,8 @@ export function buildProgram({ context, isText, setExitCode }: ProgramInput): Co
       printCompletion(context, program, shell);
     });
   addExamples(program);
+  // `ctr run IMAGE ls -V`: what is behind a command is the command's. Not handed down to the others.
+  program.enablePositionalOptions();
   return program;
 }
 
@@ -67,11 +74,15 @@ export function buildProgram({ context, isText, setExitCode }: ProgramInput): Co
 export async function addPhases(program: Command, context: CliContext, argv: readonly string[]) {
   if (argv.includes('phase') || argv.includes('completion')) {
     const { addPhaseCommands, splitPhaseNames } = await import('../commands/phases.ts');
-    addPhaseCommands(program, context, (name) => argv.includes(name) || argv.includes('completion'));
+    const isNeeded = (name: string) =>
+      name.split(' ').every((word) => argv.includes(word)) || argv.includes('completion');
+    addPhaseCommands(program, context, isNeeded);
     return splitPhaseNames(argv);
   }
-  for (const command of program.commands.filter((row) => ['init', 'join', 'reset'].includes(row.name()))) {
-    command.command('phase').description('Run one phase; without a name: list them');
+  const upgrade = program.commands.find((row) => row.name() === 'upgrade');
+  for (const command of [...program.commands, ...(upgrade?.commands ?? [])]) {
+    if (PHASED.includes(command.name()))
+      command.command('phase').description('Run one phase; without a name: list them');
   }
   return argv;
 }

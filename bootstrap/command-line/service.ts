@@ -10,10 +10,10 @@ export const SERVICE_COMMANDS: readonly CommandRow[] = [
     description: 'The host services tkadm-runtime and tkadm-agent',
     commands: [
       {
-        usage: 'start',
-        description: 'Start the services',
+        usage: 'start [service]',
+        description: 'Start the services; "runtime" alone needs no cluster',
         flags: flags('output'),
-        run: async (context, options) => (await load()).runServiceStart(context, options),
+        run: async (context, options, service) => (await load()).runServiceStart(context, options, service),
       },
       {
         usage: 'stop',

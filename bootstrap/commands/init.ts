@@ -5,6 +5,8 @@ import { SECRETS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { VERSION } from '../../runtime/base/version.ts';
+import { readBundleId, readCurrentBundleId } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
 import { controlPlaneServer, localServer } from '../../templates/kubeconfig.ts';
@@ -19,6 +21,7 @@ import { readTokenSecret, type TokenInfo } from '../tokens/token.ts';
 import { isUsableToken } from '../tokens/usable.ts';
 import { type Observation, observe } from '../workflow/observe.ts';
 import { groupOf, isSelected } from '../workflow/phase.ts';
+import { bundleSources } from './bundle-sources.ts';
 import { type CliContext, programName, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
@@ -55,6 +58,8 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     return printAddonManifests(context, { config, host, phase: options.onlyPhase ?? 'addon' });
   }
   checkEngine(config, options.onlyPhase);
+  if (config.tkadm.engine === 'embedded' && !isFilePhase(options.onlyPhase))
+    await refuseOtherPackage(context, host);
   const certificateKey = selectCertificateKey(config, options);
   const shownKey = options.skipCertificateKeyPrint || config.isDryRun ? undefined : certificateKey;
   const initSystem = await detectInitSystem(host);
@@ -155,6 +160,30 @@ function checkEngine({ tkadm, cluster }: InitConfig, onlyPhase: string | undefin
       hint: 'Name the members of an etcd cluster in etcd.external of the ClusterConfiguration',
     });
   }
+}
+
+/** Certificates and kubeconfigs do not depend on the programs; manifests do. */
+function isFilePhase(onlyPhase: string | undefined): boolean {
+  return onlyPhase !== undefined && ['preflight', 'certs', 'kubeconfig'].includes(groupOf(onlyPhase));
+}
+
+/**
+ * A cluster that another package has made is upgraded by its own command, step by step.
+ * @throws UPGRADE_NEEDED
+ */
+async function refuseOtherPackage(context: CliContext, host: Host): Promise<void> {
+  if (!(await context.fileExists(`${PATHS.manifests}/kube-apiserver.yaml`))) return;
+  const [current, own] = [await readCurrentBundleId(), await readBundleId(host, bundleSources(context))];
+  if (current === undefined || current === own) return;
+  const release = await host.readFile(`${PATHS.bundle}/${current}/rootfs/etc/os-release`);
+  const version = /^VERSION_ID=(.*)$/m.exec(release ?? '')?.[1] ?? 'another version';
+  throw new TkadmError(
+    'UPGRADE_NEEDED',
+    `Cannot init: this machine runs tkadm ${version} (node bundle ${current}), and this is tkadm ${VERSION} (${own})`,
+    {
+      hint: `${programName(context)} upgrade apply; or, for a new cluster, first: ${programName(context)} reset`,
+    },
+  );
 }
 
 function describeDryRun(changes: number) {

@@ -11,10 +11,12 @@ import {
   type PhaseCommandRow,
   RESET_PHASE_COMMANDS,
 } from './phase-table.ts';
+import { UPGRADE_APPLY_PHASE_COMMANDS, UPGRADE_NODE_PHASE_COMMANDS } from './upgrade-phase-table.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
 interface PhasedCommand {
+  /** Its words: "init", "upgrade apply". */
   readonly name: string;
   readonly rows: readonly PhaseCommandRow[];
   /** What stands after the phase's name beside flags. */
@@ -41,6 +43,18 @@ export const PHASED_COMMANDS: readonly PhasedCommand[] = [
     rows: RESET_PHASE_COMMANDS,
     run: async (context, options) => (await import('./reset.ts')).runReset(context, options as never),
   },
+  {
+    name: 'upgrade apply',
+    rows: UPGRADE_APPLY_PHASE_COMMANDS,
+    run: async (context, options) =>
+      (await import('./upgrade-apply.ts')).runUpgradeApply(context, undefined, options as never),
+  },
+  {
+    name: 'upgrade node',
+    rows: UPGRADE_NODE_PHASE_COMMANDS,
+    run: async (context, options) =>
+      (await import('./upgrade-apply.ts')).runUpgradeNode(context, options as never),
+  },
 ];
 
 /** The command line with "phase certs/ca" as "phase certs ca". */
@@ -63,8 +77,11 @@ export function addPhaseCommands(
   // A flag after the name of a phase is the phase's, not that of a command above it.
   program.enablePositionalOptions();
   for (const phased of PHASED_COMMANDS.filter(({ name }) => isNeeded(name))) {
-    const parent = program.commands.find((command) => command.name() === phased.name)!;
-    parent.enablePositionalOptions();
+    let parent = program;
+    for (const word of phased.name.split(' ')) {
+      parent = parent.commands.find((command) => command.name() === word)!;
+      parent.enablePositionalOptions();
+    }
     addPhases(parent, phased, context);
   }
 }

@@ -94,7 +94,7 @@ function isNewer({ running, isOtherBuild }: Plan): boolean {
 /** kubeadm's UpgradePlan (output.kubeadm.k8s.io/v1alpha3). */
 function toDocument(plan: Plan) {
   const { target, running } = plan;
-  const isOffered = isNewer(plan) && plan.problems.every(({ isForceable }) => isForceable);
+  const isOffered = isNewer(plan) && plan.problems.length === 0;
   return {
     kind: 'UpgradePlan',
     apiVersion: 'output.kubeadm.k8s.io/v1alpha3',

@@ -32,9 +32,10 @@ const CONFIG_FILES = [
   'scheduler.conf',
 ].map((name) => `${PATHS.kubernetes}/${name}`);
 
-/** nftables tables of the service proxy and of the bridge plugin. */
-const TABLES = ['kube-proxy', 'tkadm-bridge'];
-const BRIDGE = 'tkadm0';
+/** nftables tables of the service proxy, of the bridge plugin and of `tkadm ctr`. */
+const TABLES = ['kube-proxy', 'tkadm-bridge', 'tkadm-ctr0'];
+/** Bridges of pods, and of `tkadm ctr`. */
+const BRIDGES = ['tkadm0', 'tkadm-ctr0'];
 const CNI_FILE = '10-tkadm.conflist';
 /** Parent cgroups of all pods, as the kubelet's, and of image builds and monitors. */
 const CGROUPS = ['kubepods', 'tkadm'];
@@ -149,8 +150,9 @@ async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {
       summary: `delete nftables table ip ${table}`,
     });
   }
-  if (await host.stat(`/sys/class/net/${BRIDGE}`)) {
-    actions.push({ kind: 'run', argv: ['ip', 'link', 'del', BRIDGE], summary: `delete interface ${BRIDGE}` });
+  for (const bridge of BRIDGES) {
+    if (!(await host.stat(`/sys/class/net/${bridge}`))) continue;
+    actions.push({ kind: 'run', argv: ['ip', 'link', 'del', bridge], summary: `delete interface ${bridge}` });
   }
   const routes = (await host.run(['ip', 'route', 'show', 'proto', ROUTE_PROTOCOL])).stdout.trim();
   if (routes !== '') {

@@ -1,6 +1,8 @@
+import { isTkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import { createCriClient } from '../../runtime/cri/client.ts';
+import { CTR_SOCKET, callCtr } from '../../runtime/ctr/ctr-client.ts';
 
 /** Stops, and on request removes, every pod sandbox of a runtime, by default ours; returns how many there were. */
 export async function stopAllSandboxes({
@@ -26,5 +28,16 @@ export async function stopAllSandboxes({
     return items.length;
   } finally {
     client.close();
+  }
+}
+
+/** Stops, or removes, every container of `tkadm ctr`; returns how many there were. For a runtime that answers. */
+export async function endContainers({ remove }: { readonly remove: boolean }): Promise<number> {
+  try {
+    return (await callCtr(CTR_SOCKET, remove ? 'removeAll' : 'stopAll', {})).count;
+  } catch (error) {
+    // A runtime of an earlier package has none.
+    if (isTkadmError(error, 'CTR_RUNTIME_UNREACHABLE')) return 0;
+    throw error;
   }
 }

@@ -45,6 +45,7 @@ export async function planJournal({ host, journal, documents }: JournalInput): P
     path,
     mode: 0o600,
     content,
+    isCopy: true,
   });
   const state = write(
     STATE,

@@ -1,3 +1,4 @@
+import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
@@ -11,11 +12,11 @@ import { planJournalEnd } from './journal.ts';
 import { isBundleUsed, listOldBundles } from './old-bundles.ts';
 
 /** How long pods that were replaced may take to end, before what they run from is kept. */
-const LEAVE_TIMEOUT_MS = 45_000;
+const LEAVE_TIMEOUT_MS = 10_000;
 
 /**
- * Pods of DNS and the service proxy on this node that run from another bundle are made anew: their names for its
- * programs may be the same.
+ * Pods of DNS and the service proxy on this node that run from another bundle under the name of this one are made
+ * anew; those of another name are replaced by their controllers.
  */
 export async function planAddonPods(context: UpgradeContext): Promise<readonly Action[]> {
   const { api, step, nodeName, config } = context;
@@ -23,7 +24,9 @@ export async function planAddonPods(context: UpgradeContext): Promise<readonly A
   const imageId = await findImageId();
   const observation = { api, isDryRun: step.dryRun, signal: new AbortController().signal };
   const pods = (await observe(observation, (client) => listAddonPods(client, nodeName))) ?? [];
-  const stale = pods.filter((pod) => !pod.metadata?.deletionTimestamp && runsOther(pod, imageId));
+  const stale = pods.filter(
+    (pod) => !pod.metadata?.deletionTimestamp && isOfThisVersion(pod) && runsOther(pod, imageId),
+  );
   return [
     ...stale.map(({ metadata }): Action => {
       const { namespace, name, uid } = metadata ?? {};
@@ -38,6 +41,10 @@ export async function planAddonPods(context: UpgradeContext): Promise<readonly A
       target: { kind: 'addon-pods', nodeName, imageId },
     },
   ];
+}
+
+function isOfThisVersion({ spec }: Pod): boolean {
+  return spec?.containers.every(({ image }) => image?.endsWith(`:${KUBERNETES_VERSION}`)) ?? false;
 }
 
 /** The runtime's name for the image of the bundle in use. */

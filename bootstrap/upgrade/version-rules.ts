@@ -45,7 +45,7 @@ interface Rule {
 
 const onlyPreRelease = ({ target }: Required<VersionQuestion>) => target.preRelease !== '';
 
-/** What kubeadm asks of a version, in its order. */
+/** What kubeadm asks of a version, in its order; one is stricter. */
 const RULES: readonly Rule[] = [
   {
     isForceable: false,
@@ -85,6 +85,14 @@ const RULES: readonly Rule[] = [
     find: ({ target, tool }) =>
       target.minor < tool.minor
         ? `this tkadm is made for ${tool.text}; upgrade with one of release 1.${target.minor}`
+        : undefined,
+  },
+  {
+    // kubeadm does not ask: data and agents of a newer version are nothing that an older one was tried with.
+    isForceable: true,
+    find: ({ target, cluster }) =>
+      target.minor < cluster.minor || (target.minor === cluster.minor && target.patch < cluster.patch)
+        ? `it is older than the cluster, ${cluster.text}`
         : undefined,
   },
   {

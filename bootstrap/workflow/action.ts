@@ -45,6 +45,8 @@ export type Action =
       readonly content: string;
       /** The content must not be shown. */
       readonly secret?: boolean;
+      /** It is what another file holds now: a preview does not repeat it. */
+      readonly isCopy?: boolean;
     }
   | { readonly kind: 'make-directory'; readonly path: string; readonly mode: number }
   | { readonly kind: 'remove'; readonly path: string }

@@ -61,8 +61,9 @@ export async function performAction(action: Action, context: PerformContext): Pr
       return stopService(host, action.name, initSystem);
     case 'remove-sandboxes': {
       // gRPC is 40 ms of loading that only reset needs.
-      const { stopAllSandboxes } = await import('../phases/sandboxes.ts');
+      const { endContainers, stopAllSandboxes } = await import('../phases/sandboxes.ts');
       await stopAllSandboxes({ remove: true, socketPath: action.socketPath });
+      await endContainers({ remove: true });
       return;
     }
     case 'delete-object':

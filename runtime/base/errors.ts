@@ -57,6 +57,8 @@ export const ERRORS = {
   CONTAINER_STATE: 'usage',
   CONTAINER_LAUNCH: 'host',
   CONTAINER_EXEC: 'host',
+  CONTAINER_HOOK: 'host',
+  OCI_CONFIG: 'usage',
   SECCOMP_PROFILE: 'usage',
   CGROUP_UNSUPPORTED: 'host',
   CGROUP_WRITE: 'host',

@@ -27,6 +27,11 @@ export interface StoredContainer {
   readonly hasOwnPidNamespace: boolean;
   /** The process has the streams of the engine's own process (`tkadm-oci create`), nothing is read here. */
   readonly hasInheritedStreams: boolean;
+  /** Nobody of ours waits for the process: whether it lives is looked up, and its exit code is not known. */
+  readonly isReapedByCaller?: boolean;
+  /** How many descriptors beside the standard streams were handed on. */
+  readonly preservedCount?: number;
+  readonly bundle?: string;
   readonly annotations: Readonly<Record<string, string>>;
 }
 

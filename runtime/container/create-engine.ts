@@ -7,9 +7,11 @@ import { parseCgroupHost } from './cgroup-host.ts';
 import { Container, type ContainerContext, loadContainer } from './container.ts';
 import { listDirectory, type StoredContainer, writeState } from './container-state.ts';
 import type { ContainerEngine, CreateContainerOptions } from './engine.ts';
+import { startPlainExec } from './exec-plain.ts';
 import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
 import { buildForeignSpec, isBornInCgroup, launchForeign } from './foreign-runtime.ts';
+import { hasHooks, runHooks } from './hooks.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
@@ -37,6 +39,10 @@ export interface ContainerEngineOptions {
   readonly monitorCgroup?: string | undefined;
   readonly log: Logger;
   readonly now: () => Date;
+  /** Looks at this container alone of those that are there, when given. */
+  readonly only?: string | undefined;
+  /** False when other engines over the directory read the output of the containers that are there. */
+  readonly followsOutput?: boolean;
   /** Closes the engine. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -66,11 +72,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     onExit: (container) => feed.publish(container.status()),
   };
   for (const id of listDirectory(containersDir)) {
+    if (options.only !== undefined && options.only !== id) continue;
     const container = loadContainer(context, join(containersDir, id));
     if (container === undefined) await removeUnfinished(context, join(containersDir, id));
     else containers.set(id, container);
   }
-  for (const container of containers.values()) container.follow();
+  for (const container of containers.values()) {
+    container.follow({ hasOutput: options.followsOutput ?? true });
+  }
 
   const find = (id: string): Container => {
     const container = containers.get(id);
@@ -78,6 +87,12 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}"`);
     }
     return container;
+  };
+
+  const findRunning = (id: string): Container => {
+    const container = find(id);
+    if (container.status().state === 'running') return container;
+    throw new TkadmError('CONTAINER_STATE', `Cannot run a process in container "${id}": it is not running`);
   };
 
   let isClosed = false;
@@ -144,16 +159,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     exits: (signal) => feed.subscribe(signal),
     async exec(id, execOptions) {
-      const container = find(id);
-      if (container.status().state !== 'running') {
-        throw new TkadmError(
-          'CONTAINER_STATE',
-          `Cannot run a process in container "${id}": it is not running`,
-        );
-      }
-      return await startExec(context, container, execOptions);
+      return await startExec(context, findRunning(id), execOptions);
+    },
+    async execPlain(id, process_, traits = {}) {
+      return await startPlainExec(context, findRunning(id), { process: process_, traits });
     },
     attach: (id) => find(id).attach(),
+    spec: (id) => find(id).spec,
+    cgroup: (id) => find(id).cgroup,
     stats: async (id) => find(id).cgroup?.stats(),
     pids: (id) => find(id).cgroup?.pids() ?? [],
     async update(id, resources) {
@@ -180,6 +193,16 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     const { id, spec } = request;
     const cgroupPath = spec.linux?.cgroupsPath;
     const cgroup = cgroupPath === undefined ? undefined : openCgroup(context.cgroups, cgroupPath);
+    const annotations = request.annotations ?? spec.annotations ?? {};
+    const bundle = request.bundle ?? '';
+    const target = {
+      id,
+      spec,
+      pid: undefined,
+      bundle,
+      annotations,
+      cgroupJoinFiles: cgroup?.joinFiles ?? [],
+    };
     try {
       const written = request.runtimePath === undefined ? spec : buildForeignSpec(spec, request.runtimePath);
       writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(written), { mode: 0o600 });
@@ -187,21 +210,24 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
       const isOurs = request.runtimePath === undefined || isBornInCgroup(request.runtimePath);
       if (isOurs) cgroup?.create(spec.linux?.resources);
+      const cgroupJoinFiles = cgroup?.joinFiles ?? [];
       const launched =
         request.runtimePath === undefined
-          ? await launchContainer(performer, {
-              request,
-              directory,
-              stagingDir: join(directory, SLOT_FILES.staging),
-              cgroupJoinFiles: cgroup?.joinFiles ?? [],
-              cgroupMounts: buildCgroupMounts(host),
-              seccomp: filters.get(spec),
-            })
-          : await launchForeign(performer, {
-              request,
-              directory,
-              cgroupJoinFiles: cgroup?.joinFiles ?? [],
-            });
+          ? await launchContainer(
+              { libc, performer },
+              {
+                request,
+                directory,
+                stagingDir: join(directory, SLOT_FILES.staging),
+                cgroupJoinFiles,
+                cgroupMounts: buildCgroupMounts(host),
+                seccomp: filters.get(spec),
+                atStage: hasHooks(spec, 'stage')
+                  ? (pid) => runHooks(context, 'stage', { ...target, pid })
+                  : undefined,
+              },
+            )
+          : await launchForeign(performer, { request, directory, cgroupJoinFiles });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
       const { pid, monitorPid, monitorStart, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
@@ -221,13 +247,17 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         stdinOnce: request.stdinOnce ?? false,
         hasOwnPidNamespace: hasOwnPid(request),
         hasInheritedStreams: request.inheritStreams ?? false,
-        annotations: request.annotations ?? spec.annotations ?? {},
+        isReapedByCaller: request.traits?.reaper === 'caller',
+        preservedCount: request.traits?.preserved?.fds.length ?? 0,
+        ...(request.bundle === undefined ? {} : { bundle }),
+        annotations,
       };
       writeState(directory, state);
       return state;
     } catch (error) {
       rmSync(directory, { recursive: true, force: true });
       await cgroup?.remove().catch(() => {});
+      if (hasHooks(spec, 'deleted')) await runHooks(context, 'deleted', target);
       if (error instanceof TkadmError) throw error;
       const reason = (error as Error).message;
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot create container "${id}": ${reason}`, {

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { Cgroup } from './cgroup.ts';
 import type { CgroupDetails } from './cgroup-details.ts';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
 
@@ -20,6 +21,23 @@ export type RootfsSource =
     }
   | { readonly kind: 'path'; readonly path: string; readonly isIdMapped?: boolean };
 
+/** How a container of runc's command line differs from one of an engine that goes on. */
+export interface LaunchTraits {
+  /**
+   * Who waits for the first process: a monitor of ours, which records the exit, or whoever gets the orphans of this
+   * process, as with runc; its streams are then this process's own or the console socket's.
+   */
+  readonly reaper?: 'monitor' | 'caller';
+  /** Path of a unix socket that gets the terminal's master. */
+  readonly consoleSocket?: string | undefined;
+  /** Descriptors that the container has as 3, 4 and so on. */
+  readonly preserved?: { readonly pid: number; readonly fds: readonly number[] } | undefined;
+  /** MS_MOVE instead of pivot_root(2). */
+  readonly hasNoPivot?: boolean;
+  /** The session keyring is the caller's. */
+  readonly keepsKeyring?: boolean;
+}
+
 export interface CreateContainerOptions {
   readonly id: string;
   /** OCI runtime-spec config; `spec.process.terminal` asks for a pseudo-terminal. */
@@ -36,6 +54,9 @@ export interface CreateContainerOptions {
   readonly parentResources?: ResourceUpdate | undefined;
   /** The process gets this process's own standard streams; no log, no attach (runc's `create`). */
   readonly inheritStreams?: boolean;
+  readonly traits?: LaunchTraits;
+  /** The bundle's directory, which hooks are told. */
+  readonly bundle?: string;
   /** A program with runc's command line that makes the container in the engine's place. */
   readonly runtimePath?: string | undefined;
 }
@@ -52,6 +73,7 @@ export interface ContainerStatus {
   readonly exitCode?: number | undefined;
   readonly isOomKilled?: boolean | undefined;
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly bundle?: string | undefined;
 }
 
 /** A process's streams: with a terminal, stdout carries both and stderr is undefined. */
@@ -83,6 +105,13 @@ export interface ContainerStats extends CgroupDetails {
   readonly pids: number;
 }
 
+/** A process in a container with the streams of the process that asks. */
+export interface PlainExec {
+  readonly pid: number;
+  /** Its exit code; undefined with the reaper "caller". */
+  readonly exited: Promise<number> | undefined;
+}
+
 /** Linux resources that can change while the container runs; the units of the OCI runtime-spec. */
 export type ResourceUpdate = NonNullable<NonNullable<OciSpec['linux']>['resources']>;
 
@@ -108,8 +137,13 @@ export interface ContainerEngine {
   /** Every exit from now on. */
   exits(signal: AbortSignal): AsyncIterable<ContainerStatus>;
   exec(id: string, options: ExecOptions): Promise<ExecSession>;
+  /** The same with this process's own streams, or a console socket. */
+  execPlain(id: string, process: OciProcess, traits?: LaunchTraits): Promise<PlainExec>;
   /** The live streams of the first process; output from now on. */
   attach(id: string): ProcessStreams & { close(): void };
+  spec(id: string): OciSpec;
+  /** Undefined for a container without a cgroup of its own. */
+  cgroup(id: string): Cgroup | undefined;
   stats(id: string): Promise<ContainerStats | undefined>;
   /** Host pids of every process of the container. */
   pids(id: string): readonly number[];

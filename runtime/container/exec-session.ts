@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import type { Container, ContainerContext } from './container.ts';
 import { setWindowSize, takeDescriptor } from './container-streams.ts';
-import type { ExecOptions, ExecSession } from './engine.ts';
+import type { ExecOptions, ExecSession, LaunchTraits } from './engine.ts';
 import type { Libc } from './libc.ts';
 import { exitCode } from './monitor.ts';
 import { missingHome } from './passwd.ts';
@@ -16,7 +16,7 @@ import { openMaster } from './terminal-master.ts';
 import { hasUserNamespace, hostUid } from './user-mappings.ts';
 
 /** The exit code when the parent of the process was killed. */
-const LOST_EXIT_CODE = 137;
+export const LOST_EXIT_CODE = 137;
 
 /**
  * Runs a process in a container.
@@ -27,26 +27,11 @@ export async function startExec(
   container: Container,
   options: ExecOptions,
 ): Promise<ExecSession> {
-  const { libc, performer, filters } = context;
-  const { pid: target, id } = container.state;
+  const { libc } = context;
+  const { id } = container.state;
   const { process: process_ } = options;
   const hasStdin = options.stdin ?? false;
-  const program = buildExecProgram({
-    machine: performer.machine,
-    pid: target,
-    process: {
-      ...process_,
-      env: [
-        ...(process_.env ?? []),
-        ...missingHome(libc, process_.env, { pid: target, uid: process_.user?.uid ?? 0 }),
-      ],
-    },
-    hasUserNamespace: hasUserNamespace(container.spec),
-    hostUid: hostUid(container.spec, process_.user?.uid ?? 0),
-    cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
-    stdin: hasStdin,
-    seccomp: filters.get(container.spec),
-  });
+  const program = buildProgramOf(context, container, options);
   const pipes = openPipes(libc);
   const { pid, control, masterFd } = await begin(context, {
     program,
@@ -82,6 +67,29 @@ export async function startExec(
       if (masterFd !== undefined) setWindowSize(libc, masterFd, columns, rows);
     },
   };
+}
+
+/** The program of a process in a container; with traits the streams are those of this process. */
+export function buildProgramOf(
+  { libc, performer, filters }: Pick<ContainerContext, 'libc' | 'performer' | 'filters'>,
+  container: Container,
+  { process: process_, stdin = false }: Pick<ExecOptions, 'process' | 'stdin'>,
+  traits?: LaunchTraits,
+): LinkedProgram {
+  const { pid } = container.state;
+  const home = missingHome(libc, process_.env, { pid, uid: process_.user?.uid ?? 0 });
+  return buildExecProgram({
+    machine: performer.machine,
+    pid,
+    process: { ...process_, env: [...(process_.env ?? []), ...home] },
+    hasUserNamespace: hasUserNamespace(container.spec),
+    hostUid: hostUid(container.spec, process_.user?.uid ?? 0),
+    cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
+    stdin,
+    seccomp: filters.get(container.spec),
+    inheritStreams: traits !== undefined,
+    traits: traits ?? {},
+  });
 }
 
 interface BeginOptions {
@@ -141,7 +149,7 @@ function perform(
 }
 
 /** Passes over limits that were not applied. */
-async function nextReport(reports: ReportChannel): Promise<Report | undefined> {
+export async function nextReport(reports: ReportChannel): Promise<Report | undefined> {
   for (;;) {
     const report = await reports.next();
     if (report === undefined || isFailure(report) || report.kind < REPORT.warnings) return report;

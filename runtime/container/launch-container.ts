@@ -1,7 +1,9 @@
 import { fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { copyUp } from './copy-up.ts';
 import type { CreateContainerOptions } from './engine.ts';
 import type { CgroupMounts, StoredFilter } from './launch-bundle.ts';
+import type { Libc } from './libc.ts';
 import { killTree, readStartTime } from './monitor.ts';
 import { buildContainerProgram } from './performer/container-program.ts';
 import { NO_STREAMS, type Performer } from './performer/performer.ts';
@@ -18,6 +20,8 @@ export interface LaunchOptions {
   readonly cgroupJoinFiles: readonly string[];
   readonly cgroupMounts: CgroupMounts;
   readonly seccomp: StoredFilter | undefined;
+  /** What is to be done when the container's namespaces are complete and its root is not entered yet. */
+  readonly atStage: ((pid: number) => Promise<void>) | undefined;
 }
 
 export interface LaunchedContainer {
@@ -35,8 +39,8 @@ export interface LaunchedContainer {
  * @throws Error with the step that failed; nothing runs any more then.
  */
 export async function launchContainer(
-  performer: Performer,
-  { request, directory, ...rest }: LaunchOptions,
+  { libc, performer }: { readonly libc: Libc; readonly performer: Performer },
+  { request, directory, atStage, ...rest }: LaunchOptions,
 ): Promise<LaunchedContainer> {
   const { spec, rootfs, stdin = false, inheritStreams = false } = request;
   const program = buildContainerProgram({
@@ -47,6 +51,8 @@ export async function launchContainer(
     stdin,
     inheritStreams,
     ownedStreams: inheritStreams ? [0, 1, 2].filter(isOwnable) : stdin ? [0, 1, 2] : [1, 2],
+    traits: request.traits ?? {},
+    hasStage: atStage !== undefined,
     hostUid: hostUid(spec, spec.process?.user?.uid ?? 0),
     directories: await findDirectories(listBindSources(spec)),
     ...rest,
@@ -59,6 +65,8 @@ export async function launchContainer(
   let monitor: { readonly monitorPid: number; readonly monitorStart: string } | undefined;
   let pid: number | undefined;
   let isReady = false;
+  /** What the container waits for. */
+  let waiting: number | undefined;
   try {
     while (!isReady || monitor === undefined || pid === undefined) {
       const report = await reports.next();
@@ -68,13 +76,20 @@ export async function launchContainer(
       if (kind === REPORT.monitor) monitor = { monitorPid: value, monitorStart: readStartTime(value) ?? '' };
       else if (kind === REPORT.pid) pid = value;
       else if (kind === REPORT.ready) isReady = true;
+      else if (kind === REPORT.stage || kind === REPORT.copyUp) waiting = kind;
       else warnings.push(program.warnings[kind - REPORT.warnings]?.what ?? '');
+      if (waiting === undefined || pid === undefined) continue;
+      if (waiting === REPORT.copyUp) copyUp(libc, pid);
+      else await atStage?.(pid);
+      waiting = undefined;
+      reports.send('1');
     }
     return { ...monitor, pid, startAddress: program.startAddress, warnings };
   } catch (error) {
     // Another process may have the number by now.
     if (monitor !== undefined && readStartTime(monitor.monitorPid) === monitor.monitorStart)
       killTree(monitor.monitorPid);
+    if (pid !== undefined && request.traits?.reaper === 'caller') killTree(pid);
     throw error;
   } finally {
     reports.close();

@@ -1,5 +1,5 @@
 import { chmod, lchown, lstat, mkdir } from 'node:fs/promises';
-import { basename, dirname, join, posix } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { type MergedEntry, MergedTree } from '../image/merged-tree.ts';
@@ -8,7 +8,7 @@ import { packFiles } from '../image/pack.ts';
 import { unpackLayer } from '../image/unpack.ts';
 import { type CtrContext, containerPaths, publishContainer } from './ctr-context.ts';
 import { isRunning, whilePaused } from './ctr-lifecycle.ts';
-import type { PathInfo } from './ctr-messages.ts';
+import type { CopyOutOptions, PathInfo } from './ctr-messages.ts';
 import type { CtrRecord } from './ctr-record.ts';
 import { readTree } from './tree-files.ts';
 
@@ -35,16 +35,11 @@ export async function statPath(
   return entry && { isDirectory: entry.stats.isDirectory() };
 }
 
-export interface CopyOutOptions {
-  readonly path: string;
-  readonly followsLink: boolean;
-}
-
-/** Writes a tar of a path's files, named by its last part. @throws CTR_PATH */
+/** Writes a tar of a path's files. @throws CTR_PATH */
 export async function copyOut(
   context: CtrContext,
   record: CtrRecord,
-  { path, followsLink }: CopyOutOptions,
+  { path, followsLink, asName, keepsOwner }: CopyOutOptions,
   send: (bytes: Buffer) => Promise<void>,
 ): Promise<PathInfo> {
   return whilePaused(context, record, async () => {
@@ -53,8 +48,8 @@ export async function copyOut(
     if (entry === undefined) {
       throw new TkadmError('CTR_PATH', `Cannot copy "${record.name}:${path}": no such file or directory`);
     }
-    const name = basename(posix.normalize(path)) || '.';
-    for await (const chunk of packFiles(readTree(view.tree, entry, name))) await send(chunk as Buffer);
+    const files = readTree(view.tree, entry, asName, { keepsOwner });
+    for await (const chunk of packFiles(files)) await send(chunk as Buffer);
     return { isDirectory: entry.stats.isDirectory() };
   });
 }

@@ -261,7 +261,7 @@ async function copyFromImage(context: CtrContext, { image, target, directory }: 
   const entry = await tree.lookup(target);
   if (!entry?.stats.isDirectory()) return;
   // As one of the tar's entries, so that the volume gets the directory's owner and mode.
-  const files = readTree(tree, entry, '.');
+  const files = readTree(tree, entry, '.', { keepsOwner: true });
   await unpackLayer(packFiles(files), directory, { inodes });
 }
 

@@ -144,6 +144,16 @@ export interface CtrEvent {
   readonly time: string;
 }
 
+/** What `copyOut` copies. */
+export interface CopyOutOptions {
+  readonly path: string;
+  readonly followsLink: boolean;
+  /** The name in the tar; "" for the files of a directory without itself. */
+  readonly asName: string;
+  /** Owners stay; they are root otherwise. */
+  readonly keepsOwner: boolean;
+}
+
 /** What a path of a container is. */
 export interface PathInfo {
   readonly isDirectory: boolean;
@@ -203,13 +213,9 @@ export interface CtrCalls {
   readonly wait: { body: Named; note: never; result: ExitResult };
   readonly commit: { body: CommitRequest; note: never; result: { readonly id: string } };
   readonly diff: { body: Named; note: never; result: readonly DiffEntry[] };
-  /** The files of a path as a tar on standard output, named by the path's last part. */
-  readonly copyOut: {
-    body: Named & { readonly path: string; readonly followsLink: boolean };
-    note: never;
-    result: PathInfo;
-  };
-  /** The input is a tar, unpacked into a directory; its first entry's name becomes `rename` when it is given. */
+  /** The files of a path as a tar on standard output. */
+  readonly copyOut: { body: Named & CopyOutOptions; note: never; result: PathInfo };
+  /** The input is a tar, unpacked into a directory. */
   readonly copyIn: {
     body: Named & { readonly directory: string };
     note: never;

@@ -10,14 +10,17 @@ export async function* readTree(
   tree: MergedTree,
   entry: MergedEntry,
   name: string,
+  options: { readonly keepsOwner: boolean },
 ): AsyncGenerator<LayerFile> {
   const content = await readContent(entry);
   if (content === undefined) return;
-  if (name !== '') yield { name, stats: entry.stats, content };
+  const { mode, mtime, uid, gid } = entry.stats;
+  const owner = options.keepsOwner ? { uid, gid } : { uid: 0, gid: 0 };
+  if (name !== '') yield { name, stats: { mode, mtime, ...owner }, content };
   if (content.kind !== 'directory') return;
   for (const base of await tree.list(entry)) {
     const child = await tree.lookup(`${entry.path}/${base}`, false);
-    if (child !== undefined) yield* readTree(tree, child, name === '' ? base : `${name}/${base}`);
+    if (child !== undefined) yield* readTree(tree, child, name === '' ? base : `${name}/${base}`, options);
   }
 }
 

@@ -53,6 +53,10 @@ const APPLETS = [
   'mkdir',
   'stat',
   'mknod',
+  'uniq',
+  'sort',
+  'pwd',
+  'cut',
 ];
 
 /** Why tests with the real kernel cannot run here; false when they can. */

@@ -151,7 +151,7 @@ for (const architecture of ['x64', 'arm64'] as const) {
         rootfs: { kind: 'path', path: '/r' },
         stagingDir: '/s',
         cgroupJoinFiles: ['/cg/procs'],
-        cgroupMounts: { version: 2 },
+        cgroupMounts: { version: 2, mountPoint: '/sys/fs/cgroup' },
         directories: new Set(),
         stdin: false,
         inheritStreams: false,

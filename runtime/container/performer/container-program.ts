@@ -1,10 +1,11 @@
-import type { RootfsSource } from '../engine.ts';
+import type { LaunchTraits, RootfsSource } from '../engine.ts';
 import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
-import type { OciSpec } from '../oci-spec.ts';
+import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { joinNewKeyring } from './keyring-program.ts';
 import { REPORT_FD } from './machine.ts';
-import { buildMonitor, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
+import { buildMonitor, buildStarter, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
 import { CLONE_FLAGS, joinNamespace, needsMaker } from './namespaces.ts';
 import {
   become,
@@ -15,11 +16,13 @@ import {
   sendReport,
   setLimits,
   type WarnableCall,
+  waitForRuntime,
   writeFile,
 } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section, writeEnd } from './program.ts';
 import { RootfsProgram } from './rootfs-program.ts';
 import { controlTerminal, openTerminalSlave, openTerminalTree } from './terminal-program.ts';
+import { setLabels, setPersonality, setScheduling } from './traits-program.ts';
 import { becomeNamespaceRoot, openUserNamespace } from './user-namespace.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -47,6 +50,9 @@ export interface ContainerProgramOptions {
   /** Who the container's user is outside of its user namespace. */
   readonly hostUid: number;
   readonly seccomp: StoredFilter | undefined;
+  readonly traits?: LaunchTraits;
+  /** The runtime has something to do before the root file system is entered: hooks. */
+  readonly hasStage?: boolean;
 }
 
 export interface ContainerProgram extends LinkedProgram {
@@ -71,13 +77,21 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
   const terminal = spec.process?.terminal ? monitor.room() : undefined;
   const born = child.label();
   const pipe = monitor.room(2 * 8);
-  buildMonitor(monitor, { spec, directory, terminal, born, pipe, forgotten: [child, last] });
+  const { reaper, consoleSocket, preserved } = options.traits ?? {};
+  if (reaper === 'caller')
+    buildStarter(monitor, { spec, directory, terminal, born, pipe, preserved, consoleSocket });
+  else buildMonitor(monitor, { spec, directory, terminal, born, pipe, preserved, forgotten: [child, last] });
   child.place(born);
   const { warnings, home } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();
   child.jump(gone);
   last.place(gone);
-  become(last, { process: spec.process!, seccomp: options.seccomp, home });
+  become(last, {
+    process: spec.process!,
+    seccomp: options.seccomp,
+    home,
+    preserved: preserved?.fds.length ?? 0,
+  });
   const program = linkProgram([monitor, child, last], machine);
   return { ...program, warnings, startAddress: program.start(last) };
 }
@@ -85,11 +99,12 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
 /** The text of a failure after the start; the records are built anew, as an engine of another process needs it. */
 export function explainStart(
   spec: OciSpec,
+  preserved: number,
   failure: { readonly index: number; readonly result: number },
 ): string {
   const section = new Section();
   const filter = spec.linux?.seccomp === undefined ? undefined : { flags: 0, program: Buffer.alloc(0) };
-  become(section, { process: spec.process!, seccomp: filter, home: undefined });
+  become(section, { process: spec.process!, seccomp: filter, home: undefined, preserved });
   section.close();
   return section.explain(failure.index, failure.result) ?? `record ${failure.index}`;
 }
@@ -124,11 +139,15 @@ function buildChild(
     });
   }
   if (needsMaker(spec)) makeContainer(section, { spec, rootfs, user, pipe });
-  unshareNamespaces(section, spec);
-  rootfs.openRoot();
-  if (user !== undefined) becomeNamespaceRoot(section);
+  enterOwnNamespaces(section, { spec, rootfs, user });
+  if (!options.traits?.keepsKeyring) joinNewKeyring(section);
+  setScheduling(section, process_);
+  setPersonality(section, spec);
+  setLabels(section, process_);
   for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   rootfs.build();
+  if (options.hasStage) waitForRuntime(section, REPORT.stage);
+  rootfs.enter(options.traits?.hasNoPivot ?? false);
   setNames(section, spec);
   section.step('setsid');
   if (slave === undefined) section.call('setsid', []);
@@ -221,18 +240,34 @@ function makeTimeNamespace(section: Section, { linux }: OciSpec): void {
   }
 }
 
-/** What the container does not share with anybody; the user and time namespaces are its maker's work. */
-function unshareNamespaces(section: Section, spec: OciSpec): void {
-  const made = ['pid', 'user', 'time'];
-  const fresh = (spec.linux?.namespaces ?? []).filter(({ type, path }) => !path && !made.includes(type));
-  section.step(`unshare ${fresh.map(({ type }) => type).join(', ')}`);
-  section.call('unshare', [fresh.reduce((flags, { type }) => flags | CLONE_FLAGS[type], 0)]);
+/**
+ * What the container does not share with anybody; the user and time namespaces are its maker's work. Root of a user
+ * namespace may not reach the staging directory, and what other namespaces bring with them (mqueue) is to be root's.
+ */
+function enterOwnNamespaces(section: Section, { spec, rootfs, user }: Omit<Making, 'pipe'>): void {
+  const elsewhere: readonly OciNamespaceType[] = ['pid', 'user', 'time'];
+  const fresh = (spec.linux?.namespaces ?? [])
+    .filter(({ type, path }) => !path && !elsewhere.includes(type))
+    .map(({ type }) => type);
+  const early = user === undefined ? fresh : fresh.filter((type) => type === 'mount');
+  unshare(section, early);
   const fd = section.room();
   const path = section.text('/proc/self/ns/mnt');
   section.call('openat', [AT_FDCWD, path, OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
   section.call('dup3', [{ at: fd }, NAMESPACE_FD, O_CLOEXEC]);
   section.call('close', [{ at: fd }]);
-  if (fresh.some(({ type }) => type === 'network')) raiseLoopback(section);
+  rootfs.openRoot();
+  if (user !== undefined) {
+    becomeNamespaceRoot(section);
+    const late = fresh.filter((type) => !early.includes(type));
+    unshare(section, late);
+  }
+  if (fresh.includes('network')) raiseLoopback(section);
+}
+
+function unshare(section: Section, types: readonly OciNamespaceType[]): void {
+  section.step(`unshare ${types.join(', ')}`);
+  section.call('unshare', [types.reduce((flags, type) => flags | CLONE_FLAGS[type], 0)]);
 }
 
 /** Sets the interface "lo" of this network namespace up (netdevice(7)). */

@@ -3,8 +3,10 @@ import { SLOT_FILES } from '../launch-bundle.ts';
 import type { OciSpec } from '../oci-spec.ts';
 import { REPORT_FD } from './machine.ts';
 import { joinNamespace, needsMaker } from './namespaces.ts';
+import { dropDescriptors, type PreservedDescriptors, takeDescriptors } from './preserved-descriptors.ts';
 import { buildReport, hide, maskSignals, REPORT, sendReport } from './process-program.ts';
 import { type DataRef, type Label, type Section, writeEnd } from './program.ts';
+import { connectSocket, sendTerminal } from './socket-program.ts';
 import { openTerminalMaster } from './terminal-program.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -18,6 +20,8 @@ export const MASTER_FD = 64;
 /** The descriptor under which the child offers its mount namespace to the monitor. */
 export const NAMESPACE_FD = 65;
 
+const NONE: PreservedDescriptors = { pid: 0, fds: [] };
+
 export interface MonitorOptions {
   readonly spec: OciSpec;
   /** The container's directory. */
@@ -28,14 +32,42 @@ export interface MonitorOptions {
   readonly born: Label;
   /** Through it the child tells that its namespace is there. */
   readonly pipe: DataRef;
+  /** Descriptors of another process that the container is to have. */
+  readonly preserved?: PreservedDescriptors | undefined;
   /** What the child alone runs. */
   readonly forgotten: readonly Section[];
 }
 
+export type StarterOptions = Omit<MonitorOptions, 'forgotten'> & {
+  /** A unix socket that gets the terminal's master. */
+  readonly consoleSocket: string | undefined;
+};
+
+/**
+ * The beginning of a container that whoever asked for it waits for, as runc's callers do: clones, reports the child's
+ * pid and ends, so that the child goes to the nearest subreaper above, PR_SET_CHILD_SUBREAPER(2const).
+ */
+export function buildStarter(section: Section, options: StarterOptions): void {
+  const { spec, directory, terminal, consoleSocket, born, pipe, preserved = NONE } = options;
+  hide(section, 'tkadm-starter');
+  maskSignals(section, true);
+  enterDirectory(section, directory);
+  takeDescriptors(section, preserved);
+  if (terminal !== undefined) openMaster(section, terminal);
+  if (consoleSocket !== undefined) sendTerminal(section, connectSocket(section, consoleSocket), MASTER_FD);
+  const pid = buildReport(section, REPORT.pid);
+  const birth = { pid: pid.value, pidfd: section.room(), pipe, born };
+  if (needsMaker(spec)) bearByMaker(section, birth);
+  else bear(section, spec, birth);
+  sendReport(section, REPORT_FD, pid.data);
+  section.call('exit_group', [0]);
+}
+
 /** Opens the FIFOs, clones, waits, writes the exit and waits until the engine has read the output. */
 export function buildMonitor(section: Section, options: MonitorOptions): void {
-  const { spec, directory, terminal, born, pipe, forgotten } = options;
+  const { spec, directory, terminal, born, pipe, preserved = NONE, forgotten } = options;
   beginMonitor(section, directory);
+  takeDescriptors(section, preserved);
   const [stdin, stdout, stderr] = holdStreams(section);
   if (terminal !== undefined) openMaster(section, terminal);
   const pid = buildReport(section, REPORT.pid);
@@ -45,6 +77,7 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
   else bear(section, spec, birth);
   sendReport(section, REPORT_FD, pid.data);
   section.call('close', [REPORT_FD]);
+  dropDescriptors(section, preserved);
   releaseStreams(section);
   for (const one of forgotten) section.forget(one);
   const namespace = holdNamespace(section, pidfd, pipe);
@@ -56,11 +89,7 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
 export function beginMonitor(section: Section, directory: string): void {
   hide(section, 'tkadm-monitor');
   maskSignals(section, true);
-  const self = buildReport(section, REPORT.monitor);
-  section.call('getpid', [], { into: self.value });
-  sendReport(section, REPORT_FD, self.data);
-  section.step(`chdir to "${directory}"`);
-  section.call('chdir', [section.text(directory)]);
+  enterDirectory(section, directory);
 }
 
 export interface ExitOptions {
@@ -92,6 +121,15 @@ export function recordExit(section: Section, { status, open, namespace }: ExitOp
   section.call('read', [{ at: ack }, section.room(), 1], { onError: end });
   section.place(end);
   section.call('exit_group', [0]);
+}
+
+/** Tells the engine who this is, and goes to the container's directory. */
+function enterDirectory(section: Section, directory: string): void {
+  const self = buildReport(section, REPORT.monitor);
+  section.call('getpid', [], { into: self.value });
+  sendReport(section, REPORT_FD, self.data);
+  section.step(`chdir to "${directory}"`);
+  section.call('chdir', [section.text(directory)]);
 }
 
 interface Birth {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { RootfsSource } from '../engine.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MS } from '../kernel-constants.ts';
 import type { CgroupMounts } from '../launch-bundle.ts';
@@ -6,6 +7,7 @@ import type { OciMount, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { makeDeviceNodes } from './device-nodes.ts';
 import { changeMountFlags, changePropagation, mapMountIds } from './mount-attributes.ts';
+import { REPORT, waitForRuntime } from './process-program.ts';
 import type { DataRef, Section } from './program.ts';
 import { moveMount, RootPlaces } from './root-places.ts';
 import { mountSource, rootIds } from './root-source.ts';
@@ -19,6 +21,12 @@ const OPEN_TREE = 1 | O_CLOEXEC;
 const MOVE_BY_DESCRIPTORS = 0x44;
 /** File systems whose place must be a directory and no link: what is masked is looked for in them (CVE-2023-27561). */
 const KERNEL_TYPES: readonly (string | undefined)[] = ['proc', 'sysfs'];
+/** File systems that label their files themselves. */
+const UNLABELLED_TYPES: readonly string[] = ['proc', 'sysfs', 'mqueue'];
+
+/** Under these the container shows the runtime what is to be copied, and where to: copyUp(). */
+export const COPY_SOURCE_FD = 66;
+export const COPY_TARGET_FD = 67;
 
 export interface RootfsOptions {
   readonly machine: Machine;
@@ -117,7 +125,7 @@ export class RootfsProgram {
     open();
   }
 
-  /** Everything in the root file system, then pivot_root(2). */
+  /** Everything in the root file system. */
   build(): void {
     const { spec, terminalTree } = this.#options;
     const section = this.#section;
@@ -133,7 +141,6 @@ export class RootfsProgram {
     }
     this.#makeWorkingDirectory();
     this.#protect();
-    this.#enter();
   }
 
   #nameMount(mount: OciMount): void {
@@ -161,13 +168,44 @@ export class RootfsProgram {
 
   #mountNew(mount: OciMount, options: MountOptions): void {
     const { destination, type = 'none', source = type } = mount;
-    this.#mountAt(destination, source, type, options.flags, options.data);
+    const label = this.#options.spec.linux?.mountLabel;
+    const isLabelled = label && !UNLABELLED_TYPES.includes(type);
+    const data = [options.data, ...(isLabelled ? [`context="${label}"`] : [])].filter(Boolean).join(',');
+    if (options.isCopiedUp) this.#keepSource(destination);
+    this.#mountAt(
+      destination,
+      source,
+      type,
+      options.isCopiedUp ? options.flags & ~MS.RDONLY : options.flags,
+      data,
+    );
+    if (options.isCopiedUp) this.#fill(mount, options);
     const { propagation, recursive } = options;
     if (propagation === undefined && recursive.set === 0 && recursive.clear === 0) return;
     this.#places.openTarget(destination, true);
     changeMountFlags(this.#section, this.#places.target, recursive, true);
     if (propagation !== undefined) changePropagation(this.#section, this.#places.target, propagation);
     this.#places.close(this.#places.target);
+  }
+
+  /** What is at the place, before a file system covers it. */
+  #keepSource(destination: string): void {
+    this.#places.openTarget(destination, true);
+    this.#section.call('dup3', [{ at: this.#places.target }, COPY_SOURCE_FD, O_CLOEXEC]);
+    this.#places.close(this.#places.target);
+  }
+
+  /** Lets the runtime copy it into the file system. */
+  #fill(mount: OciMount, { flags }: MountOptions): void {
+    const section = this.#section;
+    this.#places.openTarget(mount.destination, true);
+    section.call('dup3', [{ at: this.#places.target }, COPY_TARGET_FD, O_CLOEXEC]);
+    waitForRuntime(section, REPORT.copyUp);
+    this.#nameMount(mount);
+    if ((flags & MS.RDONLY) !== 0)
+      changeMountFlags(section, this.#places.target, { set: MS.RDONLY, clear: 0 });
+    this.#places.close(this.#places.target);
+    for (const fd of [COPY_SOURCE_FD, COPY_TARGET_FD]) section.call('close', [fd]);
   }
 
   /** Other flags for what is mounted at the place. */
@@ -236,12 +274,24 @@ export class RootfsProgram {
     const flags = MS.NOSUID | MS.NODEV | MS.NOEXEC;
     const readonly = (mount.options ?? []).includes('ro') ? MS.RDONLY : 0;
     if (cgroupMounts.version === 2) {
-      this.#mountAt(destination, 'cgroup2', 'cgroup2', flags | MS.RELATIME | readonly, '');
+      const { mountPoint } = cgroupMounts;
+      this.#mountHierarchy(destination, {
+        type: 'cgroup2',
+        mountPoint,
+        flags: flags | MS.RELATIME | readonly,
+        data: '',
+      });
       return;
     }
     this.#mountAt(destination, 'tmpfs', 'tmpfs', flags, 'mode=755');
-    for (const { name, options } of cgroupMounts.hierarchies) {
-      this.#mountAt(`${destination}/${name}`, 'cgroup', 'cgroup', flags | MS.RELATIME | readonly, options);
+    for (const { name, options, mountPoint } of cgroupMounts.hierarchies) {
+      const place = `${destination}/${name}`;
+      this.#mountHierarchy(place, {
+        type: 'cgroup',
+        mountPoint,
+        flags: flags | MS.RELATIME | readonly,
+        data: options,
+      });
     }
     this.#places.openTarget(destination, true);
     for (const { name } of cgroupMounts.hierarchies) {
@@ -252,6 +302,21 @@ export class RootfsProgram {
     }
     if (readonly !== 0) changeMountFlags(section, this.#places.target, { set: MS.RDONLY, clear: 0 });
     this.#places.close(this.#places.target);
+  }
+
+  /** The container's own part of a hierarchy: what its cgroup namespace shows, or else its directory alone. */
+  #mountHierarchy(destination: string, { type, mountPoint, flags, data }: Hierarchy): void {
+    const { namespaces = [], cgroupsPath } = this.#options.spec.linux ?? {};
+    if (cgroupsPath === undefined || namespaces.some((namespace) => namespace.type === 'cgroup')) {
+      this.#mountAt(destination, type, type, flags, data);
+      return;
+    }
+    const path = this.#section.text(join(mountPoint, cgroupsPath));
+    this.#section.call('open_tree', [AT_FDCWD, path, OPEN_TREE], { into: this.#tree });
+    changeMountFlags(this.#section, this.#tree, { set: flags, clear: 0 });
+    changePropagation(this.#section, this.#tree, MS.PRIVATE);
+    this.#places.openTarget(destination, true);
+    moveMount(this.#section, this.#tree, this.#places);
   }
 
   /** Makes process_.cwd where it is missing; that it cannot shows at chdir(2). */
@@ -309,16 +374,31 @@ export class RootfsProgram {
     });
   }
 
-  /** Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). */
-  #enter(): void {
+  /**
+   * Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). Where the host's root is an initramfs, which
+   * cannot be left, the root is moved over it instead.
+   */
+  enter(hasNoPivot: boolean): void {
     const section = this.#section;
     const [dot, root] = [section.text('.'), section.text('/')];
     section.step('enter the root file system');
     section.call('fchdir', [{ at: this.#places.root }]);
-    section.call('pivot_root', [dot, dot]);
-    section.call('umount2', [dot, MNT_DETACH]);
+    if (hasNoPivot) {
+      section.call('mount', [dot, root, 0, MS.MOVE, 0]);
+      section.call('chroot', [dot]);
+    } else {
+      section.call('pivot_root', [dot, dot]);
+      section.call('umount2', [dot, MNT_DETACH]);
+    }
     section.call('chdir', [root]);
   }
+}
+
+interface Hierarchy {
+  readonly type: 'cgroup' | 'cgroup2';
+  readonly mountPoint: string;
+  readonly flags: number;
+  readonly data: string;
 }
 
 function isIdMapped(mount: OciMount, options: MountOptions): boolean {

@@ -32,6 +32,15 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
       error += text;
     },
     ask: async () => undefined,
+    terminal: {
+      writeErrorBytes: async (bytes) => {
+        error += Buffer.from(bytes).toString('latin1');
+      },
+      takeSignals: () => () => {},
+      size: () => undefined,
+      onResize: () => () => {},
+      setRaw: () => {},
+    },
     fileExists: async (path) => existsSync(path),
     ...changes,
   };

@@ -5,6 +5,7 @@ import { addPhaseCommands, PHASED_COMMANDS, splitPhaseNames } from '../../../boo
 import { INIT_PHASES } from '../../../bootstrap/phases/init.ts';
 import { joinPhases } from '../../../bootstrap/phases/join.ts';
 import { RESET_PHASES } from '../../../bootstrap/phases/reset.ts';
+import { UPGRADE_APPLY_PHASES, UPGRADE_NODE_PHASES } from '../../../bootstrap/upgrade/phases.ts';
 import { groupOf } from '../../../bootstrap/workflow/phase.ts';
 
 /** Every phase and part of kubeadm 1.36's commands, in its order. */
@@ -57,6 +58,25 @@ const KUBEADM_PHASES: Readonly<Record<string, readonly string[]>> = {
     'wait-control-plane',
   ],
   reset: ['preflight', 'remove-etcd-member'],
+  'upgrade apply': [
+    'preflight',
+    'control-plane',
+    'upload-config/kubeadm',
+    'upload-config/kubelet',
+    'kubeconfig',
+    'kubelet-config',
+    'bootstrap-token',
+    'addon/coredns',
+    'addon/kube-proxy',
+  ],
+  'upgrade node': [
+    'preflight',
+    'control-plane',
+    'kubeconfig',
+    'kubelet-config',
+    'addon/coredns',
+    'addon/kube-proxy',
+  ],
 };
 
 /** Arguments of a join without --control-plane. */
@@ -65,13 +85,22 @@ const WORKER = [
   ...['--token', 'abcdef.0123456789abcdef', '--discovery-token-unsafe-skip-ca-verification'],
 ];
 
-const PHASES = { init: INIT_PHASES, join: joinPhases({}), reset: RESET_PHASES } as const;
+const PHASES = {
+  init: INIT_PHASES,
+  join: joinPhases({}),
+  reset: RESET_PHASES,
+  'upgrade apply': UPGRADE_APPLY_PHASES,
+  'upgrade node': UPGRADE_NODE_PHASES,
+} as const;
 
 function buildProgram(write: (text: string) => void = () => {}): Command {
   const program = new Command('tkadm').exitOverride().configureOutput({ writeOut: write, writeErr: write });
   program.command('init').option('--config <file>').option('--token <token>');
   program.command('join [addresses...]');
   program.command('reset');
+  const upgrade = program.command('upgrade');
+  upgrade.command('apply [version]');
+  upgrade.command('node');
   addPhaseCommands(program, { write } as CliContext);
   return program;
 }
@@ -103,14 +132,14 @@ for (const { name, rows } of PHASED_COMMANDS) {
   t.test(`${name}: every phase is a command with its own flags and help`, (t) => {
     const program = buildProgram();
     for (const row of rows) {
-      const command = find(program, [name, 'phase', ...row.name.split('/')]);
+      const command = find(program, [...name.split(' '), 'phase', ...row.name.split('/')]);
       t.ok(command, row.name);
       const flags = command!.options.map((option) => option.long).sort();
       const expected = ['config', 'dry-run', 'output', ...row.flags].map((flag) => `--${flag}`);
       t.same(flags, [...new Set(expected)].sort(), row.name);
       t.match(command!.helpInformation(), row.description.slice(0, 20));
       if (row.name.includes('/')) {
-        const all = find(program, [name, 'phase', groupOf(row.name), 'all']);
+        const all = find(program, [...name.split(' '), 'phase', groupOf(row.name), 'all']);
         for (const option of command!.options) t.ok(all?.options.some((other) => other.long === option.long));
       }
     }

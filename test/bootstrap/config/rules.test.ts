@@ -395,6 +395,7 @@ t.test('no message of the loader shows a secret', async (t) => {
 /** Flags that kubeadm allows beside --config, of those that set fields; force, engine and store are tkadm's. */
 const MIXABLE = [
   'node-name',
+  'version',
   'dry-run',
   'ignore-preflight-errors',
   'skip-phases',
@@ -406,7 +407,11 @@ const MIXABLE = [
 t.test('flags beside --config: those of kubeadm and no others', async (t) => {
   for (const [kind, rows] of Object.entries(FLAG_FIELDS)) {
     for (const row of rows)
-      t.equal(row.isMixable ?? false, MIXABLE.includes(row.flag), `${kind} --${row.flag}`);
+      t.equal(
+        row.isMixable ?? false,
+        MIXABLE.includes(row.flag.split('/').at(-1)!) && row.flag !== 'apply/force',
+        `${kind} --${row.flag}`,
+      );
   }
   await t.rejects(
     load('JoinConfiguration', JOIN(''), { token: 'x', 'api-server-endpoint': 'a:1', 'node-name': 'n' }),
