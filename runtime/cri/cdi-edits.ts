@@ -9,18 +9,18 @@ import type { CdiDeviceNode, CdiEdits } from './cdi.ts';
  */
 export async function applyCdiEdits(spec: OciSpec, edits: readonly CdiEdits[]): Promise<OciSpec> {
   if (edits.length === 0) return spec;
-  const process = spec.process!;
+  const first = spec.process!;
   const nodes = await Promise.all(edits.flatMap(({ deviceNodes = [] }) => deviceNodes).map(resolveNode));
-  const gids = [...(process.user?.additionalGids ?? []), ...edits.flatMap((one) => one.additionalGids ?? [])];
+  const gids = [...(first.user?.additionalGids ?? []), ...edits.flatMap((one) => one.additionalGids ?? [])];
   return {
     ...spec,
     process: {
-      ...process,
+      ...first,
       env: mergeEnv(
-        process.env ?? [],
+        first.env ?? [],
         edits.flatMap(({ env = [] }) => env),
       ),
-      ...(process.user && { user: { ...process.user, additionalGids: [...new Set(gids)] } }),
+      ...(first.user && { user: { ...first.user, additionalGids: [...new Set(gids)] } }),
     },
     mounts: [...(spec.mounts ?? []), ...edits.flatMap(({ mounts = [] }) => mounts).map(buildMount)],
     hooks: mergeHooks(spec.hooks, edits),
