@@ -31,8 +31,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Tables of the daemons' flags, by which `bootstrap` tells beforehand what a daemon would refuse. */
-const FLAG_TABLES = /^runtime\/(agent\/options|controlplane\/(apiserver|controllers|scheduler)\/flags)\.ts$/;
+/** Tables of the daemons' flags and fields, by which `bootstrap` tells beforehand what a daemon would refuse. */
+const FLAG_TABLES =
+  /^runtime\/(agent\/(options|kubelet-config-fields)|network\/proxy\/config-fields|controlplane\/(apiserver|controllers|scheduler)\/flags)\.ts$/;
 
 /** Only these may touch `process`: the command line and each program's entry point. */
 const MAY_TOUCH_PROCESS = /(^bootstrap\/cli\.ts|main\.ts)$/;

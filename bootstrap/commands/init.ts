@@ -22,6 +22,7 @@ import { isUsableToken } from '../tokens/usable.ts';
 import { type Observation, observe } from '../workflow/observe.ts';
 import { groupOf, isSelected } from '../workflow/phase.ts';
 import { bundleSources } from './bundle-sources.ts';
+import { loadCertsConfig } from './certs-config.ts';
 import { type CliContext, programName, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
@@ -35,6 +36,9 @@ export interface InitOptions {
   readonly output: OutputFormat;
   readonly skipTokenPrint?: boolean;
   readonly uploadCerts?: boolean;
+  readonly certificateKey?: string;
+  readonly certDir?: string;
+  readonly dryRun?: boolean;
   readonly skipCertificateKeyPrint?: boolean;
   /** Of `init phase`: "certs/ca", or the group "certs". */
   readonly onlyPhase?: string;
@@ -121,6 +125,9 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
 }
 
 async function loadInitConfig(context: CliContext, host: Host, options: InitOptions) {
+  if (options.onlyPhase === uploadCertsPhase.name && options.config === undefined) {
+    return { config: await loadUploadConfig(context, host, options), warnings: [] };
+  }
   const text = options.config === undefined ? undefined : await readInput(context, options.config);
   const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
@@ -131,6 +138,18 @@ async function loadInitConfig(context: CliContext, host: Host, options: InitOpti
     defaultsFrom: await observeMachine(host),
   });
   return { config: withoutSkippedAddons(config), warnings };
+}
+
+/** Which files there are to upload, only the cluster knows: those of an external etcd may lie anywhere. */
+async function loadUploadConfig(context: CliContext, host: Host, options: InitOptions): Promise<InitConfig> {
+  const { config, certificatesDir } = await loadCertsConfig(context, host, options);
+  const { certificateKey = config.certificateKey, dryRun = false } = options;
+  return {
+    ...config,
+    cluster: { ...config.cluster, certificatesDir },
+    isDryRun: dryRun,
+    ...(certificateKey === undefined ? {} : { certificateKey }),
+  };
 }
 
 /** An add-on that is left out is not part of the cluster: its configuration says so too, for later runs. */

@@ -1,14 +1,18 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseCertificateKey } from '../../pki/certificate-secret.ts';
+import { formatWarning } from '../../preflight/format.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { installBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { maskSecrets } from '../render/mask.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { createSshReporter, type SshReporter } from '../render/ssh-join.ts';
+import { createSshReporter, type MachineReporter, type SshReporter } from '../render/ssh-join.ts';
+import { findTwin } from '../ssh/check-machine.ts';
 import { resolveSshHost } from '../ssh/config-resolve.ts';
 import type { SshSettings } from '../ssh/connection.ts';
 import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
@@ -55,7 +59,8 @@ interface SshJoin {
   readonly config: ClientConfig | undefined;
   readonly input: Omit<RemoteJoinInput, 'token'>;
   readonly settings: SshSettings;
-  readonly bundleDirectory: string;
+  /** Undefined in a dry run on a machine that has none. */
+  readonly bundleDirectory: string | undefined;
   readonly reporter: SshReporter;
 }
 
@@ -88,7 +93,7 @@ export async function runJoinOverSsh(
     config,
     input,
     settings,
-    bundleDirectory: await ensureBundle(context),
+    bundleDirectory: await (options.dryRun ? findBundle(context) : ensureBundle(context)),
     reporter,
   };
   const results = await Promise.all(targets.map((target) => joinOne(target, shared, targets.length)));
@@ -133,13 +138,21 @@ async function prepareControlPlane(
     if (certificateKey === undefined) return {};
     throw new TkadmError('USAGE', 'Cannot use --certificate-key: the machines join without --control-plane');
   }
+  if (dryRun) {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      'Cannot show over SSH what a join as control plane would do: the certificates are looked at on the machine itself',
+      { hint: 'tkadm join HOST:PORT --control-plane --dry-run ..., on the machine itself' },
+    );
+  }
   if (certificateKey !== undefined) {
     parseCertificateKey(certificateKey);
     return { controlPlane: { certificateKey } };
   }
-  if (!config || dryRun) {
-    const state = config ? 'a dry run uploads no certificates' : 'there is no kubeconfig to upload them with';
-    throw new TkadmError('USAGE', `Cannot join as control plane without --certificate-key: ${state}`, {
+  if (!config) {
+    const message =
+      'Cannot join as control plane without --certificate-key: there is no kubeconfig to upload the certificates with';
+    throw new TkadmError('USAGE', message, {
       hint: 'tkadm init phase upload-certs --upload-certs, on a control-plane node',
     });
   }
@@ -147,14 +160,26 @@ async function prepareControlPlane(
   return { controlPlane: { certificateKey: await uploadCertificates(context, config) } };
 }
 
-/** Joins one machine. Its token is made when the connection stands, and removed whatever happens. */
+/** Joins one machine, or shows what that would do. */
 async function joinOne(
   target: SshTarget,
-  { context, options, config, input, settings, bundleDirectory, reporter }: SshJoin,
+  shared: SshJoin,
   count: number,
 ): Promise<{ readonly node: string } | { readonly error: unknown }> {
+  const machine = shared.reporter.machine(target.host);
+  try {
+    const join = shared.options.dryRun ? previewMachine : joinMachine;
+    return { node: await join(target, shared, machine) };
+  } catch (error) {
+    machine.failed(isTkadmError(error) ? error : new Error(maskSecrets(formatError(error))), count > 1);
+    return { error };
+  }
+}
+
+/** The token is made when the connection stands, and removed whatever happens. */
+async function joinMachine(target: SshTarget, shared: SshJoin, machine: MachineReporter): Promise<string> {
+  const { context, options, config, input, settings, bundleDirectory } = shared;
   const startedAt = performance.now();
-  const machine = reporter.machine(target.host);
   let made: ShortLivedToken | undefined;
   const getToken = async (): Promise<string> => {
     if (options.token) return options.token;
@@ -165,23 +190,56 @@ async function joinOne(
     const node = await joinOverSsh({
       target,
       settings: { ...settings, onNotice: machine.progress },
-      bundleDirectory,
+      bundleDirectory: bundleDirectory ?? '',
       architecture: process.arch,
       input,
       getToken,
       signal: context.signal,
       onProgress: machine.progress,
       onEvent: machine.event,
+      ...(config ? { inspect: (host: Host) => warnOfTwin(host, config, { ...shared, machine }) } : {}),
     });
     machine.done(node, performance.now() - startedAt);
-    return { node };
-  } catch (error) {
-    machine.failed(isTkadmError(error) ? error : new Error(maskSecrets(formatError(error))), count > 1);
-    return { error };
+    return node;
   } finally {
     await made?.remove().catch((error) => {
       machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
     });
+  }
+}
+
+async function previewMachine(
+  target: SshTarget,
+  { context, options, config, input, settings, bundleDirectory }: SshJoin,
+  machine: MachineReporter,
+): Promise<string> {
+  const { previewJoinOverSsh } = await import('./join-preview.ts');
+  const { node, changes } = await previewJoinOverSsh({
+    context,
+    target,
+    settings: { ...settings, onNotice: machine.progress },
+    input,
+    token: options.token,
+    config,
+    bundleDirectory,
+    machine,
+  });
+  machine.previewed(node, changes);
+  return node;
+}
+
+/** Only the administrator may list Nodes, so the machine itself cannot tell whose copy it is. */
+async function warnOfTwin(
+  host: Host,
+  config: ClientConfig,
+  { context, input, machine }: SshJoin & { readonly machine: MachineReporter },
+): Promise<void> {
+  const api = new ApiClient(config);
+  try {
+    for (const finding of await findTwin(host, { ...input, api: async () => api }, context.signal))
+      machine.warn(formatWarning(finding));
+  } finally {
+    api.close();
   }
 }
 
@@ -224,13 +282,17 @@ function buildInput(
     nodeName: options.nodeName,
     ignorePreflightErrors: options.ignorePreflightErrors ?? [],
     shouldFix: options.fix ?? true,
-    isDryRun: options.dryRun ?? false,
   };
 }
 
 /** The bundle of this machine, assembled when it has none. */
 async function ensureBundle(context: CliContext): Promise<string> {
+  return (
+    (await findBundle(context)) ?? (await installBundle(createLocalHost(), bundleSources(context))).directory
+  );
+}
+
+async function findBundle(context: CliContext): Promise<string | undefined> {
   const current = join(PATHS.bundle, 'current');
-  if (await context.fileExists(join(current, 'image.json'))) return realpath(current);
-  return (await installBundle(createLocalHost(), bundleSources(context))).directory;
+  return (await context.fileExists(join(current, 'image.json'))) ? realpath(current) : undefined;
 }

@@ -13,13 +13,14 @@ import { buildJoinedConfig } from '../config/joined-cluster.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig, JoinConfig, MachineDefaults } from '../config/types.ts';
 import { createPatchReader } from '../phases/files.ts';
-import { joinPhases, selectCredentials } from '../phases/join.ts';
+import { BOOTSTRAP_KUBECONFIG, joinPhases, selectCredentials } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
 import { discoverCluster, patienceOf } from '../tokens/discover.ts';
 import { discoverFromFile } from '../tokens/discover-file.ts';
 import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
+import { describeLeft, listJoinTraces } from './join-left.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
@@ -108,6 +109,7 @@ export async function joinThisMachine(
     context.write(
       `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
     );
+  const before = await listJoinTraces(host, config.caCertPath);
   const initSystem = await detectInitSystem(host);
   await runCommandPhases({
     command: 'join',
@@ -154,6 +156,13 @@ export async function joinThisMachine(
           patches,
         })),
       };
+    },
+    onFailure: async ({ warn }) => {
+      if (config.isDryRun) return;
+      // It holds a token.
+      await host.remove(BOOTSTRAP_KUBECONFIG);
+      const left = describeLeft(before, await listJoinTraces(host, config.caCertPath));
+      if (left !== undefined) warn(left);
     },
     finish: async ({ changes }) => ({
       text: config.isDryRun

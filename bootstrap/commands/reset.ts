@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
@@ -51,6 +52,7 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   }
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
+  const usesEtcd = await keepsObjectsInEtcd(host);
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
   await runCommandPhases({
     command: 'reset',
@@ -74,14 +76,21 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
       };
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun || only ? '' : describeReset(changes),
+      text: config.isDryRun || only ? '' : describeReset(changes, usesEtcd),
       data: { node: nodeName, changes },
     }),
   });
 }
 
-function describeReset(changes: number): string {
-  return changes === 0
-    ? 'There was nothing to reset on this machine.\n'
-    : 'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.\n';
+function describeReset(changes: number, usesEtcd: boolean): string {
+  if (changes === 0) return 'There was nothing to reset on this machine.\n';
+  const etcd =
+    'The objects of the cluster are in etcd still. If this was its last control-plane node: etcdctl del --prefix /registry/\n';
+  return `This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.\n${usesEtcd ? etcd : ''}`;
+}
+
+/** True on a control-plane node whose API server has its objects in an etcd elsewhere. */
+async function keepsObjectsInEtcd(host: Pick<Host, 'readFile'>): Promise<boolean> {
+  const manifest = await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`);
+  return manifest?.includes('--etcd-servers=') ?? false;
 }

@@ -31,6 +31,8 @@ export interface CommandRun<C> {
   readonly superKubeconfig?: string;
   /** Where to reach the API server whatever the kubeconfig says: this machine's own. */
   readonly server?: string | undefined;
+  /** What is to be done, and told, when the run has failed. */
+  readonly onFailure?: (tools: RunTools) => Promise<void>;
   readonly finish: (
     tools: RunTools & { readonly changes: number },
   ) => Promise<{ readonly text: string; readonly data: Readonly<Record<string, unknown>> }>;
@@ -99,6 +101,8 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     });
     await renderer.finish({ isOk: true, ...(await run.finish({ ...tools, changes })) });
   } catch (error) {
+    // The run's own failure is what is told.
+    await run.onFailure?.(tools).catch(() => {});
     await renderer.finish({ isOk: false, text: '', data: {} });
     throw error;
   }
@@ -113,7 +117,8 @@ async function findBundleId(host: Host, sources: BundleSources): Promise<string 
   }
 }
 
-async function previewAndPlan(action: Action, planned: Host): Promise<string | undefined> {
+/** The preview of an action, which later steps see done on the planned machine. */
+export async function previewAndPlan(action: Action, planned: Host): Promise<string | undefined> {
   const preview = await previewAction(action, planned);
   await planAction(action, planned);
   return preview;

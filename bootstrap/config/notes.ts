@@ -1,4 +1,5 @@
 import { parseDuration } from '../../runtime/base/flags.ts';
+import { findWithoutEffect } from './component-fields.ts';
 import { findComponentDifferences } from './components.ts';
 import { givenSockets } from './cri-socket.ts';
 import type { DocumentFields } from './defaults.ts';
@@ -16,6 +17,9 @@ export function describeNotes(fields: DocumentFields, config: ConfigOfKind[Confi
       ...versionNotes(fields),
       ...findComponentDifferences(fields, config),
       ...effectNotes(fields, config),
+      ...findWithoutEffect(config).map(
+        ({ document, path, reason }) => `${document} ${path}: it has no effect: ${reason}`,
+      ),
       ...anonymousNotes(config),
     );
   }

@@ -1,10 +1,13 @@
 import { hostname } from 'node:os';
 import { load } from 'js-yaml';
+import { UNFOLLOWED_FIELDS } from '../../runtime/agent/kubelet-config-fields.ts';
 import { ApiClient, isApiError } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
+import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { findUnfollowed } from '../../runtime/base/unfollowed-fields.ts';
 import { buildKubeconfig, localServer } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
 import type { PatchSet } from '../../templates/patches.ts';
@@ -42,13 +45,18 @@ export interface JoinContext {
   /** The user's patches. */
   readonly patches: () => Promise<PatchSet>;
   readonly isBundleInstalled: () => Promise<boolean>;
+  /** The machine's own name, where it is not this one. */
+  readonly hostname?: string;
+  /** What the agent gets for its bootstrap, where that is not what the cluster is asked with. */
+  readonly agentCredentials?: JoinCredentials;
   /** A client with the credentials of the join; whoever asks for it closes it. */
   readonly joinClient: () => Promise<ApiClient>;
   /** What the phases of init look at, for a further control-plane node. */
   readonly controlPlane: () => Promise<InitContext>;
 }
 
-const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
+/** With which the agent asks for its certificate. */
+export const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
 const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
 
 /**
@@ -56,20 +64,31 @@ const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
  * tkadm's own.
  */
 const PHASES: readonly Phase<JoinContext>[] = [
-  preflightPhase as Phase<JoinContext>,
+  {
+    ...(preflightPhase as Phase<JoinContext>),
+    plan(context) {
+      // It only looks, so its answer may be there when the checks are done; what it finds is told after them.
+      context.discover().catch(() => {});
+      return preflightPhase.plan(context);
+    },
+  },
   {
     name: 'discovery',
     summary: 'Verify the cluster by token and CA pin',
     unchanged: 'Verified',
     after: ['preflight'],
-    async plan({ config, discover, controlPlane }) {
-      selectCredentials(config, await discover());
+    async plan(context) {
+      const { client, explain } = await openCluster(context);
+      await refuseExistingNode(client, context.config.nodeRegistration.name)
+        .catch(explain)
+        .finally(() => client.close());
       // What cannot be joined as control plane is refused before anything is changed.
-      if (config.controlPlane) await controlPlane();
+      if (context.config.controlPlane) await context.controlPlane();
       return [];
     },
   },
-  bundlePhase,
+  // Nothing is installed for a cluster that cannot be joined.
+  { ...bundlePhase, after: ['discovery'] },
   runtimePhase,
   ...CONTROL_PLANE_PREPARE_PHASES,
   CHECK_ETCD_PHASE,
@@ -141,20 +160,15 @@ export function joinPhases({
 
 async function planKubeletStart(context: JoinContext): Promise<readonly Action[]> {
   const { config, host, nodeIp } = context;
-  const cluster = await context.discover();
-  const { server, caPem } = cluster;
-  const credentials = selectCredentials(config, cluster);
-  const client = new ApiClient({ server, caPem, ...credentials });
+  const { client, server, caPem, credentials, explain } = await openCluster(context);
   try {
-    await refuseExistingNode(client, config.nodeRegistration.name).catch(async (error) => {
-      if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden'))
-        await explainRefusedToken(error, { server, caPem, ...credentials }, context);
-      throw error;
-    });
+    await refuseExistingNode(client, config.nodeRegistration.name).catch(explain);
+    const kubelet = await readKubeletConfig(client);
+    judgeKubeletConfig(kubelet, context);
     const files = buildKubeletFiles({
       nodeRegistration: config.nodeRegistration,
-      kubelet: await readKubeletConfig(client),
-      hostname: hostname(),
+      kubelet,
+      hostname: context.hostname ?? hostname(),
       isWorker: config.controlPlane === undefined,
       nodeIp: config.controlPlane?.localAPIEndpoint.advertiseAddress ?? nodeIp,
       patches: await context.patches(),
@@ -175,7 +189,7 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
               : server,
             caPem,
             user: 'tls-bootstrap-token-user',
-            credentials,
+            credentials: context.agentCredentials ?? credentials,
           }),
         ),
       },
@@ -184,6 +198,20 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
   } finally {
     client.close();
   }
+}
+
+/** The cluster as the node that joins sees it. `explain` says of a refusal by the API server what it means. */
+async function openCluster(context: JoinContext) {
+  const cluster = await context.discover();
+  const { server, caPem } = cluster;
+  const credentials = selectCredentials(context.config, cluster);
+  const address = { server, caPem, ...credentials };
+  const explain = async (error: unknown): Promise<never> => {
+    if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden'))
+      await explainRefusedToken(error, address, context);
+    throw error;
+  };
+  return { client: new ApiClient(address), server, caPem, credentials, explain };
 }
 
 async function planCaFile(host: Host, path: string, caPem: string): Promise<readonly Action[]> {
@@ -200,8 +228,7 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
 /** @throws NODE_EXISTS when a Ready node has this name. */
 async function refuseExistingNode(client: ApiClient, name: string): Promise<void> {
   const node = await client.find(NODES, { name });
-  const isReady = node?.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
-  if (!isReady) return;
+  if (!isNodeReady(node)) return;
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
     hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
   });
@@ -221,6 +248,16 @@ export function selectCredentials({ discovery }: JoinConfig, cluster: Discovered
     `Cannot join with discovery file "${file?.kubeConfigPath}": it has no user and no --tls-bootstrap-token is given`,
     { hint: 'tkadm token create, on the control plane; then --tls-bootstrap-token TOKEN here' },
   );
+}
+
+/** Tells of what the cluster asks its agents and ours does not do. @throws CONFIG_INVALID for what protects something */
+function judgeKubeletConfig(kubelet: Readonly<Record<string, unknown>>, { config, warn }: JoinContext): void {
+  if (config.tkadm.engine !== 'embedded') return;
+  for (const { path, reason, isRefused } of findUnfollowed(kubelet, UNFOLLOWED_FIELDS)) {
+    const source = 'ConfigMap kube-system/kubelet-config';
+    if (!isRefused) warn(`${source}: ${path} has no effect: ${reason}`);
+    else throw new TkadmError('CONFIG_INVALID', `Cannot follow ${path} of ${source}: ${reason}`);
+  }
 }
 
 async function readKubeletConfig(client: ApiClient): Promise<Readonly<Record<string, unknown>>> {

@@ -16,6 +16,8 @@ import type { SshConnection } from './connection.ts';
 /** A remote machine as a Host; `openStream` also gives a command's output as it comes. */
 export interface SshHost extends Host {
   openStream(argv: readonly string[], options?: Pick<CommandOptions, 'input'>): Promise<ClientChannel>;
+  /** Why the connection ended before its time, undefined while it stands. */
+  lossReason(): string | undefined;
 }
 
 export interface SshHostOptions {
@@ -73,6 +75,7 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
     name,
     run,
     openStream,
+    lossReason: () => connection.lossReason(),
     async readFile(path) {
       const result = await run(['sh', '-c', '[ -e "$1" ] || exit 44; exec cat -- "$1"', 'sh', path]);
       if (result.exitCode === 44) return undefined;

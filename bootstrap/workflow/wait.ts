@@ -1,9 +1,9 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import { NODES } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -64,16 +64,16 @@ async function probe(target: WaitTarget, context: WaitContext): Promise<true | u
   if (target.kind === 'node-client') {
     const client = new ApiClient(await loadClientConfig(target.kubeconfig));
     const own = await client.find(NODES, { name: nodeName }).finally(() => client.close());
-    return own && (!target.isReadyNeeded || isReady(own)) ? true : undefined;
+    return own && (!target.isReadyNeeded || isNodeReady(own)) ? true : undefined;
   }
   const node = await (await context.api()).find(NODES, { name: nodeName });
   if (target.kind === 'node-version') {
     const { kubeletVersion, containerRuntimeVersion } = node?.status?.nodeInfo ?? {};
     const isNew =
       kubeletVersion === target.kubeletVersion && containerRuntimeVersion === target.runtimeVersion;
-    return node && isNew && isReady(node) ? true : undefined;
+    return node && isNew && isNodeReady(node) ? true : undefined;
   }
-  return node && (target.kind === 'node-registered' || isReady(node)) ? true : undefined;
+  return node && (target.kind === 'node-registered' || isNodeReady(node)) ? true : undefined;
 }
 
 /** gRPC is loaded for this alone. */
@@ -85,10 +85,6 @@ async function probeRuntime(): Promise<true | undefined> {
   } finally {
     cri.close();
   }
-}
-
-function isReady(node: Node): boolean {
-  return node.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True') ?? false;
 }
 
 /** The status code of a GET; a connection that fails throws. */

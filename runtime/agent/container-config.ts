@@ -27,6 +27,8 @@ export interface ContainerConfigOptions {
   readonly volumes: ReadonlyMap<string, string>;
   readonly paths: PodPaths;
   readonly rootDir: string;
+  /** `seccompDefault` of the agent's configuration. */
+  readonly isSeccompDefault: boolean;
   readonly nodeMemoryBytes: number;
   /** For an ephemeral container: the container whose processes it sees. */
   readonly targetContainerId?: string | undefined;

@@ -71,6 +71,7 @@ export async function startContainer(
       volumes: options.volumes,
       paths: options.paths,
       rootDir: services.rootDir,
+      isSeccompDefault: services.config.isSeccompDefault,
       nodeMemoryBytes: services.nodeMemoryBytes,
       targetContainerId: findTarget(options),
       idRange: claimIdRange(pod, options.paths.pod),

@@ -72,6 +72,8 @@ export interface ContainerSecurityOptions {
   readonly imageUser: ImageUser;
   /** "/var/lib/kubelet" */
   readonly rootDir: string;
+  /** Containers that name no seccomp profile get the runtime's. */
+  readonly isSeccompDefault: boolean;
   readonly idRange?: IdRange | undefined;
 }
 
@@ -106,7 +108,7 @@ export function buildContainerSecurity(
     ...readGroupsPolicy(shared),
     maskedPaths: isUnmasked ? [] : MASKED_PATHS,
     readonlyPaths: isUnmasked ? [] : READONLY_PATHS,
-    seccomp: buildSeccomp(own.seccompProfile ?? shared.seccompProfile, options.rootDir),
+    seccomp: buildSeccomp(own.seccompProfile ?? shared.seccompProfile, options),
     ...(apparmor ? { apparmor } : {}),
     ...(selinux ? { selinuxOptions: selinux } : {}),
   };
@@ -137,10 +139,11 @@ function buildGroups(context: core.PodSecurityContext): number[] {
 }
 
 function buildSeccomp(
-  profile: core.SeccompProfile | undefined,
-  rootDir: string,
+  asked: core.SeccompProfile | undefined,
+  { rootDir, isSeccompDefault }: Pick<ContainerSecurityOptions, 'rootDir' | 'isSeccompDefault'>,
 ): InitOf<typeof SecurityProfile> {
-  if (!profile || profile.type === 'Unconfined') return { profileType: 'Unconfined' };
+  const profile = asked ?? { type: isSeccompDefault ? 'RuntimeDefault' : 'Unconfined' };
+  if (profile.type === 'Unconfined') return { profileType: 'Unconfined' };
   if (profile.type === 'RuntimeDefault') return { profileType: 'RuntimeDefault' };
   if (profile.type === 'Localhost' && profile.localhostProfile) {
     return {

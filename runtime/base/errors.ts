@@ -77,6 +77,7 @@ export const ERRORS = {
   IMAGE_UNPACK: 'host',
   IMAGE_NOT_FOUND: 'host',
   IMAGE_INVALID: 'host',
+  IMAGE_PINNED: 'usage',
   // cri
   CRI_CALL: 'host',
   CRI_NOT_FOUND: 'host',

@@ -1,8 +1,6 @@
-import { arch, constants } from 'node:os';
-import koffi, { type LibraryHandle } from 'koffi';
-
-/** Names of the C library, the first that loads is used: glibc, then musl. */
-const LIBC_NAMES = ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1', 'libc.so'] as const;
+import { arch } from 'node:os';
+import { addressOf, lastErrno, openCLibrary } from '../base/c-library.ts';
+import { errnoName } from '../base/errno.ts';
 
 /** System call numbers that differ between the architectures, <asm/unistd.h>. */
 const SYSCALLS = { x64: { memfdCreate: 319, bpf: 321 }, arm64: { memfdCreate: 279, bpf: 280 } } as const;
@@ -26,14 +24,12 @@ const SCM_RIGHTS = 1;
 const F_ADD_SEALS = 1033;
 const ALL_SEALS = 15;
 
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
-
 /** A failed libc call; `code` is the errno's name, as in Node.js system errors. */
 export class LibcError extends Error {
   readonly code: string;
 
   constructor(step: string, errno: number) {
-    const code = ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
+    const code = errnoName(errno);
     super(`${step}: ${code}`);
     this.name = 'LibcError';
     this.code = code;
@@ -44,14 +40,13 @@ export class LibcError extends Error {
 export type Libc = ReturnType<typeof loadLibc>;
 
 /**
- * Loads the C library through koffi. Calls act on the calling (main) thread.
+ * Loads the C library. Calls act on the calling (main) thread.
  * @throws Error when no C library can be loaded or the architecture is neither x64 nor arm64.
  */
 export function loadLibc() {
-  const library = openLibrary();
   const numbers = SYSCALLS[arch() as keyof typeof SYSCALLS];
   if (numbers === undefined) throw new Error(`Cannot use this machine: architecture "${arch()}"`);
-  const declare = lazily(library);
+  const declare = openCLibrary();
   const syscall = declare('syscall', 'long', ['long', 'long', 'long', 'long', 'long', 'long']);
   const syscallBuffer = declare('syscall', 'long', ['long', 'long', 'void *', 'long', 'long', 'long']);
   const syscallText = declare('syscall', 'long', ['long', 'str', 'long']);
@@ -67,7 +62,7 @@ export function loadLibc() {
   const sendmsg = declare('sendmsg', 'long', ['int', 'void *', 'int']);
 
   const check = (result: number, step: string): number => {
-    if (result < 0) throw new LibcError(step, koffi.errno());
+    if (result < 0) throw new LibcError(step, lastErrno());
     return result;
   };
 
@@ -106,15 +101,15 @@ export function loadLibc() {
     sendDescriptors(socket: number, data: Buffer, descriptors: readonly number[]): boolean {
       const control = buildRights(descriptors);
       const part = Buffer.alloc(16);
-      part.writeBigUInt64LE(koffi.address(data), 0);
+      part.writeBigUInt64LE(addressOf(data), 0);
       part.writeUInt32LE(data.length, 8);
       const message = Buffer.alloc(56);
-      message.writeBigUInt64LE(koffi.address(part), 16);
+      message.writeBigUInt64LE(addressOf(part), 16);
       message.writeUInt32LE(1, 24);
-      message.writeBigUInt64LE(koffi.address(control), 32);
+      message.writeBigUInt64LE(addressOf(control), 32);
       message.writeUInt32LE(control.length, 40);
       if (sendmsg()(socket, message, SEND_FLAGS) >= 0) return true;
-      const error = new LibcError('send descriptors', koffi.errno());
+      const error = new LibcError('send descriptors', lastErrno());
       if (error.code === 'EPIPE' || error.code === 'ECONNRESET') return false;
       throw error;
     },
@@ -139,7 +134,7 @@ export function loadLibc() {
       how.writeBigUInt64LE(0x12n, 16);
       const fd = syscallOpenat2()(OPENAT2, root, path, how, 24);
       if (fd >= 0) return fd;
-      const error = new LibcError(`open "${path}" in the root file system`, koffi.errno());
+      const error = new LibcError(`open "${path}" in the root file system`, lastErrno());
       if (error.code === 'ENOENT') return undefined;
       throw error;
     },
@@ -155,9 +150,7 @@ export function loadLibc() {
       return check(syscallBuffer()(numbers.bpf, command, attributes, attributes.length, 0, 0), step);
     },
     /** Where a buffer lies, for structures that point to it; the caller keeps the buffer. */
-    addressOf(buffer: Buffer): bigint {
-      return koffi.address(buffer);
-    },
+    addressOf,
   };
 }
 
@@ -170,26 +163,4 @@ function buildRights(descriptors: readonly number[]): Buffer {
   control.writeInt32LE(SCM_RIGHTS, 12);
   for (const [index, fd] of descriptors.entries()) control.writeInt32LE(fd, 16 + 4 * index);
   return control;
-}
-
-function openLibrary(): LibraryHandle {
-  for (const name of LIBC_NAMES) {
-    try {
-      return koffi.load(name);
-    } catch {}
-  }
-  throw new Error(`Cannot load the C library: none of ${LIBC_NAMES.join(', ')}`);
-}
-
-type NativeFunction = (...values: readonly unknown[]) => number;
-
-/** Declares functions on first use, since each declaration costs start-up time. */
-function lazily(library: LibraryHandle) {
-  return (name: string, result: string, parameters: readonly string[]) => {
-    let native: NativeFunction | undefined;
-    return (): NativeFunction => {
-      native ??= library.func(name, result, [...parameters]) as NativeFunction;
-      return native;
-    };
-  };
 }

@@ -67,13 +67,12 @@ async function buildStepSpec(command: StepCommand, cgroupsPath: string): Promise
   const binds = HOST_FILES.map((path): OciMount => {
     return { destination: path, type: 'bind', source: path, options: ['bind', 'ro'] };
   });
-  const namespaces = (base.linux?.namespaces ?? []).filter(
-    ({ type }) => type !== 'network' && type !== 'uts',
-  );
+  const hostNamespaces = command.hasNetwork ? ['network', 'uts'] : [];
+  const namespaces = (base.linux?.namespaces ?? []).filter(({ type }) => !hostNamespaces.includes(type));
   return {
     ...base,
     process: { ...base.process!, user: { uid, gid, additionalGids } },
-    mounts: [...(base.mounts ?? []), ...binds],
+    mounts: [...(base.mounts ?? []), ...binds, ...command.mounts],
     linux: { ...base.linux, namespaces, seccomp: buildDefaultSeccomp(DEFAULT_CAPABILITIES) },
   };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatError } from '../base/errors.ts';
 import { EventHub } from '../base/event-hub.ts';
@@ -13,6 +13,7 @@ import { loadLibc } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
 import { type CtrServiceOptions, createCtrService } from '../ctr/create-ctr-service.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
+import { loadInodes } from '../image/inodes.ts';
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
 import { removeUnfinishedSteps } from './build-runner.ts';
@@ -126,6 +127,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    inodes: loadInodes(),
     kernel: await readKernelSecurity(),
     handlers: await readHandlers(),
     cdiDirs: options.cdiDirs ?? CDI_DIRECTORIES,
@@ -160,6 +162,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     engine,
     imagesDir,
     architecture,
+    secretsDir: await emptyDirectory(`${options.stateDir}-secrets`),
     cgroupParent: options.buildCgroupParent ?? '/tkadm',
     now,
   });
@@ -178,6 +181,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       await engine.close();
     },
   };
+}
+
+/** A directory without what an earlier runtime left in it. */
+async function emptyDirectory(path: string): Promise<string> {
+  await rm(path, { recursive: true, force: true });
+  return path;
 }
 
 function createHandlers(context: RuntimeContext, streams: StreamServer): CriHandlers {

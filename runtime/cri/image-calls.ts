@@ -2,9 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isTkadmError, TkadmError } from '../base/errors.ts';
+import { readFileIfExists } from '../base/files.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import { loadArchive } from '../image/archive.ts';
 import { buildImage } from '../image/build/build.ts';
+import { CacheLocks } from '../image/build/step-mounts.ts';
 import { loadInodes } from '../image/inodes.ts';
 import type { PullProgress, RegistryPuller } from '../image/pull.ts';
 import { pushImage } from '../image/push.ts';
@@ -25,6 +27,8 @@ export interface ImageCallOptions {
   readonly architecture: string;
   /** The file of loadRegistries; its usual place when undefined. */
   readonly registriesPath?: string;
+  /** Directory in memory for the secrets of builds. */
+  readonly secretsDir: string;
   /** Below this cgroup the containers of RUN are. */
   readonly cgroupParent: string;
   readonly now: () => Date;
@@ -36,6 +40,7 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
   const workDir = join(imagesDir, 'tmp');
   const inodes = loadInodes();
   const runStep = createStepRunner(options);
+  const cacheLocks = new CacheLocks();
   return {
     async load({ body }) {
       const images = await loadArchive(store, body, { workDir, architecture });
@@ -74,12 +79,27 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
     },
     async build({ body, progress, signal }) {
       const request = await readJson<BuildRequest>(body);
-      const { contextDir } = request;
-      for (const path of [contextDir, request.dockerfile]) checkAbsolute(path);
-      const dockerfile = await readDockerfile(request.dockerfile);
-      const cacheDir = join(imagesDir, 'build-cache');
-      const tools = { store, puller, inodes, runStep, workDir, cacheDir, architecture, now };
-      return summarize(await buildImage({ ...request, ...tools, dockerfile, signal, onProgress: progress }));
+      const files = await readBuildFiles(request);
+      const { contextDir, tags, buildArgs, target, usesCache, pull: pullsAlways = false } = request;
+      const secrets = Object.fromEntries(
+        Object.entries(request.secrets ?? {}).map(([id, text]) => [id, Buffer.from(text, 'base64')]),
+      );
+      const asked = { contextDir, tags, buildArgs, target, usesCache, pullsAlways, secrets };
+      const tools = { store, puller, inodes, runStep, workDir, architecture, now, cacheLocks };
+      const directories = {
+        cacheDir: join(imagesDir, 'build-cache'),
+        mountCacheDir: join(imagesDir, 'build-mounts'),
+        secretsDir: options.secretsDir,
+      };
+      const image = await buildImage({
+        ...asked,
+        ...tools,
+        ...directories,
+        ...files,
+        signal,
+        onProgress: progress,
+      });
+      return summarize(image);
     },
     list: async () => store.list().map(summarize),
     async remove({ name }) {
@@ -116,6 +136,17 @@ function formatPullProgress({ digest, state, sizeBytes }: PullProgress): string 
   return `${digest.slice('sha256:'.length, 'sha256:'.length + 12)}: ${PULL_STATES[state]} (${sizeBytes} bytes)`;
 }
 
+/** The Dockerfile, and the exclusions that are for it alone. */
+async function readBuildFiles({ contextDir, dockerfile: path, dockerfileText }: BuildRequest) {
+  checkAbsolute(contextDir);
+  if (dockerfileText !== undefined) return { dockerfile: dockerfileText };
+  checkAbsolute(path);
+  return {
+    dockerfile: await readDockerfile(path),
+    ignoreFile: await readFileIfExists(`${path}.dockerignore`),
+  };
+}
+
 async function readDockerfile(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
@@ -127,7 +158,7 @@ async function readDockerfile(path: string): Promise<string> {
   }
 }
 
-function checkAbsolute(path: unknown): void {
+function checkAbsolute(path: unknown): asserts path is string {
   if (typeof path === 'string' && isAbsolute(path)) return;
   throw new TkadmError('IMAGE_REQUEST_INVALID', `Cannot build: "${path}" is no absolute path`);
 }

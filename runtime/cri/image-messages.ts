@@ -51,12 +51,18 @@ export interface SaveRequest {
 /** Body of /build; paths are absolute, on the machine of the runtime. */
 export interface BuildRequest {
   readonly contextDir: string;
-  /** Path of the Dockerfile. */
-  readonly dockerfile: string;
+  /** Path of the Dockerfile; its own exclusions are in the file of that name with ".dockerignore" behind. */
+  readonly dockerfile?: string | undefined;
+  /** The Dockerfile itself, instead of its path. */
+  readonly dockerfileText?: string | undefined;
   readonly tags: readonly string[];
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly target?: string | undefined;
   readonly usesCache: boolean;
+  /** Ask the registry for base images that are in the store too. */
+  readonly pull?: boolean | undefined;
+  /** Secrets by id, base64. */
+  readonly secrets?: Readonly<Record<string, string>> | undefined;
 }
 
 /** An image as the socket tells about it. */

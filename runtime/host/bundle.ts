@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import {
   chmod,
   copyFile,
@@ -21,6 +21,7 @@ import { readFileIfExists } from '../base/files.ts';
 import type { Host } from '../base/host.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../base/version.ts';
+import { copyBinary } from './copy-binary.ts';
 import { digestLayer, type LayerDigest } from './layer-digest.ts';
 
 /** Programs that get a start script in the image, and an image name of their own. */
@@ -166,7 +167,7 @@ async function assemble(
 }
 
 async function copyExecutable(source: string, target: string): Promise<void> {
-  await copyFile(await realpath(source), target, constants.COPYFILE_FICLONE);
+  await copyBinary(await realpath(source), target);
   await chmod(target, 0o755);
 }
 
@@ -187,8 +188,7 @@ async function copyLibraries(host: Host, rootfs: string, binaries: readonly stri
   for (const library of libraries) {
     const target = join(rootfs, library);
     await mkdir(dirname(target), { recursive: true });
-    await copyFile(await realpath(library), target);
-    await chmod(target, 0o755);
+    await copyExecutable(library, target);
   }
 }
 
@@ -207,6 +207,10 @@ async function copyPrograms(rootfs: string, sources: BundleSources): Promise<voi
       dereference: true,
       filter: (path) => !LEFT_OUT.test(path) && !isOtherAddon(path),
     });
+  }
+  for (const file of await readdir(join(target, 'node_modules'), { recursive: true })) {
+    if (!file.endsWith('.node')) continue;
+    await copyBinary(join(sources.nodeModulesDir, file), join(target, 'node_modules', file));
   }
   for (const program of IMAGE_PROGRAMS) {
     const script = join(rootfs, 'usr/local/bin', program);

@@ -3,8 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
+import { createDecompressor, detectCompression, peek } from './decompress.ts';
 import { readTar } from './tar-reader.ts';
 
 /** The files of an unpacked archive. */
@@ -19,14 +19,14 @@ const SAFE_NAME = /^(?!\/)(?!.*(^|\/)\.\.(\/|$))[\w./:@+-]+$/;
 const MAX_LINKS = 8;
 
 /**
- * Writes the regular files of a tar, plain or gzip, below `directory`; links are remembered, not made.
+ * Writes the regular files of a tar, plain, gzip or zstd, below `directory`; links are remembered, not made.
  * @throws IMAGE_INVALID when it is no tar, or a name leads out of it.
  */
 export async function unpackArchive(archive: Readable, directory: string): Promise<ArchiveFiles> {
   const names = new Set<string>();
   const links = new Map<string, string>();
   try {
-    for await (const entry of readTar(await gunzipIfNeeded(archive))) {
+    for await (const entry of readTar(await decompressIfNeeded(archive))) {
       const { type, target } = entry;
       const name = checkName(entry.name);
       if (type === 'file') {
@@ -65,17 +65,11 @@ function checkName(text: string): string {
   throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: it has a file named "${text}"`);
 }
 
-async function gunzipIfNeeded(stream: Readable): Promise<AsyncIterable<Uint8Array>> {
-  const iterator = stream[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  if (first.done) throw new TkadmError('IMAGE_INVALID', 'Cannot load the archive: it is empty');
-  const head = Buffer.from(first.value as Uint8Array);
-  const whole = async function* () {
-    yield head;
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-  };
-  if (head[0] !== 0x1f || head[1] !== 0x8b) return whole();
-  const plain = createGunzip();
-  pipeline(whole, plain).catch(() => {});
-  return plain;
+async function decompressIfNeeded(stream: Readable): Promise<AsyncIterable<Uint8Array>> {
+  const { head, body } = await peek(stream);
+  if (head.byteLength === 0) throw new TkadmError('IMAGE_INVALID', 'Cannot load the archive: it is empty');
+  const decompressor = createDecompressor(detectCompression(head), head);
+  if (decompressor === undefined) return body;
+  pipeline(body, decompressor).catch(() => {});
+  return decompressor;
 }

@@ -6,9 +6,11 @@ import type { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { type ArchiveFiles, unpackArchive } from './archive-files.ts';
 import { checkDigest, sha256Digest } from './blobs.ts';
+import type { Compression } from './decompress.ts';
 import type { LayerRecord } from './layers.ts';
-import { MEDIA_TYPES, type OciDescriptor, type OciImageConfig, type OciManifest } from './oci-image.ts';
-import { choosePlatform, isIndex, type ManifestDocument } from './platform.ts';
+import { MEDIA_TYPES, type OciDescriptor, type OciManifest } from './oci-image.ts';
+import { checkLayerCount, parseImageConfig, parseManifest, parseManifestDocument } from './parse-image.ts';
+import { choosePlatform, isIndex } from './platform.ts';
 import type { ImageRecord, ImageStore } from './store.ts';
 
 export interface LoadOptions {
@@ -20,7 +22,7 @@ export interface LoadOptions {
 
 /**
  * Adds the images of a docker-archive (`docker save`, manifest.json) or an OCI layout in a tar (index.json),
- * plain or gzip.
+ * plain, gzip or zstd.
  * @throws IMAGE_INVALID when it is neither.
  */
 export async function loadArchive(
@@ -50,13 +52,15 @@ interface DockerArchiveEntry {
 
 async function loadDockerArchive(store: ImageStore, files: ArchiveFiles): Promise<readonly ImageRecord[]> {
   const images: ImageRecord[] = [];
-  for (const entry of await readJson<readonly DockerArchiveEntry[]>(files.path('manifest.json'))) {
+  for (const entry of await readDockerManifest(files)) {
     const config = await readFile(files.path(entry.Config));
-    const { rootfs } = JSON.parse(config.toString('utf8')) as OciImageConfig;
+    const { rootfs } = parseImageConfig(config, entry.RepoTags?.[0] ?? entry.Config);
+    if (rootfs.diff_ids.length !== entry.Layers.length)
+      throw damaged('its layers do not fit its configuration');
     const layers: OciDescriptor[] = [];
     for (const [index, name] of entry.Layers.entries()) {
-      const diffId = rootfs.diff_ids[index];
-      const present = diffId === undefined ? undefined : await store.layer(diffId);
+      const diffId = rootfs.diff_ids[index]!;
+      const present = await store.layer(diffId);
       const read = () => store.importLayer(createReadStream(files.path(name)), { diffId });
       layers.push(layerDescriptor(present ?? (await read())));
     }
@@ -65,31 +69,48 @@ async function loadDockerArchive(store: ImageStore, files: ArchiveFiles): Promis
   return images;
 }
 
-/** Names a layer in a manifest as it was imported. */
-export function layerDescriptor({ digest, diffId, blobBytes }: LayerRecord): OciDescriptor {
-  const mediaType = digest === diffId ? MEDIA_TYPES.layerTar : MEDIA_TYPES.layerTarGzip;
-  return { mediaType, digest, size: blobBytes };
+async function readDockerManifest(files: ArchiveFiles): Promise<readonly DockerArchiveEntry[]> {
+  const rows = await readJson(files, 'manifest.json');
+  const isTexts = (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === 'string');
+  const isRow = (row: Partial<DockerArchiveEntry> | null) =>
+    typeof row?.Config === 'string' && isTexts(row.Layers) && (row.RepoTags == null || isTexts(row.RepoTags));
+  if (Array.isArray(rows) && rows.every(isRow)) return rows as readonly DockerArchiveEntry[];
+  throw damaged('"manifest.json" is no list of images');
 }
+
+/** Names a layer in a manifest as it was imported. */
+export function layerDescriptor({ digest, diffId, blobBytes, compression }: LayerRecord): OciDescriptor {
+  const known = compression ?? (digest === diffId ? 'none' : 'gzip');
+  return { mediaType: LAYER_TYPES[known], digest, size: blobBytes };
+}
+
+const LAYER_TYPES = {
+  none: MEDIA_TYPES.layerTar,
+  gzip: MEDIA_TYPES.layerTarGzip,
+  zstd: MEDIA_TYPES.layerTarZstd,
+} as const satisfies Record<Compression, string>;
 
 async function loadOciLayout(
   store: ImageStore,
   files: ArchiveFiles,
   architecture: string,
 ): Promise<readonly ImageRecord[]> {
-  const index = await readJson<{ readonly manifests: readonly OciDescriptor[] }>(files.path('index.json'));
+  const { manifests = [] } = parseManifestDocument(await readFile(files.path('index.json')), 'index.json');
   const images: ImageRecord[] = [];
-  for (const descriptor of index.manifests) {
+  for (const descriptor of manifests) {
     const names = imageNames(descriptor);
-    const manifest = await readManifest(files, descriptor, names[0] ?? descriptor.digest, architecture);
-    const { config, layers } = JSON.parse(manifest.toString('utf8')) as OciManifest;
-    const configBytes = await readBlob(files, config.digest);
-    const { rootfs } = JSON.parse(configBytes.toString('utf8')) as OciImageConfig;
-    for (const [position, { digest }] of layers.entries()) {
-      const diffId = rootfs.diff_ids[position];
-      if (diffId !== undefined && (await store.layer(diffId))) continue;
+    const name = names[0] ?? descriptor.digest;
+    const bytes = await readManifest(files, descriptor, name, architecture);
+    const manifest = parseManifest(bytes, name);
+    const configBytes = await readBlob(files, manifest.config.digest);
+    const config = parseImageConfig(configBytes, name);
+    checkLayerCount(manifest, config, name);
+    for (const [position, { digest }] of manifest.layers.entries()) {
+      const diffId = config.rootfs.diff_ids[position]!;
+      if (await store.layer(diffId)) continue;
       await store.importLayer(createReadStream(files.path(blobName(digest))), { digest, diffId });
     }
-    images.push(await store.putManifest({ manifest, config: configBytes, names }));
+    images.push(await store.putManifest({ manifest: bytes, config: configBytes, names }));
   }
   return images;
 }
@@ -102,13 +123,14 @@ async function readManifest(
   architecture: string,
 ): Promise<Buffer> {
   const bytes = await readBlob(files, descriptor.digest);
-  const document = JSON.parse(bytes.toString('utf8')) as ManifestDocument;
+  const document = parseManifestDocument(bytes, name);
   if (!isIndex(document, descriptor.mediaType)) return bytes;
   return readBlob(files, choosePlatform(name, document.manifests, architecture).digest);
 }
 
 /** containerd's full name, else the OCI annotation when it is more than a tag. */
-function imageNames({ annotations = {} }: OciDescriptor): readonly string[] {
+function imageNames({ annotations }: OciDescriptor): readonly string[] {
+  if (!annotations) return [];
   const full = annotations['io.containerd.image.name'];
   const name = annotations['org.opencontainers.image.ref.name'];
   if (full) return [full];
@@ -125,8 +147,16 @@ function blobName(digest: string): string {
   return `blobs/${digest.replace(':', '/')}`;
 }
 
-async function readJson<T>(path: string): Promise<T> {
-  return JSON.parse(await readFile(path, 'utf8')) as T;
+async function readJson(files: ArchiveFiles, name: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(files.path(name), 'utf8'));
+  } catch (error) {
+    throw error instanceof SyntaxError ? damaged(`"${name}" is no JSON`) : error;
+  }
+}
+
+function damaged(state: string): TkadmError {
+  return new TkadmError('IMAGE_INVALID', `Cannot load the archive: ${state}`);
 }
 
 export interface NewImage {

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { access, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Readable, Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isSystemError, TkadmError } from '../base/errors.ts';
 import { SHA256_DIGEST } from './reference.ts';
@@ -33,9 +33,10 @@ export class BlobStore {
    */
   async put(content: Readable, digest?: string): Promise<BlobInfo> {
     const temporary = join(this.#temporary, `blob-${randomBytes(8).toString('hex')}`);
-    const meter = new DigestMeter();
+    const meter = new ByteDigest();
     try {
-      await pipeline(content, meter, createWriteStream(temporary, { mode: 0o600, flush: true }));
+      const file = createWriteStream(temporary, { mode: 0o600, flush: true });
+      await pipeline(meter.through(content), file);
       const info = meter.result();
       checkDigest(info.digest, digest);
       await rename(temporary, this.path(info.digest));
@@ -82,22 +83,29 @@ export class BlobStore {
   }
 }
 
-/** Passes bytes on and knows their digest afterwards. */
-export class DigestMeter extends Transform {
+/** SHA-256 and number of the bytes that it was given. */
+export class ByteDigest {
   readonly #hash = createHash('sha256');
-  #sizeBytes = 0;
   #digest: string | undefined;
+  sizeBytes = 0;
 
-  override _transform(chunk: Buffer, _encoding: string, done: (error: null, chunk: Buffer) => void): void {
+  update(chunk: Uint8Array): void {
     this.#hash.update(chunk);
-    this.#sizeBytes += chunk.byteLength;
-    done(null, chunk);
+    this.sizeBytes += chunk.byteLength;
   }
 
-  /** To be called after the end. */
+  /** To be called after the last byte. */
   result(): BlobInfo {
     this.#digest ??= `sha256:${this.#hash.digest('hex')}`;
-    return { digest: this.#digest, sizeBytes: this.#sizeBytes };
+    return { digest: this.#digest, sizeBytes: this.sizeBytes };
+  }
+
+  /** Passes bytes on as they come. */
+  async *through(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source) {
+      this.update(chunk);
+      yield chunk;
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { readFileIfExists } from '../base/files.ts';
 import { encodeTarHeader, TAR_END, tarPadding } from '../base/tar-header.ts';
+import { layerDescriptor } from './archive.ts';
 import type { OciExecutionConfig, OciImageConfig, OciManifest } from './oci-image.ts';
 import { MEDIA_TYPES } from './oci-image.ts';
 import type { ImageRecord, ImageStore } from './store.ts';
@@ -84,14 +85,13 @@ export interface SingleLayerOptions {
   readonly config: OciExecutionConfig;
 }
 
-/** Makes an image of one uncompressed layer tar; the tar is kept, so that the image can be pushed. */
+/** Makes an image of one layer tar, plain or compressed. */
 export async function addSingleLayerImage(
   store: ImageStore,
   tar: Uint8Array,
   options: SingleLayerOptions,
 ): Promise<ImageRecord> {
   const layer = await store.importLayer(Readable.from([tar]));
-  await store.blobs.put(Readable.from([tar]), layer.digest);
   const config: OciImageConfig = {
     architecture: options.architecture,
     os: 'linux',
@@ -104,7 +104,7 @@ export async function addSingleLayerImage(
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.manifest,
     config: { mediaType: MEDIA_TYPES.config, digest, size: configBytes.byteLength },
-    layers: [{ mediaType: MEDIA_TYPES.layerTar, digest: layer.digest, size: tar.byteLength }],
+    layers: [layerDescriptor(layer)],
   };
   return store.putManifest({
     manifest: Buffer.from(JSON.stringify(manifest)),

@@ -1,3 +1,4 @@
+import { TkadmError } from '../base/errors.ts';
 import { type Instruction, invalid } from './dockerfile.ts';
 
 export type Variables = ReadonlyMap<string, string>;
@@ -52,7 +53,7 @@ export function expandWord(word: string, variables: Variables): string {
   return result;
 }
 
-/** Replaces $NAME, ${NAME}, ${NAME:-default}, ${NAME:+value} and nothing else; "\$" is a dollar sign. */
+/** Replaces $NAME, ${NAME}, ${NAME:-default}, ${NAME:+value}, ${NAME:?message} and nothing else; "\$" is a dollar sign. */
 export function expandVariables(text: string, variables: Variables): string {
   let result = '';
   for (let i = 0; i < text.length; i += 1) {
@@ -69,7 +70,7 @@ export function expandVariables(text: string, variables: Variables): string {
   return result;
 }
 
-const VARIABLE = /\$(?:\{([A-Za-z_]\w*)(?:(:?)([-+])([^}]*))?\}|([A-Za-z_]\w*))/y;
+const VARIABLE = /\$(?:\{([A-Za-z_]\w*)(?:(:?)([-+?])([^}]*))?\}|([A-Za-z_]\w*))/y;
 
 /** The value of the variable whose "$" is at `start`; a lone "$" stands for itself. */
 function expandAt(
@@ -79,14 +80,30 @@ function expandAt(
 ): { readonly value: string; readonly length: number } {
   VARIABLE.lastIndex = start;
   const match = VARIABLE.exec(text);
+  if (!match && text[start + 1] === '{') throw unsupported(text.slice(start));
   if (!match) return { value: '$', length: 1 };
   const [whole, braced, colon, operator, alternative = '', bare] = match;
   const found = variables.get(braced ?? bare ?? '');
   const isSet = found !== undefined && (colon !== ':' || found !== '');
   const other = () => expandWord(alternative, variables);
+  if (operator === '?' && !isSet) {
+    const reason = other() || 'it is not set';
+    throw new TkadmError(
+      'DOCKERFILE_INVALID',
+      `Cannot use variable "${braced}" of the Dockerfile: ${reason}`,
+    );
+  }
   const value =
     operator === '-' && !isSet ? other() : operator === '+' ? (isSet ? other() : '') : (found ?? '');
   return { value, length: whole.length };
+}
+
+function unsupported(text: string): TkadmError {
+  const expression = /^[^}]*\}?/.exec(text)?.[0] ?? text;
+  return new TkadmError(
+    'DOCKERFILE_INVALID',
+    `Cannot use "${expression}" of the Dockerfile: of the forms with braces there are "-", "+" and "?"`,
+  );
 }
 
 /** `NAME=value NAME2="a b"` or the old form `NAME value`. @throws DOCKERFILE_INVALID */

@@ -12,6 +12,8 @@ export interface Instruction {
   readonly line: number;
   readonly name: InstructionName;
   readonly flags: Readonly<Record<string, string>>;
+  /** The values of flags that may come several times, in order. */
+  readonly lists: Readonly<Partial<Record<RepeatableFlag, readonly string[]>>>;
   /** The arguments as written, continuation lines joined. */
   readonly text: string;
   /** The arguments of the JSON form `["a", "b"]`; undefined in the shell form. */
@@ -35,19 +37,19 @@ export interface Dockerfile {
 
 /** Every instruction with the flags that are supported. */
 export const INSTRUCTIONS = {
-  ADD: ['chown', 'chmod', 'link'],
+  ADD: ['chown', 'chmod', 'link', 'checksum', 'exclude'],
   ARG: [],
   CMD: [],
-  COPY: ['from', 'chown', 'chmod', 'link'],
+  COPY: ['from', 'chown', 'chmod', 'link', 'parents', 'exclude'],
   ENTRYPOINT: [],
   ENV: [],
   EXPOSE: [],
   FROM: ['platform'],
-  HEALTHCHECK: ['interval', 'timeout', 'start-period', 'retries'],
+  HEALTHCHECK: ['interval', 'timeout', 'start-period', 'start-interval', 'retries'],
   LABEL: [],
   MAINTAINER: [],
   ONBUILD: [],
-  RUN: [],
+  RUN: ['mount', 'network'],
   SHELL: [],
   STOPSIGNAL: [],
   USER: [],
@@ -56,6 +58,10 @@ export const INSTRUCTIONS = {
 } as const satisfies Record<string, readonly string[]>;
 
 export type InstructionName = keyof typeof INSTRUCTIONS;
+
+const REPEATABLE_FLAGS = ['mount', 'exclude'] as const;
+
+export type RepeatableFlag = (typeof REPEATABLE_FLAGS)[number];
 
 /**
  * Parses a Dockerfile (Dockerfile reference: format, continuation lines, comments, JSON forms,
@@ -166,24 +172,57 @@ function parseInstruction(text: string, line: number, heredocs: readonly Heredoc
   const [word = ''] = text.split(/\s/, 1);
   const name = word.toUpperCase();
   if (!isInstruction(name)) throw invalid(line, `an unknown instruction "${word}"`);
+  const { flags, lists, rest } = parseFlags(name, text.slice(word.length).trim(), line);
+  if (rest === '') throw invalid(line, `${name} without arguments`);
+  return { line, name, flags, lists, text: rest, json: parseJson(rest), heredocs };
+}
+
+/**
+ * The instruction that an ONBUILD holds for images built on this one (Dockerfile reference, "ONBUILD").
+ * @throws DOCKERFILE_INVALID for those that it may not hold.
+ */
+export function parseTrigger(text: string, line: number): Instruction {
+  const trigger = parseInstruction(text.trim(), line, []);
+  if (['ONBUILD', 'FROM', 'MAINTAINER'].includes(trigger.name))
+    throw invalid(line, `ONBUILD ${trigger.name}`);
+  return trigger;
+}
+
+function parseFlags(name: InstructionName, text: string, line: number) {
   const supported: readonly string[] = INSTRUCTIONS[name];
   const flags: Record<string, string> = {};
-  let rest = text.slice(word.length).trim();
+  const lists: Partial<Record<RepeatableFlag, string[]>> = {};
+  let rest = text;
   for (let match = FLAG.exec(rest); match; match = FLAG.exec(rest)) {
     const [whole, flag = '', value = 'true'] = match;
     if (!supported.includes(flag)) throw invalid(line, `${name} --${flag}, which is not supported`);
-    flags[flag] = value;
+    if (isRepeatable(flag)) {
+      lists[flag] ??= [];
+      lists[flag].push(value);
+    } else if (flag in flags) throw invalid(line, `${name} --${flag} twice`);
+    else flags[flag] = value;
     rest = rest.slice(whole.length);
   }
-  if (rest === '') throw invalid(line, `${name} without arguments`);
-  return { line, name, flags, text: rest, json: parseJson(rest), heredocs };
+  return { flags, lists, rest };
+}
+
+function isRepeatable(flag: string): flag is RepeatableFlag {
+  return (REPEATABLE_FLAGS as readonly string[]).includes(flag);
+}
+
+/** The value of a flag that is there or not: "--link", "--link=false". @throws DOCKERFILE_INVALID */
+export function booleanFlag({ flags, name, line }: Instruction, flag: string): boolean {
+  const value = flags[flag] ?? 'false';
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw invalid(line, `${name} --${flag}=${value}, which is neither true nor false`);
 }
 
 function isInstruction(name: string): name is InstructionName {
   return Object.hasOwn(INSTRUCTIONS, name);
 }
 
-function parseJson(text: string): readonly string[] | undefined {
+/** The JSON form `["a", "b"]`; undefined for anything else, which is the shell form. */
+export function parseJson(text: string): readonly string[] | undefined {
   if (!text.startsWith('[')) return undefined;
   try {
     const value: unknown = JSON.parse(text);

@@ -1,15 +1,17 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
 import type { Logger } from '../base/log.ts';
+import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
 import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
 import { findImage, namesProgramOf } from './find-image.ts';
 import { loadInodes } from './inodes.ts';
 import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
 import type { OciImageConfig, OciManifest } from './oci-image.ts';
+import { checkLayerCount, parseImageConfig, parseManifest } from './parse-image.ts';
 import { formatReference, normalizeReference, parseReference } from './reference.ts';
 import type {
   ImageFsUsage,
@@ -29,8 +31,8 @@ export class FileImageStore implements ImageStore {
   readonly #layers: LayerStore;
   readonly #images = new Map<string, ImageRecord>();
   readonly #owners = new Map<string, readonly string[]>();
-  /** Layers imported by this process whose manifest did not follow yet, diffId → digest of the blob. */
-  readonly #imported = new Map<string, string | undefined>();
+  /** diffIds of layers imported by this process whose manifest did not follow yet. */
+  readonly #imported = new Set<string>();
   #queue: Promise<unknown> = Promise.resolve();
   /** Id of the directory image that was registered last: that of the node bundle in use. */
   #bundle: string | undefined;
@@ -43,11 +45,18 @@ export class FileImageStore implements ImageStore {
   }
 
   async load(): Promise<void> {
+    await mkdir(this.#root, { recursive: true });
+    // Layers hold programs with set-user-id and device files, which are no business of the node's users.
+    await chmod(this.#root, 0o700);
     await this.blobs.prepare();
     await this.#layers.prepare();
     await mkdir(this.#recordsPath(), { recursive: true });
     for (const name of await readdir(this.#recordsPath())) {
-      if (!name.endsWith('.json')) continue;
+      if (!name.endsWith('.json')) {
+        // What was being written when an earlier process ended.
+        await rm(join(this.#recordsPath(), name), { force: true });
+        continue;
+      }
       const text = await readFileIfExists(join(this.#recordsPath(), name));
       try {
         const record = JSON.parse(text ?? '') as ImageRecord;
@@ -68,14 +77,23 @@ export class FileImageStore implements ImageStore {
   }
 
   lowerDirs(image: ImageRecord): readonly string[] {
-    return image.layers.map((layer) => layer.directory ?? this.#layers.diffPath(layer.diffId)).reverse();
+    const find = this.#pathsOf(image.layers.length);
+    return image.layers.map((layer) => layer.directory ?? find(layer.diffId)).reverse();
   }
 
   lowerDirsOf(diffIds: readonly string[]): readonly string[] {
     const external = new Map(
       this.list().flatMap((image) => image.layers.map((layer) => [layer.diffId, layer.directory])),
     );
-    return diffIds.map((diffId) => external.get(diffId) ?? this.#layers.diffPath(diffId)).reverse();
+    const find = this.#pathsOf(diffIds.length);
+    return diffIds.map((diffId) => external.get(diffId) ?? find(diffId)).reverse();
+  }
+
+  /** Of an image with many layers the short paths: mount(2) takes one page of options. */
+  #pathsOf(layerCount: number): (diffId: string) => string {
+    return layerCount > MAX_LONG_PATHS
+      ? (diffId) => this.#layers.shortPath(diffId)
+      : (diffId) => this.#layers.diffPath(diffId);
   }
 
   resolve(reference: string): ImageRecord | undefined {
@@ -91,6 +109,7 @@ export class FileImageStore implements ImageStore {
     await this.#exclusively(async () => {
       const image = this.resolve(reference);
       if (image === undefined) return;
+      checkRemovable(image, reference, image.repoTags);
       await rm(this.#recordPath(image.id), { force: true });
       this.#images.delete(image.id);
       await this.#sweepNow();
@@ -98,9 +117,9 @@ export class FileImageStore implements ImageStore {
   }
 
   async importLayer(stream: Readable, options: ImportLayerOptions = {}): Promise<LayerRecord> {
-    if (options.diffId !== undefined) this.#imported.set(options.diffId, options.digest);
+    if (options.diffId !== undefined) this.#imported.add(options.diffId);
     const onUnpacked = (layer: LayerRecord) => {
-      this.#imported.set(layer.diffId, layer.digest);
+      this.#imported.add(layer.diffId);
       options.onUnpacked?.(layer);
     };
     return this.#layers.import(stream, { ...options, onUnpacked });
@@ -117,9 +136,11 @@ export class FileImageStore implements ImageStore {
   }
 
   async putManifest(options: PutManifestOptions): Promise<ImageRecord> {
-    const manifest = parseJson<OciManifest>(options.manifest, 'image manifest');
-    const config = parseJson<OciImageConfig>(options.config, 'image configuration');
     const id = sha256Digest(options.config);
+    const name = options.names[0] ?? id;
+    const manifest = parseManifest(options.manifest, name);
+    const config = parseImageConfig(options.config, name);
+    checkLayerCount(manifest, config, name);
     const manifestDigest = sha256Digest(options.manifest);
     checkDigest(id, manifest.config?.digest);
     const layers = await this.#manifestLayers(manifest, config);
@@ -154,6 +175,9 @@ export class FileImageStore implements ImageStore {
       if (image === undefined) {
         throw new TkadmError('IMAGE_NOT_FOUND', `Cannot tag "${reference}": no such image`);
       }
+      const tagged = this.resolve(name);
+      if (tagged !== undefined && tagged.id !== image.id)
+        checkRemovable(tagged, name, [normalizeReference(name)]);
       return this.#put(image, [name]);
     });
   }
@@ -165,6 +189,7 @@ export class FileImageStore implements ImageStore {
       if (image === undefined) {
         throw new TkadmError('IMAGE_NOT_FOUND', `Cannot untag "${name}": no such image`);
       }
+      checkRemovable(image, name, [tag]);
       const record = { ...image, repoTags: image.repoTags.filter((other) => other !== tag) };
       await this.#write(record);
       return record;
@@ -198,13 +223,7 @@ export class FileImageStore implements ImageStore {
   }
 
   async #manifestLayers(manifest: OciManifest, config: OciImageConfig): Promise<readonly ImageLayer[]> {
-    const diffIds = config.rootfs?.diff_ids ?? [];
-    if (diffIds.length !== manifest.layers?.length) {
-      throw new TkadmError(
-        'IMAGE_INVALID',
-        `Cannot add image: its manifest has ${manifest.layers?.length} layers, its configuration ${diffIds.length}`,
-      );
-    }
+    const diffIds = config.rootfs.diff_ids;
     return Promise.all(
       diffIds.map(async (diffId, index) => {
         const layer = await this.#layers.get(diffId);
@@ -262,12 +281,12 @@ export class FileImageStore implements ImageStore {
   async #sweepNow(): Promise<void> {
     const used = new Set(this.list().flatMap((image) => image.layers.map((layer) => layer.diffId)));
     for (const diffId of await this.#layers.list()) {
-      const path = this.#layers.diffPath(diffId);
+      const paths = this.#layers.pathsOf(diffId);
       // Asked anew for each: an owner may come while others are removed.
-      const isHeld = [...this.#owners.values()].some((directories) => directories.includes(path));
+      const isHeld = [...this.#owners.values()].some((held) => held.some((path) => paths.includes(path)));
       if (!isHeld && !used.has(diffId) && !this.#imported.has(diffId)) await this.#layers.remove(diffId);
     }
-    const blobs = new Set<string | undefined>([...this.list().flatMap(blobsOf), ...this.#imported.values()]);
+    const blobs = new Set(this.list().flatMap(blobsOf));
     for (const digest of await this.blobs.list()) if (!blobs.has(digest)) await this.blobs.remove(digest);
   }
 
@@ -286,22 +305,23 @@ export class FileImageStore implements ImageStore {
   }
 }
 
+/** A page holds some 50 of the long paths. */
+const MAX_LONG_PATHS = 40;
+
 const EMPTY_NAMES = { repoTags: [], repoDigests: [] } as const;
 
+/** The images of the node bundle and of sandboxes keep their names: pods could not start without them. */
+function checkRemovable({ isPinned }: ImageRecord, name: string, tags: readonly string[]): void {
+  if (!isPinned || !tags.some((tag) => tag.startsWith(`${EMBEDDED_IMAGE_REPOSITORY}/`))) return;
+  throw new TkadmError('IMAGE_PINNED', `Cannot remove image "${name}": it belongs to the node bundle`, {
+    hint: 'tkadm reset removes the node bundle with its images',
+  });
+}
+
 function blobsOf(image: ImageRecord): readonly string[] {
-  return [image.id, image.manifestDigest ?? image.id, ...image.layers.map((layer) => layer.digest)];
+  return [image.id, image.manifestDigest ?? image.id];
 }
 
 function union(first: readonly string[] = [], second: readonly string[] = []): readonly string[] {
   return [...new Set([...first, ...second])];
-}
-
-function parseJson<T>(bytes: Uint8Array, what: string): T {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8')) as T;
-  } catch (error) {
-    throw new TkadmError('IMAGE_INVALID', `Cannot read ${what}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
 }

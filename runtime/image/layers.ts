@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { readlinkSync, symlinkSync } from 'node:fs';
+import { mkdir, readdir, readlink, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PassThrough, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
-import { isSystemError, TkadmError } from '../base/errors.ts';
+import { isSystemError, isTkadmError, TkadmError } from '../base/errors.ts';
 import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
-import { checkDigest, DigestMeter } from './blobs.ts';
+import { ByteDigest, checkDigest } from './blobs.ts';
+import { type Compression, createDecompressor, detectCompression, peek } from './decompress.ts';
 import type { Inodes } from './inodes.ts';
+import { ifThere } from './overlay-files.ts';
 import { assembleTar, TarSkeleton } from './tar-skeleton.ts';
 import { unpackLayer } from './unpack.ts';
 
@@ -26,7 +28,20 @@ export interface LayerRecord {
   readonly inodes: number;
   /** Its tar can be made again. */
   readonly isReproducible: boolean;
+  /** As it was imported; unknown of layers that an earlier version imported. */
+  readonly compression?: Compression | undefined;
 }
+
+/** What a layer may grow to while it is unpacked. */
+export interface LayerLimits {
+  /** Tars up to this size may be compressed as well as they can be. */
+  readonly freeTarBytes: number;
+  /** Size of a larger tar over that of its compressed form. */
+  readonly maxRatio: number;
+}
+
+/** Programs and their data reach ratios of 2 to 10; zeros one of 1000, and as many GiB of them are no image. */
+export const LAYER_LIMITS: LayerLimits = { freeTarBytes: 10 * 2 ** 30, maxRatio: 200 };
 
 export interface ImportLayerOptions {
   /** Expected digest of the stream. */
@@ -34,30 +49,38 @@ export interface ImportLayerOptions {
   /** Expected digest of the uncompressed tar. */
   readonly diffId?: string | undefined;
   /** Told what was unpacked, before it can be seen in the store. */
+  /** LAYER_LIMITS when undefined. */
+  readonly limits?: LayerLimits | undefined;
   readonly onUnpacked?: ((layer: LayerRecord) => void) | undefined;
 }
 
 /** What is left of a layer's tar beside its files. */
+/** 40 bits: 350 such paths fit into a page. */
+const SHORT_DIGITS = 10;
+
 const SKELETON = 'skeleton.gz';
 
 /** Where a layer's files are: `layers/<hex of diffId>/diff`, beside them `layer.json` and the skeleton. */
 export class LayerStore {
   readonly #directory: string;
+  readonly #links: string;
   readonly #temporary: string;
   readonly #inodes: Inodes;
 
   constructor(root: string, inodes: Inodes) {
     this.#directory = join(root, 'layers');
+    this.#links = join(root, 'l');
     this.#temporary = join(root, 'tmp');
     this.#inodes = inodes;
   }
 
   async prepare(): Promise<void> {
     await mkdir(this.#directory, { recursive: true });
+    await mkdir(this.#links, { recursive: true });
   }
 
   /**
-   * Unpacks a layer, plain or gzip. The layer is there in full or not at all.
+   * Unpacks a layer, plain, gzip or zstd. The layer is there in full or not at all.
    * @throws IMAGE_UNPACK, IMAGE_INVALID when a digest does not match or the compression is not supported.
    */
   async import(stream: Readable, options: ImportLayerOptions = {}): Promise<LayerRecord> {
@@ -66,24 +89,23 @@ export class LayerStore {
     await mkdir(diff, { recursive: true, mode: 0o755 });
     const skeleton = new TarSkeleton(join(temporary, SKELETON));
     try {
-      const { head, body } = await peek(stream);
-      const gunzip = decompressor(head);
-      const plain = new DigestMeter();
-      const blob = gunzip ? new DigestMeter() : plain;
-      const copying = gunzip ? pipeline(body, blob, gunzip, plain) : pipeline(body, plain);
-      copying.catch(() => {});
-      const unpacked = await unpackLayer(plain, diff, { inodes: this.#inodes, skeleton });
-      await copying;
+      const plain = await openPlain(stream, options.limits ?? LAYER_LIMITS);
+      const unpacked = await unpackLayer(plain.bytes, diff, { inodes: this.#inodes, skeleton });
+      await plain.ended;
       const isReproducible = await skeleton.finish();
-      const { digest: diffId, sizeBytes: tarBytes } = plain.result();
-      const { digest, sizeBytes: blobBytes } = blob.result();
+      const { digest: diffId, sizeBytes: tarBytes } = plain.tar.result();
+      const { digest, sizeBytes: blobBytes } = plain.blob.result();
       checkDigest(digest, options.digest);
       checkDigest(diffId, options.diffId);
-      const record: LayerRecord = { diffId, digest, blobBytes, tarBytes, isReproducible, ...unpacked };
+      const { compression } = plain;
+      const sizes = { blobBytes, tarBytes, isReproducible, compression };
+      const record: LayerRecord = { diffId, digest, ...sizes, ...unpacked };
       await writeFileAtomic(join(temporary, 'layer.json'), JSON.stringify(record));
       options.onUnpacked?.(record);
       await this.#publish(temporary, diffId);
       return record;
+    } catch (error) {
+      throw nameLayer(error, options.digest ?? options.diffId);
     } finally {
       stream.destroy();
       await skeleton.abandon();
@@ -112,6 +134,31 @@ export class LayerStore {
     return join(this.#path(diffId), 'diff');
   }
 
+  /**
+   * The same directory by a path short enough for an overlay of hundreds of layers: a link, made when it is asked for.
+   * Should another layer have it, the long one.
+   */
+  shortPath(diffId: string): string {
+    const link = this.#shortLink(diffId);
+    const target = join('..', 'layers', diffId.slice('sha256:'.length), 'diff');
+    try {
+      symlinkSync(target, link);
+    } catch (error) {
+      if (!isSystemError(error, 'EEXIST')) throw error;
+      if (readlinkSync(link) !== target) return this.diffPath(diffId);
+    }
+    return link;
+  }
+
+  /** Every path by which the layer may be in use. */
+  pathsOf(diffId: string): readonly string[] {
+    return [this.diffPath(diffId), this.#shortLink(diffId)];
+  }
+
+  #shortLink(diffId: string): string {
+    return join(this.#links, diffId.slice('sha256:'.length, 'sha256:'.length + SHORT_DIGITS));
+  }
+
   async list(): Promise<readonly string[]> {
     return (await readdir(this.#directory)).map((name) => `sha256:${name}`);
   }
@@ -126,6 +173,13 @@ export class LayerStore {
       throw error;
     }
     await rm(trash, { recursive: true, force: true });
+    await this.#removeLink(diffId);
+  }
+
+  async #removeLink(diffId: string): Promise<void> {
+    const link = this.#shortLink(diffId);
+    const target = await ifThere(readlink(link));
+    if (target?.includes(diffId.slice('sha256:'.length))) await rm(link, { force: true });
   }
 
   async #publish(temporary: string, diffId: string): Promise<void> {
@@ -142,29 +196,62 @@ export class LayerStore {
   }
 }
 
-/** The first bytes of a stream, and the whole stream again. */
-async function peek(stream: Readable): Promise<{ readonly head: Buffer; readonly body: Readable }> {
-  const body = new PassThrough();
-  const iterator = stream[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  const head = first.done ? Buffer.alloc(0) : Buffer.from(first.value);
-  pipeline(async function* () {
-    if (first.done) return;
-    yield head;
-    for (;;) {
-      const next = await iterator.next();
-      if (next.done) return;
-      yield next.value;
-    }
-  }, body).catch(() => {});
-  return { head, body };
+interface PlainLayer {
+  readonly bytes: AsyncIterable<Uint8Array>;
+  readonly compression: Compression;
+  /** Digests of what came and of the tar in it, which are one and the same when it is not compressed. */
+  readonly blob: ByteDigest;
+  readonly tar: ByteDigest;
+  /** Resolves when all that came has been read. */
+  readonly ended: Promise<void>;
 }
 
-/** By magic number: gzip (RFC 1952 §2.3.1), zstd (RFC 8878 §3.1.1); undefined for a plain tar. */
-function decompressor(head: Buffer): NodeJS.ReadWriteStream | undefined {
-  if (head[0] === 0x1f && head[1] === 0x8b) return createGunzip();
-  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) {
-    throw new TkadmError('IMAGE_INVALID', 'Cannot unpack layer: zstd compression is not supported');
+/** A layer's tar, its digests taken on the way. @throws IMAGE_INVALID for a compression that is not supported */
+async function openPlain(stream: Readable, limits: LayerLimits): Promise<PlainLayer> {
+  const { head, body } = await peek(stream);
+  const compression = detectCompression(head);
+  const decompressor = createDecompressor(compression, head);
+  const blob = new ByteDigest();
+  if (decompressor === undefined) {
+    return { bytes: blob.through(body), compression, blob, tar: blob, ended: Promise.resolve() };
   }
-  return undefined;
+  const tar = new ByteDigest();
+  const ended = pipeline(blob.through(body), decompressor);
+  ended.catch(() => {});
+  return {
+    bytes: guardRatio(tar.through(decompressor), { blob, tar, limits }),
+    compression,
+    blob,
+    tar,
+    ended,
+  };
+}
+
+interface RatioGuard {
+  readonly blob: ByteDigest;
+  readonly tar: ByteDigest;
+  readonly limits: LayerLimits;
+}
+
+/** Ends a layer that becomes much larger than anything but zeros does: a decompression bomb. */
+async function* guardRatio(
+  source: AsyncIterable<Uint8Array>,
+  { blob, tar, limits }: RatioGuard,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    if (tar.sizeBytes > limits.freeTarBytes && tar.sizeBytes > blob.sizeBytes * limits.maxRatio) {
+      throw new TkadmError(
+        'IMAGE_UNPACK',
+        `Cannot unpack: ${blob.sizeBytes} bytes have become ${tar.sizeBytes}, more than ${limits.maxRatio} times as many`,
+      );
+    }
+    yield chunk;
+  }
+}
+
+/** An error of unpacking with the layer's name before it. */
+function nameLayer(error: unknown, digest: string | undefined): unknown {
+  if (digest === undefined || !isTkadmError(error, 'IMAGE_UNPACK')) return error;
+  const state = error.message.replace(/^Cannot/, 'cannot');
+  return new TkadmError('IMAGE_UNPACK', `Cannot add layer "${digest}": ${state}`, { cause: error });
 }

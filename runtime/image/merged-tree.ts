@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
+import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Inodes } from './inodes.ts';
@@ -87,7 +87,7 @@ export class MergedTree {
 
   async #root(): Promise<MergedEntry | undefined> {
     const [top] = this.#lowerDirs;
-    return top === undefined ? undefined : { path: '/', stats: await lstat(top), hostPaths: this.#lowerDirs };
+    return top === undefined ? undefined : { path: '/', stats: await stat(top), hostPaths: this.#lowerDirs };
   }
 
   async #child(parent: MergedEntry, name: string): Promise<MergedEntry | undefined> {

@@ -56,6 +56,7 @@ export const MEDIA_TYPES = {
   config: 'application/vnd.oci.image.config.v1+json',
   layerTar: 'application/vnd.oci.image.layer.v1.tar',
   layerTarGzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
+  layerTarZstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
   dockerIndex: 'application/vnd.docker.distribution.manifest.list.v2+json',
   dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
 } as const;

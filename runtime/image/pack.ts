@@ -26,8 +26,8 @@ export interface LayerFile {
   readonly attributes?: ReadonlyMap<string, Buffer>;
 }
 
-/** The attribute of file capabilities, capabilities(7). */
-const CAPABILITY_ATTRIBUTE = 'security.capability';
+/** File capabilities (capabilities(7)) and what programs set; labels and overlayfs' own are the node's. */
+const PACKED_ATTRIBUTES = /^(security\.capability$|user\.(?!overlay\.))/;
 
 /** A tar of files, in the order in which they come. */
 export function packFiles(files: AsyncIterable<LayerFile>): Readable {
@@ -94,14 +94,14 @@ async function readContent(
   return stats.isBlockDevice() ? { kind: 'block-device', major, minor } : undefined;
 }
 
+/** Of links the kernel keeps none that programs may set. */
 function readAttributes(
   path: string,
   content: LayerFile['content'],
   inodes: Inodes,
 ): ReadonlyMap<string, Buffer> {
-  const value = content.kind === 'file' ? inodes.getxattr(path, CAPABILITY_ATTRIBUTE) : undefined;
-  if (value === undefined) return new Map();
-  return new Map([[CAPABILITY_ATTRIBUTE, Buffer.from(value, 'latin1')]]);
+  if (content.kind !== 'file' && content.kind !== 'directory') return new Map();
+  return new Map([...inodes.attributes(path)].filter(([name]) => PACKED_ATTRIBUTES.test(name)));
 }
 
 function describe({ name, stats, content, attributes }: LayerFile) {

@@ -1,11 +1,19 @@
 import { Readable } from 'node:stream';
-import { TkadmError } from '../base/errors.ts';
+import { isTkadmError, TkadmError } from '../base/errors.ts';
 import { checkDigest, sha256Digest } from './blobs.ts';
-import type { OciDescriptor, OciImageConfig, OciManifest } from './oci-image.ts';
-import { choosePlatform, isIndex, type ManifestDocument } from './platform.ts';
+import { downloadBlob } from './download.ts';
+import type { OciDescriptor } from './oci-image.ts';
+import {
+  checkLayerCount,
+  MAX_CONFIG_BYTES,
+  parseImageConfig,
+  parseManifest,
+  parseManifestDocument,
+} from './parse-image.ts';
+import { choosePlatform, isIndex } from './platform.ts';
 import type { ImagePuller, PullOptions } from './puller.ts';
 import { formatReference, type ImageReference, parseReference } from './reference.ts';
-import { isPlainHttp, loadRegistries } from './registries.ts';
+import { hostsOf, isPlainHttp, loadRegistries } from './registries.ts';
 import { RegistryClient } from './registry.ts';
 import { toCredentials } from './registry-auth.ts';
 import type { ImageRecord, ImageStore } from './store.ts';
@@ -21,11 +29,16 @@ export interface PullerOptions {
 export interface PullProgress {
   readonly digest: string;
   readonly state: 'present' | 'pulling' | 'done';
+  /** Of the layer as the registry has it. */
   readonly sizeBytes: number;
+  /** How many of them have come. */
+  readonly doneBytes: number;
 }
 
 export interface RegistryPullOptions extends PullOptions {
   readonly usesPlainHttp?: boolean;
+  /** Another platform's than the machine's: "arm64". */
+  readonly architecture?: string | undefined;
   readonly onProgress?: (progress: PullProgress) => void;
 }
 
@@ -35,7 +48,8 @@ export interface RegistryPuller extends ImagePuller {
 }
 
 const PARALLEL_LAYERS = 3;
-const LAYER_ATTEMPTS = 3;
+const LAYER_ATTEMPTS = 2;
+const BYTES_BETWEEN_REPORTS = 1 << 20;
 
 /** A pull that is under way, and those who wait for it. */
 interface RunningPull {
@@ -56,7 +70,8 @@ export function createRegistryPuller(options: PullerOptions): RegistryPuller {
     const onProgress = (progress: PullProgress) => {
       for (const listener of listeners) listener.onProgress?.(progress);
     };
-    const context = { ...options, ...first, signal: abort.signal, onProgress };
+    const architecture = first.architecture ?? options.architecture;
+    const context = { ...options, ...first, architecture, signal: abort.signal, onProgress };
     const result = pullImage(reference, context).finally(() => running.delete(key));
     const pull = { result, listeners, abort };
     running.set(key, pull);
@@ -67,7 +82,8 @@ export function createRegistryPuller(options: PullerOptions): RegistryPuller {
       pullOptions.signal?.throwIfAborted();
       const reference = parseReference(text);
       const auth = JSON.stringify(pullOptions.auth ?? null);
-      const key = `${formatReference(reference)} ${pullOptions.usesPlainHttp ?? false} ${auth}`;
+      const { usesPlainHttp = false, architecture = '' } = pullOptions;
+      const key = `${formatReference(reference)} ${usesPlainHttp} ${architecture} ${auth}`;
       return follow(running.get(key) ?? start(key, reference, pullOptions), pullOptions);
     },
   };
@@ -87,31 +103,33 @@ async function follow(pull: RunningPull, options: RegistryPullOptions): Promise<
   }
 }
 
-interface PullContext extends RegistryPullOptions, PullerOptions {
+interface PullContext extends Omit<RegistryPullOptions, 'architecture'>, PullerOptions {
   readonly signal: AbortSignal;
 }
 
 async function pullImage(reference: ImageReference, context: PullContext): Promise<ImageRecord> {
   const config = await loadRegistries(context.registriesPath);
-  const hosts = [...(config.mirrors[reference.registry] ?? []), reference.registry];
-  let failure: unknown;
-  for (const host of hosts) {
+  const failures: unknown[] = [];
+  for (const host of hostsOf(reference.registry, config)) {
     const client = new RegistryClient({
       host,
       repository: reference.repository,
       isPlainHttp: context.usesPlainHttp || isPlainHttp(host, config),
       // A mirror is another registry: what opens one is no business of the other.
       credentials: host === reference.registry ? toCredentials(context.auth) : undefined,
+      trust: config.hosts[host],
       signal: context.signal,
     });
     try {
       return await pullFrom(client, reference, context);
     } catch (error) {
-      failure = error;
+      failures.push(error);
       context.signal.throwIfAborted();
+    } finally {
+      client.close();
     }
   }
-  throw failure;
+  throw failures.at(-1);
 }
 
 async function pullFrom(
@@ -120,43 +138,43 @@ async function pullFrom(
   context: PullContext,
 ): Promise<ImageRecord> {
   const name = formatReference(reference);
-  const manifest = await fetchManifest(client, reference, context.architecture);
-  const { config, layers } = JSON.parse(manifest.toString('utf8')) as Partial<OciManifest>;
-  if (!config || !layers) {
-    throw new TkadmError('IMAGE_INVALID', `Cannot pull "${name}": its manifest is of no supported kind`);
+  const bytes = await fetchManifest(client, reference, context.architecture);
+  const manifest = parseManifest(bytes, name);
+  if (manifest.config.size > MAX_CONFIG_BYTES) {
+    throw new TkadmError('IMAGE_INVALID', `Cannot use image "${name}": its configuration is too large`);
   }
-  const configBytes = await readBlob(client, config);
-  const { rootfs } = JSON.parse(configBytes.toString('utf8')) as Partial<OciImageConfig>;
-  if (rootfs?.diff_ids?.length !== layers.length) {
-    throw new TkadmError('IMAGE_INVALID', `Cannot pull "${name}": its layers do not fit its configuration`);
-  }
-  await pullLayers(
-    client,
-    layers.map((layer, index) => ({ layer, diffId: rootfs.diff_ids[index]! })),
-    context,
-  );
-  return context.store.putManifest({ manifest, config: configBytes, names: [name] });
+  const configBytes = await readBlob(client, manifest.config, context.signal);
+  const config = parseImageConfig(configBytes, name);
+  checkLayerCount(manifest, config, name);
+  const work = manifest.layers.map((layer, index) => ({ layer, diffId: config.rootfs.diff_ids[index]! }));
+  await pullLayers(client, work, context);
+  return context.store.putManifest({ manifest: bytes, config: configBytes, names: [name] });
 }
 
-/** The manifest's bytes; of an index the one of this machine's platform. */
+/** The manifest's bytes; of an index the one of the platform. */
 async function fetchManifest(
   client: RegistryClient,
   reference: ImageReference,
   architecture: string,
 ): Promise<Buffer> {
+  const name = formatReference(reference);
   const { bytes, mediaType } = await client.fetchManifest(reference.digest ?? reference.tag ?? 'latest');
   checkDigest(sha256Digest(bytes), reference.digest);
-  const document = JSON.parse(bytes.toString('utf8')) as ManifestDocument;
+  const document = parseManifestDocument(bytes, name);
   if (!isIndex(document, mediaType)) return bytes;
-  const { digest } = choosePlatform(formatReference(reference), document.manifests, architecture);
+  const { digest } = choosePlatform(name, document.manifests, architecture);
   const chosen = await client.fetchManifest(digest);
   checkDigest(sha256Digest(chosen.bytes), digest);
   return chosen.bytes;
 }
 
-async function readBlob(client: RegistryClient, descriptor: OciDescriptor): Promise<Buffer> {
+async function readBlob(
+  client: RegistryClient,
+  descriptor: OciDescriptor,
+  signal: AbortSignal,
+): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of await client.fetchBlob(descriptor.digest)) chunks.push(chunk);
+  for await (const chunk of downloadBlob(client, descriptor, { signal })) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   checkDigest(sha256Digest(bytes), descriptor.digest);
   return bytes;
@@ -167,23 +185,28 @@ interface LayerWork {
   readonly diffId: string;
 }
 
+/** Some layers at a time. After a failure the others end before the error is thrown: nothing goes on behind it. */
 async function pullLayers(
   client: RegistryClient,
   layers: readonly LayerWork[],
   context: PullContext,
 ): Promise<void> {
   const queue = [...layers];
+  const failed = new AbortController();
+  const signal = AbortSignal.any([context.signal, failed.signal]);
   const work = async () => {
     for (let next = queue.shift(); next; next = queue.shift()) {
       try {
-        await pullLayer(client, next, context);
+        await pullLayer(client, next, { ...context, signal });
       } catch (error) {
         queue.length = 0;
+        failed.abort(error);
         throw error;
       }
     }
   };
-  await Promise.all(Array.from({ length: PARALLEL_LAYERS }, work));
+  const results = await Promise.allSettled(Array.from({ length: PARALLEL_LAYERS }, work));
+  if (results.some(({ status }) => status === 'rejected')) throw failed.signal.reason;
 }
 
 async function pullLayer(
@@ -191,18 +214,26 @@ async function pullLayer(
   { layer, diffId }: LayerWork,
   { store, onProgress, signal }: PullContext,
 ): Promise<void> {
-  const tell = (state: PullProgress['state']) =>
-    onProgress?.({ digest: layer.digest, state, sizeBytes: layer.size });
-  if (await store.layer(diffId)) return tell('present');
-  tell('pulling');
+  const { digest, size: sizeBytes } = layer;
+  const tell = (state: PullProgress['state'], doneBytes: number) =>
+    onProgress?.({ digest, state, sizeBytes, doneBytes });
+  if (await store.layer(diffId)) return tell('present', sizeBytes);
+  tell('pulling', 0);
+  let toldBytes = 0;
+  const onBytes = (doneBytes: number) => {
+    if (doneBytes - toldBytes < BYTES_BETWEEN_REPORTS) return;
+    toldBytes = doneBytes;
+    tell('pulling', doneBytes);
+  };
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const stream = Readable.fromWeb((await client.fetchBlob(layer.digest)) as never);
-      await store.importLayer(stream, { digest: layer.digest, diffId });
-      return tell('done');
+      const stream = Readable.from(downloadBlob(client, layer, { signal, onBytes }), { objectMode: false });
+      await store.importLayer(stream, { digest, diffId });
+      return tell('done', sizeBytes);
     } catch (error) {
       signal.throwIfAborted();
-      if (attempt >= LAYER_ATTEMPTS) throw error;
+      // Bytes may be damaged on their way; what is wrong with a layer itself stays wrong.
+      if (attempt >= LAYER_ATTEMPTS || !isTkadmError(error, 'IMAGE_INVALID')) throw error;
     }
   }
 }

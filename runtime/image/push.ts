@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { TkadmError } from '../base/errors.ts';
-import { type BlobInfo, DigestMeter, sha256Digest } from './blobs.ts';
+import { layerDescriptor } from './archive.ts';
+import { type BlobInfo, ByteDigest, sha256Digest } from './blobs.ts';
 import { MEDIA_TYPES, type OciDescriptor, type OciManifest } from './oci-image.ts';
 import type { RegistryAuth } from './puller.ts';
 import { formatReference, parseReference } from './reference.ts';
@@ -57,8 +58,23 @@ export async function pushImage(text: string, options: PushOptions): Promise<Pus
     isPlainHttp: options.usesPlainHttp || isPlainHttp(reference.registry, registries),
     credentials: toCredentials(options.auth),
     isPush: true,
+    trust: registries.hosts[reference.registry],
     signal,
   });
+  try {
+    return await pushTo(client, image, { ...options, name, tag: reference.tag });
+  } finally {
+    client.close();
+  }
+}
+
+interface PushTarget extends PushOptions {
+  readonly name: string;
+  readonly tag: string;
+}
+
+async function pushTo(client: RegistryClient, image: ImageRecord, options: PushTarget): Promise<PushResult> {
+  const { store, signal, name, tag } = options;
   const layers: OciDescriptor[] = [];
   for (const layer of image.layers) {
     signal?.throwIfAborted();
@@ -67,7 +83,7 @@ export async function pushImage(text: string, options: PushOptions): Promise<Pus
   const config = await store.blobs.read(image.id);
   if (!(await client.hasBlob(image.id))) await client.pushBlob(image.id, config);
   const { bytes, mediaType } = await chooseManifest(image, { layers, config, store });
-  await client.pushManifest(reference.tag, mediaType, bytes);
+  await client.pushManifest(tag, mediaType, bytes);
   return { name, digest: sha256Digest(bytes) };
 }
 
@@ -90,8 +106,7 @@ async function pushLayer(
   const layer = await store.layer(diffId);
   if (layer !== undefined && (await client.hasBlob(digest))) {
     onProgress?.(`${short}: is there`);
-    const mediaType = digest === diffId ? MEDIA_TYPES.layerTar : MEDIA_TYPES.layerTarGzip;
-    return { mediaType, digest, size: layer.blobBytes };
+    return layerDescriptor({ ...layer, digest });
   }
   const path = join(workDir, `push-${randomBytes(8).toString('hex')}`);
   try {
@@ -109,10 +124,11 @@ async function pushLayer(
 }
 
 async function compressLayer(store: ImageStore, diffId: string, path: string): Promise<BlobInfo> {
-  const plain = new DigestMeter();
-  const compressed = new DigestMeter();
+  const plain = new ByteDigest();
+  const compressed = new ByteDigest();
   const tar = await store.openLayer(diffId);
-  await pipeline(tar, plain, createGzip(), compressed, createWriteStream(path, { mode: 0o600 }));
+  const file = createWriteStream(path, { mode: 0o600 });
+  await pipeline(plain.through(tar), createGzip(), (bytes) => compressed.through(bytes), file);
   const { digest } = plain.result();
   if (digest === diffId) return compressed.result();
   throw new TkadmError('IMAGE_INVALID', `Cannot push layer "${diffId}": its files were changed in the store`);

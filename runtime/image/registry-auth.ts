@@ -1,3 +1,4 @@
+import type { HttpRequest } from './http-client.ts';
 import type { RegistryAuth } from './puller.ts';
 
 /** How a client proves who it is; a password or one of the two tokens of the Docker token authentication. */
@@ -43,6 +44,10 @@ export function basicAuthorization(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
+export interface TokenRequest extends HttpRequest {
+  readonly url: URL;
+}
+
 /**
  * The request for a bearer token: GET with Basic or without, or an OAuth2 POST for an identity token (Docker
  * "Token authentication", "OAuth2 token authentication").
@@ -51,23 +56,24 @@ export function buildTokenRequest(
   { parameters }: Challenge,
   credentials: RegistryCredentials | undefined,
   defaultScope: string,
-): { readonly url: URL; readonly init: RequestInit } {
+): TokenRequest {
   const url = new URL(parameters.get('realm') ?? '');
   const service = parameters.get('service') ?? '';
   const scope = parameters.get('scope') ?? defaultScope;
   if (credentials?.kind === 'identity-token') {
-    const body = new URLSearchParams({
+    const form = new URLSearchParams({
       grant_type: 'refresh_token',
       client_id: 'tkadm',
       service,
       scope,
       refresh_token: credentials.token,
     });
-    return { url, init: { method: 'POST', body } };
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    return { url, method: 'POST', headers, body: Buffer.from(String(form)) };
   }
   if (service) url.searchParams.set('service', service);
   url.searchParams.set('scope', scope);
-  if (credentials?.kind !== 'password') return { url, init: {} };
+  if (credentials?.kind !== 'password') return { url, method: 'GET' };
   const authorization = basicAuthorization(credentials.username, credentials.password);
-  return { url, init: { headers: { authorization } } };
+  return { url, method: 'GET', headers: { authorization } };
 }

@@ -1,6 +1,9 @@
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TkadmError } from '../base/errors.ts';
+import { drop, HttpClient, type HttpResponse, type HttpTrust, readBody } from './http-client.ts';
 import { MEDIA_TYPES } from './oci-image.ts';
+import { MAX_MANIFEST_BYTES } from './parse-image.ts';
 import {
   basicAuthorization,
   buildTokenRequest,
@@ -15,6 +18,7 @@ export interface RegistryOptions {
   readonly repository: string;
   readonly isPlainHttp: boolean;
   readonly credentials?: RegistryCredentials | undefined;
+  readonly trust?: HttpTrust | undefined;
   /** Tokens are asked for with the right to push. */
   readonly isPush?: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -26,8 +30,19 @@ export interface FetchedManifest {
   readonly bytes: Buffer;
 }
 
-const ATTEMPTS = 3;
-const PAUSE_MS = 500;
+/** A blob on its way, from `startByte` on. */
+export interface FetchedBlob {
+  readonly body: Readable;
+  readonly startByte: number;
+}
+
+const ATTEMPTS = 4;
+const FIRST_PAUSE_MS = 500;
+/** A server that asks for more patience is not waited for. */
+const MAX_PAUSE_MS = 10_000;
+/** Failures of a connection that may be gone the next time. */
+const PASSING_ERRORS: readonly string[] = ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN'];
+const MAX_ANSWER_BYTES = 1 << 20;
 /** Registries may ask for less than all of a blob at once; they take this much. */
 const PIECE_BYTES = 8 << 20;
 
@@ -41,37 +56,53 @@ interface RegistryRequest {
 /** A client of one repository of a registry (OCI distribution-spec 1.1), with token and basic authentication. */
 export class RegistryClient {
   readonly #options: RegistryOptions;
+  readonly #http: HttpClient;
   #authorization: string | undefined;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    this.#http = new HttpClient(options.trust);
   }
 
-  /** GET /v2/NAME/manifests/REFERENCE. @throws REGISTRY */
+  /** Ends the connections. */
+  close(): void {
+    this.#http.close();
+  }
+
+  /** GET /v2/NAME/manifests/REFERENCE. @throws REGISTRY, also for one of more than 4 MiB */
   async fetchManifest(reference: string): Promise<FetchedManifest> {
     const { index, manifest, dockerIndex, dockerManifest } = MEDIA_TYPES;
-    const response = await this.#request('GET', `manifests/${reference}`, {
+    const path = `manifests/${reference}`;
+    const response = await this.#request('GET', path, {
       headers: { accept: [index, manifest, dockerIndex, dockerManifest].join(', ') },
     });
     return {
-      mediaType: response.headers.get('content-type')?.split(';')[0] ?? '',
-      digest: response.headers.get('docker-content-digest') ?? undefined,
-      bytes: Buffer.from(await response.arrayBuffer()),
+      mediaType: response.header('content-type')?.split(';')[0] ?? '',
+      digest: response.header('docker-content-digest'),
+      bytes: await this.#readBody(path, response, MAX_MANIFEST_BYTES),
     };
   }
 
-  /** GET /v2/NAME/blobs/DIGEST from a byte on; the caller checks the digest. @throws REGISTRY */
-  async fetchBlob(digest: string, fromByte = 0): Promise<ReadableStream<Uint8Array>> {
+  /** GET /v2/NAME/blobs/DIGEST, from a byte on if the registry can; the caller checks the digest. @throws REGISTRY */
+  async fetchBlob(digest: string, fromByte = 0): Promise<FetchedBlob> {
     const response = await this.#request('GET', `blobs/${digest}`, {
       headers: fromByte > 0 ? { range: `bytes=${fromByte}-` } : {},
     });
-    if (!response.body) throw this.#failure(`blobs/${digest}`, 'the answer has no body');
-    return response.body as ReadableStream<Uint8Array>;
+    return { body: response.body, startByte: response.status === 206 ? fromByte : 0 };
+  }
+
+  /** What a blob's download ends with when its connection breaks off. */
+  broken(digest: string, state: string): TkadmError {
+    return new TkadmError(
+      'REGISTRY_UNREACHABLE',
+      `Cannot read blob "${digest}" of registry "${this.#options.host}": ${state}`,
+    );
   }
 
   /** HEAD /v2/NAME/blobs/DIGEST */
   async hasBlob(digest: string): Promise<boolean> {
     const response = await this.#request('HEAD', `blobs/${digest}`, { allow: [404] });
+    drop(response);
     return response.status === 200;
   }
 
@@ -95,45 +126,55 @@ export class RegistryClient {
       sentBytes += piece.byteLength;
     }
     url.searchParams.set('digest', digest);
-    await this.#request('PUT', url, {});
+    drop(await this.#request('PUT', url, {}));
   }
 
   /** PUT /v2/NAME/manifests/REFERENCE. @throws REGISTRY */
   async pushManifest(reference: string, mediaType: string, bytes: Uint8Array): Promise<void> {
-    await this.#request('PUT', `manifests/${reference}`, {
-      headers: { 'content-type': mediaType },
-      body: bytes,
-    });
+    const headers = { 'content-type': mediaType };
+    drop(await this.#request('PUT', `manifests/${reference}`, { headers, body: bytes }));
   }
 
-  async #request(method: string, path: string | URL, options: RegistryRequest): Promise<Response> {
+  async #request(method: string, path: string | URL, options: RegistryRequest): Promise<HttpResponse> {
     let hasAuthenticated = false;
     for (let attempt = 1; ; attempt += 1) {
-      const response = await this.#send(method, path, options);
-      if (response.ok || options.allow?.includes(response.status)) return response;
       const canRepeat = attempt < ATTEMPTS;
-      if (response.status === 401 && canRepeat && !hasAuthenticated) {
+      const response = await this.#send(method, path, options, canRepeat);
+      if (response && isFine(response, options)) return response;
+      if (response?.status === 401 && canRepeat && !hasAuthenticated) {
         hasAuthenticated = true;
-        this.#authorization = await this.#authenticate(response.headers.get('www-authenticate') ?? '');
+        drop(response);
+        this.#authorization = await this.#authenticate(response.header('www-authenticate') ?? '');
         if (this.#authorization) continue;
       }
-      const isPassing = response.status >= 500 || response.status === 429;
-      if (!isPassing || !canRepeat) throw await this.#refusal(String(path), response);
-      await sleep(PAUSE_MS * attempt, undefined, { signal: this.#options.signal });
+      const isPassing = !response || response.status >= 500 || response.status === 429;
+      const pauseMs = pauseOf(response, attempt);
+      if (response && (!isPassing || !canRepeat || pauseMs > MAX_PAUSE_MS)) {
+        throw await this.#refusal(String(path), response);
+      }
+      if (response) drop(response);
+      await sleep(pauseMs, undefined, { signal: this.#options.signal });
     }
   }
 
-  async #send(method: string, path: string | URL, options: RegistryRequest): Promise<Response> {
-    const { signal } = this.#options;
+  /** undefined for a failure that may pass, when the request can be repeated. */
+  async #send(
+    method: string,
+    path: string | URL,
+    { headers, body }: RegistryRequest,
+    canRepeat: boolean,
+  ): Promise<HttpResponse | undefined> {
     const authorization = this.#authorization;
     try {
-      return await fetch(path instanceof URL ? path : this.#url(path), {
+      return await this.#http.send(path instanceof URL ? path : this.#url(path), {
         method,
-        headers: { ...options.headers, ...(authorization ? { authorization } : {}) },
-        ...(options.body ? { body: options.body as never } : {}),
-        ...(signal ? { signal } : {}),
-      } as RequestInit);
+        headers: { ...headers, ...(authorization ? { authorization } : {}) },
+        body,
+        signal: this.#options.signal,
+      });
     } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (canRepeat && PASSING_ERRORS.includes(code) && !this.#options.signal?.aborted) return undefined;
       throw this.#unreachable(error);
     }
   }
@@ -148,22 +189,31 @@ export class RegistryClient {
         ? basicAuthorization(credentials.username, credentials.password)
         : undefined;
     }
-    if (challenge.scheme !== 'bearer') return undefined;
-    const { url, init } = buildTokenRequest(
+    if (challenge.scheme !== 'bearer' || !URL.canParse(challenge.parameters.get('realm') ?? ''))
+      return undefined;
+    const { url, ...request } = buildTokenRequest(
       challenge,
       credentials,
       `repository:${repository}:${this.#options.isPush ? 'pull,push' : 'pull'}`,
     );
-    const response = await fetch(url, { ...init, signal: signal ?? null }).catch((error: unknown) => {
+    const response = await this.#http.send(url, { ...request, signal }).catch((error: unknown) => {
       throw this.#unreachable(error);
     });
-    if (!response.ok) throw await this.#refusal(url.host, response);
-    const body = (await response.json()) as { readonly token?: string; readonly access_token?: string };
-    return `Bearer ${body.token ?? body.access_token}`;
+    if (response.status >= 300) throw await this.#refusal(url.host, response);
+    return `Bearer ${readToken(await this.#readBody(url.host, response, MAX_ANSWER_BYTES))}`;
   }
 
-  #location(response: Response): URL {
-    const location = response.headers.get('location');
+  async #readBody(path: string, response: HttpResponse, maxBytes: number): Promise<Buffer> {
+    try {
+      return await readBody(response, maxBytes);
+    } catch (error) {
+      throw this.#failure(path, (error as Error).message);
+    }
+  }
+
+  #location(response: HttpResponse): URL {
+    drop(response);
+    const location = response.header('location');
     if (!location) throw this.#failure('blobs/uploads/', 'the answer has no Location');
     return new URL(location, this.#url(''));
   }
@@ -178,7 +228,7 @@ export class RegistryClient {
     return new TkadmError('REGISTRY', `Cannot use "${path}" of repository "${this.#name()}": ${state}`);
   }
 
-  async #refusal(path: string, response: Response): Promise<TkadmError> {
+  async #refusal(path: string, response: HttpResponse): Promise<TkadmError> {
     const state = await describeFailure(response);
     if (response.status === 401 || response.status === 403) {
       return new TkadmError('REGISTRY_DENIED', `Cannot use repository "${this.#name()}": ${state}`, {
@@ -192,8 +242,8 @@ export class RegistryClient {
 
   #unreachable(error: unknown): unknown {
     if (this.#options.signal?.aborted) return error;
-    const { cause, message } = error as Error;
-    const { code = '', message: state = message } = (cause ?? {}) as NodeJS.ErrnoException;
+    if (error instanceof TkadmError) return error;
+    const { code = '', message: state } = error as NodeJS.ErrnoException;
     return new TkadmError(
       'REGISTRY_UNREACHABLE',
       `Cannot reach registry "${this.#options.host}": ${state || code}`,
@@ -206,8 +256,26 @@ export class RegistryClient {
   }
 }
 
-async function describeFailure(response: Response): Promise<string> {
-  const text = await response.text().catch(() => '');
+function isFine({ status }: HttpResponse, { allow }: RegistryRequest): boolean {
+  return (status >= 200 && status < 300) || allow?.includes(status) === true;
+}
+
+/** Twice as long each time, or what the server asks for (RFC 9110 §10.2.3, the form in seconds). */
+function pauseOf(response: HttpResponse | undefined, attempt: number): number {
+  const asked = Number(response?.header('retry-after'));
+  return asked > 0 ? asked * 1000 : FIRST_PAUSE_MS * 2 ** (attempt - 1);
+}
+
+function readToken(bytes: Buffer): string {
+  const body = JSON.parse(bytes.toString('utf8')) as {
+    readonly token?: string;
+    readonly access_token?: string;
+  };
+  return body.token ?? body.access_token ?? '';
+}
+
+async function describeFailure(response: HttpResponse): Promise<string> {
+  const text = await readBody(response, MAX_ANSWER_BYTES).then(String, () => '');
   try {
     const { errors } = JSON.parse(text) as { errors?: readonly { code?: string; message?: string }[] };
     const [first] = errors ?? [];

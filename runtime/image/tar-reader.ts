@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { TkadmError } from '../base/errors.ts';
 import {
   PAX_ATTRIBUTE_PREFIX,
@@ -83,7 +84,10 @@ interface EntryFacts {
 
 async function readEntry(input: BlockReader, header: Buffer, facts: EntryFacts): Promise<TarEntry> {
   const { pax, longName, longTarget } = facts.extensions;
-  const text = (key: string) => pax.get(key)?.toString('utf8');
+  const text = (key: string) => {
+    const value = pax.get(key);
+    return value && utf8(value);
+  };
   const number = (key: string, offset: number, length: number) => {
     const value = text(key);
     return value === undefined ? readNumber(header, offset, length) : parseDecimal(key, value);
@@ -361,7 +365,14 @@ function parsePax(data: Buffer): ReadonlyMap<string, Buffer> {
 
 function cString(field: Buffer): string {
   const end = field.indexOf(0);
-  return field.toString('utf8', 0, end < 0 ? field.byteLength : end);
+  return utf8(field.subarray(0, end < 0 ? field.byteLength : end));
+}
+
+/** Node.js has no paths of other bytes, and two such names could become one. */
+function utf8(bytes: Buffer): string {
+  const text = bytes.toString('utf8');
+  if (text.includes('\ufffd') && !isUtf8(bytes)) throw failure(`the name "${text}" is no UTF-8`);
+  return text;
 }
 
 function failure(state: string): TkadmError {

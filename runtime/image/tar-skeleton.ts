@@ -15,8 +15,11 @@ import { TkadmError } from '../base/errors.ts';
 export class TarSkeleton {
   readonly #gzip = createGzip({ level: 1 });
   readonly #written: Promise<void>;
-  #raw: Buffer[] = [];
-  #rawBytes = 0;
+  /** Records that wait to be compressed together: each write to zlib costs a turn of the event loop. */
+  #pending = Buffer.allocUnsafe(PENDING_BYTES);
+  #length = 0;
+  /** Where the record of raw bytes begins that is still growing. */
+  #rawStart: number | undefined;
   #isWhole = true;
 
   constructor(path: string) {
@@ -26,16 +29,24 @@ export class TarSkeleton {
 
   /** Bytes of the archive; they are copied. */
   addRaw(bytes: Buffer): void {
-    this.#raw.push(Buffer.from(bytes));
-    this.#rawBytes += bytes.byteLength;
-    if (this.#rawBytes > MAX_RAW_BYTES) this.#flush();
+    this.#rawStart ??= this.#begin(KINDS.raw);
+    for (let rest = bytes; rest.byteLength > 0; ) {
+      const part = rest.subarray(0, this.#pending.byteLength - this.#length);
+      this.#length += part.copy(this.#pending, this.#length);
+      rest = rest.subarray(part.byteLength);
+      if (rest.byteLength === 0) break;
+      this.#flush();
+      this.#rawStart = this.#begin(KINDS.raw);
+    }
   }
 
   addFile(path: string, sizeBytes: number): void {
-    this.#flush();
-    const size = Buffer.alloc(8);
-    size.writeBigUInt64LE(BigInt(sizeBytes));
-    this.#write(KINDS.file, Buffer.concat([size, Buffer.from(path)]));
+    this.#endRaw();
+    const name = Buffer.from(path);
+    const start = this.#begin(KINDS.file, HEAD_BYTES + 8 + name.byteLength);
+    this.#pending.writeUInt32LE(8 + name.byteLength, start + 1);
+    this.#pending.writeBigUInt64LE(BigInt(sizeBytes), this.#length);
+    this.#length += 8 + name.copy(this.#pending, this.#length + 8);
   }
 
   /** The content of a file is lost, because a later entry of the same layer replaced it. */
@@ -56,9 +67,14 @@ export class TarSkeleton {
     await this.#written.catch(() => {});
   }
 
+  /** True while more is held in memory than should be: `drained` then waits. */
+  get isFull(): boolean {
+    return this.#gzip.writableNeedDrain;
+  }
+
   /** Waits until what was added is no longer held in memory. */
   async drained(): Promise<void> {
-    if (!this.#gzip.writableNeedDrain) return;
+    if (!this.isFull) return;
     await new Promise<void>((resolve) => {
       const done = () => {
         this.#gzip.off('drain', done).off('close', done);
@@ -68,25 +84,35 @@ export class TarSkeleton {
     });
   }
 
-  #flush(): void {
-    if (this.#rawBytes === 0) return;
-    this.#write(KINDS.raw, Buffer.concat(this.#raw));
-    this.#raw = [];
-    this.#rawBytes = 0;
+  /** Makes room for a record and writes its kind; the length is filled in at its end. */
+  #begin(kind: number, wholeBytes = MIN_RAW_BYTES): number {
+    if (this.#length + wholeBytes > this.#pending.byteLength) this.#flush(wholeBytes);
+    const start = this.#length;
+    this.#pending.writeUInt8(kind, start);
+    this.#length += HEAD_BYTES;
+    return start;
   }
 
-  #write(kind: number, payload: Buffer): void {
-    const head = Buffer.alloc(HEAD_BYTES);
-    head.writeUInt8(kind, 0);
-    head.writeUInt32LE(payload.byteLength, 1);
-    this.#gzip.write(head);
-    this.#gzip.write(payload);
+  #endRaw(): void {
+    if (this.#rawStart === undefined) return;
+    this.#pending.writeUInt32LE(this.#length - this.#rawStart - HEAD_BYTES, this.#rawStart + 1);
+    this.#rawStart = undefined;
+  }
+
+  #flush(neededBytes = 0): void {
+    this.#endRaw();
+    if (this.#length > 0) this.#gzip.write(this.#pending.subarray(0, this.#length));
+    // The old buffer is zlib's until it is compressed.
+    this.#pending = Buffer.allocUnsafe(Math.max(PENDING_BYTES, neededBytes));
+    this.#length = 0;
   }
 }
 
 const KINDS = { raw: 0, file: 1 } as const;
 const HEAD_BYTES = 5;
-const MAX_RAW_BYTES = 1 << 20;
+const PENDING_BYTES = 1 << 18;
+/** A record of raw bytes begins only where at least a header fits. */
+const MIN_RAW_BYTES = 1 << 10;
 
 /** The layer's tar, from its skeleton and its directory. Errors end the stream. */
 export function assembleTar(skeletonPath: string, directory: string): Readable {

@@ -1,7 +1,10 @@
 import {
   chmodSync,
   closeSync,
+  fchmodSync,
+  fchownSync,
   ftruncateSync,
+  futimesSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -10,6 +13,7 @@ import {
   openSync,
   rmSync,
   type Stats,
+  statfsSync,
   symlinkSync,
   utimesSync,
   write,
@@ -17,7 +21,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { isSystemError, TkadmError } from '../base/errors.ts';
+import { isSystemError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Inodes } from './inodes.ts';
 import { isWhiteout, OPAQUE_ATTRIBUTE } from './overlay-files.ts';
 import { resolveInRoot } from './root-path.ts';
@@ -42,6 +46,12 @@ const SPECIAL_FILES = { 'character-device': 0o020000, 'block-device': 0o060000, 
 /** A piece this small is written before a thread of the pool would have taken it over. */
 const SMALL_PIECE_BYTES = 1 << 16;
 
+/** The free space that is left for others: this much, or a twentieth of a small disk. */
+const RESERVED_BYTES = 2 ** 30;
+const BYTES_BETWEEN_CHECKS = 64 << 20;
+const INODES_BETWEEN_CHECKS = 10_000;
+const OVERLAY_ATTRIBUTE = /^(trusted|user)\.overlay\./;
+
 const writeAside = promisify(write);
 
 /**
@@ -60,7 +70,7 @@ export async function unpackLayer(
   try {
     for await (const entry of readTar(tar, (bytes) => skeleton?.addRaw(bytes))) {
       await unpacker.add(entry);
-      await skeleton?.drained();
+      if (skeleton?.isFull) await skeleton.drained();
     }
   } catch (error) {
     throw error instanceof TkadmError
@@ -78,6 +88,8 @@ class Unpacker {
   readonly #root: string;
   readonly #inodes: Inodes;
   readonly #skeleton: TarSkeleton | undefined;
+  /** Since the free space was looked at. */
+  #writtenBytes = 0;
   readonly #directoryTimes = new Map<string, number>();
   /** Host paths of directories by name, as long as nothing on the way was replaced. */
   readonly #parents = new Map<string, string>();
@@ -94,10 +106,11 @@ class Unpacker {
       if (name === '') this.#addRoot(entry);
       else await this.#addAt(entry, name);
     } catch (error) {
-      if (error instanceof TkadmError) throw error;
-      throw new TkadmError('IMAGE_UNPACK', `Cannot unpack "${name}": ${(error as Error).message}`, {
-        cause: error,
-      });
+      // What the stream fails with, a registry for example, is not about the entry.
+      const isOwn = isTkadmError(error, 'IMAGE_UNPACK') || isTkadmError(error, 'IMAGE_PATH_INVALID');
+      if (error instanceof TkadmError && !isOwn) throw error;
+      const state = (error as Error).message.replace(/^Cannot/, 'cannot');
+      throw new TkadmError('IMAGE_UNPACK', `Cannot unpack "${name}": ${state}`, { cause: error });
     }
   }
 
@@ -119,7 +132,11 @@ class Unpacker {
       this.#hideLower(parent);
     } else if (base.startsWith(WHITEOUT_PREFIX)) {
       this.#whiteout(join(parent, checkName(base.slice(WHITEOUT_PREFIX.length))));
-    } else await this.#put(entry, join(parent, base));
+    } else {
+      const path = join(parent, base);
+      await this.#put(entry, path);
+      if (entry.type === 'directory') this.#parents.set(name, path);
+    }
   }
 
   #makeParent(name: string): string {
@@ -144,13 +161,16 @@ class Unpacker {
   }
 
   async #put(entry: TarEntry, path: string): Promise<void> {
+    this.#checkAttributes(entry);
+    this.inodes += 1;
+    if (this.inodes % INODES_BETWEEN_CHECKS === 0) this.#checkSpace();
+    if (entry.type === 'file') return this.#putFile(entry, path);
     const old = statIfExists(path);
     const keepsDirectory = entry.type === 'directory' && old?.isDirectory();
     if (old !== undefined && !keepsDirectory) this.#replace(path);
-    if (!keepsDirectory) await this.#make(entry, path);
+    if (!keepsDirectory) this.#make(entry, path);
     if (entry.type === 'directory' && old !== undefined && isWhiteout(old)) this.#hideLower(path);
     if (entry.type === 'link') return;
-    this.inodes += 1;
     lchownSync(path, entry.uid, entry.gid);
     if (entry.type !== 'symlink') chmodSync(path, entry.mode);
     for (const [name, value] of entry.attributes) this.#inodes.setxattr(path, name, value);
@@ -159,25 +179,75 @@ class Unpacker {
     else lutimesSync(path, time, time);
   }
 
+  /** A file has what it needs done to its descriptor: names are looked up once. */
+  async #putFile(entry: TarEntry, path: string): Promise<void> {
+    const file = this.#openNew(path);
+    try {
+      if (entry.pieces !== undefined) await this.#writeSparse(entry, entry.pieces, file);
+      else {
+        if (entry.sizeBytes > 0) await this.#writeContent(entry, file);
+        this.#skeleton?.addFile(relative(this.#root, path), entry.sizeBytes);
+      }
+      this.sizeBytes += entry.fileBytes;
+      if (entry.uid !== 0 || entry.gid !== 0) fchownSync(file, entry.uid, entry.gid);
+      fchmodSync(file, entry.mode);
+      for (const [name, value] of entry.attributes) this.#inodes.setxattr(path, name, value);
+      futimesSync(file, entry.mtimeSeconds, entry.mtimeSeconds);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Never through a link: what is there is replaced. */
+  #openNew(path: string): number {
+    try {
+      return openSync(path, 'wx', 0o600);
+    } catch (error) {
+      if (!isSystemError(error, 'EEXIST')) throw error;
+      this.#replace(path);
+      return openSync(path, 'wx', 0o600);
+    }
+  }
+
+  /** overlayfs' own attributes would let a layer show or hide files of other layers. */
+  #checkAttributes({ attributes }: TarEntry): void {
+    for (const name of attributes.keys()) {
+      if (OVERLAY_ATTRIBUTE.test(name)) throw new Error(`it has overlayfs' own attribute "${name}"`);
+    }
+  }
+
+  /** A bomb must not fill the disk that others write to as well. */
+  #checkSpace(): void {
+    const { bsize, blocks, bavail, files, ffree } = statfsSync(this.#root);
+    const freeBytes = bavail * bsize;
+    if (freeBytes < Math.min(RESERVED_BYTES, (blocks * bsize) / 20)) {
+      throw new Error(`the disk has only ${freeBytes} bytes left`);
+    }
+    if (files > 0 && ffree < files / 50) throw new Error(`the disk has only ${ffree} inodes left`);
+  }
+
   #replace(path: string): void {
     rmSync(path, { recursive: true, force: true });
     this.#parents.clear();
     this.#skeleton?.giveUp();
   }
 
-  async #make(entry: TarEntry, path: string): Promise<void> {
+  #make(entry: TarEntry, path: string): void {
     switch (entry.type) {
       case 'directory':
-        return void mkdirSync(path);
+        mkdirSync(path);
+        return;
       case 'symlink':
-        return symlinkSync(entry.target, path);
+        symlinkSync(entry.target, path);
+        return;
       case 'link':
-        return this.#hardLink(entry.target, path);
+        this.#hardLink(entry.target, path);
+        return;
       case 'file':
-        return this.#writeFile(entry, path);
+        throw new Error('files are made elsewhere');
       default: {
         const mode = SPECIAL_FILES[entry.type] | (entry.mode & 0o777);
-        return this.#inodes.mknod(path, mode, entry.major, entry.minor);
+        this.#inodes.mknod(path, mode, entry.major, entry.minor);
       }
     }
   }
@@ -191,17 +261,14 @@ class Unpacker {
     linkSync(source, path);
   }
 
-  async #writeFile(entry: TarEntry, path: string): Promise<void> {
-    const file = openSync(path, 'wx', 0o600);
-    try {
-      if (entry.pieces !== undefined) await this.#writeSparse(entry, entry.pieces, file);
-      else {
-        for await (const piece of entry.content()) await writeWhole(file, piece);
-        this.#skeleton?.addFile(relative(this.#root, path), entry.sizeBytes);
+  async #writeContent(entry: TarEntry, file: number): Promise<void> {
+    for await (const piece of entry.content()) {
+      this.#writtenBytes += piece.byteLength;
+      if (this.#writtenBytes > BYTES_BETWEEN_CHECKS) {
+        this.#writtenBytes = 0;
+        this.#checkSpace();
       }
-      this.sizeBytes += entry.fileBytes;
-    } finally {
-      closeSync(file);
+      await writeWhole(file, piece);
     }
   }
 

@@ -165,9 +165,10 @@ nodeStatusUpdateFrequency: 0s
 imageMinimumGCAge: 0s
 podPidsLimit: 100
 maxOpenFiles: 5
+newField: 1
 featureGates: {}
 `;
-  const { config, unsupported } = parseKubeletConfig(text, 'x');
+  const { config, unfollowed } = parseKubeletConfig(text, 'x');
   t.match(config, {
     staticPodPath: '/m',
     clientCaFile: '/ca',
@@ -175,7 +176,18 @@ featureGates: {}
     nodeStatusUpdateMs: 10_000,
     podPidsLimit: 100,
   });
-  t.same(unsupported, ['maxOpenFiles']);
+  t.same(
+    unfollowed.map((field) => field.path),
+    ['maxOpenFiles', 'newField'],
+  );
+  for (const refused of ['tlsCipherSuites: [x]', 'protectKernelDefaults: true', 'enableServer: false']) {
+    t.throws(
+      () => parseKubeletConfig(refused, 'x'),
+      { message: new RegExp(refused.split(':')[0]!) },
+      refused,
+    );
+  }
+  t.same(parseKubeletConfig('enableServer: true\nprotectKernelDefaults: false', 'x').unfollowed, []);
   t.throws(() => parseKubeletConfig('kind: Pod', 'x'), { code: 'AGENT_CONFIG_INVALID' });
   t.end();
 });

@@ -85,7 +85,7 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
   recordExit(section, { status, open: [stdin, stdout, stderr], namespace });
 }
 
-/** Tells who it is and goes to the container's directory. */
+/** Takes the monitor's name, tells who it is and goes to the container's directory. */
 export function beginMonitor(section: Section, directory: string): void {
   hide(section, 'tkadm-monitor');
   maskSignals(section, true);

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { errnoName } from '../../base/errno.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { PROGRAM_ADDRESS, PROGRAM_SIZE, RECORD } from './machine.ts';
 
@@ -47,7 +48,6 @@ const WORD_SIZE = 8;
 const MADV_DONTNEED = 4;
 /** No call has this result. */
 const NEVER = 0x7fffffff;
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
 /** The second descriptor of pipe2(2), which are 32 bits each. */
 export function writeEnd({ section, offset }: DataRef): DataRef {
@@ -57,11 +57,6 @@ export function writeEnd({ section, offset }: DataRef): DataRef {
 /** The errno's number, negative, as calls return it. */
 export function failed(code: keyof typeof constants.errno): number {
   return -constants.errno[code];
-}
-
-/** The name of a failed call's errno; `result` is negative. */
-export function errnoName(result: number): string {
-  return ERRNO_NAMES.get(-result) ?? `errno ${-result}`;
 }
 
 /**
@@ -178,7 +173,7 @@ export class Section {
 
   /** What the record's failure means. */
   explain(index: number, result: number): string | undefined {
-    return this.records[index]?.explain(errnoName(result));
+    return this.records[index]?.explain(errnoName(-result));
   }
 
   get codeSize(): number {
@@ -244,7 +239,7 @@ export function linkProgram(sections: readonly Section[], { abis }: Pick<Machine
     explain(address, result) {
       const section = sections.find((one) => isInside(address, bases.get(one)!, one.codeSize));
       const text = section?.explain((address - bases.get(section)!) / RECORD.size, result);
-      return text ?? `record at ${address}: ${errnoName(result)}`;
+      return text ?? `record at ${address}: ${errnoName(-result)}`;
     },
   };
 }

@@ -1,7 +1,8 @@
 import type { Duplex, Readable } from 'node:stream';
+import { errnoName } from '../../base/errno.ts';
 import { PROGRAM_ADDRESS } from './machine.ts';
 import { REPORT, REPORT_SIZE } from './process-program.ts';
-import { errnoName, type LinkedProgram } from './program.ts';
+import type { LinkedProgram } from './program.ts';
 
 /** What the performer tells: a report of REPORT, or a call that failed. */
 export interface Report {
@@ -18,7 +19,7 @@ export function isFailure(report: Report): boolean {
 
 /** What a failure means for the administrator, given the program that was to be performed. */
 export function explainFailure({ explain }: Pick<LinkedProgram, 'explain'>, { kind, value }: Report): string {
-  return kind === REPORT.unborn ? `start a process: ${errnoName(value)}` : explain(kind, value);
+  return kind === REPORT.unborn ? `start a process: ${errnoName(-value)}` : explain(kind, value);
 }
 
 /** The reports in the bytes of a descriptor. */

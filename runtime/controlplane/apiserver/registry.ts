@@ -77,8 +77,7 @@ export class Registry {
 
   /** @throws StatusError 409, 422, 403 */
   create(target: WriteTarget, object: AnyObject): Promise<StateObject> {
-    const task = () => this.#create(target, object);
-    return this.state.isContended(target.row) ? this.exclusively(target, task) : task();
+    return this.#alone(target, () => this.#create(target, object));
   }
 
   async #create(target: WriteTarget, object: AnyObject): Promise<StateObject> {
@@ -103,8 +102,14 @@ export class Registry {
   /** Runs a task while no other writer of this server is at work on the object. */
   exclusively<T>(target: WriteTarget, task: () => Promise<T>): Promise<T> {
     const { group, plural } = target.row;
-    const object = this.state.isContended(target.row) ? '' : `/${target.namespace}/${target.name}`;
-    return this.#locks.run(`${plural}.${group}${object}`, task);
+    const key = `${plural}.${group}/${target.namespace}/${target.name}`;
+    return this.#alone(target, () => this.#locks.run(key, task));
+  }
+
+  /** Queues up the writers of keys that the store has quiet: of one server's own none shall refuse another. */
+  #alone<T>(target: WriteTarget, task: () => Promise<T>): Promise<T> {
+    const prefix = target.subresource === '' ? this.state.sharedKeys(target) : undefined;
+    return prefix === undefined ? task() : this.#locks.run(prefix, task);
   }
 
   async #update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
@@ -262,7 +267,8 @@ export class Registry {
     current: StateObject,
     options: UpdateOptions,
   ): Promise<StateObject | undefined> {
-    const since = this.state.revision;
+    // A part, such as the status, takes nothing that others share.
+    const since = target.subresource === '' ? this.state.revision : undefined;
     const old = current.object as AnyObject;
     const object = this.#prepareUpdate(target, await options.change(current.parse<AnyObject>()), old);
     const check = () => this.#rules.validate(target, object, old);

@@ -1,4 +1,4 @@
-import type { Kind, KubeObject } from '../../api/kinds.ts';
+import { type Kind, type KubeObject, RESOURCE_QUOTAS } from '../../api/kinds.ts';
 import type { ResourceRow } from '../../api/resources.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
@@ -115,21 +115,28 @@ export class ClusterState implements ObjectReader {
     });
   }
 
-  /** True when what is picked for an object of this row must not be picked by another API server meanwhile. */
-  isContended(row: ResourceRow): boolean {
-    return ALLOCATING.includes(formatResource(row)) && isSharedStore(this.#store);
+  /**
+   * The keys among which nobody else may write while an object is made, because the object takes from what they
+   * share: addresses of Services, a namespace's quota. undefined: none, or this server is the only one.
+   */
+  sharedKeys({ row, namespace }: Pick<ObjectLocation, 'row' | 'namespace'>): string | undefined {
+    if (!isSharedStore(this.#store)) return undefined;
+    if (ALLOCATING.includes(formatResource(row))) return formatKeyPrefix(row);
+    const hasQuota = row.namespaced && this.resource(RESOURCE_QUOTAS).list(namespace).length > 0;
+    return hasQuota && namespace !== '' ? `${formatKeyPrefix(row)}${namespace}/` : undefined;
   }
 
   /**
-   * Writes an object if the stored one has this revision (0: is absent); of a contended row only when none of the
-   * row was written behind `since`, the revision that the object was made at.
+   * Writes an object if the stored one has this revision (0: is absent); with `since`, the revision that the object
+   * was made at, only when none of its shared keys was written behind it.
    */
   put(location: ObjectLocation, object: KubeObject, expected: number, since?: number): Promise<WriteResult> {
     const [key, value, store] = [formatKey(location), formatStoredObject(object), this.#store];
-    if (since === undefined || !this.isContended(location.row) || !isSharedStore(store)) {
+    const prefix = since === undefined ? undefined : this.sharedKeys(location);
+    if (since === undefined || prefix === undefined || !isSharedStore(store)) {
       return store.put(key, value, expected);
     }
-    return store.putIfQuiet(key, value, expected, { prefix: formatKeyPrefix(location.row), revision: since });
+    return store.putIfQuiet(key, value, expected, { prefix, revision: since });
   }
 
   delete(location: ObjectLocation, expected: number): Promise<WriteResult> {

@@ -1,17 +1,18 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { createGunzip } from 'node:zlib';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createDecompressor, detectCompression, peek } from '../decompress.ts';
 import type { LayerFile } from '../pack.ts';
 import { readTar, type TarEntry } from '../tar-reader.ts';
 
-export type ArchiveKind = 'tar' | 'tar+gzip' | 'bzip2' | 'xz' | 'zstd';
+export type ArchiveKind = 'tar' | 'tar+gzip' | 'tar+zstd' | 'bzip2' | 'xz';
 
 /** Magic numbers, at the beginning of the file. */
 const COMPRESSIONS = [
   { kind: 'bzip2', magic: '425a68' },
   { kind: 'xz', magic: 'fd377a585a00' },
-  { kind: 'zstd', magic: '28b52ffd' },
 ] as const satisfies readonly { readonly kind: ArchiveKind; readonly magic: string }[];
 
 const BLOCK_BYTES = 512;
@@ -21,7 +22,8 @@ export async function detectArchive(path: string): Promise<ArchiveKind | undefin
   const head = await readHead(path);
   if (isTar(head)) return 'tar';
   const hex = head.subarray(0, 6).toString('hex');
-  if (hex.startsWith('1f8b')) return isTar(await readGunzippedHead(path)) ? 'tar+gzip' : undefined;
+  const compression = detectCompression(head);
+  if (compression !== 'none') return isTar(await readPlainHead(path)) ? `tar+${compression}` : undefined;
   return COMPRESSIONS.find(({ magic }) => hex.startsWith(magic))?.kind;
 }
 
@@ -36,13 +38,12 @@ async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-async function readGunzippedHead(path: string): Promise<Buffer> {
+async function readPlainHead(path: string): Promise<Buffer> {
   const source = createReadStream(path);
-  const plain = source.pipe(createGunzip());
   const chunks: Buffer[] = [];
   try {
-    for await (const chunk of plain as AsyncIterable<Buffer>) {
-      chunks.push(chunk);
+    for await (const chunk of await decompress(source)) {
+      chunks.push(chunk as Buffer);
       if (Buffer.concat(chunks).length >= BLOCK_BYTES) break;
     }
   } catch {
@@ -53,20 +54,23 @@ async function readGunzippedHead(path: string): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+async function decompress(source: Readable): Promise<AsyncIterable<Uint8Array>> {
+  const { head, body } = await peek(source);
+  const decompressor = createDecompressor(detectCompression(head), head);
+  if (decompressor === undefined) return body;
+  pipeline(body, decompressor).catch(() => {});
+  return decompressor;
+}
+
 /** POSIX.1-1988 ustar: "ustar" at byte 257 of the header. */
 function isTar(head: Buffer): boolean {
   return head.subarray(257, 262).toString('latin1') === 'ustar';
 }
 
 /** The files of a tar, below the directory `base` of the image. */
-export async function* readArchive(
-  path: string,
-  kind: 'tar' | 'tar+gzip',
-  base: string,
-): AsyncGenerator<LayerFile> {
-  const raw = createReadStream(path);
+export async function* readArchive(path: string, base: string): AsyncGenerator<LayerFile> {
   const inside = (name: string) => posix.join(base, posix.normalize(`/${name}`)).replace(/^\/|\/$/g, '');
-  for await (const entry of readTar(kind === 'tar' ? raw : raw.pipe(createGunzip()))) {
+  for await (const entry of readTar(await decompress(createReadStream(path)))) {
     const content = await readContent(entry, inside);
     const name = inside(entry.name);
     if (name === '' || !content) continue;

@@ -44,3 +44,15 @@ export function platformArgs(architecture: string): Variables {
     ]),
   );
 }
+
+/** `--build-arg`s that need no ARG, are seen by RUN alone and do not count for the cache. */
+const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'] as const;
+
+export function isProxyArg(name: string): boolean {
+  return PROXY_ARGS.some((row) => row === name || row.toLowerCase() === name);
+}
+
+/** "NAME=value" of the given proxies, for the environment of a RUN. */
+export function proxyEnvironment(given: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(given).flatMap(([name, value]) => (isProxyArg(name) ? [`${name}=${value}`] : []));
+}

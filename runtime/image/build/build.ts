@@ -1,20 +1,33 @@
 import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
+import { EMBEDDED_IMAGE_REPOSITORY } from '../../base/paths.ts';
 import { layerDescriptor, putImage } from '../archive.ts';
-import { type Dockerfile, type Instruction, invalid, parseDockerfile, type Stage } from '../dockerfile.ts';
+import {
+  type Dockerfile,
+  type Instruction,
+  invalid,
+  parseDockerfile,
+  parseTrigger,
+  type Stage,
+} from '../dockerfile.ts';
 import { expandWord, type Variables } from '../dockerfile-words.ts';
 import { MergedTree } from '../merged-tree.ts';
 import type { OciImageConfig } from '../oci-image.ts';
+import { parseReference } from '../reference.ts';
 import type { ImageRecord } from '../store.ts';
-import { argumentNames, declareArgs, platformArgs } from './arguments.ts';
+import { type AddedFile, fetchAddress, isAddress } from './add-address.ts';
+import { argumentNames, declareArgs, isProxyArg, platformArgs } from './arguments.ts';
 import { applyConfigInstruction } from './config-instructions.ts';
 import { readCopy } from './copy.ts';
-import { digestCopy, planCopy } from './copy-step.ts';
+import { copyWords, digestCopy, planCopy } from './copy-step.ts';
 import { addLayer, type LayerStep } from './layer-step.ts';
 import type { BuildOptions } from './options.ts';
 import { buildRunStep } from './run-step.ts';
 import { openContext, SourceTree } from './source-tree.ts';
 import { recordInstruction, SCRATCH, type StageState, variablesOf, withPath } from './state.ts';
+import { mountSources, prepareMounts } from './step-mounts.ts';
 import { planDirectory } from './workdir-step.ts';
 
 /**
@@ -24,7 +37,7 @@ import { planDirectory } from './workdir-step.ts';
  */
 export async function buildImage(options: BuildOptions): Promise<ImageRecord> {
   const dockerfile = parseDockerfile(options.dockerfile);
-  const context = await openContext(options.contextDir, options.inodes);
+  const context = await openContext(options.contextDir, options.inodes, options.ignoreFile);
   const build = new Build(options, dockerfile, context);
   try {
     return await build.run();
@@ -43,7 +56,7 @@ class Build {
   /** The name under which the store keeps the layers in use. */
   readonly #owner = `build-${randomBytes(8).toString('hex')}`;
   readonly #held = new Set<string>();
-  #step = 0;
+  #count = 0;
 
   constructor(options: BuildOptions, dockerfile: Dockerfile, context: SourceTree) {
     this.#options = options;
@@ -59,7 +72,8 @@ class Build {
     const last = this.#lastStage();
     const declared = argumentNames(this.#dockerfile);
     for (const name of Object.keys(this.#options.buildArgs)) {
-      if (!declared.has(name)) this.#options.onProgress(`warning: no ARG "${name}" in the Dockerfile`);
+      if (!declared.has(name) && !isProxyArg(name))
+        this.#options.onProgress(`warning: no ARG "${name}" in the Dockerfile`);
     }
     for (const stage of this.#neededStages(last)) {
       const state = await this.#buildStage(stage);
@@ -71,6 +85,7 @@ class Build {
 
   /** Lets go of the layers. */
   async close(): Promise<void> {
+    await rm(join(this.#options.secretsDir, this.#owner), { recursive: true, force: true });
     await this.#options.store.release(this.#owner);
   }
 
@@ -96,7 +111,7 @@ class Build {
     const visit = (stage: Stage) => {
       if (needed.has(stage)) return;
       needed.add(stage);
-      const copied = stage.instructions.flatMap((row) => row.flags['from'] ?? []);
+      const copied = stage.instructions.flatMap((row) => [row.flags['from'] ?? [], mountSources(row)].flat());
       for (const name of [this.#baseName(stage), ...copied]) {
         const other = this.#findStage(name);
         if (other && other.index < stage.index) visit(other);
@@ -113,12 +128,7 @@ class Build {
   async #buildStage(stage: Stage): Promise<StageState> {
     this.#options.onProgress(`FROM ${stage.from.text}`);
     let state = await this.#startStage(stage);
-    for (const row of stage.instructions) {
-      this.#options.signal?.throwIfAborted();
-      this.#step += 1;
-      this.#options.onProgress(`[${this.#step}] ${row.name} ${row.text}`);
-      state = await this.#apply(row, state);
-    }
+    for (const row of stage.instructions) state = await this.#step(row, state);
     return state;
   }
 
@@ -127,7 +137,7 @@ class Build {
     const name = this.#baseName(stage);
     if (name === '') throw invalid(line, `FROM "${stage.from.text}", which is empty`);
     const earlier = this.#stages.get(name.toLowerCase());
-    if (earlier) return earlier;
+    if (earlier) return this.#trigger(earlier, line);
     const platform = expandWord(flags['platform'] ?? '', this.#globals);
     if (platform !== '' && platform !== `linux/${this.#options.architecture}`) {
       throw invalid(line, `--platform=${platform}, but only this machine's is supported`);
@@ -137,12 +147,9 @@ class Build {
     if (image.layers.some((layer) => layer.directory !== undefined)) {
       throw invalid(line, `FROM "${name}", whose files belong to the node bundle`);
     }
-    if ((image.config.config?.OnBuild ?? []).length > 0) {
-      throw invalid(line, `FROM "${name}", which has ONBUILD instructions: they are not supported`);
-    }
     const layers = image.layers.map((layer) => layer.diffId);
     this.#hold(layers);
-    return {
+    const state: StageState = {
       ...SCRATCH,
       layers,
       config: image.config.config ?? {},
@@ -150,17 +157,36 @@ class Build {
       createdAt: image.config.created,
       cacheKey: image.id,
     };
+    return this.#trigger(state, line);
+  }
+
+  /** Applies the ONBUILD instructions that the base has for what is built on it, and on nothing built on that. */
+  async #trigger(base: StageState, line: number): Promise<StageState> {
+    const { OnBuild: triggers, ...config } = base.config;
+    let state: StageState = { ...base, config };
+    for (const text of triggers ?? []) state = await this.#step(parseTrigger(text, line), state);
+    return state;
+  }
+
+  async #step(row: Instruction, state: StageState): Promise<StageState> {
+    this.#options.signal?.throwIfAborted();
+    this.#count += 1;
+    this.#options.onProgress(`[${this.#count}] ${row.name} ${row.text}`);
+    return this.#apply(row, state);
   }
 
   async #findImage(reference: string): Promise<ImageRecord> {
-    const { store, puller, signal } = this.#options;
-    return store.resolve(reference) ?? (await puller.pull(reference, { signal }));
+    const { store, puller, signal, pullsAlways } = this.#options;
+    const present = store.resolve(reference);
+    const isEmbedded = parseReference(reference).registry === EMBEDDED_IMAGE_REPOSITORY;
+    if (present && (!pullsAlways || isEmbedded)) return present;
+    return puller.pull(reference, { signal });
   }
 
   async #apply(row: Instruction, state: StageState): Promise<StageState> {
     switch (row.name) {
       case 'RUN':
-        return this.#addLayer({ row, state, ...buildRunStep(row, state, this.#options) });
+        return this.#run(row, state);
       case 'COPY':
       case 'ADD':
         return this.#copy(row, state);
@@ -178,20 +204,59 @@ class Build {
     return recordInstruction({ ...state, args: declareArgs(row, scopes) }, row);
   }
 
-  async #copy(row: Instruction, state: StageState): Promise<StageState> {
-    const places = {
-      state,
-      source: await this.#source(row),
-      target: this.#tree(state),
-      now: this.#options.now(),
-    };
-    const request = await planCopy(row, places);
-    const content = await digestCopy(request);
-    return this.#addLayer({ row, state, content, make: async () => readCopy(request) });
+  async #run(row: Instruction, state: StageState): Promise<StageState> {
+    const { mountCacheDir, secretsDir, secrets, cacheLocks } = this.#options;
+    const mounts = await prepareMounts(row, {
+      variables: variablesOf(state),
+      cwd: state.config.WorkingDir || '/',
+      source: (from) => this.#source(from),
+      mountCacheDir,
+      secretsDir: join(secretsDir, this.#owner),
+      secrets,
+      cacheLocks,
+    });
+    try {
+      return await this.#addLayer({ row, state, ...buildRunStep(row, state, { ...this.#options, mounts }) });
+    } finally {
+      await mounts.release();
+    }
   }
 
-  async #source(row: Instruction): Promise<SourceTree> {
-    const { from } = row.flags;
+  async #copy(row: Instruction, state: StageState): Promise<StageState> {
+    const directory = join(this.#options.workDir, `add-${randomBytes(6).toString('hex')}`);
+    try {
+      const added = await this.#fetchAddresses(row, state, directory);
+      const source = await this.#source(row.flags['from']);
+      const places = { state, source, target: this.#tree(state), now: this.#options.now(), added };
+      const request = await planCopy(row, places);
+      const content = await digestCopy(request);
+      return await this.#addLayer({ row, state, content, make: async () => readCopy(request) });
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  }
+
+  /** The files of an ADD's addresses. */
+  async #fetchAddresses(row: Instruction, state: StageState, directory: string) {
+    const added = new Map<string, AddedFile>();
+    if (row.name !== 'ADD') return added;
+    const addresses = copyWords(row, state)
+      .slice(0, -1)
+      .filter((word) => isAddress(word, row));
+    const { checksum } = row.flags;
+    if (checksum !== undefined && addresses.length !== 1) {
+      throw invalid(row.line, 'ADD --checksum with another number of addresses than one');
+    }
+    for (const [index, address] of addresses.entries()) {
+      this.#options.onProgress(`  fetching ${address}`);
+      const options = { directory: join(directory, String(index)), checksum, signal: this.#options.signal };
+      added.set(address, await fetchAddress(row, address, options));
+    }
+    return added;
+  }
+
+  /** The build context, or the stage or image of that name. */
+  async #source(from: string | undefined): Promise<SourceTree> {
     if (from === undefined) return this.#context;
     const stage = this.#stages.get(from.toLowerCase());
     if (stage) return new SourceTree(this.#tree(stage));

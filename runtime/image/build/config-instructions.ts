@@ -1,6 +1,6 @@
 import { TkadmError } from '../../base/errors.ts';
 import { parseDuration } from '../../base/flags.ts';
-import { type Instruction, type InstructionName, invalid } from '../dockerfile.ts';
+import { type Instruction, type InstructionName, invalid, parseJson, parseTrigger } from '../dockerfile.ts';
 import { expandWord, parseAssignments, splitWords, type Variables } from '../dockerfile-words.ts';
 import type { OciExecutionConfig } from '../oci-image.ts';
 import { type StageState, setVariable, shellOf } from './state.ts';
@@ -44,6 +44,10 @@ const CONFIG_INSTRUCTIONS: Partial<Record<InstructionName, ConfigInstruction>> =
     return { ...config, Shell: row.json };
   },
   STOPSIGNAL: (row, config, variables) => ({ ...config, StopSignal: expandWord(row.text, variables) }),
+  ONBUILD: (row, config) => {
+    parseTrigger(row.text, row.line);
+    return { ...config, OnBuild: [...(config.OnBuild ?? []), row.text] };
+  },
   HEALTHCHECK: (row, config) => ({ ...config, Healthcheck: parseHealthcheck(row, config) }),
 };
 
@@ -83,16 +87,34 @@ function parseHealthcheck(row: Instruction, config: OciExecutionConfig): object 
   if (/^NONE$/i.test(row.text)) return { Test: ['NONE'] };
   if (!/^CMD\s/i.test(row.text)) throw invalid(row.line, 'HEALTHCHECK without CMD or NONE');
   const text = row.text.replace(/^CMD\s+/i, '');
-  const json = text.startsWith('[') ? (JSON.parse(text) as readonly string[]) : undefined;
-  const { interval, timeout, 'start-period': startPeriod, retries } = row.flags;
-  const nanos = (value: string) => parseFlag(row, () => parseDuration(value) * 1e6);
+  const json = parseJson(text);
   return {
     Test: json ? ['CMD', ...json] : config.Shell ? ['CMD', ...config.Shell, text] : ['CMD-SHELL', text],
-    ...(interval && { Interval: nanos(interval) }),
-    ...(timeout && { Timeout: nanos(timeout) }),
-    ...(startPeriod && { StartPeriod: nanos(startPeriod) }),
-    ...(retries && { Retries: Number(retries) }),
+    ...Object.fromEntries(
+      HEALTHCHECK_TIMES.flatMap(([flag, field]) => {
+        const value = row.flags[flag];
+        return value === undefined
+          ? []
+          : [[field, parseFlag(row, () => parseDuration(value) * 1e6)] as const];
+      }),
+    ),
+    ...parseRetries(row),
   };
+}
+
+/** Flag → field of Docker's image-spec v1.2, "Healthcheck". */
+const HEALTHCHECK_TIMES = [
+  ['interval', 'Interval'],
+  ['timeout', 'Timeout'],
+  ['start-period', 'StartPeriod'],
+  ['start-interval', 'StartInterval'],
+] as const;
+
+function parseRetries({ flags, line }: Instruction): { readonly Retries?: number } {
+  const { retries } = flags;
+  if (retries === undefined) return {};
+  if (!/^\d{1,6}$/.test(retries)) throw invalid(line, `HEALTHCHECK --retries=${retries}, which is no number`);
+  return { Retries: Number(retries) };
 }
 
 function parseFlag<T>(row: Instruction, parse: () => T): T {

@@ -1,11 +1,13 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { posix } from 'node:path';
-import { type Instruction, invalid } from '../dockerfile.ts';
+import { booleanFlag, type Instruction, invalid } from '../dockerfile.ts';
 import { expandWord, splitWords } from '../dockerfile-words.ts';
 import type { MergedTree } from '../merged-tree.ts';
 import type { LayerFile } from '../pack.ts';
+import type { AddedFile } from './add-address.ts';
 import { type CopyRequest, readCopy } from './copy.ts';
+import { parseIgnoreRules } from './ignore.ts';
 import type { SourceTree } from './source-tree.ts';
 import { type StageState, variablesOf } from './state.ts';
 import { findUser } from './user.ts';
@@ -16,19 +18,18 @@ export interface CopyPlaces {
   /** The image so far. */
   readonly target: MergedTree;
   readonly now: Date;
+  /** What ADD has fetched, by address. */
+  readonly added?: ReadonlyMap<string, AddedFile>;
 }
 
 /** A COPY or ADD as a request, everything in it expanded. @throws DOCKERFILE_INVALID */
 export async function planCopy(row: Instruction, places: CopyPlaces): Promise<CopyRequest> {
   const { state, source, target, now } = places;
   const variables = variablesOf(state);
-  const words = row.json ?? splitWords(row.text, row.line);
-  const expanded = words.map((word) => expandWord(word, variables));
+  const expanded = copyWords(row, state);
   const last = expanded.at(-1)!;
   if (expanded.length < 2) throw invalid(row.line, `${row.name} without a target`);
   const from = expanded.slice(0, -1);
-  const address = from.find((word) => /^(https?:\/\/|git(@|:\/\/))/.test(word));
-  if (address) throw invalid(row.line, `${row.name} "${address}": addresses are not supported`);
   const absolute = posix.resolve('/', state.config.WorkingDir || '/', last);
   const isDirectory = /(^|\/)\.{0,2}$/.test(last);
   const { chown } = row.flags;
@@ -43,7 +44,16 @@ export async function planCopy(row: Instruction, places: CopyPlaces): Promise<Co
     unpacksArchives: row.name === 'ADD',
     variables,
     now,
+    keepsParents: booleanFlag(row, 'parents'),
+    isExcluded: row.lists.exclude && parseIgnoreRules(row.lists.exclude.join('\n')).isIgnored,
+    added: places.added,
   };
+}
+
+/** The sources and the target of a COPY or ADD, everything in them expanded. @throws DOCKERFILE_INVALID */
+export function copyWords(row: Instruction, state: StageState): readonly string[] {
+  const words = row.json ?? splitWords(row.text, row.line);
+  return words.map((word) => expandWord(word, variablesOf(state)));
 }
 
 function parseMode(row: Instruction, variables: ReadonlyMap<string, string>): number | undefined {

@@ -4,14 +4,16 @@ import { type Instruction, invalid } from '../dockerfile.ts';
 import { expandVariables, type Variables } from '../dockerfile-words.ts';
 import type { MergedEntry, MergedTree } from '../merged-tree.ts';
 import type { LayerFile } from '../pack.ts';
+import type { AddedFile } from './add-address.ts';
 import { detectArchive, readArchive } from './add-archive.ts';
 import type { SourceTree } from './source-tree.ts';
 
 export interface CopyRequest {
   readonly instruction: Instruction;
   readonly source: SourceTree;
-  readonly target: MergedTree;
-  /** Patterns or here-document names. */
+  /** The image so far; undefined for nothing. */
+  readonly target: MergedTree | undefined;
+  /** Patterns, here-document names or addresses. */
   readonly from: readonly string[];
   /** Absolute path inside the image, "/" at the end for a directory. */
   readonly to: string;
@@ -22,11 +24,18 @@ export interface CopyRequest {
   /** For here-documents. */
   readonly variables: Variables;
   readonly now: Date;
+  /** COPY --parents: the directories of a source's path are made below the target. */
+  readonly keepsParents?: boolean;
+  /** What --exclude leaves out, asked with the path below a source directory, or a source file's name. */
+  readonly isExcluded?: ((path: string) => boolean) | undefined;
+  /** The files of addresses that ADD has fetched. */
+  readonly added?: ReadonlyMap<string, AddedFile> | undefined;
 }
 
 /** One source of a COPY: a path of the source tree, or a here-document's text. */
 type Source =
-  | { readonly kind: 'path'; readonly path: string }
+  | { readonly kind: 'path'; readonly path: string; readonly parents: string }
+  | { readonly kind: 'added'; readonly file: AddedFile }
   | { readonly kind: 'heredoc'; readonly name: string; readonly content: string };
 
 /**
@@ -36,11 +45,11 @@ type Source =
 export async function* readCopy(request: CopyRequest): AsyncGenerator<LayerFile> {
   const { instruction, target, to } = request;
   const sources = await findSources(request);
-  const existing = await target.lookup(to);
+  const existing = await target?.lookup(to);
   if (sources.length > 1 && !to.endsWith('/') && !existing?.stats.isDirectory()) {
     throw invalid(instruction.line, 'several sources, but a target that is no directory: end it with "/"');
   }
-  const copier = new Copier(request, await target.resolve(to));
+  const copier = new Copier(request, (await target?.resolve(to)) ?? posix.normalize(to));
   const isDirectory = to.endsWith('/') || existing?.stats.isDirectory() === true;
   for (const source of sources) yield* copier.copy(source, isDirectory);
 }
@@ -56,11 +65,33 @@ async function findSources(request: CopyRequest): Promise<readonly Source[]> {
       found.push({ kind: 'heredoc', name: heredoc.name, content });
       continue;
     }
+    const file = request.added?.get(pattern);
+    if (file) {
+      found.push({ kind: 'added', file });
+      continue;
+    }
     const paths = await source.glob(pattern);
+    const kept: string[] = [];
+    for (const path of paths) {
+      const isDirectory = (await source.lookup(path, true))?.stats.isDirectory();
+      if (isDirectory || !request.isExcluded?.(posix.basename(path))) kept.push(path);
+    }
     if (paths.length === 0) throw invalid(instruction.line, `"${pattern}", which is not there to be copied`);
-    found.push(...paths.map((path) => ({ kind: 'path', path }) as const));
+    found.push(...kept.map((path) => ({ kind: 'path', path, parents: parentsOf(path, request) }) as const));
   }
   return found;
+}
+
+/** With --parents, where below the target a source goes; a directory's own name is a part of it. */
+function parentsOf(path: string, { keepsParents, from }: CopyRequest): string {
+  if (!keepsParents) return '';
+  // "a/./b" keeps what is behind the dot.
+  const pivot = from
+    .map((pattern) => posix.normalize(`/${pattern.split('/./')[0]}`))
+    .find((base, index) => {
+      return from[index]!.includes('/./') && path.startsWith(`${base === '/' ? '' : base}/`);
+    });
+  return posix.dirname(pivot === undefined ? path : path.slice(pivot === '/' ? 0 : pivot.length));
 }
 
 /** Copies below one target; directories on the way go into the layer once. */
@@ -78,6 +109,8 @@ class Copier {
   async *copy(source: Source, isDirectory: boolean): AsyncGenerator<LayerFile> {
     const { instruction, unpacksArchives } = this.#request;
     const place = (name: string) => (isDirectory ? posix.join(this.#base, name) : this.#base);
+    if (source.kind === 'added')
+      return yield* this.#copyAdded(source.file, place(source.file.name), isDirectory);
     if (source.kind === 'heredoc') {
       yield* this.#parents(place(source.name));
       const content = { kind: 'bytes', bytes: Buffer.from(source.content) } as const;
@@ -86,16 +119,22 @@ class Copier {
     }
     const entry = await this.#request.source.lookup(source.path, true);
     if (!entry) throw invalid(instruction.line, `"${source.path}", which is a link to nothing`);
-    if (entry.stats.isDirectory()) return yield* this.#copyDirectory(entry, this.#base);
+    const below = posix.join(this.#base, source.parents);
+    if (entry.stats.isDirectory()) {
+      const name = this.#request.keepsParents && source.path !== '/' ? posix.basename(source.path) : '';
+      return yield* this.#copyDirectory(entry, posix.join(below, name), '');
+    }
     const archive =
       unpacksArchives && entry.stats.isFile() ? await detectArchive(entry.hostPaths[0]!) : undefined;
     if (archive === undefined) {
-      const inside = place(basename(source.path));
+      const inside = this.#request.keepsParents
+        ? posix.join(below, basename(source.path))
+        : place(basename(source.path));
       yield* this.#parents(inside);
       yield await this.#copyFile(entry, inside);
-    } else if (archive === 'tar' || archive === 'tar+gzip') {
+    } else if (archive === 'tar' || archive === 'tar+gzip' || archive === 'tar+zstd') {
       yield* this.#parents(posix.join(this.#base, 'x'));
-      for await (const file of readArchive(entry.hostPaths[0]!, archive, this.#base)) {
+      for await (const file of readArchive(entry.hostPaths[0]!, this.#base)) {
         yield* this.#parents(`/${file.name}`);
         if (file.content.kind === 'directory') this.#made.add(`/${file.name}`);
         yield file;
@@ -108,9 +147,26 @@ class Copier {
     }
   }
 
-  async *#copyDirectory(directory: MergedEntry, to: string): AsyncGenerator<LayerFile> {
+  /** A file of an address: root's alone, unless --chmod says otherwise (Dockerfile reference, "ADD"). */
+  async *#copyAdded(file: AddedFile, inside: string, isDirectory: boolean): AsyncGenerator<LayerFile> {
+    const { instruction, mode = 0o600 } = this.#request;
+    if (isDirectory && file.name === '') {
+      throw invalid(
+        instruction.line,
+        'ADD of an address without a file name: name the file, not its directory',
+      );
+    }
+    yield* this.#parents(inside);
+    const content = { kind: 'file', hostPath: file.hostPath, sizeBytes: file.sizeBytes } as const;
+    yield { name: inside.slice(1), stats: { ...this.#stamp(mode), mtime: file.mtime }, content };
+  }
+
+  /** `path` is the directory's below its source. */
+  async *#copyDirectory(directory: MergedEntry, to: string, path: string): AsyncGenerator<LayerFile> {
     yield* this.#parents(posix.join(to, 'x'));
     for (const [name, entry] of await this.#request.source.list(directory)) {
+      const inSource = posix.join(path, name);
+      if (this.#request.isExcluded?.(inSource)) continue;
       const inside = posix.join(to, name);
       if (!entry.stats.isDirectory()) {
         yield await this.#copyFile(entry, inside);
@@ -118,7 +174,7 @@ class Copier {
       }
       this.#made.add(inside);
       yield await this.#copyFile(entry, inside);
-      yield* this.#copyDirectory(entry, inside);
+      yield* this.#copyDirectory(entry, inside, inSource);
     }
   }
 
@@ -129,7 +185,7 @@ class Copier {
       const directory = `/${parts.slice(0, index + 1).join('/')}`;
       if (this.#made.has(directory)) continue;
       this.#made.add(directory);
-      const present = await this.#request.target.lookup(directory, false);
+      const present = await this.#request.target?.lookup(directory, false);
       if (present && !present.stats.isDirectory()) {
         throw invalid(this.#request.instruction.line, `the target "${directory}", which is no directory`);
       }
@@ -141,7 +197,7 @@ class Copier {
   async #copyFile(entry: MergedEntry, inside: string): Promise<LayerFile> {
     const { stats, hostPaths, path } = entry;
     const { instruction, mode, owner = { uid: 0, gid: 0 }, target } = this.#request;
-    const present = await target.lookup(inside, false);
+    const present = await target?.lookup(inside, false);
     if (present && present.stats.isDirectory() !== stats.isDirectory()) {
       throw invalid(instruction.line, `"${path}" for "${inside}", of which only one is a directory`);
     }

@@ -1,12 +1,14 @@
-import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
 import { type Instruction, invalid } from '../dockerfile.ts';
 import { MergedTree } from '../merged-tree.ts';
 import { ifThere } from '../overlay-files.ts';
 import { type LayerFile, readUpperDir } from '../pack.ts';
+import { proxyEnvironment } from './arguments.ts';
 import type { BuildOptions } from './options.ts';
 import { digestOf, type StageState, shellOf, stepEnvironment } from './state.ts';
+import type { PreparedMounts } from './step-mounts.ts';
 
 /** Where a step's container has mounts: what is made for them does not belong to the image. */
 const MOUNT_POINTS = ['/dev', '/proc', '/sys', '/etc/resolv.conf', '/etc/hosts'] as const;
@@ -18,20 +20,37 @@ export interface RunStep {
 }
 
 /** @throws DOCKERFILE_INVALID when there is nothing to run it in. */
-export function buildRunStep(row: Instruction, state: StageState, options: BuildOptions): RunStep {
+export function buildRunStep(
+  row: Instruction,
+  state: StageState,
+  options: BuildOptions & { readonly mounts: PreparedMounts },
+): RunStep {
   const { config } = state;
+  const { mounts } = options;
   if (state.layers.length === 0) throw invalid(row.line, 'RUN in an image without files');
   const args = commandLine(row, state);
   const env = stepEnvironment(state);
   const cwd = config.WorkingDir || '/';
+  const hasNetwork = parseNetwork(row);
   const make = async (directory: string) => {
     const upperDir = join(directory, 'upper');
     const workDir = join(directory, 'work');
     for (const path of [upperDir, workDir]) await mkdir(path);
     const lowerDirs = options.store.lowerDirsOf(state.layers);
     const { runStep, inodes, onProgress: onOutput, signal } = options;
-    const command = { lowerDirs, upperDir, workDir, args, env, cwd, user: config.User, onOutput, signal };
-    const exitCode = await runStep(command);
+    const exitCode = await runStep({
+      lowerDirs,
+      upperDir,
+      workDir,
+      args,
+      env: [...env, ...proxyEnvironment(options.buildArgs), ...mounts.env],
+      cwd,
+      user: config.User,
+      mounts: mounts.mounts,
+      hasNetwork,
+      onOutput,
+      signal,
+    });
     if (exitCode !== 0) {
       throw new TkadmError(
         'IMAGE_BUILD_STEP',
@@ -39,10 +58,21 @@ export function buildRunStep(row: Instruction, state: StageState, options: Build
         { details: { line: row.line, exitCode } },
       );
     }
-    await removeMountPoints(new MergedTree(lowerDirs, inodes), upperDir);
+    const targets = [...MOUNT_POINTS, ...mounts.mounts.map(({ destination }) => destination)];
+    await removeMountPoints(new MergedTree(lowerDirs, inodes), upperDir, targets);
     return readUpperDir(upperDir, inodes);
   };
-  return { content: digestOf(...args, ...env, config.User ?? '', cwd), make };
+  const flags = [row.flags['network'] ?? '', ...(row.lists.mount ?? []), mounts.content];
+  const isPlain = flags.every((flag) => flag === '');
+  const content = digestOf(...args, ...env, config.User ?? '', cwd, ...(isPlain ? [] : flags));
+  return { content, make };
+}
+
+function parseNetwork(row: Instruction): boolean {
+  const { network = 'default' } = row.flags;
+  if (network === 'none') return false;
+  if (network === 'default' || network === 'host') return true;
+  throw invalid(row.line, `RUN --network=${network}, which is not supported`);
 }
 
 /** The JSON form as it is; the shell form with its here-documents, of which a lone one is the script. */
@@ -58,16 +88,19 @@ function commandLine(row: Instruction, { config }: StageState): readonly string[
 }
 
 /** Takes out of a step's changes the empty files and directories that were made to mount on. */
-async function removeMountPoints(lower: MergedTree, upperDir: string): Promise<void> {
-  for (const path of MOUNT_POINTS) {
-    if (await lower.lookup(path, false)) continue;
-    const made = join(upperDir, path);
-    const stats = await ifThere(stat(made));
-    if (stats?.isFile() && stats.size === 0) await rm(made);
-    else if (stats?.isDirectory() && (await readdir(made)).length === 0) await rmdir(made);
-    else continue;
-    const parent = dirname(path);
-    if (parent === '/' || (await lower.lookup(parent, false))) continue;
-    if ((await readdir(join(upperDir, parent))).length === 0) await rmdir(join(upperDir, parent));
+async function removeMountPoints(
+  lower: MergedTree,
+  upperDir: string,
+  targets: readonly string[],
+): Promise<void> {
+  for (const path of targets) {
+    for (let at = path; at !== '/'; at = dirname(at)) {
+      const made = join(upperDir, at);
+      const stats = await ifThere(lstat(made));
+      if (!stats || (await lower.lookup(at, false))) break;
+      if (stats.isFile() && stats.size === 0 && at === path) await rm(made);
+      else if (stats.isDirectory() && (await readdir(made)).length === 0) await rmdir(made);
+      else break;
+    }
   }
 }

@@ -51,9 +51,14 @@ export class SourceTree {
 }
 
 /** The build context on disk, without what `.dockerignore` excludes. Links never lead out of it. */
-export async function openContext(root: string, inodes: Inodes): Promise<SourceTree> {
+export async function openContext(
+  root: string,
+  inodes: Inodes,
+  ignoreFile?: string | undefined,
+): Promise<SourceTree> {
   const tree = new MergedTree([root], inodes);
-  const rules = parseIgnoreRules((await readFileIfExists(join(root, '.dockerignore'))) ?? '');
+  const text = ignoreFile ?? (await readFileIfExists(join(root, '.dockerignore'))) ?? '';
+  const rules = parseIgnoreRules(text);
   const isVisible = async (entry: MergedEntry): Promise<boolean> => {
     if (!rules.isIgnored(entry.path.slice(1))) return true;
     if (!rules.hasExceptions || !entry.stats.isDirectory()) return false;

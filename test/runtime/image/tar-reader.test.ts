@@ -15,6 +15,7 @@ import t, { type Test } from 'tap';
 import { isTkadmError } from '../../../runtime/base/errors.ts';
 import { encodeTarHeader, TAR_END, type TarFile, tarPadding } from '../../../runtime/base/tar-header.ts';
 import { readTar, type TarEntry } from '../../../runtime/image/tar-reader.ts';
+import { seededRandom } from './random.ts';
 
 interface ReadFile extends Omit<TarEntry, 'content'> {
   readonly text: string;
@@ -185,7 +186,7 @@ t.test('readTar() survives random damage', async (t) => {
       maxBuffer: 1 << 24,
     }),
   );
-  const random = generator(20_261_121);
+  const random = seededRandom(20_261_121);
   let refused = 0;
   for (let round = 0; round < 600; round += 1) {
     const damaged = Buffer.from(archives[round % archives.length]!).subarray(0, 6000);
@@ -217,13 +218,4 @@ function withSum(header: Buffer): Buffer {
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
   return header;
-}
-
-/** A linear congruential generator, so that failures can be repeated. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-    return state >> 8;
-  };
 }

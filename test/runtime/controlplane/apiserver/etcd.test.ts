@@ -2,7 +2,14 @@ import type { Endpoints, Service } from 'kubernetes-types/core/v1.d.ts';
 import type { EndpointSlice } from 'kubernetes-types/discovery/v1.d.ts';
 import t, { type Test } from 'tap';
 import { isApiError } from '../../../../runtime/api/client.ts';
-import { CONFIG_MAPS, ENDPOINT_SLICES, ENDPOINTS, SERVICES } from '../../../../runtime/api/kinds.ts';
+import {
+  CONFIG_MAPS,
+  ENDPOINT_SLICES,
+  ENDPOINTS,
+  NAMESPACES,
+  RESOURCE_QUOTAS,
+  SERVICES,
+} from '../../../../runtime/api/kinds.ts';
 import { waitFor } from '../../../../runtime/base/time.ts';
 import { EtcdClient } from '../../../../runtime/controlplane/store/etcd-client.ts';
 import { etcdObstacle, startEtcd, type TestEtcd } from '../../../hosts/etcd.ts';
@@ -111,6 +118,24 @@ t.test('two API servers over one etcd', { skip: etcdObstacle }, async (t) => {
       t.equal(refusals.length, 1);
       t.ok(isApiError(refusals[0], 'Invalid'), String(refusals[0]));
     }
+  });
+
+  await t.test('both together keep a quota', async (t) => {
+    const quota = { metadata: { name: 'few', namespace: 'quota' }, spec: { hard: { configmaps: '7' } } };
+    await a.create(NAMESPACES, { metadata: { name: 'quota' } });
+    await a.create(RESOURCE_QUOTAS, quota);
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) =>
+        (i % 2 === 0 ? a : b).create(CONFIG_MAPS, { metadata: { name: `q${i}`, namespace: 'quota' } }),
+      ),
+    );
+    const refusals = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+    t.equal(refusals.length, 13);
+    t.ok(
+      refusals.every((error) => isApiError(error, 'Forbidden')),
+      String(refusals[0]),
+    );
+    t.equal((await b.list(CONFIG_MAPS, { namespace: 'quota' })).items.length, 7);
   });
 
   await t.test('keys and values are those that kube-apiserver reads', async (t) => {
