@@ -13,6 +13,7 @@ import { loadLibc } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
 import { type CtrServiceOptions, createCtrService } from '../ctr/create-ctr-service.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
+import { loadInodes } from '../image/inodes.ts';
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
 import { removeUnfinishedSteps } from './build-runner.ts';
@@ -126,6 +127,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    inodes: loadInodes(),
     kernel: await readKernelSecurity(),
     handlers: await readHandlers(),
     cdiDirs: options.cdiDirs ?? CDI_DIRECTORIES,
