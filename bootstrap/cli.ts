@@ -422,11 +422,18 @@ function addImageCommands(program: Command, context: CliContext): void {
   image
     .command('build <context>')
     .description('Build an image from a Dockerfile')
-    .option('-f, --file <file>', 'the Dockerfile (default: CONTEXT/Dockerfile)')
+    .option('-f, --file <file>', 'the Dockerfile, "-" for standard input (default: CONTEXT/Dockerfile)')
     .requiredOption('-t, --tag <name>', 'name of the image', repeatable)
     .option('--build-arg <name=value>', 'value of an ARG', repeatable)
+    .option(
+      '--secret <id=name,src=file>',
+      'content for RUN --mount=type=secret, also id=NAME,env=VARIABLE',
+      repeatable,
+    )
     .option('--target <stage>', 'last stage to build')
+    .option('--platform <os/arch>', "the image's platform, which must be this machine's")
     .option('--no-cache', 'run every instruction')
+    .option('--pull', 'ask the registries for base images that are there too')
     .addOption(output())
     .action(async (path: string, options) => (await load()).runImageBuild(context, path, options));
   image
@@ -438,6 +445,7 @@ function addImageCommands(program: Command, context: CliContext): void {
   image
     .command('pull <name>')
     .description('Pull an image from its registry')
+    .option('--platform <os/arch>', "linux/amd64 or linux/arm64 (default: this machine's)")
     .option(...plainHttp)
     .option(...authfile)
     .addOption(output())
@@ -482,6 +490,13 @@ function addImageCommands(program: Command, context: CliContext): void {
     .description('Remove images')
     .addOption(output())
     .action(async (names: string[], options) => (await load()).runImageRemove(context, names, options));
+  image
+    .command('prune')
+    .description('Remove images without a name')
+    .option('-a, --all', 'also those with names, when no container uses them')
+    .option('--build-cache', 'also what builds have cached')
+    .addOption(output())
+    .action(async (options) => (await load()).runImagePrune(context, options));
 }
 
 function addServiceCommands(program: Command, context: CliContext): void {

@@ -8,6 +8,7 @@ import { createContainerEngine } from '../container/create-engine.ts';
 import { MNT_DETACH } from '../container/kernel-constants.ts';
 import { loadLibc } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
+import { BuildCache } from '../image/build/cache.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
@@ -122,6 +123,14 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   await recoverContainers(context);
   await recoverSandboxes(context);
   await removeUnfinishedSteps(engine);
+  const mountCacheDir = join(imagesDir, 'build-mounts');
+  const buildCache = new BuildCache({
+    directory: join(imagesDir, 'build-cache'),
+    mountDirectory: mountCacheDir,
+    store: images,
+    now,
+  });
+  await buildCache.load();
   await images.sweep();
   const streams = new StreamServer({
     address: options.streamingAddress,
@@ -137,6 +146,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     engine,
     imagesDir,
     architecture,
+    buildCache,
+    mountCacheDir,
     secretsDir: await emptyDirectory(`${options.stateDir}-secrets`),
     cgroupParent: options.buildCgroupParent ?? '/tkadm',
     now,
