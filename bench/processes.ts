@@ -47,6 +47,7 @@ export const PROGRAMS = [
   { name: 'tkadm-agent', group: 'node' },
   { name: 'tkadm-runtime', group: 'node' },
   { name: 'tkadm-monitor', group: 'node' },
+  { name: 'tkadm-spawner', group: 'node' },
 ] as const;
 
 /** The program of PROGRAMS that a process is. */

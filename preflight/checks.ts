@@ -4,6 +4,7 @@ import { CLUSTER_CHECKS } from './checks/cluster.ts';
 import { DISK_CHECKS } from './checks/disk.ts';
 import { ETCD_CHECKS } from './checks/etcd.ts';
 import { FILE_CHECKS } from './checks/files.ts';
+import { IDENTITY_CHECKS } from './checks/identity.ts';
 import { KERNEL_CHECKS } from './checks/kernel.ts';
 import { KUBELET_CHECKS } from './checks/kubelet.ts';
 import { LEFTOVER_CHECKS } from './checks/leftovers.ts';
@@ -32,4 +33,5 @@ export const CHECKS: readonly Check[] = [
   ...KUBELET_CHECKS,
   ...ETCD_CHECKS,
   ...CLUSTER_CHECKS,
+  ...IDENTITY_CHECKS,
 ];

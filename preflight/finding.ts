@@ -102,7 +102,7 @@ export interface PreflightInput {
   readonly isDryRun?: boolean | undefined;
   /** Reaches the runtime behind a socket of the machine; absent where it cannot be reached, as over SSH. */
   readonly openCri?: ((socketPath: string) => CriProbe) | undefined;
-  /** The administrator's client, for an upgrade. */
+  /** A client of the cluster: the administrator's, for an upgrade and a join over SSH, or a discovery file's. */
   readonly api?: (() => Promise<ApiClient>) | undefined;
 }
 

@@ -13,11 +13,12 @@ export function formatWarning(finding: Finding): string {
   return formatFinding(finding).replace(/^\[\w+ (.+?)\]/, '$1:');
 }
 
-/** The error that lists every fatal finding with its fix. */
-export function preflightError(findings: readonly Finding[]): TkadmError {
+/** The error that lists every fatal finding with its fix. `isRepaired`: as they are after the repairs of --fix. */
+export function preflightError(findings: readonly Finding[], isRepaired = false): TkadmError {
   const lines = findings.map((finding) => `  ${formatFinding(finding)}`);
-  const canFix = findings.some((finding) => finding.repair);
-  return new TkadmError('PREFLIGHT_FAILED', `Cannot go on, preflight found:\n${lines.join('\n')}`, {
+  const canFix = !isRepaired && findings.some((finding) => finding.repair);
+  const what = isRepaired ? 'after its repairs preflight still finds' : 'preflight found';
+  return new TkadmError('PREFLIGHT_FAILED', `Cannot go on, ${what}:\n${lines.join('\n')}`, {
     hint: canFix
       ? 'the same command with --fix repairs what can be repaired'
       : `--ignore-preflight-errors=${findings.map((row) => row.check).join(',')} goes on all the same`,

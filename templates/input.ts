@@ -83,6 +83,8 @@ export interface HostFacts {
   readonly proxyEnvs: readonly NameValue[];
   /** The CA's key is kept elsewhere, so that the controller manager signs nothing. */
   readonly isExternalCa: boolean;
+  /** Digest of the node bundle that the embedded programs come from: another one is another pod. */
+  readonly bundleId?: string | undefined;
   /** Members of an etcd cluster that the node joins: name → peer URL. */
   readonly etcdMembers?: readonly { readonly name: string; readonly peerUrl: string }[] | undefined;
 }
@@ -112,9 +114,10 @@ export async function readHostFacts(
   options: {
     readonly certificatesDir: string;
     readonly env: Readonly<Record<string, string | undefined>>;
+    readonly bundleId?: string | undefined;
   },
 ): Promise<HostFacts> {
-  const { certificatesDir, env } = options;
+  const { certificatesDir, env, bundleId } = options;
   const [caCert, caKey, ...found] = await Promise.all(
     [`${certificatesDir}/ca.crt`, `${certificatesDir}/ca.key`, ...CA_DIRECTORIES].map((path) =>
       host.stat(path),
@@ -124,5 +127,6 @@ export async function readHostFacts(
     caDirectories: CA_DIRECTORIES.filter((_, i) => found[i] !== undefined),
     proxyEnvs: selectProxyEnvs(env),
     isExternalCa: caCert !== undefined && caKey === undefined,
+    ...(bundleId === undefined ? {} : { bundleId }),
   };
 }

@@ -114,7 +114,7 @@ export function buildKubeconfig(options: {
 }
 
 /** "https://10.0.0.5:6443": this node's API server. */
-export function localServer({ localAPIEndpoint }: KubeconfigInput): string {
+export function localServer({ localAPIEndpoint }: Pick<KubeconfigInput, 'localAPIEndpoint'>): string {
   return `https://${formatHostPort(localAPIEndpoint.advertiseAddress, localAPIEndpoint.bindPort)}`;
 }
 

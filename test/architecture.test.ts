@@ -12,17 +12,28 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'runtime/container': [],
   'runtime/image': ['runtime/container'],
   'runtime/network': ['runtime/api'],
-  'runtime/cri': ['runtime/container', 'runtime/image', 'runtime/network'],
+  'runtime/ctr': ['runtime/container', 'runtime/image', 'runtime/network'],
+  'runtime/cri': ['runtime/container', 'runtime/ctr', 'runtime/image', 'runtime/network'],
   'runtime/agent': ['runtime/api', 'runtime/container', 'runtime/cri', 'runtime/network'],
   'runtime/controlplane': ['runtime/api', 'pki'],
   pki: [],
   templates: ['runtime/api', 'pki'],
   preflight: ['runtime/api', 'runtime/host', 'pki'],
-  bootstrap: ['runtime/api', 'runtime/host', 'runtime/image', 'runtime/cri', 'pki', 'templates', 'preflight'],
+  bootstrap: [
+    'runtime/api',
+    'runtime/host',
+    'runtime/image',
+    'runtime/cri',
+    'runtime/ctr',
+    'pki',
+    'templates',
+    'preflight',
+  ],
 };
 
-/** Tables of the daemons' flags, by which `bootstrap` tells beforehand what a daemon would refuse. */
-const FLAG_TABLES = /^runtime\/(agent\/options|controlplane\/(apiserver|controllers|scheduler)\/flags)\.ts$/;
+/** Tables of the daemons' flags and fields, by which `bootstrap` tells beforehand what a daemon would refuse. */
+const FLAG_TABLES =
+  /^runtime\/(agent\/(options|kubelet-config-fields)|network\/proxy\/config-fields|controlplane\/(apiserver|controllers|scheduler)\/flags)\.ts$/;
 
 /** Only these may touch `process`: the command line and each program's entry point. */
 const MAY_TOUCH_PROCESS = /(^bootstrap\/cli\.ts|main\.ts)$/;

@@ -1,7 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
 import type { ContainerEngine } from '../../runtime/container/engine.ts';
 import { buildDefaultSeccomp } from '../../runtime/container/seccomp/default-profile.ts';
 import { createFixture, type Fixture } from '../../test/container/fixture.ts';
@@ -9,8 +10,6 @@ import { type Bench, type Subject, timed } from '../measure.ts';
 
 /** Between two measurements, for what the last one left to the kernel. */
 const PAUSE_MS = 100;
-/** A clock tick of proc_pid_stat(5). */
-const TICK_MS = 10;
 const WARM_UPS = 5;
 const CPU_ROUNDS = 50;
 const SECCOMP = buildDefaultSeccomp(['CAP_CHOWN', 'CAP_KILL']);
@@ -70,6 +69,7 @@ export const containersSubject: Subject = {
 };
 
 async function measureEngine(bench: Bench, fixture: Fixture): Promise<void> {
+  const gauge = openCpuGauge(fixture);
   const engine = await fixture.openEngine();
   try {
     // The first ones compile and load what all later ones use.
@@ -80,20 +80,46 @@ async function measureEngine(bench: Bench, fixture: Fixture): Promise<void> {
       bench.record('true.warm', ms);
       await engine.delete('one');
     }
-    const before = readCpuMs();
+    const before = gauge.readMs();
     for (let index = 0; index < CPU_ROUNDS; index += 1) await runTrue(engine, fixture, 'cpu');
-    bench.record('true.cpu', (readCpuMs() - before) / CPU_ROUNDS);
+    bench.record('true.cpu', (gauge.readMs() - before) / CPU_ROUNDS);
     await measureExec(bench, engine, fixture);
   } finally {
     await engine.close();
+    gauge.close();
   }
 }
 
-/** User and system time of this process and of the children that have ended. */
-function readCpuMs(): number {
-  const stat = readFileSync('/proc/self/stat', 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_MS;
+interface CpuGauge {
+  /** User and system time of this process, of what it starts from here on, and of its containers. */
+  readMs(): number;
+  close(): void;
+}
+
+/** Counts by cgroup: a container's processes are not this process's children. */
+function openCpuGauge({ cgroupParent }: Fixture): CpuGauge {
+  const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const isV2 = host.version === 2;
+  const mount = isV2
+    ? host.mountPoint
+    : host.hierarchies.find(({ controllers }) => controllers.includes('cpuacct'))!.mountPoint;
+  const line = isV2 ? /^0::(.*)$/m : /^\d+:[^:]*\bcpuacct\b[^:]*:(.*)$/m;
+  const home = line.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
+  const [parent, own] = [join(mount, cgroupParent), join(mount, cgroupParent, 'bench')];
+  const enter = (directory: string) => writeFileSync(join(directory, 'cgroup.procs'), String(process.pid));
+  mkdirSync(own, { recursive: true });
+  enter(own);
+  return {
+    readMs() {
+      if (!isV2) return Number(readFileSync(join(parent, 'cpuacct.usage'), 'utf8')) / 1e6;
+      const usage = /^usage_usec (\d+)/m.exec(readFileSync(join(parent, 'cpu.stat'), 'utf8'));
+      return Number(usage?.[1]) / 1e3;
+    },
+    close() {
+      enter(join(mount, home));
+      rmdirSync(own);
+    },
+  };
 }
 
 /** A whole process of the command line. */

@@ -1,6 +1,20 @@
 import { resolve } from 'node:path';
 import { TkadmError } from '../../runtime/base/errors.ts';
 
+/** What a command needs of the terminal that hands it to a container's process. */
+export interface Terminal {
+  /** Resolves when standard error has taken them. */
+  readonly writeErrorBytes: (bytes: Uint8Array) => Promise<void>;
+  /** While taken, signals go to the listener instead of ending the command; returns what gives them back. */
+  readonly takeSignals: (listener: (signal: NodeJS.Signals) => void) => () => void;
+  /** In characters; undefined when standard output is no terminal. */
+  readonly size: () => { readonly columns: number; readonly rows: number } | undefined;
+  /** Calls back when the size has changed; returns what ends that. */
+  readonly onResize: (listener: () => void) => () => void;
+  /** Keys come as they are typed, Ctrl-C as well. */
+  readonly setRaw: (isRaw: boolean) => void;
+}
+
 /** What the command line hands to a command: the world outside, and nothing else does. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -19,6 +33,9 @@ export interface CliContext {
   /** Resolves when standard output has taken them. */
   readonly writeBytes: (bytes: Uint8Array) => Promise<void>;
   readonly writeError: (text: string) => void;
+  /** Asks at the terminal; undefined when no answer comes. */
+  readonly ask: (question: string, options: { readonly isSecret: boolean }) => Promise<string | undefined>;
+  readonly terminal: Terminal;
   readonly fileExists: (path: string) => Promise<boolean>;
 }
 

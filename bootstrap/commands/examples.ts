@@ -11,6 +11,9 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'tkadm join --discovery-file https://example.com/cluster.conf --tls-bootstrap-token TOKEN',
   ],
   reset: ['tkadm reset --dry-run', 'tkadm reset -f'],
+  'upgrade plan': ['tkadm upgrade plan', 'tkadm upgrade plan -o json'],
+  'upgrade diff': ['tkadm upgrade diff', 'tkadm upgrade diff --patches /root/patches -c 0'],
+  'upgrade apply': ['tkadm upgrade apply', 'tkadm upgrade apply v1.36.2 -y --patches /root/patches'],
   'token create': [
     'tkadm token create --print-join-command',
     'tkadm token create --ttl 2h --description "for the rack in the cellar" -o json',

@@ -5,9 +5,12 @@ import { SECRETS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { VERSION } from '../../runtime/base/version.ts';
+import { readBundleId, readCurrentBundleId } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
 import { controlPlaneServer, localServer } from '../../templates/kubeconfig.ts';
+import { hasLocalEtcd } from '../../templates/manifests/manifests.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
 import { createPatchReader, readCaBundle } from '../phases/files.ts';
@@ -18,6 +21,8 @@ import { readTokenSecret, type TokenInfo } from '../tokens/token.ts';
 import { isUsableToken } from '../tokens/usable.ts';
 import { type Observation, observe } from '../workflow/observe.ts';
 import { groupOf, isSelected } from '../workflow/phase.ts';
+import { bundleSources } from './bundle-sources.ts';
+import { loadCertsConfig } from './certs-config.ts';
 import { type CliContext, programName, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
@@ -31,6 +36,9 @@ export interface InitOptions {
   readonly output: OutputFormat;
   readonly skipTokenPrint?: boolean;
   readonly uploadCerts?: boolean;
+  readonly certificateKey?: string;
+  readonly certDir?: string;
+  readonly dryRun?: boolean;
   readonly skipCertificateKeyPrint?: boolean;
   /** Of `init phase`: "certs/ca", or the group "certs". */
   readonly onlyPhase?: string;
@@ -54,6 +62,8 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     return printAddonManifests(context, { config, host, phase: options.onlyPhase ?? 'addon' });
   }
   checkEngine(config, options.onlyPhase);
+  if (config.tkadm.engine === 'embedded' && !isFilePhase(options.onlyPhase))
+    await refuseOtherPackage(context, host);
   const certificateKey = selectCertificateKey(config, options);
   const shownKey = options.skipCertificateKeyPrint || config.isDryRun ? undefined : certificateKey;
   const initSystem = await detectInitSystem(host);
@@ -73,7 +83,12 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
     server: options.kubeconfig === undefined ? localServer(config) : undefined,
     buildContext: (tools) => {
       for (const warning of warnings) tools.warn(warning);
-      requireRootUnlessDry(context, config.isDryRun, tools.warn);
+      const need = {
+        isDryRun: config.isDryRun,
+        ignored: config.nodeRegistration.ignorePreflightErrors,
+        onlyPhase: options.onlyPhase,
+      };
+      requireRootUnlessDry(context, need, tools.warn);
       return {
         ...tools,
         config,
@@ -100,6 +115,7 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
         changes,
         tokens: await listTokens(observation),
         now: context.now(),
+        certificateKey: shownKey,
         hidesToken: options.skipTokenPrint ?? false,
         program: programName(context),
       });
@@ -109,6 +125,9 @@ export async function runInit(context: CliContext, options: InitOptions): Promis
 }
 
 async function loadInitConfig(context: CliContext, host: Host, options: InitOptions) {
+  if (options.onlyPhase === uploadCertsPhase.name && options.config === undefined) {
+    return { config: await loadUploadConfig(context, host, options), warnings: [] };
+  }
   const text = options.config === undefined ? undefined : await readInput(context, options.config);
   const { config, warnings } = await loadConfiguration({
     kind: 'InitConfiguration',
@@ -119,6 +138,18 @@ async function loadInitConfig(context: CliContext, host: Host, options: InitOpti
     defaultsFrom: await observeMachine(host),
   });
   return { config: withoutSkippedAddons(config), warnings };
+}
+
+/** Which files there are to upload, only the cluster knows: those of an external etcd may lie anywhere. */
+async function loadUploadConfig(context: CliContext, host: Host, options: InitOptions): Promise<InitConfig> {
+  const { config, certificatesDir } = await loadCertsConfig(context, host, options);
+  const { certificateKey = config.certificateKey, dryRun = false } = options;
+  return {
+    ...config,
+    cluster: { ...config.cluster, certificatesDir },
+    isDryRun: dryRun,
+    ...(certificateKey === undefined ? {} : { certificateKey }),
+  };
 }
 
 /** An add-on that is left out is not part of the cluster: its configuration says so too, for later runs. */
@@ -136,13 +167,41 @@ function withoutSkippedAddons(config: InitConfig): InitConfig {
 }
 
 /** @throws UNSUPPORTED */
-function checkEngine({ tkadm }: InitConfig, onlyPhase: string | undefined): void {
-  if (tkadm.engine === 'embedded' && tkadm.store === 'embedded') return;
+function checkEngine({ tkadm, cluster }: InitConfig, onlyPhase: string | undefined): void {
   if (onlyPhase !== undefined && FILE_GROUPS.includes(groupOf(onlyPhase))) return;
+  if (tkadm.engine !== 'embedded') {
+    throw new TkadmError('UNSUPPORTED', `Cannot init with engine "${tkadm.engine}": it is not there yet`, {
+      hint: `Phases that write files work with every engine: ${FILE_GROUPS.join(', ')}`,
+    });
+  }
+  if (hasLocalEtcd({ cluster, tkadm })) {
+    throw new TkadmError('UNSUPPORTED', 'Cannot init with an etcd of its own: none is part of this package', {
+      hint: 'Name the members of an etcd cluster in etcd.external of the ClusterConfiguration',
+    });
+  }
+}
+
+/** Certificates and kubeconfigs do not depend on the programs; manifests do. */
+function isFilePhase(onlyPhase: string | undefined): boolean {
+  return onlyPhase !== undefined && ['preflight', 'certs', 'kubeconfig'].includes(groupOf(onlyPhase));
+}
+
+/**
+ * A cluster that another package has made is upgraded by its own command, step by step.
+ * @throws UPGRADE_NEEDED
+ */
+async function refuseOtherPackage(context: CliContext, host: Host): Promise<void> {
+  if (!(await context.fileExists(`${PATHS.manifests}/kube-apiserver.yaml`))) return;
+  const [current, own] = [await readCurrentBundleId(), await readBundleId(host, bundleSources(context))];
+  if (current === undefined || current === own) return;
+  const release = await host.readFile(`${PATHS.bundle}/${current}/rootfs/etc/os-release`);
+  const version = /^VERSION_ID=(.*)$/m.exec(release ?? '')?.[1] ?? 'another version';
   throw new TkadmError(
-    'UNSUPPORTED',
-    `Cannot init with engine "${tkadm.engine}" and store "${tkadm.store}": only the embedded ones are there yet`,
-    { hint: `Phases that write files work with every engine: ${FILE_GROUPS.join(', ')}` },
+    'UPGRADE_NEEDED',
+    `Cannot init: this machine runs tkadm ${version} (node bundle ${current}), and this is tkadm ${VERSION} (${own})`,
+    {
+      hint: `${programName(context)} upgrade apply; or, for a new cluster, first: ${programName(context)} reset`,
+    },
   );
 }
 
@@ -179,6 +238,8 @@ interface Description {
   readonly tokens: readonly TokenInfo[];
   readonly now: Date;
   readonly hidesToken: boolean;
+  /** Of certificates that were uploaded, and may be shown. */
+  readonly certificateKey: string | undefined;
   /** How the reader calls this command. */
   readonly program: string;
 }
@@ -194,7 +255,9 @@ async function describeCluster(config: InitConfig, description: Description) {
   const byToken =
     token === undefined
       ? `Add a machine: there is no bootstrap token to join with (phase bootstrap-token makes one), so first\n\n  ${program} token create --print-join-command\n`
-      : `Add a machine, on the machine itself:\n\n  ${joinCommand(hidesToken ? '<token>' : token).replace(' --discovery', ' \\\n\t--discovery')}\n`;
+      : `Add a machine, on the machine itself:\n\n  ${foldCommand(joinCommand(hidesToken ? '<token>' : token))}\n`;
+  const byKey =
+    token && describeControlPlaneJoin(config, joinCommand(hidesToken ? '<token>' : token), description);
   const text = `
 ${changes === 0 ? 'Nothing was changed: your Kubernetes cluster is as it should be.' : 'Your Kubernetes cluster is up.'}
 
@@ -205,7 +268,7 @@ ${byToken}
 or from here over SSH (root, or a user with sudo; nothing needs to be installed there):
 
   ${program} join root@MACHINE
-
+${byKey ?? ''}
 Undo everything: ${program} reset
 `;
   const isShown = token !== undefined && !hidesToken;
@@ -219,6 +282,31 @@ Undo everything: ${program} reset
       ...(isShown ? { joinCommand: joinCommand(token) } : {}),
     },
   };
+}
+
+/** How a further control-plane node joins, where the cluster can have one. */
+function describeControlPlaneJoin(
+  { cluster }: InitConfig,
+  joinCommand: string,
+  { certificateKey, program }: Pick<Description, 'certificateKey' | 'program'>,
+): string | undefined {
+  if (!cluster.etcd.external || !cluster.controlPlaneEndpoint) return undefined;
+  const command = `  ${foldCommand(joinCommand)} \\\n\t--control-plane --certificate-key ${certificateKey ?? '<key>'}\n`;
+  const upload =
+    certificateKey === undefined
+      ? `The key is that of\n\n  ${program} init phase upload-certs --upload-certs\n\n`
+      : 'It holds for two hours; afterwards: init phase upload-certs --upload-certs. ';
+  return `
+Add a control-plane node, on the machine itself:
+
+${command}
+${upload}Over SSH, from here: ${program} join root@MACHINE --control-plane
+`;
+}
+
+/** A join command in two lines. */
+function foldCommand(command: string): string {
+  return command.replace(' --discovery', ' \\\n\t--discovery');
 }
 
 /** The token that the configuration names when the cluster has it, else any of the cluster's that joins nodes. */

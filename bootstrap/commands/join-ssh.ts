@@ -1,33 +1,40 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseCertificateKey } from '../../pki/certificate-secret.ts';
+import { formatWarning } from '../../preflight/format.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { installBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { maskSecrets } from '../render/mask.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { createSshReporter, type SshReporter } from '../render/ssh-join.ts';
-import { type HostKeyPolicy, parseSshTarget, type SshSettings, type SshTarget } from '../ssh/connection.ts';
+import { createSshReporter, type MachineReporter, type SshReporter } from '../render/ssh-join.ts';
+import { findTwin } from '../ssh/check-machine.ts';
+import { resolveSshHost } from '../ssh/config-resolve.ts';
+import type { SshSettings } from '../ssh/connection.ts';
 import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import { parseCaPins, pinsOf } from '../tokens/pin.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import { parseToken } from '../tokens/token.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
+import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
 
-export interface SshJoinOptions {
+export interface SshJoinOptions extends SshOptions {
   readonly output: OutputFormat;
   readonly token?: string;
   readonly discoveryTokenCaCertHash?: readonly string[];
-  readonly sshUser?: string;
-  readonly sshIdentity?: readonly string[];
-  readonly sshHostKeys: HostKeyPolicy;
   readonly apiServer?: string;
   readonly nodeName?: string;
   readonly ignorePreflightErrors?: readonly string[];
   readonly fix?: boolean;
   readonly dryRun?: boolean;
+  readonly controlPlane?: boolean;
+  readonly certificateKey?: string;
 }
 
 /** Flags of a join on the machine itself. */
@@ -40,8 +47,6 @@ const LOCAL_FLAGS = [
   'discovery-token-unsafe-skip-ca-verification',
   'tls-bootstrap-token',
   'cri-socket',
-  'control-plane',
-  'certificate-key',
   'apiserver-advertise-address',
   'apiserver-bind-port',
 ] as const;
@@ -53,7 +58,9 @@ interface SshJoin {
   /** The administrator's; without one, --token, --api-server and a pin are needed. */
   readonly config: ClientConfig | undefined;
   readonly input: Omit<RemoteJoinInput, 'token'>;
-  readonly bundleDirectory: string;
+  readonly settings: SshSettings;
+  /** Undefined in a dry run on a machine that has none. */
+  readonly bundleDirectory: string | undefined;
   readonly reporter: SshReporter;
 }
 
@@ -63,21 +70,30 @@ export async function runJoinOverSsh(
   texts: readonly string[],
   options: SshJoinOptions,
 ): Promise<void> {
-  const targets = texts.map((text) => parseSshTarget(text, { user: options.sshUser ?? 'root' }));
+  const targets = texts.map(
+    (text) => ({ user: options.sshUser, ...parseSshTarget(text) }) satisfies SshTarget,
+  );
   if (options.nodeName !== undefined && targets.length > 1) {
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
   refuseLocalFlags(options);
   const reporter = createSshReporter(context, options.output);
+  const settings = buildSshSettings(context, options);
   const config = await readAdminConfig(context);
-  const input = buildInput(config, options);
-  reporter.start(targets);
+  const input = { ...buildInput(config, options), ...(await prepareControlPlane(context, config, options)) };
+  reporter.start(
+    targets.map((target) => ({
+      host: target.host,
+      user: resolveSshHost(target, settings.person).user ?? settings.defaultUser,
+    })),
+  );
   const shared: SshJoin = {
     context,
     options,
     config,
     input,
-    bundleDirectory: await ensureBundle(context),
+    settings,
+    bundleDirectory: await (options.dryRun ? findBundle(context) : ensureBundle(context)),
     reporter,
   };
   const results = await Promise.all(targets.map((target) => joinOne(target, shared, targets.length)));
@@ -108,14 +124,62 @@ function refuseLocalFlags(options: SshJoinOptions): void {
   );
 }
 
-/** Joins one machine. Its token is made when the connection stands, and removed whatever happens. */
+/**
+ * What machines get that become control-plane nodes: the key of certificates that were uploaded, or that are uploaded
+ * now, which only a control-plane node can do.
+ * @throws USAGE, UNSUPPORTED, PKI_KEY_MISSING before any connection
+ */
+async function prepareControlPlane(
+  context: CliContext,
+  config: ClientConfig | undefined,
+  { controlPlane, certificateKey, dryRun }: SshJoinOptions,
+): Promise<Pick<RemoteJoinInput, 'controlPlane'>> {
+  if (!controlPlane) {
+    if (certificateKey === undefined) return {};
+    throw new TkadmError('USAGE', 'Cannot use --certificate-key: the machines join without --control-plane');
+  }
+  if (dryRun) {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      'Cannot show over SSH what a join as control plane would do: the certificates are looked at on the machine itself',
+      { hint: 'tkadm join HOST:PORT --control-plane --dry-run ..., on the machine itself' },
+    );
+  }
+  if (certificateKey !== undefined) {
+    parseCertificateKey(certificateKey);
+    return { controlPlane: { certificateKey } };
+  }
+  if (!config) {
+    const message =
+      'Cannot join as control plane without --certificate-key: there is no kubeconfig to upload the certificates with';
+    throw new TkadmError('USAGE', message, {
+      hint: 'tkadm init phase upload-certs --upload-certs, on a control-plane node',
+    });
+  }
+  const { uploadCertificates } = await import('./upload-certificates.ts');
+  return { controlPlane: { certificateKey: await uploadCertificates(context, config) } };
+}
+
+/** Joins one machine, or shows what that would do. */
 async function joinOne(
   target: SshTarget,
-  { context, options, config, input, bundleDirectory, reporter }: SshJoin,
+  shared: SshJoin,
   count: number,
 ): Promise<{ readonly node: string } | { readonly error: unknown }> {
+  const machine = shared.reporter.machine(target.host);
+  try {
+    const join = shared.options.dryRun ? previewMachine : joinMachine;
+    return { node: await join(target, shared, machine) };
+  } catch (error) {
+    machine.failed(isTkadmError(error) ? error : new Error(maskSecrets(formatError(error))), count > 1);
+    return { error };
+  }
+}
+
+/** The token is made when the connection stands, and removed whatever happens. */
+async function joinMachine(target: SshTarget, shared: SshJoin, machine: MachineReporter): Promise<string> {
+  const { context, options, config, input, settings, bundleDirectory } = shared;
   const startedAt = performance.now();
-  const machine = reporter.machine(target.host);
   let made: ShortLivedToken | undefined;
   const getToken = async (): Promise<string> => {
     if (options.token) return options.token;
@@ -125,24 +189,57 @@ async function joinOne(
   try {
     const node = await joinOverSsh({
       target,
-      settings: buildSettings(context, options),
-      bundleDirectory,
+      settings: { ...settings, onNotice: machine.progress },
+      bundleDirectory: bundleDirectory ?? '',
       architecture: process.arch,
       input,
       getToken,
       signal: context.signal,
       onProgress: machine.progress,
       onEvent: machine.event,
+      ...(config ? { inspect: (host: Host) => warnOfTwin(host, config, { ...shared, machine }) } : {}),
     });
     machine.done(node, performance.now() - startedAt);
-    return { node };
-  } catch (error) {
-    machine.failed(isTkadmError(error) ? error : new Error(maskSecrets(formatError(error))), count > 1);
-    return { error };
+    return node;
   } finally {
     await made?.remove().catch((error) => {
       machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
     });
+  }
+}
+
+async function previewMachine(
+  target: SshTarget,
+  { context, options, config, input, settings, bundleDirectory }: SshJoin,
+  machine: MachineReporter,
+): Promise<string> {
+  const { previewJoinOverSsh } = await import('./join-preview.ts');
+  const { node, changes } = await previewJoinOverSsh({
+    context,
+    target,
+    settings: { ...settings, onNotice: machine.progress },
+    input,
+    token: options.token,
+    config,
+    bundleDirectory,
+    machine,
+  });
+  machine.previewed(node, changes);
+  return node;
+}
+
+/** Only the administrator may list Nodes, so the machine itself cannot tell whose copy it is. */
+async function warnOfTwin(
+  host: Host,
+  config: ClientConfig,
+  { context, input, machine }: SshJoin & { readonly machine: MachineReporter },
+): Promise<void> {
+  const api = new ApiClient(config);
+  try {
+    for (const finding of await findTwin(host, { ...input, api: async () => api }, context.signal))
+      machine.warn(formatWarning(finding));
+  } finally {
+    api.close();
   }
 }
 
@@ -185,23 +282,17 @@ function buildInput(
     nodeName: options.nodeName,
     ignorePreflightErrors: options.ignorePreflightErrors ?? [],
     shouldFix: options.fix ?? true,
-    isDryRun: options.dryRun ?? false,
   };
 }
 
 /** The bundle of this machine, assembled when it has none. */
 async function ensureBundle(context: CliContext): Promise<string> {
-  const current = join(PATHS.bundle, 'current');
-  if (await context.fileExists(join(current, 'image.json'))) return realpath(current);
-  return (await installBundle(createLocalHost(), bundleSources(context))).directory;
+  return (
+    (await findBundle(context)) ?? (await installBundle(createLocalHost(), bundleSources(context))).directory
+  );
 }
 
-function buildSettings(context: CliContext, options: SshJoinOptions): SshSettings {
-  return {
-    sshDir: join(context.env['HOME'] ?? '/root', '.ssh'),
-    agentSocket: context.env['SSH_AUTH_SOCK'],
-    identityFiles: options.sshIdentity ?? [],
-    password: context.env['TKADM_SSH_PASSWORD'],
-    hostKeyPolicy: options.sshHostKeys,
-  };
+async function findBundle(context: CliContext): Promise<string | undefined> {
+  const current = join(PATHS.bundle, 'current');
+  return (await context.fileExists(join(current, 'image.json'))) ? realpath(current) : undefined;
 }

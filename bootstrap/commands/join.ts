@@ -1,19 +1,26 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { ApiClient } from '../../runtime/api/client.ts';
+import { CONFIG_MAPS } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
+import { detectInitSystem } from '../../runtime/host/services.ts';
+import { localServer } from '../../templates/kubeconfig.ts';
+import { KUBE_SYSTEM } from '../addons/objects.ts';
+import { buildJoinedConfig } from '../config/joined-cluster.ts';
 import { loadConfiguration } from '../config/load.ts';
-import type { JoinConfig } from '../config/types.ts';
+import type { InitConfig, JoinConfig, MachineDefaults } from '../config/types.ts';
 import { createPatchReader } from '../phases/files.ts';
-import { JOIN_PHASES } from '../phases/join.ts';
+import { BOOTSTRAP_KUBECONFIG, joinPhases, selectCredentials } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
 import { discoverCluster, patienceOf } from '../tokens/discover.ts';
 import { discoverFromFile } from '../tokens/discover-file.ts';
 import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
+import { describeLeft, listJoinTraces } from './join-left.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
@@ -69,7 +76,7 @@ async function meansMachines(context: CliContext, addresses: readonly string[]):
   return address !== server.host && address !== server.hostname;
 }
 
-/** @throws UNSUPPORTED for a phase of further control-plane nodes. */
+/** Joins the machine that this runs on, or runs one phase of that. */
 export async function joinThisMachine(
   context: CliContext,
   address: string | undefined,
@@ -77,7 +84,6 @@ export async function joinThisMachine(
 ): Promise<void> {
   const host = createLocalHost();
   const only = options.onlyPhase === undefined ? undefined : [options.onlyPhase];
-  refusePhases(JOIN_PHASES, only ?? []);
   const text = options.config === undefined ? undefined : await readInput(context, options.config);
   const endpoint = address === undefined || /:\d+$/.test(address) ? address : `${address}:6443`;
   const overrides = collectOverrides('JoinConfiguration', asFileFlags(context, address, options));
@@ -91,31 +97,43 @@ export async function joinThisMachine(
     overrides: { ...overrides, ...(endpoint === undefined ? {} : { 'api-server-endpoint': endpoint }) },
     defaultsFrom: machine,
   });
-  if (config.controlPlane) {
-    throw new TkadmError(
-      'UNSUPPORTED',
-      'Cannot join as control plane: the embedded store has one control-plane node',
-    );
-  }
-  if (!config.isDryRun) requireRoot(context);
+  const phases = joinPhases(config);
+  refusePhases(phases, only ?? []);
+  const need = {
+    isDryRun: config.isDryRun,
+    ignored: config.nodeRegistration.ignorePreflightErrors,
+    onlyPhase: options.onlyPhase,
+  };
+  requireRoot(context, need);
   if (options.output === 'text' && only === undefined)
     context.write(
       `Joining this machine, "${config.nodeRegistration.name}", to the cluster at ${describe(config)}\n`,
     );
+  const before = await listJoinTraces(host, config.caCertPath);
+  const initSystem = await detectInitSystem(host);
   await runCommandPhases({
     command: 'join',
     cli: context,
     host,
-    phases: JOIN_PHASES,
+    phases,
     output: options.output,
     skip: config.skipPhases,
     only,
     isDryRun: config.isDryRun,
-    kubeconfig: `${PATHS.kubernetes}/kubelet.conf`,
-    buildContext: ({ host: seenHost, isBundleInstalled, warn }) => {
+    kubeconfig: `${PATHS.kubernetes}/${config.controlPlane ? 'admin' : 'kubelet'}.conf`,
+    // The stable address of the control plane may lead to another one.
+    server: config.controlPlane && localServer(config.controlPlane),
+    buildContext: (tools) => {
+      const { host: seenHost, isBundleInstalled, warn } = tools;
       for (const warning of warnings) warn(warning);
-      requireRootUnlessDry(context, config.isDryRun, warn);
+      requireRootUnlessDry(context, need, warn);
       const look = { now: context.now, signal: context.signal, warn };
+      const discover = discoverOnce(config, look);
+      const joinClient = async () => {
+        const { server, caPem, ...cluster } = await discover();
+        return new ApiClient({ server, caPem, ...selectCredentials(config, { server, caPem, ...cluster }) });
+      };
+      const patches = createPatchReader(seenHost, config.patchesDirectory, warn);
       return {
         config,
         host: seenHost,
@@ -123,10 +141,28 @@ export async function joinThisMachine(
         env: context.env,
         nodeIp: machine.advertiseAddress,
         ...look,
-        discover: discoverOnce(config, look),
+        discover,
         isBundleInstalled,
-        patches: createPatchReader(seenHost, config.patchesDirectory, warn),
+        patches,
+        joinClient,
+        controlPlane: once(async () => ({
+          ...tools,
+          config: await readJoinedConfig(config, machine, joinClient),
+          now: context.now,
+          shouldFix: options.fix ?? false,
+          initSystem,
+          env: context.env,
+          tokens: async () => [],
+          patches,
+        })),
       };
+    },
+    onFailure: async ({ warn }) => {
+      if (config.isDryRun) return;
+      // It holds a token.
+      await host.remove(BOOTSTRAP_KUBECONFIG);
+      const left = describeLeft(before, await listJoinTraces(host, config.caCertPath));
+      if (left !== undefined) warn(left);
     },
     finish: async ({ changes }) => ({
       text: config.isDryRun
@@ -160,12 +196,35 @@ function describe({ discovery }: JoinConfig): string {
   );
 }
 
+/** The cluster's configuration as this machine has it, which joins as control plane. */
+async function readJoinedConfig(
+  config: JoinConfig,
+  machine: MachineDefaults,
+  joinClient: () => Promise<ApiClient>,
+): Promise<InitConfig> {
+  const client = await joinClient();
+  try {
+    const { data } = await client.get(CONFIG_MAPS, { namespace: KUBE_SYSTEM, name: 'kubeadm-config' });
+    return await buildJoinedConfig(data ?? {}, config, machine);
+  } finally {
+    client.close();
+  }
+}
+
+/** What a task gives, which is run when it is first asked for. */
+function once<T>(task: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () => {
+    running ??= task();
+    return running;
+  };
+}
+
 function discoverOnce(
   config: JoinConfig,
   look: Omit<LookOptions, 'endpoint'> & { readonly warn: (message: string) => void },
 ): () => Promise<DiscoveredCluster> {
-  let running: Promise<DiscoveredCluster> | undefined;
-  const discover = (): Promise<DiscoveredCluster> => {
+  return once((): Promise<DiscoveredCluster> => {
     const { bootstrapToken, file } = config.discovery;
     if (file) return discoverFromFile(file.kubeConfigPath, look);
     return discoverCluster({
@@ -176,9 +235,5 @@ function discoverOnce(
       unsafeSkipCaVerification: bootstrapToken?.unsafeSkipCAVerification ?? false,
       patienceMs: patienceOf(config.timeouts),
     });
-  };
-  return () => {
-    running ??= discover();
-    return running;
-  };
+  });
 }

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { OTHER_CRI_SOCKETS } from '../../runtime/base/paths.ts';
 import type { MachineDefaults } from '../config/types.ts';
 
 const RESOLVED_CONF = '/run/systemd/resolve/resolv.conf';
@@ -10,12 +11,23 @@ const RESOLVED_CONF = '/run/systemd/resolve/resolv.conf';
  * @throws NO_ADDRESS when it has no address but the loopback's.
  */
 export async function observeMachine(host: Host): Promise<MachineDefaults> {
-  const [address, resolvConf] = await Promise.all([findAdvertiseAddress(host), host.stat(RESOLVED_CONF)]);
+  const [address, resolvConf, criSockets] = await Promise.all([
+    findAdvertiseAddress(host),
+    host.stat(RESOLVED_CONF),
+    findSockets(host),
+  ]);
   return {
     hostname: hostname().toLowerCase(),
     advertiseAddress: address,
     ...(resolvConf ? { resolvConf: RESOLVED_CONF } : {}),
+    criSockets,
   };
+}
+
+async function findSockets(host: Host): Promise<readonly string[]> {
+  const stats = await Promise.all(OTHER_CRI_SOCKETS.map((path) => host.stat(path)));
+  // A socket is neither a file nor a directory nor a link.
+  return OTHER_CRI_SOCKETS.filter((_, i) => stats[i]?.kind === 'other');
 }
 
 interface IpAddressRow {

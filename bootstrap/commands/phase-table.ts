@@ -1,4 +1,4 @@
-import type { PhaseFlag } from './phase-flags.ts';
+import type { FlagName as PhaseFlag } from '../command-line/flags.ts';
 
 export interface PhaseCommandRow {
   /** "certs/ca": the command is `phase certs ca`. */
@@ -52,6 +52,12 @@ const DISCOVERY: readonly PhaseFlag[] = [
   'node-name',
   'tls-bootstrap-token',
   'token',
+];
+const JOIN_CONTROL_PLANE: readonly PhaseFlag[] = [
+  ...DISCOVERY,
+  'apiserver-advertise-address',
+  'apiserver-bind-port',
+  'control-plane',
 ];
 const CLUSTER: readonly PhaseFlag[] = ['kubeconfig'];
 
@@ -161,33 +167,37 @@ export const INIT_PHASE_COMMANDS: readonly PhaseCommandRow[] = [
   },
 ];
 
-/** The commands below `join phase`; those of further control-plane nodes are refused by name. */
+/** The commands below `join phase`; those of a further control-plane node need --control-plane. */
 export const JOIN_PHASE_COMMANDS: readonly PhaseCommandRow[] = [
   { name: 'preflight', description: 'Run pre-flight checks', flags: [...DISCOVERY, ...PREFLIGHT] },
-  ...rows('control-plane-prepare', {
-    'download-certs': ['The certificates that were uploaded (not supported yet)', []],
-    certs: ['The certificates of a further control-plane node (not supported yet)', []],
-    kubeconfig: ['The kubeconfig files of a further control-plane node (not supported yet)', []],
-    'control-plane': ['The static pods of a further control-plane node (not supported yet)', []],
-  }),
-  { name: 'discovery', description: 'Verify the cluster by token and CA pin', flags: DISCOVERY },
+  {
+    name: 'discovery',
+    description: 'Verify the cluster by token and CA pin',
+    flags: [...DISCOVERY, 'control-plane'],
+  },
   { name: 'bundle', description: 'Install the node bundle', flags: DISCOVERY },
   { name: 'runtime', description: 'Start the container runtime', flags: DISCOVERY },
-  { name: 'check-etcd', description: "Look at etcd's members (not supported yet)", flags: [] },
+  ...rows('control-plane-prepare', {
+    'download-certs': ['The certificates that were uploaded', [...JOIN_CONTROL_PLANE, 'certificate-key']],
+    certs: ['The certificates of a further control-plane node', JOIN_CONTROL_PLANE],
+    kubeconfig: ['The kubeconfig files of a further control-plane node', JOIN_CONTROL_PLANE],
+    'control-plane': ['The static pods of a further control-plane node', [...JOIN_CONTROL_PLANE, 'patches']],
+  }),
+  { name: 'check-etcd', description: "Look at etcd's members", flags: JOIN_CONTROL_PLANE },
   {
     name: 'kubelet-start',
     description: "Write the node agent's files and start it",
-    flags: [...DISCOVERY, 'cri-socket', 'patches'],
+    flags: [...JOIN_CONTROL_PLANE, 'cri-socket', 'patches'],
   },
-  { name: 'etcd-join', description: 'Join the etcd cluster (not supported yet)', flags: [] },
+  { name: 'etcd-join', description: 'Join the etcd cluster', flags: JOIN_CONTROL_PLANE },
   { name: 'kubelet-wait-bootstrap', description: 'Wait for the TLS bootstrap', flags: DISCOVERY },
   ...rows('control-plane-join', {
-    'mark-control-plane': ['Label and taint a further control-plane node (not supported yet)', []],
+    'mark-control-plane': ['Label and taint a further control-plane node', JOIN_CONTROL_PLANE],
   }),
   {
     name: 'wait-control-plane',
-    description: 'Wait for the components of a further control-plane node (not supported yet)',
-    flags: [],
+    description: 'Wait for the components of a further control-plane node',
+    flags: JOIN_CONTROL_PLANE,
   },
   { name: 'wait-node', description: 'Wait until the node is Ready', flags: DISCOVERY },
 ];

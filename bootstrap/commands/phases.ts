@@ -1,19 +1,22 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import { addFlags } from '../command-line/flag.ts';
+import { type FlagName, flags as rowsOfFlags } from '../command-line/flags.ts';
 import { checkPhaseNames, groupOf } from '../workflow/phase.ts';
 import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
-import { PHASE_FLAGS, type PhaseFlag } from './phase-flags.ts';
 import {
   INIT_PHASE_COMMANDS,
   JOIN_PHASE_COMMANDS,
   type PhaseCommandRow,
   RESET_PHASE_COMMANDS,
 } from './phase-table.ts';
+import { UPGRADE_APPLY_PHASE_COMMANDS, UPGRADE_NODE_PHASE_COMMANDS } from './upgrade-phase-table.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
 interface PhasedCommand {
+  /** Its words: "init", "upgrade apply". */
   readonly name: string;
   readonly rows: readonly PhaseCommandRow[];
   /** What stands after the phase's name beside flags. */
@@ -40,6 +43,18 @@ export const PHASED_COMMANDS: readonly PhasedCommand[] = [
     rows: RESET_PHASE_COMMANDS,
     run: async (context, options) => (await import('./reset.ts')).runReset(context, options as never),
   },
+  {
+    name: 'upgrade apply',
+    rows: UPGRADE_APPLY_PHASE_COMMANDS,
+    run: async (context, options) =>
+      (await import('./upgrade-apply.ts')).runUpgradeApply(context, undefined, options as never),
+  },
+  {
+    name: 'upgrade node',
+    rows: UPGRADE_NODE_PHASE_COMMANDS,
+    run: async (context, options) =>
+      (await import('./upgrade-apply.ts')).runUpgradeNode(context, options as never),
+  },
 ];
 
 /** The command line with "phase certs/ca" as "phase certs ca". */
@@ -62,22 +77,23 @@ export function addPhaseCommands(
   // A flag after the name of a phase is the phase's, not that of a command above it.
   program.enablePositionalOptions();
   for (const phased of PHASED_COMMANDS.filter(({ name }) => isNeeded(name))) {
-    const parent = program.commands.find((command) => command.name() === phased.name)!;
-    parent.enablePositionalOptions();
+    let parent = program;
+    for (const word of phased.name.split(' ')) {
+      parent = parent.commands.find((command) => command.name() === word)!;
+      parent.enablePositionalOptions();
+    }
     addPhases(parent, phased, context);
   }
 }
 
 function addPhases(parent: Command, phased: PhasedCommand, context: CliContext): void {
   const { rows } = phased;
-  const phase = parent
-    .command('phase [name]')
+  const phase = addFlags(parent.command('phase [name]'), rowsOfFlags('output'))
     .description(`Run one phase of ${phased.name}; without a name: list them`)
     .enablePositionalOptions()
     // A name that is no phase is what is wrong, not the flags behind it.
     .allowUnknownOption()
     .allowExcessArguments()
-    .addOption(outputOption())
     .action((name: string | undefined, options: { readonly output: string }) => {
       if (name === undefined) listPhases(context, rows, options.output);
       else checkPhaseNames(rows, [name]);
@@ -123,8 +139,7 @@ function addPhase(parent: Command, input: PhaseInput): Command {
   const command = parent
     .command(`${input.commandName ?? name}${operand ? ` ${operand}` : ''}`)
     .description(description);
-  for (const flag of new Set<PhaseFlag>(['config', 'dry-run', ...flags])) addFlag(command, flag);
-  command.addOption(outputOption());
+  addFlags(command, rowsOfFlags(...new Set<FlagName>(['config', 'dry-run', ...flags, 'output'])));
   command.action(async (...args: readonly unknown[]) => {
     const operands = args.slice(0, operand ? 1 : 0).filter((word) => word !== undefined) as string[];
     if (parts && operands.length > 0) return refusePart(name, operands[0]!, phased);
@@ -142,28 +157,6 @@ function collectOptions(command: Command): Options {
 function refusePart(group: string, part: string, { rows }: PhasedCommand): never {
   checkPhaseNames(rows, [`${group}/${part}`]);
   throw new TkadmError('USAGE', `Cannot use "${part}" here`);
-}
-
-/** How the values of a flag that may be given more than once are read. */
-const COLLECTORS = {
-  list: (value: string, previous: readonly string[] = []) => [
-    ...previous,
-    ...value.split(',').filter(Boolean),
-  ],
-  repeat: (value: string, previous: readonly string[] = []) => [...previous, value],
-} as const;
-
-function addFlag(command: Command, flag: PhaseFlag): void {
-  const [declaration, description, kind]: readonly [string, string, (keyof typeof COLLECTORS)?] =
-    PHASE_FLAGS[flag];
-  if (kind) command.option(declaration, description, COLLECTORS[kind]);
-  else command.option(declaration, description);
-}
-
-function outputOption(): Option {
-  return new Option('-o, --output <format>', 'output format')
-    .choices(['text', 'json', 'yaml'])
-    .default('text');
 }
 
 function listPhases(context: CliContext, rows: readonly PhaseCommandRow[], output: string): void {

@@ -1,5 +1,5 @@
 import { CHECKS } from '../../preflight/checks.ts';
-import type { PreflightInput, PreflightScope } from '../../preflight/finding.ts';
+import type { PreflightInput } from '../../preflight/finding.ts';
 import { formatReport, preflightError } from '../../preflight/format.ts';
 import { formatLooksAt } from '../../preflight/looks-at.ts';
 import { runPreflight, selectFatal, selectRepairable } from '../../preflight/run.ts';
@@ -150,10 +150,11 @@ async function buildClusterInput(
     options,
     scope,
     nodeName,
-  }: InputSources & { readonly scope: PreflightScope; readonly nodeName: string },
+  }: InputSources & { readonly scope: 'upgrade' | 'reset'; readonly nodeName: string },
 ): Promise<PreflightInput> {
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const hasKubeconfig = await context.fileExists(kubeconfig);
+  const wished = await readWishes(context, { scope, options, nodeName, isControlPlane: hasKubeconfig });
   return {
     scope,
     nodeName,
@@ -164,13 +165,44 @@ async function buildClusterInput(
     ),
     podCidrs: [],
     serviceCidrs: [],
-    ignored: options.ignorePreflightErrors ?? [],
+    ignored: [...(options.ignorePreflightErrors ?? []), ...wished.ignored],
     env: context.env,
-    isDryRun: options.dryRun,
+    isDryRun: options.dryRun || wished.isDryRun,
     openCri: createCriProbe,
     ...(hasKubeconfig && scope === 'upgrade'
       ? { api: async () => new ApiClient(await loadClientConfig(kubeconfig)) }
       : {}),
     ...((await host.stat(PATHS.state)) ? { engine: 'embedded' as const } : {}),
   };
+}
+
+/** What the document of a reset or an upgrade says of its checks; an upgrade has a part for each sort of node. */
+async function readWishes(
+  context: CliContext,
+  {
+    scope,
+    options,
+    nodeName,
+    isControlPlane,
+  }: {
+    readonly scope: 'upgrade' | 'reset';
+    readonly options: PreflightOptions;
+    readonly nodeName: string;
+    readonly isControlPlane: boolean;
+  },
+): Promise<{ readonly ignored: readonly string[]; readonly isDryRun: boolean }> {
+  if (options.config === undefined) return { ignored: [], isDryRun: false };
+  const source = {
+    text: await readInput(context, options.config),
+    path: options.config,
+    isStrict: false,
+    defaultsFrom: { hostname: nodeName, advertiseAddress: '127.0.0.1' },
+  };
+  if (scope === 'reset') {
+    const { config } = await loadConfiguration({ kind: 'ResetConfiguration', ...source });
+    return { ignored: config.ignorePreflightErrors, isDryRun: config.isDryRun };
+  }
+  const { config } = await loadConfiguration({ kind: 'UpgradeConfiguration', ...source });
+  const step = isControlPlane ? config.apply : config.node;
+  return { ignored: step.ignorePreflightErrors, isDryRun: step.dryRun };
 }

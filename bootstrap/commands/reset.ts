@@ -1,12 +1,13 @@
 import { hostname } from 'node:os';
-import { createInterface } from 'node:readline/promises';
-import { TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
+import { findNodeName } from '../phases/node-name.ts';
 import { RESET_PHASES } from '../phases/reset.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { checkPhaseNames, isSelected } from '../workflow/phase.ts';
+import { confirm } from './confirm.ts';
 import { type CliContext, readInput } from './context.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
@@ -34,12 +35,24 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   });
   const only = options.onlyPhase === undefined ? undefined : [options.onlyPhase];
   checkPhaseNames(RESET_PHASES, [...config.skipPhases, ...(only ?? [])]);
-  if (!config.isDryRun) requireRoot(context);
+  const need = {
+    isDryRun: config.isDryRun,
+    ignored: config.ignorePreflightErrors,
+    onlyPhase: options.onlyPhase,
+  };
+  requireRoot(context, need);
   // As kubeadm's, the question is part of the phase preflight.
   const asks = !isSelected('preflight', config.skipPhases) && isSelected('preflight', only ?? ['preflight']);
-  if (asks && !config.isForced && !config.isDryRun) await confirm(context);
+  if (asks && !config.isForced && !config.isDryRun) {
+    await confirm(context, {
+      verb: 'reset',
+      question: 'This removes the node, its pods and the cluster data on this machine. Go on?',
+      hint: 'tkadm reset -f',
+    });
+  }
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
+  const usesEtcd = await keepsObjectsInEtcd(host);
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
   await runCommandPhases({
     command: 'reset',
@@ -53,41 +66,31 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
     kubeconfig,
     buildContext: (tools) => {
       for (const warning of warnings) tools.warn(warning);
-      requireRootUnlessDry(context, config.isDryRun, tools.warn);
-      return { host: tools.host, config, nodeName, kubeconfig: hasKubeconfig ? kubeconfig : undefined };
+      requireRootUnlessDry(context, need, tools.warn);
+      return {
+        host: tools.host,
+        config,
+        nodeName,
+        kubeconfig: hasKubeconfig ? kubeconfig : undefined,
+        warn: tools.warn,
+      };
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun || only ? '' : describeReset(changes),
+      text: config.isDryRun || only ? '' : describeReset(changes, usesEtcd),
       data: { node: nodeName, changes },
     }),
   });
 }
 
-function describeReset(changes: number): string {
-  return changes === 0
-    ? 'There was nothing to reset on this machine.\n'
-    : 'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.\n';
+function describeReset(changes: number, usesEtcd: boolean): string {
+  if (changes === 0) return 'There was nothing to reset on this machine.\n';
+  const etcd =
+    'The objects of the cluster are in etcd still. If this was its last control-plane node: etcdctl del --prefix /registry/\n';
+  return `This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.\n${usesEtcd ? etcd : ''}`;
 }
 
-/** The name in the flags file of the agent, else the host's. */
-async function findNodeName(host: ReturnType<typeof createLocalHost>): Promise<string> {
-  const flags = (await host.readFile(`${PATHS.kubelet}/kubeadm-flags.env`)) ?? '';
-  return /--hostname-override=([^\s"]+)/.exec(flags)?.[1] ?? hostname().toLowerCase();
-}
-
-async function confirm(context: CliContext): Promise<void> {
-  if (!context.isInputTerminal) {
-    throw new TkadmError('USAGE', 'Cannot reset without an answer: standard input is no terminal', {
-      hint: 'tkadm reset -f',
-    });
-  }
-  const prompt = createInterface({
-    input: context.stdin as never,
-    output: { write: context.write } as never,
-  });
-  const answer = await prompt.question(
-    'This removes the node, its pods and the cluster data on this machine. Go on? [y/N] ',
-  );
-  prompt.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new TkadmError('USAGE', 'Cannot reset: the answer was not "y"');
+/** True on a control-plane node whose API server has its objects in an etcd elsewhere. */
+async function keepsObjectsInEtcd(host: Pick<Host, 'readFile'>): Promise<boolean> {
+  const manifest = await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`);
+  return manifest?.includes('--etcd-servers=') ?? false;
 }

@@ -1,7 +1,8 @@
 import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
-import { isBundleInstalled } from '../../runtime/host/bundle.ts';
+import { type BundleSources, isBundleInstalled, readBundleId } from '../../runtime/host/bundle.ts';
 import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
@@ -30,6 +31,8 @@ export interface CommandRun<C> {
   readonly superKubeconfig?: string;
   /** Where to reach the API server whatever the kubeconfig says: this machine's own. */
   readonly server?: string | undefined;
+  /** What is to be done, and told, when the run has failed. */
+  readonly onFailure?: (tools: RunTools) => Promise<void>;
   readonly finish: (
     tools: RunTools & { readonly changes: number },
   ) => Promise<{ readonly text: string; readonly data: Readonly<Record<string, unknown>> }>;
@@ -43,6 +46,8 @@ export interface RunTools {
   readonly find: FindObject;
   readonly observation: Observation;
   readonly isBundleInstalled: () => Promise<boolean>;
+  /** Digest of the bundle that this package makes; undefined where its parts are not at hand. */
+  readonly bundleId: () => Promise<string | undefined>;
   readonly warn: (message: string) => void;
 }
 
@@ -74,6 +79,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     find,
     observation,
     isBundleInstalled: () => isBundleInstalled(host, sources),
+    bundleId: () => findBundleId(host, sources),
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
   };
   let changes = 0;
@@ -95,12 +101,24 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     });
     await renderer.finish({ isOk: true, ...(await run.finish({ ...tools, changes })) });
   } catch (error) {
+    // The run's own failure is what is told.
+    await run.onFailure?.(tools).catch(() => {});
     await renderer.finish({ isOk: false, text: '', data: {} });
     throw error;
   }
 }
 
-async function previewAndPlan(action: Action, planned: Host): Promise<string | undefined> {
+async function findBundleId(host: Host, sources: BundleSources): Promise<string | undefined> {
+  try {
+    return await readBundleId(host, sources);
+  } catch (error) {
+    if (!isTkadmError(error, 'BUNDLE_BUILD')) throw error;
+    return undefined;
+  }
+}
+
+/** The preview of an action, which later steps see done on the planned machine. */
+export async function previewAndPlan(action: Action, planned: Host): Promise<string | undefined> {
   const preview = await previewAction(action, planned);
   await planAction(action, planned);
   return preview;

@@ -1,5 +1,6 @@
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { installBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import {
   buildServiceFile,
@@ -10,30 +11,50 @@ import {
   startService,
   stopService,
 } from '../../runtime/host/services.ts';
+import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
+import { requireRoot } from './require-root.ts';
 
-/** `tkadm service start`: the runtime, then the agent; both find again what was there. */
-export async function runServiceStart(context: CliContext, options: ServiceOptions): Promise<void> {
+/**
+ * `tkadm service start [runtime]`: the runtime, then the agent; both find again what was there. The runtime alone is
+ * for `tkadm ctr` on a machine without a cluster: it brings the node bundle along.
+ */
+export async function runServiceStart(
+  context: CliContext,
+  options: ServiceOptions,
+  wanted?: string,
+): Promise<void> {
+  const services = SERVICES.filter(({ name }) => wanted === undefined || name === `tkadm-${wanted}`);
+  if (services.length === 0) {
+    throw new TkadmError('USAGE', `Cannot start "${wanted}": there is no such service`, {
+      hint: 'tkadm service start [runtime|agent]',
+    });
+  }
   const tell = progress(context, options);
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);
-  if (!(await host.stat(`${PATHS.bundle}/current`))) {
+  const hasBundle = (await host.stat(`${PATHS.bundle}/current`)) !== undefined;
+  if (!hasBundle && wanted === 'runtime') {
+    requireRoot(context);
+    tell('Installing the node bundle\n');
+    await installBundle(host, bundleSources(context));
+  } else if (!hasBundle) {
     throw new TkadmError(
       'SERVICE_FAILED',
       `Cannot start the services: no node bundle at "${PATHS.bundle}/current"`,
       {
-        hint: 'tkadm init, or tkadm join',
+        hint: 'tkadm init, tkadm join, or for tkadm ctr alone: tkadm service start runtime',
       },
     );
   }
-  for (const service of SERVICES) {
+  for (const service of services) {
     const file = buildServiceFile(service, initSystem);
     if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
     await startService(host, service.name, initSystem);
     tell(`Started ${service.name}\n`);
   }
-  writeData(context, options.output, { started: SERVICES.map(({ name }) => name) }, '');
+  writeData(context, options.output, { started: services.map(({ name }) => name) }, '');
 }
 
 interface ServiceOptions {
@@ -55,16 +76,18 @@ export async function runServiceStop(
   const initSystem = await detectInitSystem(host);
   await stopService(host, 'tkadm-agent', initSystem);
   tell('Stopped tkadm-agent\n');
-  let sandboxes: number | undefined;
+  let counts: { readonly sandboxes: number; readonly containers: number } | undefined;
   if (options.all) {
-    const { stopAllSandboxes } = await import('../phases/sandboxes.ts');
-    sandboxes = await stopAllSandboxes({ remove: false });
+    const { endContainers, stopAllSandboxes } = await import('../phases/sandboxes.ts');
+    const sandboxes = await stopAllSandboxes({ remove: false });
+    counts = { sandboxes, containers: await endContainers({ remove: false }) };
     tell(`Stopped ${sandboxes} pod sandboxes\n`);
+    if (counts.containers > 0) tell(`Stopped ${counts.containers} containers of tkadm ctr\n`);
   }
   await stopService(host, 'tkadm-runtime', initSystem);
   tell('Stopped tkadm-runtime\n');
   const stopped = ['tkadm-agent', 'tkadm-runtime'];
-  writeData(context, options.output, { stopped, ...(sandboxes === undefined ? {} : { sandboxes }) }, '');
+  writeData(context, options.output, { stopped, ...counts }, '');
 }
 
 /** `tkadm service status`: pid and log of each service. */

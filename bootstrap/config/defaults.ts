@@ -4,8 +4,9 @@ import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../../runtime/base/paths.ts';
 import { DEFAULT_TOKEN_GROUP, generateToken, TOKEN_USAGES } from '../tokens/token.ts';
 import { completeCluster } from './cluster-defaults.ts';
 import { buildKubeletDocument, buildKubeProxyDocument } from './components.ts';
+import { completeSocket } from './cri-socket.ts';
 import type { RawObject } from './documents.ts';
-import { pick } from './fields.ts';
+import { pick, readField } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { parseSubnets } from './network.ts';
 import type {
@@ -75,7 +76,7 @@ function completeInit(fields: DocumentFields, machine: MachineDefaults): InitCon
   return {
     kind: 'InitConfiguration',
     ...common(raw, tkadm),
-    nodeRegistration: completeNode(raw, { machine, taints: controlPlaneTaints(tkadm) }),
+    nodeRegistration: completeNode(raw, { machine, tkadm, taints: controlPlaneTaints(tkadm) }),
     localAPIEndpoint: completeEndpoint(raw.localAPIEndpoint, machine, cluster.networking.serviceSubnet),
     bootstrapTokens: nonEmpty<Partial<BootstrapTokenConfig>>(raw.bootstrapTokens, [{}]).map(completeToken),
     ...pick(raw, 'certificateKey'),
@@ -97,12 +98,17 @@ function controlPlaneTaints({ engine }: TkadmConfiguration): readonly Taint[] {
 function completeJoin(fields: DocumentFields, machine: MachineDefaults): JoinConfig {
   const raw = (fields.JoinConfiguration ?? {}) as Partial<JoinConfig> & RawObject;
   const { controlPlane } = raw;
+  const tkadm = completeTkadm(fields);
   const token = raw.discovery?.bootstrapToken as Partial<BootstrapTokenDiscovery> | undefined;
   const tlsBootstrapToken = raw.discovery?.tlsBootstrapToken || token?.token;
   return {
     kind: 'JoinConfiguration',
-    ...common(raw, completeTkadm(fields)),
-    nodeRegistration: completeNode(raw, { machine, taints: controlPlane ? [CONTROL_PLANE_TAINT] : [] }),
+    ...common(raw, tkadm),
+    nodeRegistration: completeNode(raw, {
+      machine,
+      tkadm,
+      taints: controlPlane ? controlPlaneTaints(tkadm) : [],
+    }),
     caCertPath: raw.caCertPath || `${PATHS.pki}/ca.crt`,
     discovery: {
       ...(token
@@ -132,10 +138,11 @@ function completeJoin(fields: DocumentFields, machine: MachineDefaults): JoinCon
 
 function completeReset(fields: DocumentFields, machine: MachineDefaults): ResetConfig {
   const raw = (fields.ResetConfiguration ?? {}) as Partial<ResetConfig> & RawObject;
+  const tkadm = completeTkadm(fields);
   return {
     kind: 'ResetConfiguration',
-    ...common(raw, completeTkadm(fields)),
-    criSocket: completeSocket(raw.criSocket, machine),
+    ...common(raw, tkadm),
+    criSocket: completeSocket(raw.criSocket, tkadm, machine),
     ...pick(raw, 'certificatesDir'),
     isForced: raw['force'] === true,
     shouldCleanTmpDir: raw['cleanupTmpDir'] === true,
@@ -179,32 +186,36 @@ function completeUpgradeStep(value: unknown): UpgradeStep {
 function completeTkadm(fields: DocumentFields): TkadmConfiguration {
   const raw = (fields.TkadmConfiguration ?? {}) as Partial<TkadmConfiguration>;
   const engine = raw.engine ?? 'embedded';
+  const hasExternalEtcd = readField(fields.ClusterConfiguration, 'etcd.external') !== undefined;
   return {
     engine,
-    store: raw.store ?? (engine === 'embedded' ? 'embedded' : 'etcd'),
+    store: raw.store ?? (engine === 'embedded' && !hasExternalEtcd ? 'embedded' : 'etcd'),
     imageRepository: raw.imageRepository || EMBEDDED_IMAGE_REPOSITORY,
   };
 }
 
 function completeNode(
   raw: { readonly nodeRegistration?: Partial<NodeRegistration> | undefined },
-  { machine, taints }: { readonly machine: MachineDefaults; readonly taints: readonly Taint[] },
+  {
+    machine,
+    tkadm,
+    taints,
+  }: {
+    readonly machine: MachineDefaults;
+    readonly tkadm: TkadmConfiguration;
+    readonly taints: readonly Taint[];
+  },
 ): NodeRegistration {
   const node: Partial<NodeRegistration> = raw.nodeRegistration ?? {};
   return {
     name: (node.name || machine.hostname).trim().toLowerCase(),
-    criSocket: completeSocket(node.criSocket, machine),
+    criSocket: completeSocket(node.criSocket, tkadm, machine),
     taints: node.taints ?? taints,
     kubeletExtraArgs: node.kubeletExtraArgs ?? [],
     ignorePreflightErrors: node.ignorePreflightErrors ?? [],
     imagePullPolicy: node.imagePullPolicy || 'IfNotPresent',
     imagePullSerial: node.imagePullSerial ?? true,
   };
-}
-
-function completeSocket(socket: string | undefined, machine: MachineDefaults): string {
-  const text = socket || machine.criSocket || PATHS.runtimeSocket;
-  return text.startsWith('/') ? `unix://${text}` : text;
 }
 
 function completeEndpoint(

@@ -13,7 +13,7 @@ interface FlagField {
   readonly document: DocumentKindName;
   /** Dotted path of the field; a number is a place in a list. */
   readonly path: string;
-  readonly type: 'string' | 'number' | 'boolean' | 'list' | 'gates' | 'arguments';
+  readonly type: 'string' | 'number' | 'boolean' | 'switch' | 'list' | 'gates' | 'arguments';
   /** May be given beside a configuration file. */
   readonly isMixable?: boolean;
   /** Added to the list of the file, instead of in its place. */
@@ -51,6 +51,68 @@ function cluster(flag: string, path: string, type: FlagField['type'] = 'string')
 
 function join(flag: string, path: string, type: FlagField['type'] = 'string'): FlagField {
   return { flag, document: 'JoinConfiguration', path, type };
+}
+
+/** What a flag of `upgrade STEP` is called here: each step has its own part of the document. */
+export function upgradeFlag(step: UpgradeStepName, flag: string): string {
+  return `${step}/${flag}`;
+}
+
+export type UpgradeStepName = 'apply' | 'node' | 'plan' | 'diff';
+
+type UpgradeFlagRow = Pick<FlagField, 'type' | 'isMixable' | 'isUnion'> & {
+  readonly flag: string;
+  readonly field: string;
+  readonly steps: readonly UpgradeStepName[];
+};
+
+const UPGRADE_FLAGS: readonly UpgradeFlagRow[] = [
+  // The operand of the command.
+  {
+    flag: 'version',
+    field: 'kubernetesVersion',
+    type: 'string',
+    steps: ['apply', 'plan', 'diff'],
+    isMixable: true,
+  },
+  {
+    flag: 'allow-experimental-upgrades',
+    field: 'allowExperimentalUpgrades',
+    type: 'boolean',
+    steps: ['apply', 'plan'],
+  },
+  {
+    flag: 'allow-release-candidate-upgrades',
+    field: 'allowRCUpgrades',
+    type: 'boolean',
+    steps: ['apply', 'plan'],
+  },
+  { flag: 'certificate-renewal', field: 'certificateRenewal', type: 'switch', steps: ['apply', 'node'] },
+  { flag: 'dry-run', field: 'dryRun', type: 'boolean', steps: ['apply', 'node'], isMixable: true },
+  { flag: 'etcd-upgrade', field: 'etcdUpgrade', type: 'switch', steps: ['apply', 'node', 'plan'] },
+  { flag: 'force', field: 'forceUpgrade', type: 'boolean', steps: ['apply'] },
+  {
+    flag: 'ignore-preflight-errors',
+    field: 'ignorePreflightErrors',
+    type: 'list',
+    steps: ['apply', 'node', 'plan'],
+    isMixable: true,
+    isUnion: true,
+  },
+  { flag: 'patches', field: 'patches.directory', type: 'string', steps: ['apply', 'node'] },
+  { flag: 'print-config', field: 'printConfig', type: 'boolean', steps: ['apply', 'plan'] },
+  { flag: 'skip-phases', field: 'skipPhases', type: 'list', steps: ['apply', 'node'], isMixable: true },
+  { flag: 'context-lines', field: 'contextLines', type: 'number', steps: ['diff'] },
+];
+
+function upgradeFlags(step: UpgradeStepName): readonly FlagField[] {
+  return UPGRADE_FLAGS.filter((row) => row.steps.includes(step)).map(({ flag, field, steps: _, ...row }) => ({
+    ...row,
+    flag: upgradeFlag(step, flag),
+    argument: flag,
+    document: 'UpgradeConfiguration',
+    path: `${step}.${field}`,
+  }));
 }
 
 /** The field that each flag of a command sets. `api-server-endpoint` is join's positional argument. */
@@ -129,7 +191,12 @@ export const FLAG_FIELDS: Readonly<Record<ConfigKind, readonly FlagField[]>> = {
       isMixable: true,
     },
   ],
-  UpgradeConfiguration: [],
+  UpgradeConfiguration: [
+    ...upgradeFlags('apply'),
+    ...upgradeFlags('node'),
+    ...upgradeFlags('plan'),
+    ...upgradeFlags('diff'),
+  ],
 };
 
 /**
@@ -198,7 +265,7 @@ export function isGiven(value: OverrideValue): boolean {
 
 function convert(row: FlagField, value: OverrideValue): unknown {
   const fail = (state: string) =>
-    new TkadmError('CONFIG_INVALID', `Cannot use "--${row.flag}=${String(value)}": ${state}`);
+    new TkadmError('CONFIG_INVALID', `Cannot use "--${row.argument ?? row.flag}=${String(value)}": ${state}`);
   switch (row.type) {
     case 'string':
       return String(value);
@@ -209,6 +276,11 @@ function convert(row: FlagField, value: OverrideValue): unknown {
     }
     case 'boolean':
       return row.path === 'controlPlane' ? {} : true;
+    case 'switch': {
+      const text = String(value);
+      if (text !== 'true' && text !== 'false') throw fail('it is neither true nor false');
+      return text === 'true';
+    }
     case 'list':
       return Array.isArray(value) ? value : String(value).split(',').filter(Boolean);
     case 'arguments': {

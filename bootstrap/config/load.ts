@@ -1,4 +1,5 @@
 import { completeCluster } from './cluster-defaults.ts';
+import { checkSocketChoice } from './cri-socket.ts';
 import { completeConfig, type DocumentFields } from './defaults.ts';
 import { parseDocuments, type RawDocument } from './documents.ts';
 import { applyOverrides, checkMixedFlags, FLAG_FIELDS, isGiven, type Overrides } from './flags.ts';
@@ -68,6 +69,7 @@ export async function loadConfiguration<K extends ConfigKind>(
   const config = completeConfig(kind, fields, options.defaultsFrom);
   const checker = createChecker();
   validateConfig(config, checker);
+  checkSocketChoice(fields, config, { machine: options.defaultsFrom, checker });
   if (config.kind === 'JoinConfiguration') await checkDiscoveryFile(config, checker, options.fileExists);
   const wrong = checker.problems.map((problem) => nameSource(problem, { kind, documents, overrides }));
   const problems = isStrict ? [...file.ignored, ...wrong] : wrong;
@@ -196,7 +198,8 @@ function findFlag(kind: ConfigKind, problem: FieldProblem, overrides: Overrides)
       isGiven(overrides[candidate.flag]) &&
       (path === candidate.path || path.startsWith(`${candidate.path}.`)),
   );
-  return row?.argument ?? (row && `--${row.flag}`);
+  const isOperand = row?.argument !== undefined && !row.flag.includes('/');
+  return isOperand ? row.argument : row && `--${row.argument ?? row.flag}`;
 }
 
 function readAt(value: unknown, pointer: string): unknown {

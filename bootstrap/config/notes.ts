@@ -1,5 +1,7 @@
 import { parseDuration } from '../../runtime/base/flags.ts';
+import { findWithoutEffect } from './component-fields.ts';
 import { findComponentDifferences } from './components.ts';
+import { givenSockets } from './cri-socket.ts';
 import type { DocumentFields } from './defaults.ts';
 import { readField } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
@@ -15,6 +17,9 @@ export function describeNotes(fields: DocumentFields, config: ConfigOfKind[Confi
       ...versionNotes(fields),
       ...findComponentDifferences(fields, config),
       ...effectNotes(fields, config),
+      ...findWithoutEffect(config).map(
+        ({ document, path, reason }) => `${document} ${path}: it has no effect: ${reason}`,
+      ),
       ...anonymousNotes(config),
     );
   }
@@ -22,10 +27,7 @@ export function describeNotes(fields: DocumentFields, config: ConfigOfKind[Confi
 }
 
 function socketNotes(fields: DocumentFields): readonly string[] {
-  const nodes = [fields.InitConfiguration, fields.JoinConfiguration].map(
-    (document) => (document?.['nodeRegistration'] as { criSocket?: string } | undefined)?.criSocket,
-  );
-  return [...nodes, fields.ResetConfiguration?.['criSocket'] as string | undefined]
+  return givenSockets(fields)
     .filter((socket) => socket?.startsWith('/'))
     .map((socket) => `criSocket "${socket}" has no scheme: "unix://${socket}" is used`);
 }
@@ -94,7 +96,8 @@ const WITHOUT_EFFECT: readonly Effect[] = [
 
 function effectNotes(fields: DocumentFields, { tkadm }: InitConfig): readonly string[] {
   if (tkadm.engine !== 'embedded') return [];
-  return WITHOUT_EFFECT.flatMap(({ document, path, neutral, reason }) => {
+  const rows = WITHOUT_EFFECT.filter(({ reason }) => reason !== OWN_STORE || tkadm.store === 'embedded');
+  return rows.flatMap(({ document, path, neutral, reason }) => {
     const value = readField(fields[document], path);
     const isSet = value !== undefined && value !== '' && JSON.stringify(value) !== JSON.stringify(neutral);
     return isSet ? [`${path}: it has no effect: ${reason}`] : [];

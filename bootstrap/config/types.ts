@@ -240,6 +240,6 @@ export interface MachineDefaults {
   readonly advertiseAddressIpv6?: string | undefined;
   /** Name servers' file when systemd-resolved runs: "/run/systemd/resolve/resolv.conf". */
   readonly resolvConf?: string | undefined;
-  /** A CRI socket that was found; default: tkadm's own. */
-  readonly criSocket?: string | undefined;
+  /** Paths of the sockets of other container runtimes that are there. */
+  readonly criSockets?: readonly string[] | undefined;
 }

@@ -1,20 +1,18 @@
+import { findWithoutEffect } from './component-fields.ts';
 import type { Checker } from './problems.ts';
-import type { ComponentDocument, TkadmConfiguration } from './types.ts';
+import type { InitConfig } from './types.ts';
 
-/** Refuses what the embedded proxy does not have: it would end at once. The upstream one checks its own document. */
-export function validateKubeProxy(
-  document: ComponentDocument,
-  { engine }: TkadmConfiguration,
-  check: Checker,
-): void {
-  if (engine !== 'embedded') return;
-  const mode = document['mode'] ?? '';
+/**
+ * Refuses what the embedded engine's components would not start with. The upstream ones check their own documents.
+ */
+export function validateComponents(config: InitConfig, check: Checker): void {
+  if (config.tkadm.engine !== 'embedded') return;
+  const mode = config.kubeProxy['mode'] ?? '';
   if (mode !== '' && mode !== 'nftables') {
-    check.invalid('mode', mode, 'the embedded engine has the mode "nftables" alone; leave it out');
+    const rule = 'the embedded engine has the mode "nftables" alone; leave it out';
+    check.of('KubeProxyConfiguration').invalid('mode', mode, rule);
   }
-  for (const name of ['featureGates', 'nodePortAddresses']) {
-    if (Object.keys((document[name] ?? {}) as object).length > 0) {
-      check.forbidden(name, 'the proxy of the embedded engine does not support it');
-    }
+  for (const { document, path, reason, isRefused } of findWithoutEffect(config)) {
+    if (isRefused) check.of(document).forbidden(path, `the embedded engine does not support it: ${reason}`);
   }
 }

@@ -19,7 +19,7 @@ export function validateEtcd(
   if (local) validateLocalEtcd(local, check);
   if (!external) return;
   if (tkadm.store === 'embedded') {
-    check.forbidden('etcd.external', 'the embedded store is in use; engine "upstream" uses etcd');
+    check.forbidden('etcd.external', 'the embedded store is in use; "store: etcd" uses it');
   }
   validateExternalEtcd(external, check);
 }

@@ -21,7 +21,7 @@ import type {
   TkadmConfiguration,
 } from './types.ts';
 import { validateAgentArguments, validateControlPlaneArguments } from './validate-arguments.ts';
-import { validateKubeProxy } from './validate-components.ts';
+import { validateComponents } from './validate-components.ts';
 import { validateEtcd } from './validate-etcd.ts';
 import { validateFeatureGates } from './validate-gates.ts';
 import { validateJoin } from './validate-join.ts';
@@ -76,7 +76,7 @@ function validateInit(config: InitConfig, check: Checker): void {
   validateTokens(config.bootstrapTokens, own);
   validateCertificateKey(config.certificateKey, 'certificateKey', own);
   validateClusterConfig(config.cluster, config.tkadm, check);
-  validateKubeProxy(config.kubeProxy, config.tkadm, check.of('KubeProxyConfiguration'));
+  validateComponents(config, check);
   if (config.tkadm.engine === 'embedded') refuseIpv6(config, check);
 }
 
@@ -152,13 +152,6 @@ function validateTkadm(tkadm: TkadmConfiguration, check: Checker): void {
   checkRepository(check, 'imageRepository', tkadm.imageRepository);
   if (tkadm.engine === 'upstream' && tkadm.store === 'embedded') {
     check.invalid('store', tkadm.store, 'the upstream engine keeps its objects in etcd');
-  }
-  if (tkadm.engine === 'embedded' && tkadm.store === 'etcd') {
-    check.invalid(
-      'store',
-      tkadm.store,
-      'the embedded API server does not support etcd; engine "upstream" does',
-    );
   }
 }
 

@@ -32,6 +32,8 @@ export interface InitContext {
   readonly patches: () => Promise<PatchSet>;
   /** True when the node bundle is laid out as this command would do it. */
   readonly isBundleInstalled: () => Promise<boolean>;
+  /** Digest of that bundle; undefined where its parts are not at hand, as in phases that write files elsewhere. */
+  readonly bundleId?: () => Promise<string | undefined>;
   /** Where kubeconfig files go; default: /etc/kubernetes. */
   readonly kubeconfigDir?: string | undefined;
 }

@@ -1,11 +1,14 @@
 import { hostname } from 'node:os';
 import { load } from 'js-yaml';
+import { UNFOLLOWED_FIELDS } from '../../runtime/agent/kubelet-config-fields.ts';
 import { ApiClient, isApiError } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
+import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { buildKubeconfig } from '../../templates/kubeconfig.ts';
+import { findUnfollowed } from '../../runtime/base/unfollowed-fields.ts';
+import { buildKubeconfig, localServer } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
 import type { PatchSet } from '../../templates/patches.ts';
 import { renderYaml } from '../../templates/yaml.ts';
@@ -14,7 +17,14 @@ import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.
 import { explainRefusedToken } from '../tokens/refused.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import {
+  CHECK_ETCD_PHASE,
+  CONTROL_PLANE_FINISH_PHASES,
+  CONTROL_PLANE_PREPARE_PHASES,
+  ETCD_JOIN_PHASE,
+} from './control-plane-join.ts';
 import { serviceLogHint } from './hints.ts';
+import type { InitContext } from './init-context.ts';
 import { planAgent } from './kubelet-start.ts';
 import { bundlePhase, runtimePhase } from './node-services.ts';
 import { preflightPhase } from './preflight.ts';
@@ -35,57 +45,64 @@ export interface JoinContext {
   /** The user's patches. */
   readonly patches: () => Promise<PatchSet>;
   readonly isBundleInstalled: () => Promise<boolean>;
+  /** The machine's own name, where it is not this one. */
+  readonly hostname?: string;
+  /** What the agent gets for its bootstrap, where that is not what the cluster is asked with. */
+  readonly agentCredentials?: JoinCredentials;
+  /** A client with the credentials of the join; whoever asks for it closes it. */
+  readonly joinClient: () => Promise<ApiClient>;
+  /** What the phases of init look at, for a further control-plane node. */
+  readonly controlPlane: () => Promise<InitContext>;
 }
 
-const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
+/** With which the agent asks for its certificate. */
+export const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
 const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
-
-/** Phases of a further control-plane node, which the embedded store cannot have. */
-function refused(...names: readonly string[]): readonly Phase<JoinContext>[] {
-  return names.map((name) => ({
-    name,
-    summary: 'Join as control plane',
-    refusal: 'it is part of joining as control plane, and the embedded store has one control-plane node',
-    plan: async () => [],
-  }));
-}
 
 /**
  * The phases of a join, named as kubeadm's and in its order; `discovery`, `bundle`, `runtime` and `wait-node` are
  * tkadm's own.
  */
-export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
-  preflightPhase as Phase<JoinContext>,
-  ...refused(
-    'control-plane-prepare/download-certs',
-    'control-plane-prepare/certs',
-    'control-plane-prepare/kubeconfig',
-    'control-plane-prepare/control-plane',
-  ),
+const PHASES: readonly Phase<JoinContext>[] = [
+  {
+    ...(preflightPhase as Phase<JoinContext>),
+    plan(context) {
+      // It only looks, so its answer may be there when the checks are done; what it finds is told after them.
+      context.discover().catch(() => {});
+      return preflightPhase.plan(context);
+    },
+  },
   {
     name: 'discovery',
     summary: 'Verify the cluster by token and CA pin',
     unchanged: 'Verified',
     after: ['preflight'],
-    async plan({ config, discover }) {
-      selectCredentials(config, await discover());
+    async plan(context) {
+      const { client, explain } = await openCluster(context);
+      await refuseExistingNode(client, context.config.nodeRegistration.name)
+        .catch(explain)
+        .finally(() => client.close());
+      // What cannot be joined as control plane is refused before anything is changed.
+      if (context.config.controlPlane) await context.controlPlane();
       return [];
     },
   },
-  bundlePhase,
+  // Nothing is installed for a cluster that cannot be joined.
+  { ...bundlePhase, after: ['discovery'] },
   runtimePhase,
-  ...refused('check-etcd'),
+  ...CONTROL_PLANE_PREPARE_PHASES,
+  CHECK_ETCD_PHASE,
   {
     name: 'kubelet-start',
     summary: 'Start the node agent',
-    after: ['runtime', 'discovery'],
+    after: ['runtime', 'discovery', 'control-plane-prepare', 'check-etcd'],
     plan: planKubeletStart,
   },
-  ...refused('etcd-join'),
+  ETCD_JOIN_PHASE,
   {
     name: 'kubelet-wait-bootstrap',
     summary: 'Wait for the TLS bootstrap',
-    after: ['kubelet-start'],
+    after: ['kubelet-start', 'etcd-join'],
     plan: async ({ config, host }) => [
       {
         kind: 'wait',
@@ -103,11 +120,11 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
     cleanUp: async ({ host }) =>
       (await host.stat(BOOTSTRAP_KUBECONFIG)) ? [{ kind: 'remove', path: BOOTSTRAP_KUBECONFIG }] : [],
   },
-  ...refused('control-plane-join/mark-control-plane', 'wait-control-plane'),
+  ...CONTROL_PLANE_FINISH_PHASES,
   {
     name: 'wait-node',
     summary: 'Wait for the node',
-    after: ['kubelet-wait-bootstrap'],
+    after: ['kubelet-wait-bootstrap', 'control-plane-join', 'wait-control-plane'],
     plan: async ({ config, host }) => [
       {
         kind: 'wait',
@@ -125,24 +142,35 @@ export const JOIN_PHASES: readonly Phase<JoinContext>[] = [
   },
 ];
 
+const CONTROL_PLANE_PHASES: readonly Phase<JoinContext>[] = [
+  ...CONTROL_PLANE_PREPARE_PHASES,
+  CHECK_ETCD_PHASE,
+  ETCD_JOIN_PHASE,
+  ...CONTROL_PLANE_FINISH_PHASES,
+];
+
+/** The phases of a join; a worker's run passes over those of a control-plane node. */
+export function joinPhases({
+  controlPlane,
+}: Pick<JoinConfig, 'controlPlane'>): readonly Phase<JoinContext>[] {
+  if (controlPlane) return PHASES;
+  const refusal = 'this machine joins as a worker: --control-plane was not given';
+  return PHASES.map((phase) => (CONTROL_PLANE_PHASES.includes(phase) ? { ...phase, refusal } : phase));
+}
+
 async function planKubeletStart(context: JoinContext): Promise<readonly Action[]> {
   const { config, host, nodeIp } = context;
-  const cluster = await context.discover();
-  const { server, caPem } = cluster;
-  const credentials = selectCredentials(config, cluster);
-  const client = new ApiClient({ server, caPem, ...credentials });
+  const { client, server, caPem, credentials, explain } = await openCluster(context);
   try {
-    await refuseExistingNode(client, config.nodeRegistration.name).catch(async (error) => {
-      if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden'))
-        await explainRefusedToken(error, { server, caPem, ...credentials }, context);
-      throw error;
-    });
+    await refuseExistingNode(client, config.nodeRegistration.name).catch(explain);
+    const kubelet = await readKubeletConfig(client);
+    judgeKubeletConfig(kubelet, context);
     const files = buildKubeletFiles({
       nodeRegistration: config.nodeRegistration,
-      kubelet: await readKubeletConfig(client),
-      hostname: hostname(),
-      isWorker: true,
-      nodeIp,
+      kubelet,
+      hostname: context.hostname ?? hostname(),
+      isWorker: config.controlPlane === undefined,
+      nodeIp: config.controlPlane?.localAPIEndpoint.advertiseAddress ?? nodeIp,
       patches: await context.patches(),
     });
     return [
@@ -155,10 +183,13 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
         content: renderYaml(
           buildKubeconfig({
             clusterName: 'kubernetes',
-            server,
+            // The agent of a control-plane node speaks to the API server of its own.
+            server: config.controlPlane
+              ? localServer(await context.controlPlane().then((it) => it.config))
+              : server,
             caPem,
             user: 'tls-bootstrap-token-user',
-            credentials,
+            credentials: context.agentCredentials ?? credentials,
           }),
         ),
       },
@@ -167,6 +198,20 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
   } finally {
     client.close();
   }
+}
+
+/** The cluster as the node that joins sees it. `explain` says of a refusal by the API server what it means. */
+async function openCluster(context: JoinContext) {
+  const cluster = await context.discover();
+  const { server, caPem } = cluster;
+  const credentials = selectCredentials(context.config, cluster);
+  const address = { server, caPem, ...credentials };
+  const explain = async (error: unknown): Promise<never> => {
+    if (isApiError(error, 'Unauthorized') || isApiError(error, 'Forbidden'))
+      await explainRefusedToken(error, address, context);
+    throw error;
+  };
+  return { client: new ApiClient(address), server, caPem, credentials, explain };
 }
 
 async function planCaFile(host: Host, path: string, caPem: string): Promise<readonly Action[]> {
@@ -183,8 +228,7 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
 /** @throws NODE_EXISTS when a Ready node has this name. */
 async function refuseExistingNode(client: ApiClient, name: string): Promise<void> {
   const node = await client.find(NODES, { name });
-  const isReady = node?.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
-  if (!isReady) return;
+  if (!isNodeReady(node)) return;
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
     hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
   });
@@ -194,7 +238,7 @@ async function refuseExistingNode(client: ApiClient, name: string): Promise<void
  * The token of the command line, else the user of the discovery file, else the token of discovery.
  * @throws DISCOVERY_FILE_INVALID when a discovery file has no user and there is no token
  */
-function selectCredentials({ discovery }: JoinConfig, cluster: DiscoveredCluster): JoinCredentials {
+export function selectCredentials({ discovery }: JoinConfig, cluster: DiscoveredCluster): JoinCredentials {
   const { tlsBootstrapToken, bootstrapToken, file } = discovery;
   if (tlsBootstrapToken) return { token: tlsBootstrapToken };
   if (cluster.credentials) return cluster.credentials;
@@ -204,6 +248,16 @@ function selectCredentials({ discovery }: JoinConfig, cluster: DiscoveredCluster
     `Cannot join with discovery file "${file?.kubeConfigPath}": it has no user and no --tls-bootstrap-token is given`,
     { hint: 'tkadm token create, on the control plane; then --tls-bootstrap-token TOKEN here' },
   );
+}
+
+/** Tells of what the cluster asks its agents and ours does not do. @throws CONFIG_INVALID for what protects something */
+function judgeKubeletConfig(kubelet: Readonly<Record<string, unknown>>, { config, warn }: JoinContext): void {
+  if (config.tkadm.engine !== 'embedded') return;
+  for (const { path, reason, isRefused } of findUnfollowed(kubelet, UNFOLLOWED_FIELDS)) {
+    const source = 'ConfigMap kube-system/kubelet-config';
+    if (!isRefused) warn(`${source}: ${path} has no effect: ${reason}`);
+    else throw new TkadmError('CONFIG_INVALID', `Cannot follow ${path} of ${source}: ${reason}`);
+  }
 }
 
 async function readKubeletConfig(client: ApiClient): Promise<Readonly<Record<string, unknown>>> {

@@ -45,8 +45,9 @@ export const CONTROL_PLANE_PHASES: readonly Phase<InitContext>[] = MANIFESTS.map
   async plan({ config, host, env, ...context }) {
     await refuseOtherNetwork(host, config);
     const { certificatesDir } = config.cluster;
+    const bundleId = await context.bundleId?.();
     const [facts, patches] = await Promise.all([
-      readHostFacts(host, { certificatesDir, env }),
+      readHostFacts(host, { certificatesDir, env, bundleId }),
       context.patches(),
     ]);
     const content = renderManifest(row, config, facts, patches);

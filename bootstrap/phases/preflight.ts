@@ -23,6 +23,8 @@ export interface PreflightContext {
   readonly nodeIp?: string;
   /** The user named the address. */
   readonly isAddressGiven?: boolean;
+  /** A client of the cluster that is joined, where there is one before discovery. */
+  readonly api?: PreflightInput['api'];
 }
 
 interface PreflightPhaseContext extends PreflightContext {
@@ -33,7 +35,8 @@ interface PreflightPhaseContext extends PreflightContext {
 const MANIFESTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'etcd'];
 /** The node agent's ports: its API, and its health for the machine itself. */
 export const AGENT_PORTS: readonly number[] = [10250, 10248];
-const CONTROL_PLANE_PORTS = [10257, 10259];
+/** Those of controller manager and scheduler. */
+export const CONTROL_PLANE_PORTS: readonly number[] = [10257, 10259];
 const ETCD_PORTS = [2379, 2380, 2381];
 
 /** Runs the checks; with --fix, what can be repaired is an action, and only the rest stops the run. */
@@ -41,20 +44,37 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
   name: 'preflight',
   summary: 'Run pre-flight checks',
   unchanged: 'Passed',
-  async plan(context) {
-    const { host, shouldFix, warn } = context;
-    const { findings } = await runPreflight(host, await buildPreflightInput(context));
-    const repairable = shouldFix ? selectRepairable(findings) : [];
-    for (const finding of findings)
-      if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
-    const fatal = selectFatal(findings, shouldFix);
-    // In a dry run without root a check may fail for that alone.
-    if (findings.some((finding) => finding.check === 'IsPrivilegedUser' && finding.severity === 'warning')) {
-      for (const finding of fatal) warn(formatWarning(finding));
-    } else if (fatal.length > 0) throw preflightError(fatal);
-    return repairable.flatMap(toRepairs);
+  plan: async (context) => planChecks(context.host, await buildPreflightInput(context), context),
+  async verify(context) {
+    const { findings } = await runPreflight(context.host, await buildPreflightInput(context));
+    const fatal = selectFatal(findings);
+    if (fatal.length > 0) throw preflightError(fatal, true);
+    for (const finding of selectRepairable(findings))
+      context.warn(`${formatWarning(finding)}; its repair has not helped`);
   },
 };
+
+/**
+ * Runs the checks of a command. Returns the repairs, if it shall repair.
+ * @throws PREFLIGHT_FAILED with what stops the run
+ */
+export async function planChecks(
+  host: Host,
+  input: PreflightInput,
+  { shouldFix = false, warn }: { readonly shouldFix?: boolean; readonly warn: (message: string) => void },
+): Promise<readonly Action[]> {
+  const { findings } = await runPreflight(host, input);
+  const repairable = shouldFix ? selectRepairable(findings) : [];
+  for (const finding of findings)
+    if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));
+  const fatal = selectFatal(findings, shouldFix);
+  // In a dry run without root a check may fail for that alone.
+  const isRootMissing = findings.some(({ check }) => check === 'IsPrivilegedUser');
+  if (input.isDryRun && isRootMissing) {
+    for (const finding of fatal) warn(formatWarning(finding));
+  } else if (fatal.length > 0) throw preflightError(fatal);
+  return repairable.flatMap(toRepairs);
+}
 
 /** The commands that mend a finding. */
 export function toRepairs(finding: Finding): readonly Action[] {
@@ -67,7 +87,7 @@ export function toRepairs(finding: Finding): readonly Action[] {
 
 /** What the checks look for, from the configuration of init or join. */
 export async function buildPreflightInput(context: PreflightContext): Promise<PreflightInput> {
-  const { config, host, env, isAddressGiven } = context;
+  const { config, host, env, isAddressGiven, api } = context;
   const { nodeRegistration, tkadm, isDryRun } = config;
   const common = {
     engine: tkadm.engine,
@@ -79,6 +99,7 @@ export async function buildPreflightInput(context: PreflightContext): Promise<Pr
     env,
     isDryRun,
     isAddressGiven,
+    ...(config.kind === 'JoinConfiguration' && api ? { api } : {}),
   };
   return config.kind === 'InitConfiguration'
     ? { ...common, ...(await buildInitInput(config, context)) }

@@ -1,4 +1,5 @@
 import { CERTIFICATES } from '../../pki/certificates.ts';
+import type { PreflightInput } from '../../preflight/finding.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -11,6 +12,7 @@ import {
 import type { ResetConfig } from '../config/types.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
+import { planChecks } from './preflight.ts';
 
 export interface ResetContext {
   readonly host: Host;
@@ -18,6 +20,7 @@ export interface ResetContext {
   /** Name of this node and the administrator's kubeconfig, when the cluster can be told. */
   readonly nodeName: string;
   readonly kubeconfig: string | undefined;
+  readonly warn: (message: string) => void;
 }
 
 const CONFIG_FILES = [
@@ -29,9 +32,10 @@ const CONFIG_FILES = [
   'scheduler.conf',
 ].map((name) => `${PATHS.kubernetes}/${name}`);
 
-/** nftables tables of the service proxy and of the bridge plugin. */
-const TABLES = ['kube-proxy', 'tkadm-bridge'];
-const BRIDGE = 'tkadm0';
+/** nftables tables of the service proxy, of the bridge plugin and of `tkadm ctr`. */
+const TABLES = ['kube-proxy', 'tkadm-bridge', 'tkadm-ctr0'];
+/** Bridges of pods, and of `tkadm ctr`. */
+const BRIDGES = ['tkadm0', 'tkadm-ctr0'];
 const CNI_FILE = '10-tkadm.conflist';
 /** Parent cgroups of all pods, as the kubelet's, and of image builds and monitors. */
 const CGROUPS = ['kubepods', 'tkadm'];
@@ -47,9 +51,9 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
     name: 'preflight',
     summary: 'Check that a reset is possible',
     unchanged: 'Passed',
-    async plan({ config }) {
+    async plan({ config, host, nodeName, warn }) {
       refuseUnmountFlags(config.unmountFlags);
-      return [];
+      return planChecks(host, buildResetInput(config, nodeName), { warn });
     },
   },
   {
@@ -87,11 +91,27 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
   },
 ];
 
-async function planStop({ host }: ResetContext): Promise<readonly Action[]> {
+/** What the checks of a reset look for. */
+function buildResetInput({ ignorePreflightErrors, isDryRun }: ResetConfig, nodeName: string): PreflightInput {
+  return {
+    scope: 'reset',
+    nodeName,
+    ports: [],
+    absentFiles: [],
+    podCidrs: [],
+    serviceCidrs: [],
+    ignored: ignorePreflightErrors,
+    isDryRun,
+  };
+}
+
+async function planStop({ host, config }: ResetContext): Promise<readonly Action[]> {
   const initSystem = await detectInitSystem(host);
   const actions: Action[] = [];
   if (await isServiceRunning(host, 'tkadm-agent', initSystem))
     actions.push({ kind: 'stop-service', name: 'tkadm-agent' });
+  const socketPath = await findOtherSocket(host, config);
+  if (socketPath !== undefined) actions.push({ kind: 'remove-sandboxes', socketPath });
   const isRuntimeRunning = await isServiceRunning(host, 'tkadm-runtime', initSystem);
   // A runtime that was killed has left its containers, which only a runtime can end.
   const hasOrphans = !isRuntimeRunning && (await host.stat(PATHS.runtimeSocket)) !== undefined;
@@ -108,6 +128,17 @@ async function planStop({ host }: ResetContext): Promise<readonly Action[]> {
   return actions;
 }
 
+/** The socket of a runtime that is not ours: the user's, else the one that the agent was given; it must be there. */
+async function findOtherSocket(host: Host, { criSocket }: ResetConfig): Promise<string | undefined> {
+  const instance = (await host.readFile(`${PATHS.kubelet}/instance-config.yaml`)) ?? '';
+  const given = /^containerRuntimeEndpoint: "?(\S+?)"?$/m.exec(instance)?.[1];
+  const isOwn = (socket: string) => socket === `unix://${PATHS.runtimeSocket}`;
+  const socket = isOwn(criSocket) ? given : criSocket;
+  if (socket === undefined || isOwn(socket)) return undefined;
+  const path = socket.replace(/^unix:\/\//, '');
+  return (await host.stat(path)) ? path : undefined;
+}
+
 async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {
   const actions: Action[] = [];
   const tables = (await host.run(['nft', 'list', 'tables', 'ip'])).stdout;
@@ -119,8 +150,9 @@ async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {
       summary: `delete nftables table ip ${table}`,
     });
   }
-  if (await host.stat(`/sys/class/net/${BRIDGE}`)) {
-    actions.push({ kind: 'run', argv: ['ip', 'link', 'del', BRIDGE], summary: `delete interface ${BRIDGE}` });
+  for (const bridge of BRIDGES) {
+    if (!(await host.stat(`/sys/class/net/${bridge}`))) continue;
+    actions.push({ kind: 'run', argv: ['ip', 'link', 'del', bridge], summary: `delete interface ${bridge}` });
   }
   const routes = (await host.run(['ip', 'route', 'show', 'proto', ROUTE_PROTOCOL])).stdout.trim();
   if (routes !== '') {

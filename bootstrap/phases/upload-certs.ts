@@ -32,17 +32,26 @@ export const uploadCertsPhase: Phase<InitContext> = {
   summary: 'Upload the certificates, encrypted',
   after: ['wait-control-plane', 'certs'],
   idle: ({ certificateKey }) => (certificateKey === undefined ? '--upload-certs was not given' : undefined),
-  async plan(context) {
-    const { config, host, now, certificateKey } = context;
-    if (certificateKey === undefined) return [];
-    const data = await encryptSharedFiles(sharedFilesOf(config), {
-      host,
-      key: parseCertificateKey(certificateKey),
-      randomBytes,
-    });
-    return [...planUpload(data, now()), ...(await planObjects(context, buildCertificatesRoleObjects()))];
-  },
+  plan: async (context) =>
+    context.certificateKey === undefined
+      ? []
+      : planCertificateUpload({ ...context, certificateKey: context.certificateKey }),
 };
+
+/** The Secret with the shared files, encrypted with the key, and who may read it. @throws PKI_KEY_MISSING */
+export async function planCertificateUpload(
+  context: Pick<InitContext, 'config' | 'host' | 'now' | 'find' | 'warn'> & {
+    readonly certificateKey: string;
+  },
+): Promise<readonly Action[]> {
+  const { config, host, now, certificateKey } = context;
+  const data = await encryptSharedFiles(sharedFilesOf(config), {
+    host,
+    key: parseCertificateKey(certificateKey),
+    randomBytes,
+  });
+  return [...planUpload(data, now()), ...(await planObjects(context, buildCertificatesRoleObjects()))];
+}
 
 /** The files that the control-plane nodes of this cluster share. */
 export function sharedFilesOf(config: Pick<InitConfig, 'cluster' | 'tkadm'>): readonly SharedFile[] {

@@ -1,4 +1,4 @@
-import { isUsageError, reportError } from './error-event.ts';
+import { type ErrorReport, isUsageError, reportError } from './error-event.ts';
 import { formatEvent } from './event-line.ts';
 import { listGivenSecrets, maskSecrets } from './mask.ts';
 import { requestedFormat } from './requested-format.ts';
@@ -31,5 +31,12 @@ export function tellFailure(error: unknown, context: FailureContext): number {
   } else if (!isUsageError(error)) {
     context.writeError(`error: ${found.message}\n${found.hint ? `  try: ${found.hint}\n` : ''}`);
   }
-  return found.exitCode;
+  return command === 'ctr run' || command === 'ctr exec' ? processExitCode(command, found) : found.exitCode;
+}
+
+/** The exit code of what could not be run, apart from those of programs: docker's 125, shells' 126 and 127. */
+function processExitCode(command: string, { details, exitCode }: ErrorReport): number {
+  const own = (details as { readonly exitCode?: unknown } | undefined)?.exitCode;
+  if (typeof own === 'number') return own;
+  return command === 'ctr run' ? 125 : exitCode;
 }

@@ -13,14 +13,15 @@ export function createEventRenderer(options: RendererOptions): Renderer {
   const format = options.format === 'yaml' ? 'yaml' : 'json';
   const print = (event: EventFields) => options.write(formatEvent(event, options, format));
   return {
-    emit: (event) => print(maskDeep(withoutContent(event)) as EventFields),
+    emit: (event) => print(maskDeep(toEventFields(event)) as EventFields),
     async finish(result) {
       if (result.isOk) print({ type: 'result', ok: true, ...result.data });
     },
   };
 }
 
-function withoutContent(event: WorkflowEvent): EventFields {
+/** An event as its line tells it: without contents of files and objects. */
+export function toEventFields(event: WorkflowEvent): EventFields {
   if (event.type === 'phase-done') return { ...event, durationMs: Math.round(event.durationMs) };
   if (event.type !== 'action') return event;
   const { action, ...rest } = event;

@@ -5,6 +5,8 @@ import type { OutputFormat } from './renderer.ts';
  * A value that is no format counts as text.
  */
 export function requestedFormat(argv: readonly string[]): OutputFormat {
+  // Docker's words have another -o, and what stands behind an image is the program's.
+  if (argv[0] === 'ctr') return 'text';
   const end = argv.indexOf('--');
   const words = end < 0 ? argv : argv.slice(0, end);
   const formats = words.flatMap((word, index) => {

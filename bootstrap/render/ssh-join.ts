@@ -1,5 +1,6 @@
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { RemoteEvent } from '../ssh/join-remote.ts';
+import { formatDryRun } from './dry-run.ts';
 import { type EventFields, formatEvent } from './event-line.ts';
 import { maskDeep, maskSecrets } from './mask.ts';
 import type { OutputFormat } from './renderer.ts';
@@ -16,6 +17,8 @@ export interface MachineReporter {
   readonly event: (event: RemoteEvent) => void;
   readonly warn: (text: string) => void;
   readonly done: (node: string, durationMs: number) => void;
+  /** In a dry run, in place of `done`. */
+  readonly previewed: (node: string, changes: number) => void;
   /** `isShown`: in text, the line is not said again by the command line. */
   readonly failed: (error: Error, isShown: boolean) => void;
 }
@@ -47,12 +50,14 @@ function createTextReporter({ write }: Output): SshReporter {
       const tell = (text: string) => write(`${host}: ${maskSecrets(text)}\n`);
       return {
         progress: thinOut(tell),
-        event: ({ type, phase, summary, message }) => {
-          if (type === 'action') tell(`[${phase}] ${summary}`);
-          if (type === 'note') tell(message ?? '');
+        event: ({ type, phase, summary = '', message, level, isDryRun, preview }) => {
+          if (type === 'action') tell(`[${phase}] ${isDryRun ? formatDryRun(summary, preview) : summary}`);
+          if (type === 'note') tell(level === 'warning' ? `Warning: ${message}` : (message ?? ''));
         },
         warn: (text) => tell(`Warning: ${text}`),
         done: (node, ms) => tell(`node "${node}" has joined (${(ms / 1000).toFixed(1)} s)`),
+        previewed: (node, changes) =>
+          tell(`dry run: ${changes} changes would be made for node "${node}"; nothing was changed`),
         failed: (error, isShown) => isShown && tell(error.message),
       };
     },
@@ -75,6 +80,7 @@ function createEventReporter({ write, now }: Output, format: 'json' | 'yaml'): S
         },
         warn: (message) => tell({ type: 'note', level: 'warning', message }),
         done: (node, ms) => tell({ type: 'host', ok: true, node, durationMs: Math.round(ms) }),
+        previewed: (node, changes) => tell({ type: 'host', ok: true, node, isDryRun: true, changes }),
         failed: (error) => {
           const { code, hint } = isTkadmError(error) ? error : { code: 'INTERNAL', hint: undefined };
           tell({ type: 'host', ok: false, code, message: error.message, ...(hint ? { hint } : {}) });

@@ -1,10 +1,13 @@
 import { createBatchedHost } from '../../preflight/batch.ts';
+import { IDENTITY_CHECKS } from '../../preflight/checks/identity.ts';
+import type { Finding, PreflightInput } from '../../preflight/finding.ts';
 import { preflightError } from '../../preflight/format.ts';
 import { runPreflight, selectFatal } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
-import { AGENT_PORTS } from '../phases/preflight.ts';
+import { DEFAULT_BIND_PORT } from '../config/defaults.ts';
+import { AGENT_PORTS, CONTROL_PLANE_PORTS } from '../phases/preflight.ts';
 
 export interface MachineToJoin {
   readonly nodeName?: string | undefined;
@@ -12,35 +15,57 @@ export interface MachineToJoin {
   readonly ignorePreflightErrors: readonly string[];
   /** What can be repaired is no obstacle. */
   readonly shouldFix: boolean;
+  /** The administrator's client. */
+  readonly api?: PreflightInput['api'];
+  /** Set when the machine becomes a control-plane node. */
+  readonly controlPlane?: object | undefined;
 }
 
 /**
- * Looks at a machine over SSH; nothing needs to be installed there. The `join` that runs there later looks again, with
+ * Looks at a machine over SSH and returns what it found; nothing needs to be installed there. The `join` that runs there later looks again, with
  * all it knows, and repairs.
  * @throws PREFLIGHT_FAILED
  */
-export async function checkMachine(machine: Host, input: MachineToJoin, signal: AbortSignal): Promise<void> {
+export async function checkMachine(
+  machine: Host,
+  input: MachineToJoin,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
   const host = createBatchedHost(machine);
+  const { findings } = await runPreflight(host, await buildMachineInput(host, input), { signal });
+  // A line that is slow or breaks tells nothing of the machine.
+  const fatal = selectFatal(findings, input.shouldFix).filter((finding) => !finding.isBlind);
+  if (fatal.length > 0) throw preflightError(fatal);
+  return findings;
+}
+
+/** Nodes of the cluster that the machine may be a copy of. What cannot be seen is passed over. */
+export async function findTwin(
+  machine: Host,
+  input: MachineToJoin,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const host = createBatchedHost(machine);
+  const preflightInput = await buildMachineInput(host, input);
+  const { findings } = await runPreflight(host, preflightInput, { checks: IDENTITY_CHECKS, signal });
+  return findings.filter((finding) => finding.severity === 'warning' && !finding.isBlind);
+}
+
+async function buildMachineInput(host: Host, input: MachineToJoin): Promise<PreflightInput> {
   const [isOwnNode, hostname = ''] = await Promise.all([
     detectInitSystem(host).then((initSystem) => isServiceRunning(host, 'tkadm-agent', initSystem)),
     host.readFile('/proc/sys/kernel/hostname'),
   ]);
-  const { findings } = await runPreflight(
-    host,
-    {
-      scope: 'join',
-      nodeName: input.nodeName ?? hostname.trim().toLowerCase(),
-      ports: AGENT_PORTS,
-      isOwnNode,
-      absentFiles: [`${PATHS.kubernetes}/kubelet.conf`],
-      podCidrs: [],
-      serviceCidrs: [],
-      ignored: input.ignorePreflightErrors,
-      apiServer: input.apiServerEndpoint,
-    },
-    { signal },
-  );
-  // A line that is slow or breaks tells nothing of the machine.
-  const fatal = selectFatal(findings, input.shouldFix).filter((finding) => !finding.isBlind);
-  if (fatal.length > 0) throw preflightError(fatal);
+  return {
+    scope: input.controlPlane ? 'join-control-plane' : 'join',
+    nodeName: input.nodeName ?? hostname.trim().toLowerCase(),
+    ports: input.controlPlane ? [DEFAULT_BIND_PORT, ...CONTROL_PLANE_PORTS, ...AGENT_PORTS] : AGENT_PORTS,
+    isOwnNode,
+    absentFiles: [`${PATHS.kubernetes}/kubelet.conf`],
+    podCidrs: [],
+    serviceCidrs: [],
+    ignored: input.ignorePreflightErrors,
+    apiServer: input.apiServerEndpoint,
+    api: input.api,
+  };
 }

@@ -1,126 +1,229 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import ssh2, {
-  type ClientChannel,
-  type ConnectConfig,
-  type ParsedKey,
-  type Client as Ssh2Client,
-} from 'ssh2';
-import { formatError, isSystemError, TkadmError } from '../../runtime/base/errors.ts';
-import { readFileIfExists, writeFileAtomic } from '../../runtime/base/files.ts';
+import ssh2, { type ClientChannel, type ConnectConfig, type Client as Ssh2Client } from 'ssh2';
+import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
-import {
-  formatFingerprint,
-  formatKnownHostName,
-  judgeHostKey,
-  type KnownHost,
-  keyTypeOf,
-  parseKnownHosts,
-  selectKnownHosts,
-} from './known-hosts.ts';
+import { Authentication } from './authentication.ts';
+import { type HostKeyPolicy, type ResolvedHost, resolveSshHost, type SshUser } from './config-resolve.ts';
+import { HostKeyCheck } from './host-keys.ts';
+import { loadIdentities } from './identities.ts';
+import type { SshPrompts } from './prompts.ts';
+import { parseSshTarget, type SshTarget } from './target.ts';
+import { openProxyCommand, openTcp, type Transport } from './transport.ts';
 
 // Node.js does not see the names of this CommonJS module's exports.
-const { Client, utils } = ssh2;
+const { Client } = ssh2;
 
-/** What to do with a host key that known_hosts does not hold: refuse, or record it and go on. */
-export type HostKeyPolicy = 'strict' | 'accept-new';
-
-export interface SshTarget {
-  readonly host: string;
-  readonly port: number;
-  readonly user: string;
-}
-
+/** How the person wants to connect; what is not said here comes from ssh_config(5). */
 export interface SshSettings {
-  /** The user's `.ssh` directory. */
-  readonly sshDir: string;
-  /** Path of the agent's socket, if there is an agent. */
-  readonly agentSocket?: string | undefined;
-  /** Key files named by the user, tried before the defaults. */
+  readonly person: SshUser;
+  readonly prompts: SshPrompts;
+  /** User of targets for which neither the address nor the configuration names one. */
+  readonly defaultUser: string;
+  /** Key files named by the user, tried before all others. */
   readonly identityFiles?: readonly string[];
   readonly password?: string | undefined;
-  readonly hostKeyPolicy: HostKeyPolicy;
+  /** For sudo on the target; else it is asked for. */
+  readonly sudoPassword?: string | undefined;
+  readonly hostKeyPolicy?: HostKeyPolicy | undefined;
+  /** "SHA256:…" of the target's host key. */
+  readonly pinnedFingerprint?: string | undefined;
+  /** `ProxyJump` in place of the configuration's. */
+  readonly jumps?: readonly string[] | undefined;
+  /** Of the key exchange and the login, without the time in which a person is asked. */
   readonly timeoutMs?: number;
+  /** Tells of something worth knowing, such as a host key that was recorded. */
+  readonly onNotice?: ((text: string) => void) | undefined;
 }
 
 /** An open SSH connection. */
 export interface SshConnection {
-  readonly target: SshTarget;
+  readonly target: { readonly host: string; readonly port: number; readonly user: string };
   /** Starts a command line in the user's login shell. */
   start(commandLine: string): Promise<ClientChannel>;
+  /** A TCP connection from that machine to an address that it reaches (`direct-tcpip`, RFC 4254 §7.2). */
+  forward(host: string, port: number): Promise<ClientChannel>;
   /** Why the connection ended before its time, undefined while it stands. */
   lossReason(): string | undefined;
   close(): void;
 }
 
-const DEFAULT_IDENTITIES = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
-const CONNECT_TIMEOUT_MS = 20_000;
+const LOGIN_TIMEOUT_MS = 20_000;
+/** A person who is asked for a passphrase takes longer. */
+const LOGIN_TIMEOUT_WITH_QUESTIONS_MS = 120_000;
 const SESSION_ATTEMPTS = 14;
+const MAX_HOPS = 8;
 /** A machine that is busy with its own start may be silent for longer than the three intervals of ssh2's default. */
-const KEEPALIVE = { keepaliveInterval: 5_000, keepaliveCountMax: 12 } as const;
+const KEEPALIVE = { intervalMs: 5_000, countMax: 12 } as const;
 
 /**
- * Parses "user@host:port", "[v6]:port" or a plain address.
- * @throws USAGE when the text is no address.
+ * Connects, through jump hosts or a command if the configuration says so; verifies each host key and logs in.
+ * @throws SSH_CONFIG, SSH_CONNECT, SSH_HOST_KEY, SSH_AUTHENTICATION
  */
-export function parseSshTarget(text: string, defaults: { readonly user: string }): SshTarget {
-  const match = /^(?:([^@\s]+)@)?(?:\[([^\]\s]+)\]|([^:\s]+)|([0-9a-fA-F:]+))(?::(\d+))?$/.exec(text);
-  const host = match?.[2] ?? match?.[3] ?? match?.[4];
-  const port = Number(match?.[5] ?? 22);
-  if (!match || !host || port < 1 || port > 65535) {
-    throw new TkadmError('USAGE', `Cannot read SSH address "${text}": it is not of the form user@host:port`);
-  }
-  return { host, port, user: match[1] ?? defaults.user };
+export function connectSsh(target: SshTarget, settings: SshSettings): Promise<SshConnection> {
+  const { jumps } = settings;
+  const resolved = resolveSshHost(target, settings.person);
+  return connectResolved(jumps ? { ...resolved, jumps } : resolved, settings, 0);
 }
 
-/**
- * Connects, verifies the host key against known_hosts and logs in with the agent, key files or a password.
- * @throws SSH_CONNECT, SSH_HOST_KEY, SSH_AUTHENTICATION
- */
-export async function connectSsh(target: SshTarget, settings: SshSettings): Promise<SshConnection> {
-  const knownHostsPath = join(settings.sshDir, 'known_hosts');
-  const known = parseKnownHosts((await readFileIfExists(knownHostsPath)) ?? '');
-  const name = formatKnownHostName(target.host, target.port);
-  const keys = await loadIdentities(settings);
-  let presentedKey: Buffer | undefined;
+async function connectResolved(
+  resolved: ResolvedHost,
+  settings: SshSettings,
+  hops: number,
+): Promise<SshConnection> {
+  if (hops > MAX_HOPS) {
+    throw new TkadmError(
+      'SSH_CONFIG',
+      `Cannot connect to "${resolved.alias}": its ProxyJump leads in a circle`,
+    );
+  }
+  if (resolved.refused.length > 0) {
+    throw new TkadmError(
+      'SSH_CONFIG',
+      `Cannot connect to "${resolved.alias}" as configured: ${resolved.refused.join(', ')} not supported`,
+      { hint: 'Connect with ssh to a machine beside it, or pass --ssh-config FILE without these lines' },
+    );
+  }
+  const transport = await openTransport(resolved, settings, hops);
+  try {
+    return await logIn(resolved, settings, transport);
+  } catch (error) {
+    transport.close();
+    throw error;
+  }
+}
+
+/** The way to a host: directly, through a command, or through the last of its jump hosts. */
+async function openTransport(
+  resolved: ResolvedHost,
+  settings: SshSettings,
+  hops: number,
+): Promise<Transport> {
+  const { host, port, jumps, proxyCommand, connectTimeoutMs } = resolved;
+  if (jumps.length === 0) {
+    return proxyCommand === undefined
+      ? openTcp({ host, port }, connectTimeoutMs)
+      : openProxyCommand(proxyCommand);
+  }
+  const last = parseSshTarget(jumps.at(-1) as string);
+  const before = jumps.slice(0, -1);
+  const hop = resolveSshHost(last, settings.person);
+  const { pinnedFingerprint: _, jumps: __, ...shared } = settings;
+  const connection = await connectResolved(
+    // A chain that was written out goes before the hop's own ProxyJump.
+    before.length > 0 ? { ...hop, jumps: before } : hop,
+    { ...shared, defaultUser: settings.person.name },
+    hops + 1,
+  );
+  try {
+    const channel = await connection.forward(host, port);
+    return { stream: channel, close: () => connection.close() };
+  } catch (error) {
+    connection.close();
+    throw new TkadmError(
+      'SSH_CONNECT',
+      `Cannot reach "${host}" port ${port} from jump host "${last.host}": ${formatError(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+async function logIn(
+  resolved: ResolvedHost,
+  settings: SshSettings,
+  transport: Transport,
+): Promise<SshConnection> {
+  const target = { host: resolved.host, port: resolved.port, user: resolved.user ?? settings.defaultUser };
+  const hostKey = await loadHostKeyCheck(resolved, settings);
+  const authentication = await buildAuthentication(resolved, settings, target.user);
   const client = new Client();
   await new Promise<void>((resolve, reject) => {
     client.on('ready', () => resolve());
-    client.on('error', (error) => reject(explain(error, { target, known, name, presentedKey, settings })));
+    client.on('error', (error) => reject(error));
+    client.on('close', () => reject(new Error('the connection was closed')));
     client.connect({
-      host: target.host,
-      port: target.port,
+      sock: transport.stream,
       username: target.user,
-      readyTimeout: settings.timeoutMs ?? CONNECT_TIMEOUT_MS,
-      ...KEEPALIVE,
-      authHandler: buildAuthHandler(target.user, keys, settings),
+      readyTimeout: settings.timeoutMs ?? loginTimeout(settings),
+      keepaliveInterval: resolved.keepaliveIntervalMs || KEEPALIVE.intervalMs,
+      keepaliveCountMax: resolved.keepaliveCountMax ?? KEEPALIVE.countMax,
+      authHandler: authentication.handler,
       algorithms: {
-        serverHostKey: orderHostKeyAlgorithms(selectKnownHosts(known, name)),
+        serverHostKey: hostKey.algorithms,
         // AES-GCM is done in native code; it is several times as fast as the default with ChaCha20.
         cipher: { append: [], prepend: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com'], remove: [] },
       },
-      hostVerifier: (key: Buffer) => {
-        presentedKey = key;
-        const verdict = judgeHostKey(known, name, key);
-        return verdict === 'known' || (verdict === 'unknown' && settings.hostKeyPolicy === 'accept-new');
+      hostVerifier: (key: Buffer, verify: (isGood: boolean) => void) => {
+        hostKey.verify(key).then(verify, () => verify(false));
       },
-    } as ConnectConfig);
+    } as unknown as ConnectConfig);
   }).catch((error) => {
     client.end();
-    throw error;
+    throw hostKey.explain(error) ?? explain(error, { resolved, target, authentication, transport });
   });
+  const recorded = await hostKey.record();
+  if (recorded) settings.onNotice?.(`${resolved.alias}: ${recorded}`);
+  return wrap(client, target, transport);
+}
+
+function loginTimeout({ prompts }: SshSettings): number {
+  return prompts.isPossible ? LOGIN_TIMEOUT_WITH_QUESTIONS_MS : LOGIN_TIMEOUT_MS;
+}
+
+function loadHostKeyCheck(resolved: ResolvedHost, settings: SshSettings): Promise<HostKeyCheck> {
+  return HostKeyCheck.load({
+    host: resolved.host,
+    port: resolved.port,
+    alias: resolved.hostKeyAlias,
+    knownHostsPaths: resolved.knownHostsPaths,
+    policy: settings.hostKeyPolicy ?? resolved.hostKeyPolicy ?? 'ask',
+    pinnedFingerprint: settings.pinnedFingerprint,
+    prompts: settings.prompts,
+  });
+}
+
+async function buildAuthentication(
+  resolved: ResolvedHost,
+  settings: SshSettings,
+  user: string,
+): Promise<Authentication> {
+  const identities = await loadIdentities({
+    named: settings.identityFiles ?? [],
+    configured: resolved.identityFiles,
+    sshDir: join(settings.person.home, '.ssh'),
+    prompts: settings.prompts,
+  });
+  return new Authentication({
+    user,
+    host: resolved.alias,
+    agentSocket: resolved.agentSocket,
+    hasOnlyTheseIdentities: resolved.hasOnlyTheseIdentities,
+    identities,
+    methods: resolved.methods,
+    password: settings.password,
+    prompts: settings.prompts,
+  });
+}
+
+function wrap(client: Ssh2Client, target: SshConnection['target'], transport: Transport): SshConnection {
   let lossReason: string | undefined;
   client.on('error', (error) => {
     lossReason = error.message;
   });
-  if (presentedKey && judgeHostKey(known, name, presentedKey) === 'unknown') {
-    await recordHostKey(knownHostsPath, name, presentedKey);
-  }
   return {
     target,
-    start: (commandLine) => startCommand(client, name, commandLine),
+    start: (commandLine) => startCommand(client, target.host, commandLine),
+    forward: (host, port) =>
+      new Promise((resolve, reject) =>
+        client.forwardOut('127.0.0.1', 0, host, port, (error, channel) =>
+          error ? reject(error) : resolve(channel),
+        ),
+      ),
     lossReason: () => lossReason,
-    close: () => client.end(),
+    close: () => {
+      client.end();
+      // The peer's answer to the end of the connection has a moment to come through the hops.
+      setTimeout(transport.close, 200).unref();
+    },
   };
 }
 
@@ -145,129 +248,30 @@ async function startCommand(client: Ssh2Client, name: string, commandLine: strin
   }
 }
 
-async function loadIdentities(settings: SshSettings): Promise<readonly ParsedKey[]> {
-  const named = settings.identityFiles ?? [];
-  const paths = [...named, ...DEFAULT_IDENTITIES.map((file) => join(settings.sshDir, file))];
-  const keys: ParsedKey[] = [];
-  for (const path of paths) {
-    const text = await readFile(path).catch((error) => {
-      if (isSystemError(error, 'ENOENT') && !named.includes(path)) return undefined;
-      throw new TkadmError(
-        'SSH_AUTHENTICATION',
-        `Cannot read SSH key "${path}": ${(error as Error).message}`,
-      );
-    });
-    if (!text) continue;
-    const parsed = utils.parseKey(text);
-    if (!(parsed instanceof Error)) keys.push(parsed);
-    else if (named.includes(path)) {
-      throw new TkadmError('SSH_AUTHENTICATION', `Cannot use SSH key "${path}": ${parsed.message}`, {
-        hint: 'Load a key with a passphrase into ssh-agent: ssh-add',
-      });
-    }
-  }
-  return keys;
-}
-
-/** One method after the other: agent, each key, password, keyboard-interactive with the password. */
-function buildAuthHandler(user: string, keys: readonly ParsedKey[], settings: SshSettings): unknown[] {
-  const { agentSocket, password } = settings;
-  return [
-    ...(agentSocket ? [{ type: 'agent', username: user, agent: agentSocket }] : []),
-    ...keys.map((key) => ({ type: 'publickey', username: user, key })),
-    ...(password === undefined
-      ? []
-      : [
-          { type: 'password', username: user, password },
-          {
-            type: 'keyboard-interactive',
-            username: user,
-            prompt: (
-              _name: string,
-              _text: string,
-              _language: string,
-              prompts: unknown[],
-              finish: (a: string[]) => void,
-            ) => finish(prompts.map(() => password)),
-          },
-        ]),
-  ];
-}
-
-/** Algorithms of the keys that known_hosts holds come first, so that a known host is asked for a known key. */
-function orderHostKeyAlgorithms(known: readonly KnownHost[]): string[] {
-  const all = [
-    'ssh-ed25519',
-    'ecdsa-sha2-nistp256',
-    'ecdsa-sha2-nistp384',
-    'ecdsa-sha2-nistp521',
-    'rsa-sha2-512',
-    'rsa-sha2-256',
-  ];
-  const held = new Set(
-    known.flatMap((entry) =>
-      entry.keyType === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [entry.keyType],
-    ),
-  );
-  return [
-    ...all.filter((algorithm) => held.has(algorithm)),
-    ...all.filter((algorithm) => !held.has(algorithm)),
-  ];
-}
-
-async function recordHostKey(path: string, name: string, key: Buffer): Promise<void> {
-  const text = (await readFileIfExists(path)) ?? '';
-  const line = `${name} ${keyTypeOf(key)} ${key.toString('base64')}\n`;
-  await writeFileAtomic(path, text === '' || text.endsWith('\n') ? text + line : `${text}\n${line}`, {
-    mode: 0o600,
-  });
-}
-
 interface FailureFacts {
-  readonly target: SshTarget;
-  readonly known: readonly KnownHost[];
-  readonly name: string;
-  readonly presentedKey: Buffer | undefined;
-  readonly settings: SshSettings;
+  readonly resolved: ResolvedHost;
+  readonly target: SshConnection['target'];
+  readonly authentication: Authentication;
+  readonly transport: Transport;
 }
 
-function explain(error: Error & { level?: string; code?: string }, facts: FailureFacts): TkadmError {
-  const { target, known, name, presentedKey, settings } = facts;
-  const verdict = presentedKey ? judgeHostKey(known, name, presentedKey) : 'known';
-  const isAccepted =
-    verdict === 'known' || (verdict === 'unknown' && settings.hostKeyPolicy === 'accept-new');
-  if (presentedKey && !isAccepted) {
-    const fingerprint = `${keyTypeOf(presentedKey)} ${formatFingerprint(presentedKey)}`;
-    const state = {
-      unknown: 'is not in known_hosts',
-      changed: 'differs from the one in known_hosts',
-      revoked: 'is revoked',
-      known: '',
-    };
-    return new TkadmError(
-      'SSH_HOST_KEY',
-      `Cannot trust host "${name}": its key ${fingerprint} ${state[verdict]}`,
-      {
-        cause: error,
-        hint:
-          verdict === 'unknown'
-            ? `Compare the fingerprint, then: ssh-keyscan ${target.host} >> ${join(settings.sshDir, 'known_hosts')}, or pass --ssh-host-keys=accept-new`
-            : `Find out why; if it is right: ssh-keygen -R '${name}'`,
-      },
-    );
-  }
+function explain(error: Error & { level?: string }, facts: FailureFacts): TkadmError {
+  const { resolved, target, authentication, transport } = facts;
+  if (isTkadmError(authentication.failure)) return authentication.failure;
+  const address = `${target.user}@${resolved.alias}`;
   if (error.level === 'client-authentication') {
     return new TkadmError(
       'SSH_AUTHENTICATION',
-      `Cannot log in to "${name}" as "${target.user}": every key and password was refused`,
+      `Cannot log in to "${resolved.alias}" as "${target.user}": every key and password was refused`,
       {
         cause: error,
-        hint: `ssh-copy-id -p ${target.port} ${target.user}@${target.host}, or pass --ssh-identity FILE`,
+        hint: `ssh-copy-id -p ${target.port} ${address}, or pass --ssh-identity FILE`,
       },
     );
   }
-  return new TkadmError('SSH_CONNECT', `Cannot connect to "${name}": ${error.message}`, {
+  const detail = 'explain' in transport ? `: ${(transport.explain as () => string)()}` : '';
+  return new TkadmError('SSH_CONNECT', `Cannot connect to "${resolved.alias}": ${error.message}${detail}`, {
     cause: error,
-    hint: `ssh -p ${target.port} ${target.user}@${target.host} true`,
+    hint: `ssh -p ${target.port} ${address} true`,
   });
 }

@@ -3,23 +3,59 @@ import { pipeline } from 'node:stream/promises';
 import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { CommandOptions, CommandResult, FileStat, Host } from '../../runtime/base/host.ts';
+import {
+  BECOME_WORDS,
+  type BecomeMethod,
+  noSudoPassword,
+  PROBE_COMMAND,
+  parseBecomeMethod,
+  startPasswordDialogue,
+} from './become.ts';
 import type { SshConnection } from './connection.ts';
 
 /** A remote machine as a Host; `openStream` also gives a command's output as it comes. */
 export interface SshHost extends Host {
   openStream(argv: readonly string[], options?: Pick<CommandOptions, 'input'>): Promise<ClientChannel>;
+  /** Why the connection ended before its time, undefined while it stands. */
+  lossReason(): string | undefined;
+}
+
+export interface SshHostOptions {
+  /** The password for sudo, asked for when sudo wants one. */
+  readonly sudoPassword?: (() => Promise<string | undefined>) | undefined;
 }
 
 /**
- * The machine behind an SSH connection; commands run as root, through `sudo -n` for other users.
- * Command lines are POSIX sh quoted and wrapped in `sh -c`, whatever the login shell is.
+ * The machine behind an SSH connection; commands run as root, for other users through sudo or doas.
+ * Command lines are quoted so that a login shell of any kind takes them, and run by `sh`.
  */
-export function createSshHost(connection: SshConnection): SshHost {
+export function createSshHost(connection: SshConnection, options: SshHostOptions = {}): SshHost {
   const { user, host } = connection.target;
-  const openStream: SshHost['openStream'] = async (argv, options = {}) => {
-    const words = user === 'root' ? argv : ['sudo', '-n', '--', ...argv];
-    const channel = await connection.start(`exec ${words.map(quote).join(' ')}`);
-    sendInput(channel, options.input);
+  const name = `${user}@${host}`;
+  const start = (argv: readonly string[]) => connection.start(`exec ${argv.map(quote).join(' ')}`);
+  let method: Promise<BecomeMethod> | undefined;
+  const findMethod = (): Promise<BecomeMethod> => {
+    method ??= user === 'root' ? Promise.resolve('root') : probeMethod(start, name);
+    return method;
+  };
+  const openStream: SshHost['openStream'] = async (argv, { input } = {}) => {
+    const found = await findMethod();
+    if (found === 'sudo-password') return startWithPassword(argv, input);
+    const channel = await start([...BECOME_WORDS[found], ...argv]);
+    sendInput(channel, input);
+    return channel;
+  };
+  const startWithPassword = async (argv: readonly string[], input: CommandOptions['input']) => {
+    const password = await options.sudoPassword?.();
+    if (password === undefined) throw noSudoPassword(name);
+    const dialogue = startPasswordDialogue(argv, name);
+    const channel = await start(dialogue.argv);
+    await dialogue.run(channel, password);
+    // The caller listens by then.
+    setImmediate(() => {
+      channel.write('\n');
+      sendInput(channel, input);
+    });
     return channel;
   };
   const run: Host['run'] = async (argv, options = {}) => {
@@ -36,9 +72,10 @@ export function createSshHost(connection: SshConnection): SshHost {
     throw new TkadmError('FILE_WRITE', `Cannot ${what} on "${host}": ${result.stderr.trim()}`);
   };
   return {
-    name: `${user}@${host}`,
+    name,
     run,
     openStream,
+    lossReason: () => connection.lossReason(),
     async readFile(path) {
       const result = await run(['sh', '-c', '[ -e "$1" ] || exit 44; exec cat -- "$1"', 'sh', path]);
       if (result.exitCode === 44) return undefined;
@@ -68,9 +105,23 @@ export function createSshHost(connection: SshConnection): SshHost {
   };
 }
 
-/** Quotes one word for POSIX sh. */
+async function probeMethod(
+  start: (argv: readonly string[]) => Promise<ClientChannel>,
+  name: string,
+): Promise<BecomeMethod> {
+  const channel = await start(['sh', '-c', PROBE_COMMAND]);
+  channel.end();
+  const { stdout } = await collect(channel, {});
+  return parseBecomeMethod(stdout, name);
+}
+
+/**
+ * Quotes one word for the shells that people log in to: of sh and fish, quotes of both kinds are read alike, but for
+ * the backslash, which stands in double quotes.
+ */
 export function quote(word: string): string {
-  return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  if (/^[\w./:=@%+,-]+$/.test(word)) return word;
+  return `'${word.replace(/['\\]/g, (char) => (char === "'" ? `'"'"'` : `'"\\\\"'`))}'`;
 }
 
 function sendInput(channel: ClientChannel, input: CommandOptions['input']): void {

@@ -1,11 +1,14 @@
 import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { readLines } from '../../runtime/api/client.ts';
-import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { type ErrorCode, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { checkMachine } from './check-machine.ts';
-import { connectSsh, type SshSettings, type SshTarget } from './connection.ts';
+import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import type { SshTarget } from './target.ts';
 import {
+  acceptBundle,
   bundledCommand,
   checkArchitecture,
   hasBundle,
@@ -21,7 +24,8 @@ export interface RemoteJoinInput {
   readonly nodeName?: string | undefined;
   readonly ignorePreflightErrors: readonly string[];
   readonly shouldFix: boolean;
-  readonly isDryRun: boolean;
+  /** Set when the machines become control-plane nodes. */
+  readonly controlPlane?: { readonly certificateKey: string } | undefined;
 }
 
 export interface RemoteJoinOptions {
@@ -33,6 +37,8 @@ export interface RemoteJoinOptions {
   /** Asked for the token once the machine is reached and has the programs. */
   readonly getToken: () => Promise<string>;
   readonly signal: AbortSignal;
+  /** What else is to be looked at on the machine meanwhile; it decides nothing. */
+  readonly inspect?: (host: Host) => Promise<void>;
   /** One line about the connection and the upload. */
   readonly onProgress: (text: string) => void;
   /** An event of the remote command, as its `-o json` tells. */
@@ -45,6 +51,9 @@ export interface RemoteEvent {
   readonly phase?: string | null;
   readonly summary?: string;
   readonly message?: string;
+  readonly level?: string;
+  readonly isDryRun?: boolean;
+  readonly preview?: string;
 }
 
 /** The last line that the remote command prints with `-o json`. */
@@ -69,8 +78,9 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   const close = () => connection.close();
   signal.addEventListener('abort', close, { once: true });
   try {
-    const host = createSshHost(connection);
+    const host = createSshHost(connection, { sudoPassword: () => askSudoPassword(connection, settings) });
     await checkArchitecture(host, options.architecture);
+    const inspected = options.inspect?.(host).catch(() => {});
     const wasSent = !(await hasBundle(host, options.bundleDirectory));
     if (wasSent) await sendBundle(host, options);
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
@@ -85,6 +95,7 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
     for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
       last = readEvent(line, options) ?? last;
     const exitCode = await exited;
+    await inspected;
     signal.throwIfAborted();
     if (last?.type === 'result' && last.ok && exitCode === 0) return last.node ?? target.host;
     throw new TkadmError(
@@ -100,6 +111,28 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   }
 }
 
+/** The password of sudo there: as it was given, else the person is asked. */
+export function askSudoPassword(
+  { target: { user, host } }: SshConnection,
+  { sudoPassword, prompts }: SshSettings,
+): Promise<string | undefined> {
+  return sudoPassword === undefined
+    ? prompts.secret(`[sudo] password of ${user}@${host}: `)
+    : Promise.resolve(sudoPassword);
+}
+
+/** "45 MB, 60 MB/s" of the bytes so far; what an earlier transfer has brought does not count for the rate. */
+function createRateMeter(tell: (text: string) => void): (bytes: number) => void {
+  const startedAt = performance.now();
+  let first: number | undefined;
+  return (bytes) => {
+    first ??= bytes;
+    const seconds = (performance.now() - startedAt) / 1000;
+    const rate = seconds > 0.5 ? `, ${((bytes - first) / 1e6 / seconds).toFixed(0)} MB/s` : '';
+    tell(`${Math.round(bytes / 1e6)} MB${rate}`);
+  };
+}
+
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
 async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<void> {
   const { input, signal, bundleDirectory: directory, onProgress } = options;
@@ -109,18 +142,20 @@ async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<vo
   const sent = uploadBundle(host, {
     directory,
     signal: stop.signal,
-    onProgress: (bytes) => onProgress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`),
+    onProgress: createRateMeter((text) => onProgress(`send the node bundle: ${text}`)),
   });
   sent.catch(() => {});
   try {
     await checkMachine(host, input, signal);
+    await sent;
+    await acceptBundle(host, directory);
   } catch (error) {
     stop.abort(error);
     await sent.catch(() => {});
-    await removePartial(host, directory);
+    // A machine that cannot join keeps nothing; a transfer that broke off is gone on with.
+    if (isTkadmError(error) && error.code === 'PREFLIGHT_FAILED') await removePartial(host, directory);
     throw error;
   }
-  await sent;
 }
 
 function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly string[] {
@@ -130,7 +165,6 @@ function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly s
     '--config=-',
     '--output=json',
     ...(input.shouldFix ? ['--fix'] : []),
-    ...(input.isDryRun ? ['--dry-run'] : []),
   ];
 }
 
@@ -146,6 +180,7 @@ function formatInput(input: RemoteJoinInput): string {
         caCertHashes: [...input.caCertHashes],
       },
     },
+    ...(input.controlPlane ? { controlPlane: { ...input.controlPlane } } : {}),
     nodeRegistration: {
       ...(input.nodeName ? { name: input.nodeName } : {}),
       ...(input.ignorePreflightErrors.length > 0

@@ -67,9 +67,14 @@ function matches(pattern: string, name: string): boolean {
     const [, , salt = '', hash = ''] = pattern.split('|');
     return createHmac('sha1', Buffer.from(salt, 'base64')).update(name).digest('base64') === hash;
   }
+  return matchesPattern(pattern, name);
+}
+
+/** A pattern of ssh_config(5) PATTERNS: `*` stands for any characters, `?` for one; case does not count. */
+export function matchesPattern(pattern: string, name: string): boolean {
   const expression = pattern
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
     .replace(/\*/g, '.*')
     .replace(/\?/g, '.');
-  return new RegExp(`^${expression}$`, 'i').test(name);
+  return new RegExp(`^${expression}$`, 'is').test(name);
 }

@@ -1,5 +1,8 @@
-import { spawn } from 'node:child_process';
-import { basename, dirname } from 'node:path';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import type { SshHost } from './host.ts';
@@ -41,51 +44,136 @@ export async function hasBundle(host: SshHost, directory: string): Promise<boole
   return (await host.stat(`${PATHS.bundle}/${basename(directory)}/image.json`)) !== undefined;
 }
 
-/** Removes what a transfer that broke off has left. */
-export async function removePartial(host: SshHost, directory: string): Promise<void> {
-  await host.run(['rm', '-rf', `${PATHS.bundle}/${basename(directory)}.part`]);
+/** Makes the bundle that was sent the machine's: one rename. @throws JOIN_FAILED */
+export async function acceptBundle(host: SshHost, directory: string): Promise<void> {
+  const target = `${PATHS.bundle}/${basename(directory)}`;
+  const script = 'rm -rf "$1" && mv "$1.part" "$1"';
+  const { exitCode, stderr } = await host.run(['sh', '-c', script, 'sh', target]);
+  if (exitCode === 0) return;
+  throw new TkadmError('JOIN_FAILED', `Cannot install the node bundle on "${host.name}": ${stderr.trim()}`);
 }
 
+/** Removes what was sent and not accepted. */
+export async function removePartial(host: SshHost, directory: string): Promise<void> {
+  const { part, archive } = remotePaths(directory);
+  await host.run(['rm', '-rf', part, archive]);
+}
+
+interface RemotePaths {
+  /** The unpacked bundle before its rename. */
+  readonly part: string;
+  /** The stream as far as it came; the next transfer goes on there. */
+  readonly archive: string;
+}
+
+function remotePaths(directory: string): RemotePaths {
+  const target = `${PATHS.bundle}/${basename(directory)}`;
+  return { part: `${target}.part`, archive: `${target}.tar.part` };
+}
+
+/** The archive there is not the one that was sent. */
+const DIGEST_DIFFERS = 45;
+
 /**
- * Sends the bundle as a tar stream; it appears by a rename when all of it is there.
+ * Sends the bundle as a tar stream and unpacks it beside its place: `acceptBundle` or `removePartial` follows. A
+ * transfer that broke off goes on where it ended; the digest of the whole is checked there before it is unpacked.
  * @throws JOIN_FAILED, or the reason of the signal.
  */
-export async function uploadBundle(
+export async function uploadBundle(host: SshHost, options: UploadOptions): Promise<void> {
+  const paths = remotePaths(options.directory);
+  const script = 'mkdir -p "$(dirname "$1")"; stat -c %s "$1" 2>/dev/null || echo 0';
+  const held = Number((await host.run(['sh', '-c', script, 'sh', paths.archive])).stdout);
+  const isWhole = await sendArchive(host, paths, { ...options, skipBytes: held || 0 });
+  // What had been there was of something else.
+  if (!isWhole && held > 0 && (await sendArchive(host, paths, { ...options, skipBytes: 0 }))) return;
+  if (isWhole) return;
+  throw new TkadmError('JOIN_FAILED', `Cannot send the node bundle to "${host.name}": it arrived damaged`);
+}
+
+/** Sends the archive from a place on; false when what is there then has another digest. */
+async function sendArchive(
   host: SshHost,
-  { directory, signal, onProgress }: UploadOptions,
+  { part, archive }: RemotePaths,
+  { directory, signal, onProgress, skipBytes }: UploadOptions & { readonly skipBytes: number },
+): Promise<boolean> {
+  const stream = new ArchiveStream(directory, signal);
+  const write = skipBytes === 0 ? 'exec cat > "$1"' : 'exec cat >> "$1"';
+  const sending = await host.openStream(['sh', '-c', write, 'sh', archive], {
+    input: stream.read(skipBytes, onProgress),
+  });
+  await expectSuccess(host, sending, stream, signal);
+  const unpack = `set -e; [ "$(sha256sum < "$1" | cut -d ' ' -f 1)" = "$3" ] || exit ${DIGEST_DIFFERS}
+rm -rf "$2"; mkdir "$2"; tar -x -C "$2" -f "$1"; rm "$1"; sync -f "$2" 2>/dev/null || sync`;
+  const { exitCode, stderr } = await host.run(['sh', '-c', unpack, 'sh', archive, part, stream.digest()]);
+  signal.throwIfAborted();
+  if (exitCode === 0) return true;
+  if (exitCode !== DIGEST_DIFFERS) throw notSent(host, stderr.trim() || `exit code ${exitCode}`);
+  await host.run(['rm', '-f', archive]);
+  return false;
+}
+
+async function expectSuccess(
+  host: SshHost,
+  channel: ClientChannel,
+  stream: ArchiveStream,
+  signal: AbortSignal,
 ): Promise<void> {
-  const target = `${PATHS.bundle}/${basename(directory)}`;
-  const script = `set -e; mkdir -p "$1"; rm -rf "$2.part"; mkdir "$2.part"; tar -x -C "$2.part" -f -; sync -f "$2.part" 2>/dev/null || sync; rm -rf "$2"; mv "$2.part" "$2"`;
-  const tar = spawn('tar', ['-c', '-C', directory, '-f', '-', '.'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    signal,
-  });
-  tar.on('error', () => {});
-  let tarError = '';
-  tar.stderr.on('data', (chunk) => {
-    tarError += chunk;
-  });
-  let sent = 0;
-  const count = async function* () {
-    for await (const chunk of tar.stdout) {
-      sent += (chunk as Buffer).length;
-      onProgress(sent);
-      yield chunk as Buffer;
-    }
-  };
-  const channel = await host.openStream(['sh', '-c', script, 'sh', dirname(target), target], {
-    input: count(),
-  });
-  let remoteError = '';
+  let errors = '';
   channel.stderr.on('data', (chunk: Buffer) => {
-    remoteError += chunk;
+    errors += chunk;
   });
   channel.resume();
   const exitCode = await waitForExit(channel);
   signal.throwIfAborted();
-  if (exitCode === 0) return;
-  const state = (remoteError || tarError).trim() || `exit code ${exitCode}`;
-  throw new TkadmError('JOIN_FAILED', `Cannot send the node bundle to "${host.name}": ${state}`, {
-    hint: `Look for free space: ssh ${host.name} df -h ${PATHS.state}`,
+  if (exitCode === 0 && stream.isWhole) return;
+  throw notSent(host, (errors || stream.errors).trim() || host.lossReason() || `exit code ${exitCode}`);
+}
+
+function notSent(host: SshHost, state: string): TkadmError {
+  return new TkadmError('JOIN_FAILED', `Cannot send the node bundle to "${host.name}": ${state}`, {
+    hint: `Look for free space: ssh ${host.name} df -h ${PATHS.state}; the same command goes on where this one ended`,
   });
+}
+
+/** The bundle as an archive that is the same byte for byte each time. */
+class ArchiveStream {
+  readonly #tar: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #hash = createHash('sha256');
+  readonly #ended: Promise<number | null>;
+  errors = '';
+  /** True when all of it was read. */
+  isWhole = false;
+
+  constructor(directory: string, signal: AbortSignal) {
+    const same = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
+    this.#tar = spawn('tar', ['-c', ...same, '-C', directory, '-f', '-', '.'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      signal,
+    });
+    this.#tar.on('error', () => {});
+    this.#ended = new Promise((resolve) => this.#tar.on('close', resolve));
+    this.#tar.stderr.on('data', (chunk: Buffer) => {
+      this.errors += chunk;
+    });
+  }
+
+  /** Its bytes from a place on; what comes before counts for the digest only. */
+  async *read(skipBytes: number, onProgress: (sentBytes: number) => void): AsyncGenerator<Buffer> {
+    let position = 0;
+    for await (const piece of this.#tar.stdout) {
+      const chunk = piece as Buffer;
+      this.#hash.update(chunk);
+      const start = Math.max(0, skipBytes - position);
+      position += chunk.length;
+      if (start >= chunk.length) continue;
+      onProgress(position);
+      yield chunk.subarray(start);
+    }
+    this.isWhole = (await this.#ended) === 0;
+  }
+
+  /** SHA-256 of the whole, in hex. */
+  digest(): string {
+    return this.#hash.digest('hex');
+  }
 }

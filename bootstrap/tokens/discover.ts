@@ -154,7 +154,7 @@ function checkSignature(info: ClusterInfo, token: BootstrapToken, endpoint: stri
   );
 }
 
-function checkPins(caPem: string, pins: readonly string[], endpoint: string): void {
+export function checkPins(caPem: string, pins: readonly string[], endpoint: string): void {
   const found = pinsOf(caPem);
   if (found.some((pin) => pins.includes(pin))) return;
   throw new TkadmError(

@@ -11,6 +11,29 @@ export type WaitTarget =
       readonly kubeconfig: string;
       readonly nodeName: string;
       readonly isReadyNeeded?: boolean;
+    }
+  | { readonly kind: 'runtime-ready' }
+  | {
+      /** The pod that runs from a manifest: ready, and of that content. */
+      readonly kind: 'static-pod';
+      readonly component: string;
+      readonly nodeName: string;
+      /** Of hashStaticPod. */
+      readonly hash: string;
+    }
+  | {
+      readonly kind: 'node-version';
+      readonly nodeName: string;
+      /** "v1.36.2", as the Node tells it. */
+      readonly kubeletVersion: string;
+      /** "tkadm://0.1.0" */
+      readonly runtimeVersion: string;
+    }
+  | {
+      /** The add-ons' pods of a node: ready, and of that image. */
+      readonly kind: 'addon-pods';
+      readonly nodeName: string;
+      readonly imageId: string;
     };
 
 /** One change of a host or of the cluster, as data. */
@@ -22,14 +45,26 @@ export type Action =
       readonly content: string;
       /** The content must not be shown. */
       readonly secret?: boolean;
+      /** It is what another file holds now: a preview does not repeat it. */
+      readonly isCopy?: boolean;
     }
   | { readonly kind: 'make-directory'; readonly path: string; readonly mode: number }
   | { readonly kind: 'remove'; readonly path: string }
   | { readonly kind: 'run'; readonly argv: readonly string[]; readonly summary: string }
   | { readonly kind: 'install-bundle' }
+  /** Lays the bundle of this package out beside the one in use. */
+  | { readonly kind: 'stage-bundle' }
+  | { readonly kind: 'use-bundle'; readonly id: string }
+  /** Takes a bundle away that no process runs from. */
+  | { readonly kind: 'remove-bundle'; readonly id: string }
   | { readonly kind: 'start-service'; readonly name: ServiceName }
   | { readonly kind: 'stop-service'; readonly name: ServiceName }
-  | { readonly kind: 'remove-sandboxes' }
+  | {
+      readonly kind: 'remove-sandboxes';
+      /** Of a container runtime that is not ours. */
+      readonly socketPath?: string;
+    }
+  | { readonly kind: 'delete-object'; readonly object: KubeObject }
   | { readonly kind: 'delete-node'; readonly nodeName: string; readonly kubeconfig: string }
   | {
       readonly kind: 'apply-object';
@@ -71,12 +106,20 @@ export function formatAction(action: Action): string {
       return action.summary;
     case 'install-bundle':
       return 'install the node bundle';
+    case 'stage-bundle':
+      return 'install the node bundle beside the one in use';
+    case 'use-bundle':
+      return `take node bundle ${action.id} into use`;
+    case 'remove-bundle':
+      return `remove node bundle ${action.id}`;
     case 'start-service':
       return `start ${action.name}`;
     case 'stop-service':
       return `stop ${action.name}`;
     case 'remove-sandboxes':
-      return 'stop and remove every pod';
+      return `stop and remove every pod${action.socketPath ? ` of the runtime at ${action.socketPath}` : ''}`;
+    case 'delete-object':
+      return `delete ${formatObject(action.object)}`;
     case 'delete-node':
       return `delete Node ${action.nodeName}`;
     case 'apply-object':

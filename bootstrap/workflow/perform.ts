@@ -4,7 +4,7 @@ import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { sleep } from '../../runtime/base/time.ts';
-import { type BundleSources, installBundle } from '../../runtime/host/bundle.ts';
+import { type BundleSources, installBundle, stageBundle, useBundle } from '../../runtime/host/bundle.ts';
 import {
   buildServiceFile,
   type InitSystem,
@@ -42,6 +42,15 @@ export async function performAction(action: Action, context: PerformContext): Pr
     case 'install-bundle':
       await installBundle(host, context.bundleSources);
       return;
+    case 'stage-bundle':
+      await stageBundle(host, context.bundleSources);
+      return;
+    case 'use-bundle':
+      return useBundle(action.id);
+    case 'remove-bundle': {
+      const { removeBundle } = await import('../upgrade/old-bundles.ts');
+      return removeBundle(action.id, host);
+    }
     case 'start-service': {
       const service = SERVICES.find((row) => row.name === action.name)!;
       const file = buildServiceFile(service, initSystem);
@@ -52,10 +61,13 @@ export async function performAction(action: Action, context: PerformContext): Pr
       return stopService(host, action.name, initSystem);
     case 'remove-sandboxes': {
       // gRPC is 40 ms of loading that only reset needs.
-      const { stopAllSandboxes } = await import('../phases/sandboxes.ts');
-      await stopAllSandboxes({ remove: true });
+      const { endContainers, stopAllSandboxes } = await import('../phases/sandboxes.ts');
+      await stopAllSandboxes({ remove: true, socketPath: action.socketPath });
+      await endContainers({ remove: true });
       return;
     }
+    case 'delete-object':
+      return deleteObject(await context.api(), action.object);
     case 'delete-node':
       return deleteNode(action.nodeName, action.kubeconfig);
     case 'apply-object':
@@ -74,6 +86,15 @@ async function runCommand(argv: readonly string[], { host, signal }: PerformCont
     'COMMAND_FAILED',
     `Cannot run "${argv.join(' ')}": ${result.stderr.trim() || result.exitCode}`,
   );
+}
+
+/** One that is gone, or is another one by now, is no failure. */
+async function deleteObject(api: ApiClient, object: KubeObject): Promise<void> {
+  const { name = '', namespace, uid } = object.metadata ?? {};
+  const preconditions = uid ? { preconditions: { uid } } : {};
+  await api.delete(resourceOf(object), { name, namespace }, preconditions).catch((error) => {
+    if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
+  });
 }
 
 /** Best effort: reset must work with the cluster gone. */

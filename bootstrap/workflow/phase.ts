@@ -12,8 +12,12 @@ export interface Phase<C> {
   /** Phases, or whole groups, whose effect this one needs. */
   readonly after?: readonly string[];
   plan(context: C): Promise<readonly Action[]>;
+  /** Looks, once something was done, whether it had the effect that the phases after it need; throws when not. */
+  verify?(context: C): Promise<void>;
   /** What must be done however the phase ends, also when it fails. */
   cleanUp?(context: C): Promise<readonly Action[]>;
+  /** What puts things back as they were when the phase has failed; not after an interruption. */
+  rollBack?(context: C): Promise<readonly Action[]>;
   /** Why there is nothing to do whatever is found, such as "the embedded store needs no etcd"; undefined: plan. */
   idle?(context: C): string | undefined;
   /** What it means when there is nothing to change; default: "Already there". */

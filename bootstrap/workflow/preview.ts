@@ -16,7 +16,7 @@ export async function previewAction(
 ): Promise<string | undefined> {
   switch (action.kind) {
     case 'write-file':
-      return previewFile(action, host);
+      return action.isCopy ? undefined : previewFile(action, host);
     case 'apply-object':
       return previewObject(action.object, action.object, action.live);
     case 'patch-object':

@@ -72,11 +72,12 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
   const done: Action[] = [];
   try {
     if (reason === undefined) done.push(...(await runActions(phase, await phase.plan(context), options)));
+    if (done.length > 0 && !options.preview) await phase.verify?.(context);
   } catch (error) {
     await cleanUp(phase, options).catch((second) =>
       emit({ type: 'note', level: 'warning', message: formatError(second) }),
     );
-    throw error;
+    throw await rollBack(phase, error, options);
   }
   done.push(...(await cleanUp(phase, options)));
   const durationMs = performance.now() - startedAt;
@@ -90,6 +91,29 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
     changes,
     ...(done.length === 0 ? { state } : {}),
   });
+}
+
+/** Puts back what a phase that failed has changed; returns what is to be thrown. */
+async function rollBack<C>(phase: Phase<C>, error: unknown, options: RunOptions<C>): Promise<unknown> {
+  if (!phase.rollBack || options.signal.aborted || options.preview) return error;
+  const { emit } = options;
+  try {
+    const actions = await phase.rollBack(options.context);
+    if (actions.length === 0) return error;
+    emit({ type: 'note', level: 'warning', message: `Rolling back: ${formatError(error)}` });
+    await runActions(phase, actions, options);
+    emit({ type: 'note', level: 'info', message: 'Rolled back: everything is as it was before' });
+    return error;
+  } catch (second) {
+    return new TkadmError(
+      'ROLLBACK_FAILED',
+      `${formatError(error)}; and what was before could not be brought back: ${formatError(second)}`,
+      {
+        cause: new AggregateError([error, second]),
+        hint: 'Mend what is said above and run the same command again',
+      },
+    );
+  }
 }
 
 /** What a phase leaves for its end is done after an interruption too. */

@@ -1,16 +1,18 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import { NODES } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import type { Action, WaitTarget } from './action.ts';
+import { areAddonPodsMoved, isStaticPodReady, refuseCrash } from './pods.ts';
 
 export interface WaitContext {
-  readonly host: Pick<Host, 'stat'>;
+  readonly host: Pick<Host, 'stat' | 'list' | 'readFile'>;
   readonly api: () => Promise<ApiClient>;
   readonly signal: AbortSignal;
 }
@@ -21,11 +23,23 @@ export async function waitForTarget(
   context: WaitContext,
 ): Promise<void> {
   const { signal } = context;
-  const wait = waitFor(() => probe(target, context), { subject, timeoutMs, intervalMs: 25, signal });
+  let failure: TkadmError | undefined;
+  const look = async () => {
+    try {
+      return await probe(target, context);
+    } catch (error) {
+      if (!isTkadmError(error, 'CONTAINER_CRASHES')) throw error;
+      // Waiting on is of no use.
+      failure = new TkadmError(error.code, error.message, hint ? { hint } : {});
+      return true;
+    }
+  };
+  const wait = waitFor(look, { subject, timeoutMs, intervalMs: 25, signal });
   await wait.catch((error) => {
     if (!hint || !isTkadmError(error, 'WAIT_TIMEOUT')) throw error;
     throw new TkadmError('WAIT_TIMEOUT', error.message, { cause: error.cause, hint });
   });
+  if (failure) throw failure;
 }
 
 /** True when there is nothing to wait for. */
@@ -39,18 +53,38 @@ export async function isReached(
 async function probe(target: WaitTarget, context: WaitContext): Promise<true | undefined> {
   if (target.kind === 'http') return (await probeHttp(target.url, target.caPem)) === 200 ? true : undefined;
   if (target.kind === 'file') return (await context.host.stat(target.path)) ? true : undefined;
+  if (target.kind === 'runtime-ready') return probeRuntime();
   const { nodeName } = target;
+  if (target.kind === 'static-pod') {
+    await refuseCrash(target, context.host);
+    return (await isStaticPodReady(await context.api(), target)) ? true : undefined;
+  }
+  if (target.kind === 'addon-pods')
+    return (await areAddonPodsMoved(await context.api(), target)) ? true : undefined;
   if (target.kind === 'node-client') {
     const client = new ApiClient(await loadClientConfig(target.kubeconfig));
     const own = await client.find(NODES, { name: nodeName }).finally(() => client.close());
-    return own && (!target.isReadyNeeded || isReady(own)) ? true : undefined;
+    return own && (!target.isReadyNeeded || isNodeReady(own)) ? true : undefined;
   }
   const node = await (await context.api()).find(NODES, { name: nodeName });
-  return node && (target.kind === 'node-registered' || isReady(node)) ? true : undefined;
+  if (target.kind === 'node-version') {
+    const { kubeletVersion, containerRuntimeVersion } = node?.status?.nodeInfo ?? {};
+    const isNew =
+      kubeletVersion === target.kubeletVersion && containerRuntimeVersion === target.runtimeVersion;
+    return node && isNew && isNodeReady(node) ? true : undefined;
+  }
+  return node && (target.kind === 'node-registered' || isNodeReady(node)) ? true : undefined;
 }
 
-function isReady(node: Node): boolean {
-  return node.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True') ?? false;
+/** gRPC is loaded for this alone. */
+async function probeRuntime(): Promise<true | undefined> {
+  const { createCriProbe } = await import('../phases/cri-probe.ts');
+  const cri = createCriProbe(PATHS.runtimeSocket);
+  try {
+    return (await cri.status()).isReady ? true : undefined;
+  } finally {
+    cri.close();
+  }
 }
 
 /** The status code of a GET; a connection that fails throws. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, JOBS, NODES } from '../../runtime/api/kinds.ts';
+import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import { EMBEDDED_IMAGE_REPOSITORY } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
@@ -83,9 +84,7 @@ export const CLUSTER_CHECKS: readonly Check[] = [
     observe: (_host, input) =>
       withApi(input, 'ControlPlaneNodesReady', async (api) => {
         const { items } = await api.list(NODES, { labelSelector: CONTROL_PLANE_LABEL });
-        const isReady = (node: (typeof items)[number]) =>
-          node.status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True') ?? false;
-        const waiting = items.filter((node) => !isReady(node)).map((node) => node.metadata?.name);
+        const waiting = items.filter((node) => !isNodeReady(node)).map((node) => node.metadata?.name);
         if (waiting.length === 0) return [];
         const reason = `control-plane nodes are not Ready: ${waiting.join(', ')}`;
         const evidence = `condition Ready of ${waiting.length} of ${items.length} Nodes`;

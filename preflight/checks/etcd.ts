@@ -11,7 +11,8 @@ import {
   type Finding,
 } from '../finding.ts';
 
-const MIN_VERSION = [3, 5, 24] as const;
+/** Oldest etcd that each engine's API server works with. */
+const MIN_VERSIONS = { embedded: [3, 4, 0], upstream: [3, 5, 24] } as const;
 const ATTEMPTS = 3;
 const REQUEST_TIMEOUT_MS = 10_000;
 const PAUSE_MS = 200;
@@ -22,14 +23,14 @@ export const ETCD_CHECKS: readonly Check[] = [
     name: 'ExternalEtcdVersion',
     scopes: CONTROL_PLANES,
     severity: 'error',
-    looksAt: `every external etcd answers GET /version with at least ${MIN_VERSION.join('.')}; ${ATTEMPTS} attempts of ${REQUEST_TIMEOUT_MS / 1000} s`,
+    looksAt: `every external etcd answers GET /version with at least ${MIN_VERSIONS.embedded.join('.')}, with the upstream engine ${MIN_VERSIONS.upstream.join('.')}; ${ATTEMPTS} attempts of ${REQUEST_TIMEOUT_MS / 1000} s`,
     timeoutMs: ATTEMPTS * (REQUEST_TIMEOUT_MS + PAUSE_MS) + 1_000,
-    async observe(host, { externalEtcd }) {
+    async observe(host, { externalEtcd, engine = 'embedded' }) {
       if (!externalEtcd) return undefined;
       const { endpoints, httpEndpoints = [] } = externalEtcd;
       const tls = await readTls(host, externalEtcd);
       const targets = httpEndpoints.length > 0 ? httpEndpoints : endpoints;
-      return (await Promise.all(targets.map((endpoint) => judgeEndpoint(endpoint, tls)))).flat();
+      return (await Promise.all(targets.map((endpoint) => judgeEndpoint(endpoint, tls, engine)))).flat();
     },
   },
   {
@@ -63,12 +64,14 @@ async function readTls(host: Host, { caFile, certFile, keyFile }: ExternalEtcdIn
   return { ...(ca ? { ca } : {}), ...(cert && key ? { cert, key } : {}) };
 }
 
-async function judgeEndpoint(endpoint: string, tls: Tls): Promise<readonly Finding[]> {
+type Engine = keyof typeof MIN_VERSIONS;
+
+async function judgeEndpoint(endpoint: string, tls: Tls, engine: Engine): Promise<readonly Finding[]> {
   const url = `${endpoint.replace(/\/$/, '')}/version`;
   let last = '';
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     try {
-      return judgeVersion(url, await fetchVersion(url, tls));
+      return judgeVersion(url, await fetchVersion(url, tls), engine);
     } catch (error) {
       last = formatError(error);
       if (attempt < ATTEMPTS) await sleep(PAUSE_MS);
@@ -81,12 +84,12 @@ async function judgeEndpoint(endpoint: string, tls: Tls): Promise<readonly Findi
   ];
 }
 
-function judgeVersion(url: string, version: string): readonly Finding[] {
+function judgeVersion(url: string, version: string, engine: Engine): readonly Finding[] {
+  const minimum = MIN_VERSIONS[engine];
   const parts = version.split('-')[0]!.split('.').map(Number);
-  const difference =
-    MIN_VERSION.map((wanted, i) => (parts[i] ?? 0) - wanted).find((value) => value !== 0) ?? 0;
+  const difference = minimum.map((wanted, i) => (parts[i] ?? 0) - wanted).find((value) => value !== 0) ?? 0;
   if (difference >= 0) return [];
-  const reason = `etcd ${version} is too old: Kubernetes needs ${MIN_VERSION.join('.')}`;
+  const reason = `etcd ${version} is too old: the ${engine} engine needs ${minimum.join('.')}`;
   return [
     errorFinding('ExternalEtcdVersion', reason, `GET ${url} says etcdserver ${version}`, 'upgrade etcd'),
   ];

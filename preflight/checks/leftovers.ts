@@ -56,14 +56,15 @@ const KUBE_PROCESSES = ['kubelet', 'kube-apiserver', 'kube-controller', 'kube-sc
 export const LEFTOVER_CHECKS: readonly Check[] = [
   {
     name: 'OtherCluster',
-    scopes: NODES,
+    scopes: [...NODES, 'reset'],
     severity: 'error',
     looksAt: {
       embedded:
-        'processes and directories of k3s, rke2, k0s and microk8s; a kubelet or control plane of somebody else',
+        'processes and directories of k3s, rke2, k0s and microk8s; a kubelet or control plane of somebody else; for reset: only what runs',
       upstream: 'processes and directories of k3s, rke2, k0s and microk8s; a control plane that runs',
     },
-    observe: observeOtherClusters,
+    observe: (host, input) =>
+      input.scope === 'reset' ? observeEndangered(host) : observeOtherClusters(host, input),
   },
   {
     name: 'CNIConfig',
@@ -124,6 +125,21 @@ async function observeOtherClusters(host: Host, input: PreflightInput): Promise<
         )
       : warningFinding('OtherCluster', 'programs of another cluster run here', evidence, 'kubeadm reset'),
   ];
+}
+
+/** Whose pods' logs, mounts and cgroups a reset would take away: they are where those of our own pods are. */
+async function observeEndangered(host: Host): Promise<readonly Finding[]> {
+  const processes = await listProcesses(host);
+  const rows = [
+    ...OTHER_TOOLS,
+    { tool: 'a kubelet', processes: ['kubelet'], fix: 'kubeadm reset, or: systemctl stop kubelet' },
+  ];
+  return rows.flatMap(({ tool, processes: names, fix }) => {
+    const running = processes.filter((p) => names.some((name) => p.name.startsWith(name)));
+    if (running.length === 0) return [];
+    const reason = `${tool} runs on this machine: its pods' logs, mounts and cgroups would be removed with ours`;
+    return [errorFinding('OtherCluster', reason, running.map(formatProcess).join(', '), fix)];
+  });
 }
 
 /** A network configuration of another product comes before ours, or is left from an earlier cluster. */

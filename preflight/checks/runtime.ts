@@ -1,6 +1,6 @@
 import { formatError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
-import { PATHS } from '../../runtime/base/paths.ts';
+import { OTHER_CRI_SOCKETS, PATHS } from '../../runtime/base/paths.ts';
 import {
   type Check,
   type CriProbe,
@@ -18,12 +18,6 @@ import { findSocketHolders, formatProcess } from '../processes.ts';
 
 const PULL_ATTEMPTS = 5;
 const PULL_TIMEOUT_MS = 15 * 60_000;
-/** Sockets of runtimes that are usually there. */
-const USUAL_SOCKETS = [
-  '/run/containerd/containerd.sock',
-  '/run/crio/crio.sock',
-  '/run/cri-dockerd.sock',
-] as const;
 /** Where containerd says how it makes cgroups. */
 const CONTAINERD_CONFIG = '/etc/containerd/config.toml';
 
@@ -145,8 +139,8 @@ async function observeOwnSocket(host: Host, path: string): Promise<readonly Find
 }
 
 async function reportNoSocket(host: Host, path: string): Promise<Finding> {
-  const stats = await Promise.all(USUAL_SOCKETS.map((socket) => host.stat(socket)));
-  const found = USUAL_SOCKETS.filter((_, i) => stats[i] !== undefined);
+  const stats = await Promise.all(OTHER_CRI_SOCKETS.map((socket) => host.stat(socket)));
+  const found = OTHER_CRI_SOCKETS.filter((_, i) => stats[i] !== undefined);
   return errorFinding(
     'CRI',
     `there is no container runtime at "${path}"`,

@@ -300,9 +300,9 @@ async function loadConfig(flags: AgentFlags, log: Logger): Promise<KubeletConfig
   if (flags['pod-infra-container-image'])
     log.info('Ignoring --pod-infra-container-image: the runtime chooses');
   if (!flags.config) return defaultKubeletConfig();
-  const { config, unsupported } = parseKubeletConfig(await readFile(flags.config, 'utf8'), flags.config);
-  for (const field of unsupported)
-    log.warn(`Configuration field "${field}" is not supported and has no effect`);
+  const { config, unfollowed } = parseKubeletConfig(await readFile(flags.config, 'utf8'), flags.config);
+  for (const { path, reason } of unfollowed)
+    log.warn(`Configuration field "${path}" has no effect: ${reason}`);
   return config;
 }
 

@@ -8,6 +8,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { VERSION } from '../base/version.ts';
+import { KeptConnections, type KeptRequestOptions } from './kept-connections.ts';
 import type { Container } from './pod.ts';
 
 export interface HttpResult {
@@ -18,23 +19,49 @@ export interface HttpResult {
 const MAX_BODY = 10 * 1024;
 
 /**
- * Makes the GETs of probes and hooks. Each has a connection of its own, as the kubelet's; what a TLS connection
- * can take over from the one before (the context, the session) is taken over, since a probe every second costs
- * both sides mostly its handshake.
+ * Makes the GETs of probes and hooks, each over a connection of its own, as the kubelet. A TLS handshake is most of what
+ * a probe costs both sides, and the control plane has two probes a second; so a container's HTTPS probes share
+ * connections for some seconds. A failure on such a connection is none before a new one has failed too.
  */
 export class HttpGetter {
   readonly #http = new HttpAgent({ keepAlive: false });
-  readonly #https = new HttpsAgent({ keepAlive: false, maxCachedSessions: 256 });
+  readonly #https = new HttpsAgent({ keepAlive: false });
+  readonly #kept: KeptConnections;
   #context: SecureContext | undefined;
 
+  /** @param now a clock in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#kept = new KeptConnections(now);
+  }
+
   /** Performs the GET against a pod; certificates are not verified, as in the kubelet. */
-  get(action: core.HTTPGetAction, options: HttpGetOptions): Promise<HttpResult> {
+  async get(action: core.HTTPGetAction, options: HttpGetOptions): Promise<HttpResult> {
     if (action.scheme !== 'HTTPS') {
       return performHttpGet(action, options, (settings) => httpRequest({ ...settings, agent: this.#http }));
     }
     this.#context ??= createSecureContext();
-    const tls = { agent: this.#https, secureContext: this.#context, rejectUnauthorized: false };
-    return performHttpGet(action, options, (settings) => httpsRequest({ ...settings, ...tls }));
+    const tls = { secureContext: this.#context, rejectUnauthorized: false };
+    const fresh = () =>
+      performHttpGet(action, options, (settings) =>
+        httpsRequest({ ...settings, ...tls, agent: this.#https }),
+      );
+    const hasOwnConnection = action.httpHeaders?.some(({ name }) => name.toLowerCase() === 'connection');
+    if (options.containerId === undefined || hasOwnConnection) return fresh();
+    let sent: ClientRequest | undefined;
+    const kept = ({ headers, ...settings }: RequestOptions): ClientRequest => {
+      const { connection: _close, ...others } = headers as Record<string, string>;
+      const own = { ...tls, headers: others, agent: this.#kept, connectionOwner: options.containerId };
+      sent = httpsRequest({ ...settings, ...own } as KeptRequestOptions);
+      return sent;
+    };
+    try {
+      return await performHttpGet(action, options, kept);
+    } catch (error) {
+      // A timeout has no code, and there is no time left.
+      const isBroken = (error as NodeJS.ErrnoException).code !== undefined;
+      if (sent?.reusedSocket && isBroken) return await fresh();
+      throw error;
+    }
   }
 }
 
@@ -43,6 +70,8 @@ export interface HttpGetOptions {
   readonly podIp: string;
   readonly timeoutMs: number;
   readonly userAgent: string;
+  /** Whose connections may be used again; without it there is a new one. */
+  readonly containerId?: string | undefined;
 }
 
 /**

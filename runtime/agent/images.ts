@@ -65,7 +65,7 @@ export class ImagePuller {
     const policy = container.imagePullPolicy ?? defaultPullPolicy(image);
     const present = await this.#find(image, options.signal);
     if (present && (policy !== 'Always' || isLocalOnly(image))) {
-      record(normal('Pulled', `Container image "${image}" already present on machine`));
+      record(normal('Pulled', describePresent(image, present)));
       return toReady(present, present.id);
     }
     if (policy === 'Never') {
@@ -156,6 +156,15 @@ async function readPullSecrets({ pod, objects }: EnsureImageOptions): Promise<Cr
     names.map((name) => objects.secret(pod.metadata.namespace, name).catch(() => undefined)),
   );
   return secrets.flatMap((secret) => (secret ? parseCredentials(secret) : []));
+}
+
+/** A node that is of another version than the cluster's add-ons has their programs in its own version. */
+function describePresent(image: string, { repoTags }: Image): string {
+  const program = image.slice(0, image.lastIndexOf(':') + 1);
+  const own = repoTags.find((tag) => tag.startsWith(program));
+  return !isLocalOnly(image) || own === undefined || repoTags.includes(image)
+    ? `Container image "${image}" already present on machine`
+    : `Container image "${image}" is not in this node's bundle, whose "${own}" is used`;
 }
 
 /** Images of the node's own bundle are in no registry. */

@@ -1,6 +1,8 @@
 import { load } from 'js-yaml';
 import { TkadmError } from '../base/errors.ts';
 import { parseDuration } from '../base/flags.ts';
+import { findUnfollowed, type UnfollowedField } from '../base/unfollowed-fields.ts';
+import { FOLLOWED_FIELDS, UNFOLLOWED_FIELDS } from './kubelet-config-fields.ts';
 
 /** The fields of a KubeletConfiguration (kubelet.config.k8s.io/v1beta1) that the agent follows. */
 export interface KubeletConfig {
@@ -13,6 +15,7 @@ export interface KubeletConfig {
   readonly healthzBindAddress: string;
   readonly tlsCertFile: string | undefined;
   readonly tlsPrivateKeyFile: string | undefined;
+  readonly tlsMinVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly clientCaFile: string | undefined;
   readonly isAnonymousAllowed: boolean;
   readonly isWebhookAuthentication: boolean;
@@ -45,34 +48,15 @@ export interface KubeletConfig {
   readonly allowedUnsafeSysctls: readonly string[];
   readonly podLogsDir: string;
   readonly cgroupDriver: string;
+  /** Containers without a seccomp profile of their own run under the runtime's. */
+  readonly isSeccompDefault: boolean;
 }
 
 export interface ParsedKubeletConfig {
   readonly config: KubeletConfig;
-  /** Dotted names of fields that are set and not followed. */
-  readonly unsupported: readonly string[];
+  /** Fields that are set and not followed. */
+  readonly unfollowed: readonly UnfollowedField[];
 }
-
-/** Fields that are read or whose meaning needs nothing: accepted without a note. */
-const ACCEPTED: ReadonlySet<string> = new Set([
-  ...['apiVersion', 'kind', 'staticPodPath', 'fileCheckFrequency', 'syncFrequency', 'address', 'port'],
-  ...['healthzPort', 'healthzBindAddress', 'tlsCertFile', 'tlsPrivateKeyFile', 'authentication'],
-  ...['authorization', 'clusterDNS', 'clusterDomain', 'resolvConf', 'containerRuntimeEndpoint'],
-  ...['rotateCertificates', 'maxPods', 'podsPerCore', 'podPidsLimit', 'podCIDR', 'nodeStatusUpdateFrequency'],
-  ...['nodeStatusReportFrequency', 'nodeLeaseDurationSeconds', 'containerLogMaxSize'],
-  ...['containerLogMaxFiles', 'serializeImagePulls', 'systemReserved', 'kubeReserved', 'registerNode'],
-  ...['registerWithTaints', 'enableDebuggingHandlers', 'enableSystemLogHandler', 'podLogsDir'],
-  ...['streamingConnectionIdleTimeout', 'allowedUnsafeSysctls', 'cgroupDriver', 'contentType'],
-  // Accepted: eviction and image collection stay at their safe side, the rest tunes what does not exist here.
-  ...['evictionHard', 'evictionSoft', 'evictionSoftGracePeriod', 'evictionPressureTransitionPeriod'],
-  ...['evictionMinimumReclaim', 'evictionMaxPodGracePeriod', 'imageGCHighThresholdPercent'],
-  ...['imageGCLowThresholdPercent', 'imageMinimumGCAge', 'imageMaximumGCAge', 'httpCheckFrequency'],
-  ...['volumeStatsAggPeriod', 'runtimeRequestTimeout', 'kubeAPIQPS', 'kubeAPIBurst', 'eventRecordQPS'],
-  ...['eventBurst', 'registryPullQPS', 'registryBurst', 'logging', 'failSwapOn', 'memorySwap'],
-  ...['shutdownGracePeriod', 'shutdownGracePeriodCriticalPods', 'cpuManagerReconcilePeriod'],
-  ...['cpuManagerPolicy', 'memoryManagerPolicy', 'topologyManagerPolicy', 'crashLoopBackOff', 'hairpinMode'],
-  ...['cgroupsPerQOS', 'enforceNodeAllocatable', 'failCgroupV1', 'serverTLSBootstrap', 'rotateCertificates'],
-]);
 
 type Raw = Record<string, unknown>;
 
@@ -91,8 +75,19 @@ export function parseKubeletConfig(text: string, path: string): ParsedKubeletCon
   if (raw['kind'] !== undefined && raw['kind'] !== 'KubeletConfiguration') {
     throw invalid(path, `its kind is "${String(raw['kind'])}", not "KubeletConfiguration"`);
   }
-  const unsupported = Object.keys(raw).filter((key) => !ACCEPTED.has(key) && !isEmpty(raw[key]));
-  return { config: readFields(raw, path), unsupported };
+  const unfollowed = findUnfollowed(raw, [...UNFOLLOWED_FIELDS, ...unknownFields(raw)]);
+  const refused = unfollowed.find((field) => field.isRefused);
+  if (refused) throw invalid(path, `${refused.path} is set: ${refused.reason}`);
+  return { config: readFields(raw, path), unfollowed };
+}
+
+/** Fields of a version that is newer than this agent. */
+function unknownFields(raw: Raw): readonly UnfollowedField[] {
+  const known = [...FOLLOWED_FIELDS, ...UNFOLLOWED_FIELDS.map((field) => field.path)];
+  const names = new Set(['apiVersion', 'kind', ...known.map((path) => path.split('.')[0])]);
+  return Object.keys(raw)
+    .filter((path) => !names.has(path))
+    .map((path) => ({ path, reason: 'the agent does not know it' }));
 }
 
 /** The configuration when no file is given. */
@@ -115,6 +110,7 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     healthzBindAddress: field.text('healthzBindAddress', '127.0.0.1'),
     tlsCertFile: field.text('tlsCertFile', '') || undefined,
     tlsPrivateKeyFile: field.text('tlsPrivateKeyFile', '') || undefined,
+    tlsMinVersion: parseTlsVersion(field.text('tlsMinVersion', ''), path),
     clientCaFile: caFile || undefined,
     isAnonymousAllowed: field.boolean('authentication.anonymous.enabled', false),
     isWebhookAuthentication: field.boolean('authentication.webhook.enabled', true),
@@ -145,7 +141,15 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     allowedUnsafeSysctls: field.list('allowedUnsafeSysctls'),
     podLogsDir: field.text('podLogsDir', '/var/log/pods'),
     cgroupDriver: field.text('cgroupDriver', 'cgroupfs'),
+    isSeccompDefault: field.boolean('seccompDefault', false),
   };
+}
+
+/** Older versions than 1.2 are not spoken, which is no less than what was asked for. */
+function parseTlsVersion(text: string, path: string): 'TLSv1.2' | 'TLSv1.3' {
+  if (!['', 'VersionTLS10', 'VersionTLS11', 'VersionTLS12', 'VersionTLS13'].includes(text))
+    throw invalid(path, `tlsMinVersion is "${text}"`);
+  return text === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2';
 }
 
 function createFieldReader(raw: Raw, path: string) {
@@ -181,12 +185,6 @@ function parseSize(text: string, path: string): number {
   if (!match) throw invalid(path, `containerLogMaxSize is "${text}"`);
   const unit = { '': 1, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30 }[match[2] ?? '']!;
   return Number(match[1]) * unit;
-}
-
-function isEmpty(value: unknown): boolean {
-  if (value === null || value === undefined || value === '' || value === 0 || value === false) return true;
-  if (value === '0s') return true;
-  return typeof value === 'object' && Object.values(value).every(isEmpty);
 }
 
 function invalid(path: string, state: string): TkadmError {

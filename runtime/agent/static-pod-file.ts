@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { loadAll } from 'js-yaml';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
+import { hashStaticPod } from '../api/static-pod-hash.ts';
 import { TkadmError } from '../base/errors.ts';
 import { type AgentPod, CONFIG_HASH, CONFIG_SEEN, CONFIG_SOURCE } from './pod.ts';
 import { applyPodDefaults } from './pod-defaults.ts';
@@ -25,7 +25,7 @@ export function parseStaticPod(text: string, options: StaticPodOptions): AgentPo
   const name = object.metadata?.name;
   if (!name) throw invalid(path, 'metadata.name is missing');
   if (!object.spec?.containers?.length) throw invalid(path, 'spec.containers is empty');
-  const uid = object.metadata?.uid || hashUid(object, path, nodeName);
+  const uid = object.metadata?.uid || hashStaticPod(object, { path, nodeName });
   const pod: AgentPod = {
     ...object,
     metadata: {
@@ -63,13 +63,6 @@ function parseOne(text: string, path: string): core.Pod {
   if (documents.length !== 1) throw invalid(path, `it holds ${documents.length} documents, not one`);
   if (typeof documents[0] !== 'object') throw invalid(path, 'it is no mapping');
   return documents[0] as core.Pod;
-}
-
-function hashUid(object: core.Pod, path: string, nodeName: string): string {
-  const hash = createHash('md5');
-  hash.update(`host:${nodeName}\nfile:${path}\n`);
-  hash.update(JSON.stringify(object));
-  return hash.digest('hex');
 }
 
 /** A static pod may not need what only the API server has (kubelet `config.file` validation). */

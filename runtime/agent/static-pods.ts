@@ -20,6 +20,8 @@ export interface StaticPodSourceOptions {
 }
 
 const SETTLE_MS = 20;
+/** What is left of a file that was being written when its writer was killed. */
+const TEMPORARY = /\.[0-9a-f]{12}\.tmp$/;
 
 /** Follows a manifest directory: tells the whole set of static pods, first at once and then at every change. */
 export async function followStaticPods(options: StaticPodSourceOptions): Promise<void> {
@@ -83,7 +85,7 @@ async function listManifests(path: string): Promise<string[]> {
   if ((await stat(path)).isFile()) return [path];
   const entries = await readdir(path, { withFileTypes: true });
   return entries
-    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.'))
+    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.') && !TEMPORARY.test(entry.name))
     .map((entry) => join(path, entry.name))
     .sort();
 }

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { parseLogLine } from './cri-log.ts';
+import { parseLogLine } from '../container/cri-log.ts';
 import type { ContainerState } from './runtime-state.ts';
 
 const MAX_FILE_BYTES = 4096;

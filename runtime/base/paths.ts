@@ -18,7 +18,15 @@ export const PATHS = {
   run: '/run/tkadm',
   runtimeSocket: '/run/tkadm/runtime.sock',
   imageSocket: '/run/tkadm/images.sock',
+  ctrSocket: '/run/tkadm/ctr.sock',
 } as const;
+
+/** Sockets of other container runtimes, in the order in which kubeadm looks for them. */
+export const OTHER_CRI_SOCKETS = [
+  '/var/run/containerd/containerd.sock',
+  '/var/run/crio/crio.sock',
+  '/var/run/cri-dockerd.sock',
+] as const;
 
 /** Image names of the embedded components are this repository + component + ":" + Kubernetes version. */
 export const EMBEDDED_IMAGE_REPOSITORY = 'tkadm.local';

@@ -1,10 +1,19 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
+import { readDetailsV1, readDetailsV2 } from './cgroup-details.ts';
 import type { CgroupHost } from './cgroup-host.ts';
 import { buildDeviceRules, buildV1Writes, buildV2Writes, type CgroupWrite } from './cgroup-limits.ts';
+import {
+  type CgroupUsage,
+  readField,
+  readNumber,
+  readText,
+  readUsageV1,
+  readUsageV2,
+} from './cgroup-usage.ts';
 import { setDeviceProgram } from './device-cgroup.ts';
 import { buildDeviceProgram } from './device-filter.ts';
 import type { ContainerStats, ResourceUpdate } from './engine.ts';
@@ -27,7 +36,14 @@ export interface Cgroup {
   readonly joinFiles: readonly string[];
   pids(): readonly number[];
   freeze(isFrozen: boolean): Promise<void>;
+  isFrozen(): boolean;
   isOomKilled(): boolean;
+  /** How many of its processes the kernel has killed for memory. */
+  oomKills(): number;
+  /** Signals every process. */
+  kill(signal: NodeJS.Signals): void;
+  /** Usage and limits as runc's `events` prints them. */
+  usage(): CgroupUsage;
   stats(): ContainerStats | undefined;
   /** Kills what is left, then removes the directories. @throws CGROUP_BUSY after one second. */
   remove(): Promise<void>;
@@ -50,10 +66,11 @@ export function moveToCgroup(host: CgroupHost, path: string, pid: number): void 
 
 /** How mounts of type "cgroup" look inside a container of this host. */
 export function buildCgroupMounts(host: CgroupHost): CgroupMounts {
-  if (host.version === 2) return { version: 2 };
+  if (host.version === 2) return { version: 2, mountPoint: host.mountPoint };
   return {
     version: 1,
-    hierarchies: host.hierarchies.map(({ controllers }) => ({
+    hierarchies: host.hierarchies.map(({ controllers, mountPoint }) => ({
+      mountPoint,
       name: controllers.map((name) => name.replace(/^name=/, '')).join(','),
       options: controllers.map((name) => (name.startsWith('name=') ? `none,${name}` : name)).join(','),
     })),
@@ -80,7 +97,10 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
       if (cpuset !== undefined && mount !== undefined) inheritCpuset(cpuset, mount);
       if (resources !== undefined) apply(resources);
     },
-    update: apply,
+    update(resources) {
+      checkUsage(resources, number('memory', 'memory.usage_in_bytes'));
+      apply(resources);
+    },
     // "tasks" moves the calling thread alone and, unlike cgroup.procs, without waiting for an RCU grace
     // period (10 ms); the process that joins has no other thread.
     joinFiles: unique.map((directory) => join(directory, 'tasks')),
@@ -96,7 +116,11 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
       }
       throw new TkadmError('CGROUP_BUSY', `Cannot freeze "${directory}": still not ${state}`);
     },
+    isFrozen: () => (readText(directoryOf('freezer'), 'freezer.state') ?? 'THAWED').trim() !== 'THAWED',
     isOomKilled: () => (readField(directoryOf('memory'), 'memory.oom_control', 'oom_kill') ?? 0) > 0,
+    oomKills: () => readField(directoryOf('memory'), 'memory.oom_control', 'oom_kill') ?? 0,
+    kill: (signal) => killPids(readPids(pidDirectory), signal),
+    usage: () => readUsageV1(directoryOf),
     stats() {
       const cpu = readText(directoryOf('cpuacct'), 'cpuacct.usage');
       const usage = number('memory', 'memory.usage_in_bytes');
@@ -109,6 +133,7 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
         memoryWorkingSetBytes: Math.max(0, (usage ?? 0) - inactive),
         memoryRssBytes: readField(memory, 'memory.stat', 'total_rss') ?? 0,
         pids: number('pids', 'pids.current') ?? 0,
+        ...readDetailsV1(memory),
       };
     },
     remove: () => removeDirectories(unique),
@@ -133,7 +158,10 @@ function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path:
       enableControllers(host, path);
       if (resources !== undefined) apply(resources);
     },
-    update: apply,
+    update(resources) {
+      checkUsage(resources, readNumber(directory, 'memory.current'));
+      apply(resources);
+    },
     joinFiles: [join(directory, 'cgroup.procs')],
     pids: () => readPids(directory),
     async freeze(isFrozen) {
@@ -144,7 +172,11 @@ function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path:
       }
       throw new TkadmError('CGROUP_BUSY', `Cannot freeze "${directory}": the state did not change`);
     },
+    isFrozen: () => readNumber(directory, 'cgroup.freeze') === 1,
     isOomKilled: () => (readField(directory, 'memory.events', 'oom_kill') ?? 0) > 0,
+    oomKills: () => readField(directory, 'memory.events', 'oom_kill') ?? 0,
+    kill: (signal) => killPids(readPids(directory), signal),
+    usage: () => readUsageV2(directory),
     stats() {
       const cpu = readField(directory, 'cpu.stat', 'usage_usec');
       const usage = readNumber(directory, 'memory.current');
@@ -156,10 +188,28 @@ function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path:
         memoryWorkingSetBytes: Math.max(0, (usage ?? 0) - inactive),
         memoryRssBytes: readField(directory, 'memory.stat', 'anon') ?? 0,
         pids: readNumber(directory, 'pids.current') ?? 0,
+        ...readDetailsV2(directory),
       };
     },
     remove: () => removeDirectories([directory]),
   };
+}
+
+/** A limit below what is used would kill, which `checkBeforeUpdate` is to prevent. @throws CGROUP_WRITE */
+function checkUsage({ memory }: ResourceUpdate, usage = 0): void {
+  if (!memory?.checkBeforeUpdate || !memory.limit || memory.limit < 0 || memory.limit >= usage) return;
+  throw new TkadmError(
+    'CGROUP_WRITE',
+    `Cannot set "memory.limit" to "${memory.limit}": ${usage} bytes are in use`,
+  );
+}
+
+function killPids(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch {}
+  }
 }
 
 function applyWrites(
@@ -167,14 +217,15 @@ function applyWrites(
   directoryOf: (controller: string) => string | undefined,
   log: Logger,
 ): void {
-  for (const { controller, file, value, field, isOptional } of writes) {
+  for (const { controller, file, otherFile, value, field, isOptional } of writes) {
     const directory = directoryOf(controller);
     if (directory === undefined) {
       if (isOptional) continue;
       throw unsupported(controller, field);
     }
     try {
-      writeFileSync(join(directory, file), value);
+      const isThere = otherFile === undefined || existsSync(join(directory, file));
+      writeFileSync(join(directory, isThere ? file : otherFile), value);
     } catch (error) {
       if (isOptional) {
         log.debug('optional cgroup file not written', { file, value });
@@ -262,24 +313,4 @@ function readPids(directory: string | undefined): readonly number[] {
       .map((entry) => join(directory, entry.name));
   } catch {}
   return [...own, ...children.flatMap(readPids)].filter((pid) => pid > 0);
-}
-
-function readText(directory: string | undefined, file: string): string | undefined {
-  if (directory === undefined) return undefined;
-  try {
-    return readFileSync(join(directory, file), 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
-function readNumber(directory: string | undefined, file: string): number | undefined {
-  const text = readText(directory, file);
-  return text === undefined ? undefined : Number(text);
-}
-
-/** The number behind `name` in a "name value" file. */
-function readField(directory: string | undefined, file: string, name: string): number | undefined {
-  const match = new RegExp(`^${name} (\\d+)`, 'm').exec(readText(directory, file) ?? '');
-  return match ? Number(match[1]) : undefined;
 }

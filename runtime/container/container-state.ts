@@ -17,6 +17,8 @@ export interface StoredContainer {
   readonly monitorStart: string;
   /** Where the records of the start lie in the performer's program. */
   readonly startAddress: number;
+  /** The runtime that made it, when it was not the engine. */
+  readonly runtimePath?: string;
   readonly cgroupPath?: string;
   readonly logPath?: string;
   readonly terminal: boolean;
@@ -25,6 +27,11 @@ export interface StoredContainer {
   readonly hasOwnPidNamespace: boolean;
   /** The process has the streams of the engine's own process (`tkadm-oci create`), nothing is read here. */
   readonly hasInheritedStreams: boolean;
+  /** Nobody of ours waits for the process: whether it lives is looked up, and its exit code is not known. */
+  readonly isReapedByCaller?: boolean;
+  /** How many descriptors beside the standard streams were handed on. */
+  readonly preservedCount?: number;
+  readonly bundle?: string;
   readonly annotations: Readonly<Record<string, string>>;
 }
 

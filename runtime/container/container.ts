@@ -1,4 +1,4 @@
-import { type FSWatcher, readFileSync, readlinkSync, rmSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, readlinkSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -7,10 +7,12 @@ import { type Cgroup, type CgroupContext, openCgroup } from './cgroup.ts';
 import { readState, type StoredContainer, writeState } from './container-state.ts';
 import { ContainerStreams, openFifoReader } from './container-streams.ts';
 import type { ContainerStatus, ProcessStreams } from './engine.ts';
+import { deleteForeign, isForeignWaiting, startForeign } from './foreign-runtime.ts';
+import { type HookTime, hasHooks, runHooks } from './hooks.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 import { LogWriter } from './log-writer.ts';
-import { killTree, readExit, readStartTime, writeFifo } from './monitor.ts';
+import { killTree, readExit, readStartTime, removeDirectory, writeFifo } from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
 import { missingHome } from './passwd.ts';
 import { explainStart } from './performer/container-program.ts';
@@ -23,6 +25,8 @@ import type { FilterStore } from './seccomp/stored-filter.ts';
 const DRAIN_TIMEOUT_MS = 2000;
 /** How often, once a millisecond, the end of a killed monitor is looked for. */
 const MAX_END_TRIES = 2000;
+/** How often a process is looked for that another one waits for. */
+const PROCESS_POLL_MS = 10;
 /** The exit code when nobody saw the end: the machine was restarted or the monitor killed. */
 const UNKNOWN_EXIT_CODE = 255;
 
@@ -46,13 +50,16 @@ export class Container {
   #state: StoredContainer;
   #streams: ContainerStreams | undefined;
   #watcher: FSWatcher | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #spec: OciSpec | undefined;
   #starting: Promise<void> | undefined;
   #isFinishing = false;
   #resolveExited: () => void = () => {};
 
-  constructor(context: ContainerContext, directory: string, state: StoredContainer) {
+  /** `spec` saves reading it from the directory. */
+  constructor(context: ContainerContext, directory: string, state: StoredContainer, spec?: OciSpec) {
     this.#context = context;
+    this.#spec = spec;
     this.directory = directory;
     this.#state = state;
     this.cgroup = state.cgroupPath === undefined ? undefined : openCgroup(context.cgroups, state.cgroupPath);
@@ -71,15 +78,19 @@ export class Container {
     return this.#state.finishedAt !== undefined;
   }
 
-  /** Begins to read output and to watch for the exit; handles an exit that has happened already. */
-  follow(): void {
+  /** Begins to read output, unless another one does, and to watch for the exit; handles one that has happened already. */
+  follow({ hasOutput = true }: { readonly hasOutput?: boolean } = {}): void {
     if (this.isExited) return;
+    if (this.#state.isReapedByCaller) {
+      this.#watchProcess();
+      return;
+    }
     if (!this.#isMonitorAlive() && readExit(this.directory) === undefined) {
       this.#abandon();
       return;
     }
     const { terminal, stdin, stdinOnce, monitorPid, hasInheritedStreams } = this.#state;
-    if (!hasInheritedStreams) {
+    if (hasOutput && !hasInheritedStreams) {
       this.#streams = new ContainerStreams({
         libc: this.#context.libc,
         directory: this.directory,
@@ -98,6 +109,23 @@ export class Container {
     this.#checkExit();
   }
 
+  /** Looks every now and then whether the process that another one waits for is there. */
+  #watchProcess(): void {
+    const look = () => {
+      if (readStartTime(this.#state.pid) === this.#state.pidStart) return;
+      this.release();
+      if (this.isExited) return;
+      this.#update({
+        finishedAt: this.#context.now().toISOString(),
+        isOomKilled: this.cgroup?.isOomKilled() ?? false,
+      });
+      this.#resolveExited();
+      this.#context.onExit(this);
+    };
+    this.#timer = setInterval(look, PROCESS_POLL_MS);
+    look();
+  }
+
   /** Lets the container become its program. @throws CONTAINER_LAUNCH, CONTAINER_STATE */
   async start(): Promise<void> {
     const { id } = this.#state;
@@ -106,10 +134,37 @@ export class Container {
     }
     this.#starting = this.#start();
     await this.#starting;
+    if (hasHooks(this.spec, 'started')) await this.#runHooks('started');
+  }
+
+  #runHooks(at: HookTime): Promise<void> {
+    return runHooks(this.#context, at, {
+      id: this.#state.id,
+      spec: this.spec,
+      pid: this.isExited ? undefined : this.#state.pid,
+      bundle: this.#state.bundle ?? '',
+      annotations: this.#state.annotations,
+      cgroupJoinFiles: this.cgroup?.joinFiles ?? [],
+    });
   }
 
   async #start(): Promise<void> {
+    const { runtimePath, id } = this.#state;
+    if (runtimePath === undefined) await this.#openGate();
+    else await startForeign(runtimePath, this.directory, id);
+    this.#update({ startedAt: this.#context.now().toISOString() });
+    // A disk that is full must not stop the container; a write tells of it.
+    void this.#logWriter?.create().catch(() => {});
+  }
+
+  async #openGate(): Promise<void> {
     const { id } = this.#state;
+    if (hasHooks(this.spec, 'start')) {
+      await this.#runHooks('start').catch((error: Error) => {
+        this.kill('SIGKILL');
+        throw error;
+      });
+    }
     const result = openFifoReader(join(this.directory, SLOT_FILES.result));
     if (!writeFifo(join(this.directory, SLOT_FILES.start), this.#startMessage())) {
       result.destroy();
@@ -120,12 +175,12 @@ export class Container {
     const [failure] = parseReports(Buffer.concat(chunks));
     if (failure !== undefined) {
       const index = (failure.kind - this.#state.startAddress) / RECORD.size;
-      const reason = explainStart(this.spec, { index, result: failure.value });
+      const reason = explainStart(this.spec, this.#state.preservedCount ?? 0, {
+        index,
+        result: failure.value,
+      });
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${reason}`);
     }
-    this.#update({ startedAt: this.#context.now().toISOString() });
-    // A disk that is full must not stop the container; a write tells of it.
-    void this.#logWriter?.create().catch(() => {});
   }
 
   /** Signals the first process. False when it has ended. */
@@ -141,11 +196,8 @@ export class Container {
 
   /** Signals every process in the container's cgroup. */
   killAll(signal: NodeJS.Signals): void {
-    for (const pid of this.cgroup?.pids() ?? [this.#state.pid]) {
-      try {
-        process.kill(pid, signal);
-      } catch {}
-    }
+    if (this.cgroup === undefined) this.kill(signal);
+    else this.cgroup.kill(signal);
   }
 
   attach(): ProcessStreams & { close(): void } {
@@ -190,6 +242,7 @@ export class Container {
       exitCode: state.exitCode,
       isOomKilled: state.isOomKilled,
       annotations: state.annotations,
+      ...(state.bundle === undefined ? {} : { bundle: state.bundle }),
     };
   }
 
@@ -197,18 +250,34 @@ export class Container {
   release(): void {
     this.#watcher?.close();
     this.#streams?.close();
+    clearInterval(this.#timer);
+  }
+
+  /** Ends following when what was read is in the log. */
+  async close(): Promise<void> {
+    this.release();
+    await this.#streams?.drained.catch(() => {});
+    await this.#logWriter?.close().catch(() => {});
   }
 
   /** Removes cgroup and directory of an exited container. */
   async remove(): Promise<void> {
+    const hasLast = hasHooks(this.spec, 'deleted');
+    await this.#remove();
+    if (hasLast) await this.#runHooks('deleted');
+  }
+
+  async #remove(): Promise<void> {
     this.release();
+    const { id, runtimePath } = this.#state;
+    if (runtimePath !== undefined) await deleteForeign(runtimePath, this.directory, id);
     await this.cgroup?.remove();
     writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
     // A monitor that comes to its last line only now would wait for ever: it has recorded the exit.
     if (this.#isMonitorAlive()) killTree(this.#state.monitorPid);
     // It was the last that had the container's mounts.
     for (let tries = 0; tries < MAX_END_TRIES && this.#isMonitorAlive(); tries += 1) await sleep(1);
-    rmSync(this.directory, { recursive: true, force: true });
+    removeDirectory(this.directory);
   }
 
   #isMonitorAlive(): boolean {
@@ -263,13 +332,14 @@ export function loadContainer(context: ContainerContext, directory: string): Con
   const state = readState(directory);
   if (state === undefined) return undefined;
   // The engine may have died between the start and its record.
-  const wasStarted = state.startedAt === undefined && !isWaiting(state);
+  const wasStarted = state.startedAt === undefined && !isWaiting(state, directory);
   return new Container(context, directory, wasStarted ? { ...state, startedAt: state.createdAt } : state);
 }
 
 /** True when it has not become its program. */
-function isWaiting(state: StoredContainer): boolean {
+function isWaiting(state: StoredContainer, directory: string): boolean {
   if (readStartTime(state.pid) !== state.pidStart) return true;
+  if (state.runtimePath !== undefined) return isForeignWaiting(directory, state.id);
   try {
     return readlinkSync(`/proc/${state.pid}/exe`).includes(PERFORMER_NAME);
   } catch {

@@ -7,15 +7,27 @@ import { parseCgroupHost } from './cgroup-host.ts';
 import { Container, type ContainerContext, loadContainer } from './container.ts';
 import { listDirectory, type StoredContainer, writeState } from './container-state.ts';
 import type { ContainerEngine, CreateContainerOptions } from './engine.ts';
+import { startPlainExec } from './exec-plain.ts';
 import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
+import { buildForeignSpec, isBornInCgroup, launchForeign } from './foreign-runtime.ts';
+import { hasHooks, runHooks } from './hooks.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
-import { findMonitor, isOwnerAlive, killTree, makeDirectory, readStartTime } from './monitor.ts';
+import {
+  describeOwner,
+  findMonitor,
+  isOwnerAlive,
+  killTree,
+  makeDirectory,
+  readStartTime,
+} from './monitor.ts';
+import type { OciSpec } from './oci-spec.ts';
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
+import { fillMappings } from './user-mappings.ts';
 
 export interface ContainerEngineOptions {
   /** Containers are kept below this directory. */
@@ -27,6 +39,10 @@ export interface ContainerEngineOptions {
   readonly monitorCgroup?: string | undefined;
   readonly log: Logger;
   readonly now: () => Date;
+  /** Looks at this container alone of those that are there, when given. */
+  readonly only?: string | undefined;
+  /** False when other engines over the directory read the output of the containers that are there. */
+  readonly followsOutput?: boolean;
   /** Closes the engine. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -42,6 +58,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const filters = new FilterStore(performer.machine);
   const containersDir = join(stateDir, 'containers');
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
+  const owner = describeOwner();
   const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
   const containers = new Map<string, Container>();
   const feed = new ExitFeed();
@@ -55,11 +72,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     onExit: (container) => feed.publish(container.status()),
   };
   for (const id of listDirectory(containersDir)) {
+    if (options.only !== undefined && options.only !== id) continue;
     const container = loadContainer(context, join(containersDir, id));
-    if (container === undefined) removeUnfinished(join(containersDir, id));
+    if (container === undefined) await removeUnfinished(context, join(containersDir, id));
     else containers.set(id, container);
   }
-  for (const container of containers.values()) container.follow();
+  for (const container of containers.values()) {
+    container.follow({ hasOutput: options.followsOutput ?? true });
+  }
 
   const find = (id: string): Container => {
     const container = containers.get(id);
@@ -69,15 +89,22 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     return container;
   };
 
+  const findRunning = (id: string): Container => {
+    const container = find(id);
+    if (container.status().state === 'running') return container;
+    throw new TkadmError('CONTAINER_STATE', `Cannot run a process in container "${id}": it is not running`);
+  };
+
   let isClosed = false;
   const engine: ContainerEngine = {
-    async create(request) {
-      const { id } = request;
-      checkSpec(request);
+    async create(asked) {
+      const { id } = asked;
+      checkSpec(asked);
+      const request = { ...asked, spec: fillMappings(asked.spec, id) };
       const directory = join(containersDir, id);
-      claimDirectory(id, () => makeDirectory(libc, directory));
+      claimDirectory(id, () => makeDirectory(libc, directory, owner));
       const state = await launch(request, directory);
-      const container = new Container(context, directory, state);
+      const container = new Container(context, directory, state, request.spec);
       containers.set(id, container);
       container.follow();
       return container.status();
@@ -132,19 +159,22 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     exits: (signal) => feed.subscribe(signal),
     async exec(id, execOptions) {
-      const container = find(id);
-      if (container.status().state !== 'running') {
-        throw new TkadmError(
-          'CONTAINER_STATE',
-          `Cannot run a process in container "${id}": it is not running`,
-        );
-      }
-      return await startExec(context, container, execOptions);
+      return await startExec(context, findRunning(id), execOptions);
+    },
+    async execPlain(id, process_, traits = {}) {
+      return await startPlainExec(context, findRunning(id), { process: process_, traits });
     },
     attach: (id) => find(id).attach(),
+    spec: (id) => find(id).spec,
+    cgroup: (id) => find(id).cgroup,
     stats: async (id) => find(id).cgroup?.stats(),
+    pids: (id) => find(id).cgroup?.pids() ?? [],
     async update(id, resources) {
       find(id).cgroup?.update(resources);
+    },
+    async updateParent(id, resources) {
+      const { cgroupPath } = find(id).state;
+      if (cgroupPath !== undefined) openCgroup(context.cgroups, dirname(cgroupPath)).update(resources);
     },
     pause: async (id) => await find(id).cgroup?.freeze(true),
     resume: async (id) => await find(id).cgroup?.freeze(false),
@@ -153,7 +183,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       if (isClosed) return;
       isClosed = true;
       performer.close();
-      for (const container of containers.values()) container.release();
+      await Promise.all([...containers.values()].map((container) => container.close()));
     },
   };
   options.signal?.addEventListener('abort', () => void engine.close(), { once: true });
@@ -163,21 +193,43 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     const { id, spec } = request;
     const cgroupPath = spec.linux?.cgroupsPath;
     const cgroup = cgroupPath === undefined ? undefined : openCgroup(context.cgroups, cgroupPath);
+    const annotations = request.annotations ?? spec.annotations ?? {};
+    const bundle = request.bundle ?? '';
+    const target = {
+      id,
+      spec,
+      pid: undefined,
+      bundle,
+      annotations,
+      cgroupJoinFiles: cgroup?.joinFiles ?? [],
+    };
     try {
-      writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(spec), { mode: 0o600 });
+      const written = request.runtimePath === undefined ? spec : buildForeignSpec(spec, request.runtimePath);
+      writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(written), { mode: 0o600 });
       if (cgroupPath !== undefined && request.parentResources !== undefined)
         openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
-      cgroup?.create(spec.linux?.resources);
-      const launched = await launchContainer(performer, {
-        request,
-        directory,
-        stagingDir: join(directory, SLOT_FILES.staging),
-        cgroupJoinFiles: cgroup?.joinFiles ?? [],
-        cgroupMounts: buildCgroupMounts(host),
-        seccomp: filters.get(spec),
-      });
+      const isOurs = request.runtimePath === undefined || isBornInCgroup(request.runtimePath);
+      if (isOurs) cgroup?.create(spec.linux?.resources);
+      const cgroupJoinFiles = cgroup?.joinFiles ?? [];
+      const launched =
+        request.runtimePath === undefined
+          ? await launchContainer(
+              { libc, performer },
+              {
+                request,
+                directory,
+                stagingDir: join(directory, SLOT_FILES.staging),
+                cgroupJoinFiles,
+                cgroupMounts: buildCgroupMounts(host),
+                seccomp: filters.get(spec),
+                atStage: hasHooks(spec, 'stage')
+                  ? (pid) => runHooks(context, 'stage', { ...target, pid })
+                  : undefined,
+              },
+            )
+          : await launchForeign(performer, { request, directory, cgroupJoinFiles });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
-      const { pid, monitorPid, startAddress } = launched;
+      const { pid, monitorPid, monitorStart, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
       const state: StoredContainer = {
         id,
@@ -185,8 +237,9 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         pid,
         pidStart: readStartTime(pid) ?? '',
         monitorPid,
-        monitorStart: readStartTime(monitorPid) ?? '',
+        monitorStart,
         startAddress,
+        ...(request.runtimePath === undefined ? {} : { runtimePath: request.runtimePath }),
         ...(cgroupPath === undefined ? {} : { cgroupPath }),
         ...(request.logPath === undefined ? {} : { logPath: request.logPath }),
         terminal: spec.process?.terminal ?? false,
@@ -194,13 +247,17 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         stdinOnce: request.stdinOnce ?? false,
         hasOwnPidNamespace: hasOwnPid(request),
         hasInheritedStreams: request.inheritStreams ?? false,
-        annotations: request.annotations ?? spec.annotations ?? {},
+        isReapedByCaller: request.traits?.reaper === 'caller',
+        preservedCount: request.traits?.preserved?.fds.length ?? 0,
+        ...(request.bundle === undefined ? {} : { bundle }),
+        annotations,
       };
       writeState(directory, state);
       return state;
     } catch (error) {
       rmSync(directory, { recursive: true, force: true });
       await cgroup?.remove().catch(() => {});
+      if (hasHooks(spec, 'deleted')) await runHooks(context, 'deleted', target);
       if (error instanceof TkadmError) throw error;
       const reason = (error as Error).message;
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot create container "${id}": ${reason}`, {
@@ -224,10 +281,22 @@ function claimDirectory(id: string, make: () => void): void {
   }
 }
 
-/** What engines that have gone left behind before a container was recorded: processes and files. */
-function removeUnfinished(directory: string): void {
+/** What engines that have gone left behind before a container was recorded: processes, cgroup and files. */
+async function removeUnfinished(context: ContainerContext, directory: string): Promise<void> {
   if (isOwnerAlive(directory)) return;
   const monitor = findMonitor(directory);
   if (monitor !== undefined) killTree(monitor);
+  const cgroupPath = readCgroupPath(directory);
+  if (cgroupPath !== undefined) await openCgroup(context.cgroups, cgroupPath).remove();
   rmSync(directory, { recursive: true, force: true });
+}
+
+/** The spec is written before the cgroup is made. */
+function readCgroupPath(directory: string): string | undefined {
+  try {
+    const spec = JSON.parse(readFileSync(join(directory, SLOT_FILES.config), 'utf8')) as OciSpec;
+    return spec.linux?.cgroupsPath;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,15 +1,42 @@
 import type { Readable, Writable } from 'node:stream';
+import type { Cgroup } from './cgroup.ts';
+import type { CgroupDetails } from './cgroup-details.ts';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
 
-/** Where the root file system comes from; overlay directories are topmost first (overlayfs `lowerdir` order). */
+/**
+ * Where the root file system comes from; overlay directories are topmost first (overlayfs `lowerdir` order).
+ *
+ * `isIdMapped` is for containers with a user namespace: the files on disk, also those written, belong to the container's
+ * own ids (0 is its root), so that layers are shared by containers with different mappings and nothing is ever chowned.
+ * It needs mappings in the spec, idmapped layers (overlayfs of Linux 5.19; `path`: 5.12) and `upperDir` beside `workDir`.
+ * Without it they are the host's ids, and the caller sees to it that they belong to the mapped ones, as with runc.
+ */
 export type RootfsSource =
   | {
       readonly kind: 'overlay';
       readonly lowerDirs: readonly string[];
       readonly upperDir: string;
       readonly workDir: string;
+      readonly isIdMapped?: boolean;
     }
-  | { readonly kind: 'path'; readonly path: string };
+  | { readonly kind: 'path'; readonly path: string; readonly isIdMapped?: boolean };
+
+/** How a container of runc's command line differs from one of an engine that goes on. */
+export interface LaunchTraits {
+  /**
+   * Who waits for the first process: a monitor of ours, which records the exit, or whoever gets the orphans of this
+   * process, as with runc; its streams are then this process's own or the console socket's.
+   */
+  readonly reaper?: 'monitor' | 'caller';
+  /** Path of a unix socket that gets the terminal's master. */
+  readonly consoleSocket?: string | undefined;
+  /** Descriptors that the container has as 3, 4 and so on. */
+  readonly preserved?: { readonly pid: number; readonly fds: readonly number[] } | undefined;
+  /** MS_MOVE instead of pivot_root(2). */
+  readonly hasNoPivot?: boolean;
+  /** The session keyring is the caller's. */
+  readonly keepsKeyring?: boolean;
+}
 
 export interface CreateContainerOptions {
   readonly id: string;
@@ -27,6 +54,11 @@ export interface CreateContainerOptions {
   readonly parentResources?: ResourceUpdate | undefined;
   /** The process gets this process's own standard streams; no log, no attach (runc's `create`). */
   readonly inheritStreams?: boolean;
+  readonly traits?: LaunchTraits;
+  /** The bundle's directory, which hooks are told. */
+  readonly bundle?: string;
+  /** A program with runc's command line that makes the container in the engine's place. */
+  readonly runtimePath?: string | undefined;
 }
 
 export interface ContainerStatus {
@@ -41,6 +73,7 @@ export interface ContainerStatus {
   readonly exitCode?: number | undefined;
   readonly isOomKilled?: boolean | undefined;
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly bundle?: string | undefined;
 }
 
 /** A process's streams: with a terminal, stdout carries both and stderr is undefined. */
@@ -64,12 +97,19 @@ export interface ExecSession extends ProcessStreams {
   kill(signal: NodeJS.Signals): void;
 }
 
-export interface ContainerStats {
+export interface ContainerStats extends CgroupDetails {
   readonly cpuUsageNanos: bigint;
   readonly memoryUsageBytes: number;
   readonly memoryWorkingSetBytes: number;
   readonly memoryRssBytes: number;
   readonly pids: number;
+}
+
+/** A process in a container with the streams of the process that asks. */
+export interface PlainExec {
+  readonly pid: number;
+  /** Its exit code; undefined with the reaper "caller". */
+  readonly exited: Promise<number> | undefined;
 }
 
 /** Linux resources that can change while the container runs; the units of the OCI runtime-spec. */
@@ -97,10 +137,19 @@ export interface ContainerEngine {
   /** Every exit from now on. */
   exits(signal: AbortSignal): AsyncIterable<ContainerStatus>;
   exec(id: string, options: ExecOptions): Promise<ExecSession>;
+  /** The same with this process's own streams, or a console socket. */
+  execPlain(id: string, process: OciProcess, traits?: LaunchTraits): Promise<PlainExec>;
   /** The live streams of the first process; output from now on. */
   attach(id: string): ProcessStreams & { close(): void };
+  spec(id: string): OciSpec;
+  /** Undefined for a container without a cgroup of its own. */
+  cgroup(id: string): Cgroup | undefined;
   stats(id: string): Promise<ContainerStats | undefined>;
+  /** Host pids of every process of the container. */
+  pids(id: string): readonly number[];
   update(id: string, resources: ResourceUpdate): Promise<void>;
+  /** Sets limits of the directory above the container's cgroup, see `parentResources`. */
+  updateParent(id: string, resources: ResourceUpdate): Promise<void>;
   /** Freezes every process of the container. */
   pause(id: string): Promise<void>;
   resume(id: string): Promise<void>;

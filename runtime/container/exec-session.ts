@@ -4,17 +4,19 @@ import type { Readable, Writable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import type { Container, ContainerContext } from './container.ts';
 import { setWindowSize, takeDescriptor } from './container-streams.ts';
-import type { ExecOptions, ExecSession } from './engine.ts';
+import type { ExecOptions, ExecSession, LaunchTraits } from './engine.ts';
 import type { Libc } from './libc.ts';
 import { exitCode } from './monitor.ts';
 import { missingHome } from './passwd.ts';
-import { buildExecProgram, EXEC_CONTROL_FD } from './performer/exec-program.ts';
+import { buildExecProgram } from './performer/exec-program.ts';
 import { REPORT } from './performer/process-program.ts';
-import { isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
+import type { LinkedProgram } from './performer/program.ts';
+import { explainFailure, isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
 import { openMaster } from './terminal-master.ts';
+import { hasUserNamespace, hostUid } from './user-mappings.ts';
 
 /** The exit code when the parent of the process was killed. */
-const LOST_EXIT_CODE = 137;
+export const LOST_EXIT_CODE = 137;
 
 /**
  * Runs a process in a container.
@@ -25,59 +27,28 @@ export async function startExec(
   container: Container,
   options: ExecOptions,
 ): Promise<ExecSession> {
-  const { libc, performer, filters } = context;
-  const { pid: target, id } = container.state;
+  const { libc } = context;
+  const { id } = container.state;
   const { process: process_ } = options;
   const hasStdin = options.stdin ?? false;
-  const program = buildExecProgram({
-    machine: performer.machine,
-    pid: target,
-    process: {
-      ...process_,
-      env: [
-        ...(process_.env ?? []),
-        ...missingHome(libc, process_.env, { pid: target, uid: process_.user?.uid ?? 0 }),
-      ],
-    },
-    cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
-    stdin: hasStdin,
-    seccomp: filters.get(container.spec),
-  });
+  const program = buildProgramOf(context, container, options);
   const pipes = openPipes(libc);
-  const { child, reports } = performer.perform(program.bytes, {
-    name: 'tkadm-exec',
-    cwd: '/',
-    streams: pipes.theirs,
-    more: ['pipe'],
+  const { pid, control, masterFd } = await begin(context, {
+    program,
+    pipes,
+    hasTerminal: process_.terminal ?? false,
+  }).catch((error: Error) => {
+    for (const stream of [pipes.stdin, pipes.stdout, pipes.stderr, pipes.control]) stream.destroy();
+    const reason = error.message;
+    throw new TkadmError('CONTAINER_EXEC', `Cannot run a process in container "${id}": ${reason}`, {
+      cause: error,
+    });
   });
-  for (const fd of pipes.theirs) libc.close(fd);
-  const control = new ReportChannel((child.stdio as readonly unknown[])[EXEC_CONTROL_FD] as Readable);
-  let masterFd: number | undefined;
-  const born = await control.next();
-  const pid = born?.value ?? 0;
-  // The descriptor ends with execve(2): no report is the good one.
-  let report = await nextReport(reports);
-  if (report?.kind === REPORT.terminal) {
-    masterFd = takeDescriptor(libc, pid, report.value);
-    reports.send('1');
-    report = await nextReport(reports);
-  }
-  const failure = describeFailure(report, program.explain, {
-    endReason: born === undefined ? reports.endReason : undefined,
-    needsMaster: process_.terminal && masterFd === undefined,
-  });
-  if (failure !== undefined) {
-    for (const channel of [reports, control]) channel.close();
-    for (const stream of [pipes.stdin, pipes.stdout, pipes.stderr]) stream.destroy();
-    if (masterFd !== undefined) closeSync(masterFd);
-    throw new TkadmError('CONTAINER_EXEC', `Cannot run a process in container "${id}": ${failure}`);
-  }
   const kill = (signal: NodeJS.Signals) => {
     try {
       process.kill(pid, signal);
     } catch {}
   };
-  reports.close();
   const streams = masterFd === undefined ? usePipes(pipes, hasStdin) : openTerminal(pipes, masterFd);
   const abort = () => kill('SIGKILL');
   const exited = control.next().then((last) => {
@@ -98,28 +69,101 @@ export async function startExec(
   };
 }
 
+/** The program of a process in a container; with traits the streams are those of this process. */
+export function buildProgramOf(
+  { libc, performer, filters }: Pick<ContainerContext, 'libc' | 'performer' | 'filters'>,
+  container: Container,
+  { process: process_, stdin = false }: Pick<ExecOptions, 'process' | 'stdin'>,
+  traits?: LaunchTraits,
+): LinkedProgram {
+  const { pid } = container.state;
+  const home = missingHome(libc, process_.env, { pid, uid: process_.user?.uid ?? 0 });
+  return buildExecProgram({
+    machine: performer.machine,
+    pid,
+    process: { ...process_, env: [...(process_.env ?? []), ...home] },
+    hasUserNamespace: hasUserNamespace(container.spec),
+    hostUid: hostUid(container.spec, process_.user?.uid ?? 0),
+    cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
+    stdin,
+    seccomp: filters.get(container.spec),
+    inheritStreams: traits !== undefined,
+    traits: traits ?? {},
+  });
+}
+
+interface BeginOptions {
+  readonly program: LinkedProgram;
+  readonly pipes: Pipes;
+  readonly hasTerminal: boolean;
+}
+
+interface BegunExec {
+  readonly pid: number;
+  /** Tells of the exit. */
+  readonly control: ReportChannel;
+  readonly masterFd: number | undefined;
+}
+
+/** Runs the program up to its execve(2). @throws Error with the step that failed. */
+async function begin(
+  { libc, performer }: Pick<ContainerContext, 'libc' | 'performer'>,
+  { program, pipes, hasTerminal }: BeginOptions,
+): Promise<BegunExec> {
+  const control = new ReportChannel(pipes.control);
+  const reports = perform({ libc, performer }, program, pipes);
+  let masterFd: number | undefined;
+  try {
+    const born = await control.next();
+    const pid = born?.value ?? 0;
+    let report = await nextReport(reports);
+    if (report?.kind === REPORT.terminal) {
+      masterFd = takeDescriptor(libc, pid, report.value);
+      reports.send('1');
+      report = await nextReport(reports);
+    }
+    // The descriptor ends with execve(2): no report is the good one.
+    if (report !== undefined) throw new Error(explainFailure(program, report));
+    if (born === undefined) throw new Error('the process ended');
+    if (hasTerminal && masterFd === undefined) throw new Error('the terminal was lost');
+    return { pid, control, masterFd };
+  } catch (error) {
+    if (masterFd !== undefined) closeSync(masterFd);
+    throw error;
+  } finally {
+    reports.close();
+  }
+}
+
+/** Starts the process, which has the other ends of the pipes from then on. */
+function perform(
+  { libc, performer }: Pick<ContainerContext, 'libc' | 'performer'>,
+  program: LinkedProgram,
+  { theirs, theirControl }: Pipes,
+): ReportChannel {
+  try {
+    return performer.perform(program.bytes, { name: 'tkadm-exec', streams: theirs, control: theirControl });
+  } finally {
+    for (const fd of [...theirs, theirControl]) libc.close(fd);
+  }
+}
+
 /** Passes over limits that were not applied. */
-async function nextReport(reports: ReportChannel): Promise<Report | undefined> {
+export async function nextReport(reports: ReportChannel): Promise<Report | undefined> {
   for (;;) {
     const report = await reports.next();
     if (report === undefined || isFailure(report) || report.kind < REPORT.warnings) return report;
   }
 }
 
-function describeFailure(
-  report: Report | undefined,
-  explain: (address: number, result: number) => string,
-  state: { readonly endReason: string | undefined; readonly needsMaster: boolean | undefined },
-): string | undefined {
-  if (report !== undefined && isFailure(report)) return explain(report.kind, report.value);
-  return state.endReason ?? (state.needsMaster ? 'the terminal was lost' : undefined);
-}
-
 interface Pipes {
   readonly stdin: Socket;
   readonly stdout: Socket;
   readonly stderr: Socket;
+  /** Reports of the pid and of the exit. */
+  readonly control: Socket;
   readonly theirs: readonly [number, number, number];
+  readonly theirControl: number;
 }
 
 /** Pipes and not sockets: programs open /dev/stdout by its path. */
@@ -127,11 +171,14 @@ function openPipes(libc: Libc): Pipes {
   const [stdinRead, stdinWrite] = libc.pipe();
   const [stdoutRead, stdoutWrite] = libc.pipe();
   const [stderrRead, stderrWrite] = libc.pipe();
+  const [controlRead, controlWrite] = libc.pipe();
   return {
     stdin: new Socket({ fd: stdinWrite, readable: false, writable: true }),
     stdout: new Socket({ fd: stdoutRead, readable: true, writable: false }),
     stderr: new Socket({ fd: stderrRead, readable: true, writable: false }),
+    control: new Socket({ fd: controlRead, readable: true, writable: false }),
     theirs: [stdinRead, stdoutWrite, stderrWrite],
+    theirControl: controlWrite,
   };
 }
 

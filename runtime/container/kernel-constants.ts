@@ -20,14 +20,19 @@ export const MS = {
   SLAVE: 1 << 19,
   SHARED: 1 << 20,
   RELATIME: 1 << 21,
+  I_VERSION: 1 << 23,
   STRICTATIME: 1 << 24,
   LAZYTIME: 1 << 25,
 } as const;
 
 /** Flags of clone(2), unshare(2) and setns(2). */
 export const CLONE = {
-  PIDFD: 0x1000,
+  VM: 0x100,
   FS: 0x200,
+  FILES: 0x400,
+  PIDFD: 0x1000,
+  VFORK: 0x4000,
+  PARENT: 0x8000,
   NEWTIME: 0x80,
   NEWNS: 0x20000,
   NEWCGROUP: 0x2000000,

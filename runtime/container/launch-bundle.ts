@@ -6,11 +6,15 @@ export interface StoredFilter {
 
 /** How a mount of type "cgroup" is made inside the container. */
 export type CgroupMounts =
-  | { readonly version: 2 }
+  | { readonly version: 2; readonly mountPoint: string }
   | {
       readonly version: 1;
       /** Directory name, "cpu,cpuacct", and the options that name the hierarchy. */
-      readonly hierarchies: readonly { readonly name: string; readonly options: string }[];
+      readonly hierarchies: readonly {
+        readonly name: string;
+        readonly options: string;
+        readonly mountPoint: string;
+      }[];
     };
 
 /** File names inside a container's directory; the FIFOs carry streams between monitor, container and engine. */

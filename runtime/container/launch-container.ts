@@ -1,14 +1,16 @@
-import type { ChildProcess } from 'node:child_process';
 import { fstatSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { copyUp } from './copy-up.ts';
 import type { CreateContainerOptions } from './engine.ts';
 import type { CgroupMounts, StoredFilter } from './launch-bundle.ts';
-import { killTree } from './monitor.ts';
+import type { Libc } from './libc.ts';
+import { killTree, readStartTime } from './monitor.ts';
 import { buildContainerProgram } from './performer/container-program.ts';
-import type { Performer } from './performer/performer.ts';
+import { NO_STREAMS, type Performer } from './performer/performer.ts';
 import { REPORT } from './performer/process-program.ts';
-import { isFailure } from './performer/report-channel.ts';
+import { explainFailure, isFailure } from './performer/report-channel.ts';
 import { listBindSources } from './performer/rootfs-program.ts';
+import { hostUid } from './user-mappings.ts';
 
 export interface LaunchOptions {
   readonly request: CreateContainerOptions;
@@ -18,10 +20,14 @@ export interface LaunchOptions {
   readonly cgroupJoinFiles: readonly string[];
   readonly cgroupMounts: CgroupMounts;
   readonly seccomp: StoredFilter | undefined;
+  /** What is to be done when the container's namespaces are complete and its root is not entered yet. */
+  readonly atStage: ((pid: number) => Promise<void>) | undefined;
 }
 
 export interface LaunchedContainer {
   readonly monitorPid: number;
+  /** See readStartTime(). */
+  readonly monitorStart: string;
   readonly pid: number;
   /** Where the records begin that run at the start. */
   readonly startAddress: number;
@@ -33,51 +39,61 @@ export interface LaunchedContainer {
  * @throws Error with the step that failed; nothing runs any more then.
  */
 export async function launchContainer(
-  performer: Performer,
-  { request, directory, ...rest }: LaunchOptions,
+  { libc, performer }: { readonly libc: Libc; readonly performer: Performer },
+  { request, directory, atStage, ...rest }: LaunchOptions,
 ): Promise<LaunchedContainer> {
   const { spec, rootfs, stdin = false, inheritStreams = false } = request;
   const program = buildContainerProgram({
     machine: performer.machine,
     spec,
     rootfs,
+    directory,
     stdin,
     inheritStreams,
     ownedStreams: inheritStreams ? [0, 1, 2].filter(isOwnable) : stdin ? [0, 1, 2] : [1, 2],
+    traits: request.traits ?? {},
+    hasStage: atStage !== undefined,
+    hostUid: hostUid(spec, spec.process?.user?.uid ?? 0),
     directories: await findDirectories(listBindSources(spec)),
     ...rest,
   });
-  const streams = inheritStreams
-    ? (['inherit', 'inherit', 'inherit'] as const)
-    : (['ignore', 'ignore', 'ignore'] as const);
-  const { child: monitor, reports } = performer.perform(program.bytes, {
+  const reports = performer.perform(program.bytes, {
     name: 'tkadm-monitor',
-    cwd: directory,
-    streams,
+    streams: inheritStreams ? [0, 1, 2] : NO_STREAMS,
   });
   const warnings: string[] = [];
+  let monitor: { readonly monitorPid: number; readonly monitorStart: string } | undefined;
   let pid: number | undefined;
   let isReady = false;
+  /** What the container waits for. */
+  let waiting: number | undefined;
   try {
-    while (!isReady || pid === undefined) {
+    while (!isReady || monitor === undefined || pid === undefined) {
       const report = await reports.next();
-      if (report === undefined) throw new Error(reports.endReason);
-      if (isFailure(report)) throw new Error(program.explain(report.kind, report.value));
-      if (report.kind === REPORT.pid) pid = report.value;
-      else if (report.kind === REPORT.ready) isReady = true;
-      else warnings.push(program.warnings[report.kind - REPORT.warnings]?.what ?? '');
+      if (report === undefined) throw new Error('the process ended');
+      const { kind, value } = report;
+      if (isFailure(report)) throw new Error(explainFailure(program, report));
+      if (kind === REPORT.monitor) monitor = { monitorPid: value, monitorStart: readStartTime(value) ?? '' };
+      else if (kind === REPORT.pid) pid = value;
+      else if (kind === REPORT.ready) isReady = true;
+      else if (kind === REPORT.stage || kind === REPORT.copyUp) waiting = kind;
+      else warnings.push(program.warnings[kind - REPORT.warnings]?.what ?? '');
+      if (waiting === undefined || pid === undefined) continue;
+      if (waiting === REPORT.copyUp) copyUp(libc, pid);
+      else await atStage?.(pid);
+      waiting = undefined;
+      reports.send('1');
     }
-    return { monitorPid: monitor.pid ?? 0, pid, startAddress: program.startAddress, warnings };
+    return { ...monitor, pid, startAddress: program.startAddress, warnings };
   } catch (error) {
-    discard(monitor);
+    // Another process may have the number by now.
+    if (monitor !== undefined && readStartTime(monitor.monitorPid) === monitor.monitorStart)
+      killTree(monitor.monitorPid);
+    if (pid !== undefined && request.traits?.reaper === 'caller') killTree(pid);
     throw error;
   } finally {
     reports.close();
   }
-}
-
-function discard(monitor: ChildProcess): void {
-  if (monitor.pid !== undefined && monitor.exitCode === null) killTree(monitor.pid);
 }
 
 async function findDirectories(paths: readonly string[]): Promise<ReadonlySet<string>> {

@@ -1,8 +1,6 @@
-import { arch, constants } from 'node:os';
-import koffi, { type LibraryHandle } from 'koffi';
-
-/** Names of the C library, the first that loads is used: glibc, then musl. */
-const LIBC_NAMES = ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1', 'libc.so'] as const;
+import { arch } from 'node:os';
+import { addressOf, lastErrno, openCLibrary } from '../base/c-library.ts';
+import { errnoName } from '../base/errno.ts';
 
 /** System call numbers that differ between the architectures, <asm/unistd.h>. */
 const SYSCALLS = { x64: { memfdCreate: 319, bpf: 321 }, arm64: { memfdCreate: 279, bpf: 280 } } as const;
@@ -15,18 +13,23 @@ const PIDFD_GETFD = 438;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const MFD_EXEC = 0x10;
+/** socketpair(2): AF_UNIX; type with SOCK_CLOEXEC */
+const AF_UNIX = 1;
+const SOCKET_TYPES = { stream: 0x80001, seqpacket: 0x80005 } as const;
+/** sendmsg(2): MSG_DONTWAIT | MSG_NOSIGNAL; cmsg(3): SOL_SOCKET, SCM_RIGHTS */
+const SEND_FLAGS = 0x4040;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
 /** fcntl(2): F_ADD_SEALS; F_SEAL_SEAL, SHRINK, GROW and WRITE */
 const F_ADD_SEALS = 1033;
 const ALL_SEALS = 15;
-
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
 /** A failed libc call; `code` is the errno's name, as in Node.js system errors. */
 export class LibcError extends Error {
   readonly code: string;
 
   constructor(step: string, errno: number) {
-    const code = ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
+    const code = errnoName(errno);
     super(`${step}: ${code}`);
     this.name = 'LibcError';
     this.code = code;
@@ -37,14 +40,13 @@ export class LibcError extends Error {
 export type Libc = ReturnType<typeof loadLibc>;
 
 /**
- * Loads the C library through koffi. Calls act on the calling (main) thread.
+ * Loads the C library. Calls act on the calling (main) thread.
  * @throws Error when no C library can be loaded or the architecture is neither x64 nor arm64.
  */
 export function loadLibc() {
-  const library = openLibrary();
   const numbers = SYSCALLS[arch() as keyof typeof SYSCALLS];
   if (numbers === undefined) throw new Error(`Cannot use this machine: architecture "${arch()}"`);
-  const declare = lazily(library);
+  const declare = openCLibrary();
   const syscall = declare('syscall', 'long', ['long', 'long', 'long', 'long', 'long', 'long']);
   const syscallBuffer = declare('syscall', 'long', ['long', 'long', 'void *', 'long', 'long', 'long']);
   const syscallText = declare('syscall', 'long', ['long', 'str', 'long']);
@@ -56,9 +58,11 @@ export function loadLibc() {
   const mkfifo = declare('mkfifo', 'int', ['str', 'uint']);
   const pipe2 = declare('pipe2', 'int', ['void *', 'int']);
   const close = declare('close', 'int', ['int']);
+  const socketpair = declare('socketpair', 'int', ['int', 'int', 'int', 'void *']);
+  const sendmsg = declare('sendmsg', 'long', ['int', 'void *', 'int']);
 
   const check = (result: number, step: string): number => {
-    if (result < 0) throw new LibcError(step, koffi.errno());
+    if (result < 0) throw new LibcError(step, lastErrno());
     return result;
   };
 
@@ -87,6 +91,28 @@ export function loadLibc() {
       check(pipe2()(ends, 0x80000), 'pipe');
       return [ends.readInt32LE(0), ends.readInt32LE(4)];
     },
+    /** Two connected close-on-exec sockets. */
+    socketPair(type: keyof typeof SOCKET_TYPES): readonly [number, number] {
+      const ends = Buffer.alloc(8);
+      check(socketpair()(AF_UNIX, SOCKET_TYPES[type], 0, ends), 'socketpair');
+      return [ends.readInt32LE(0), ends.readInt32LE(4)];
+    },
+    /** Sends data with descriptors (unix(7)), without waiting; false when there is no other side any more. */
+    sendDescriptors(socket: number, data: Buffer, descriptors: readonly number[]): boolean {
+      const control = buildRights(descriptors);
+      const part = Buffer.alloc(16);
+      part.writeBigUInt64LE(addressOf(data), 0);
+      part.writeUInt32LE(data.length, 8);
+      const message = Buffer.alloc(56);
+      message.writeBigUInt64LE(addressOf(part), 16);
+      message.writeUInt32LE(1, 24);
+      message.writeBigUInt64LE(addressOf(control), 32);
+      message.writeUInt32LE(control.length, 40);
+      if (sendmsg()(socket, message, SEND_FLAGS) >= 0) return true;
+      const error = new LibcError('send descriptors', lastErrno());
+      if (error.code === 'EPIPE' || error.code === 'ECONNRESET') return false;
+      throw error;
+    },
     /** A file without a path, close-on-exec. */
     createMemoryFile(name: string, isExecutable: boolean): number {
       const flags = MFD_CLOEXEC | (isExecutable ? MFD_ALLOW_SEALING : 0);
@@ -108,7 +134,7 @@ export function loadLibc() {
       how.writeBigUInt64LE(0x12n, 16);
       const fd = syscallOpenat2()(OPENAT2, root, path, how, 24);
       if (fd >= 0) return fd;
-      const error = new LibcError(`open "${path}" in the root file system`, koffi.errno());
+      const error = new LibcError(`open "${path}" in the root file system`, lastErrno());
       if (error.code === 'ENOENT') return undefined;
       throw error;
     },
@@ -124,30 +150,17 @@ export function loadLibc() {
       return check(syscallBuffer()(numbers.bpf, command, attributes, attributes.length, 0, 0), step);
     },
     /** Where a buffer lies, for structures that point to it; the caller keeps the buffer. */
-    addressOf(buffer: Buffer): bigint {
-      return koffi.address(buffer);
-    },
+    addressOf,
   };
 }
 
-function openLibrary(): LibraryHandle {
-  for (const name of LIBC_NAMES) {
-    try {
-      return koffi.load(name);
-    } catch {}
-  }
-  throw new Error(`Cannot load the C library: none of ${LIBC_NAMES.join(', ')}`);
-}
-
-type NativeFunction = (...values: readonly unknown[]) => number;
-
-/** Declares functions on first use, since each declaration costs start-up time. */
-function lazily(library: LibraryHandle) {
-  return (name: string, result: string, parameters: readonly string[]) => {
-    let native: NativeFunction | undefined;
-    return (): NativeFunction => {
-      native ??= library.func(name, result, [...parameters]) as NativeFunction;
-      return native;
-    };
-  };
+/** `struct cmsghdr` with SCM_RIGHTS, cmsg(3). */
+function buildRights(descriptors: readonly number[]): Buffer {
+  const size = 16 + 4 * descriptors.length;
+  const control = Buffer.alloc(Math.ceil(size / 8) * 8);
+  control.writeUInt32LE(size, 0);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  for (const [index, fd] of descriptors.entries()) control.writeInt32LE(fd, 16 + 4 * index);
+  return control;
 }

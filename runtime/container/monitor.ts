@@ -6,7 +6,9 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmdirSync,
   statSync,
+  unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -14,12 +16,27 @@ import { join } from 'node:path';
 import { SLOT_FIFOS, SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
 
+/** Pid and start time of this process, for makeDirectory(). */
+export function describeOwner(): string {
+  return `${process.pid} ${readStartTime(process.pid)}`;
+}
+
 /** Makes a container's directory with its FIFOs. @throws EEXIST when there is such a container. */
-export function makeDirectory(libc: Libc, directory: string): void {
+export function makeDirectory(libc: Libc, directory: string, owner: string): void {
   mkdirSync(directory, { mode: 0o700 });
   for (const name of SLOT_FIFOS) libc.mkfifo(join(directory, name), 0o600);
   mkdirSync(join(directory, SLOT_FILES.staging));
-  writeFileSync(join(directory, SLOT_FILES.owner), `${process.pid} ${readStartTime(process.pid)}`);
+  writeFileSync(join(directory, SLOT_FILES.owner), owner);
+}
+
+/** Removes what makeDirectory() made, with the files in it; rmSync() would take three times as long. */
+export function removeDirectory(directory: string): void {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) rmdirSync(path);
+    else unlinkSync(path);
+  }
+  rmdirSync(directory);
 }
 
 /** The exit that a monitor has written; undefined while the container lives. */
@@ -43,7 +60,7 @@ export function exitCode(status: number): number {
 }
 
 /** Writes to a FIFO without waiting for a reader; false when nobody reads it. */
-export function writeFifo(path: string, text: string): boolean {
+export function writeFifo(path: string, text: string | Buffer): boolean {
   let fd: number;
   try {
     fd = openSync(path, fs.O_WRONLY | fs.O_NONBLOCK);
@@ -53,8 +70,12 @@ export function writeFifo(path: string, text: string): boolean {
     throw error;
   }
   try {
-    writeSync(fd, text);
+    writeSync(fd, Buffer.from(text));
     return true;
+  } catch (error) {
+    // The reader has ended since.
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return false;
+    throw error;
   } finally {
     closeSync(fd);
   }

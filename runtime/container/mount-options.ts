@@ -24,12 +24,38 @@ const FLAG_OPTIONS: Readonly<Record<string, readonly [set: number, clear: number
   strictatime: [MS.STRICTATIME, 0],
   nostrictatime: [0, MS.STRICTATIME],
   lazytime: [MS.LAZYTIME, 0],
+  nolazytime: [0, MS.LAZYTIME],
+  iversion: [MS.I_VERSION, 0],
+  noiversion: [0, MS.I_VERSION],
   nosymfollow: [MS.NOSYMFOLLOW, 0],
   symfollow: [0, MS.NOSYMFOLLOW],
   silent: [MS.SILENT, 0],
   loud: [0, MS.SILENT],
+  remount: [MS.REMOUNT, 0],
   defaults: [0, 0],
 };
+
+/** What mount_setattr(2) can set for every mount below as well; the option has an "r" before it, "rro". */
+const RECURSIVE_NAMES = [
+  ...[
+    'ro',
+    'rw',
+    'nosuid',
+    'suid',
+    'nodev',
+    'dev',
+    'noexec',
+    'exec',
+    'noatime',
+    'atime',
+    'nodiratime',
+    'diratime',
+  ],
+  ...['relatime', 'norelatime', 'strictatime', 'nostrictatime', 'nosymfollow', 'symfollow'],
+];
+const RECURSIVE_OPTIONS: typeof FLAG_OPTIONS = Object.fromEntries(
+  RECURSIVE_NAMES.map((name) => [`r${name}`, FLAG_OPTIONS[name] ?? [0, 0]]),
+);
 
 const PROPAGATION_OPTIONS: Readonly<Record<string, number>> = {
   private: MS.PRIVATE,
@@ -42,38 +68,73 @@ const PROPAGATION_OPTIONS: Readonly<Record<string, number>> = {
   runbindable: MS.UNBINDABLE | MS.REC,
 };
 
+/** Names of every option that is not handed to the file system. */
+export const MOUNT_OPTIONS: readonly string[] = [
+  ...Object.keys(FLAG_OPTIONS),
+  ...Object.keys(RECURSIVE_OPTIONS),
+  ...Object.keys(PROPAGATION_OPTIONS),
+  'bind',
+  'rbind',
+  'idmap',
+  'ridmap',
+  'tmpcopyup',
+].sort();
+
+/** Flags to set, and those that were asked to be clear. */
+export interface FlagChange {
+  readonly set: number;
+  readonly clear: number;
+}
+
 export interface MountOptions {
   readonly flags: number;
+  /** Flags that were named to be clear: a bind loses them, whatever its source has. */
+  readonly cleared: number;
+  /** For the mount and every one below. */
+  readonly recursive: FlagChange;
   readonly isBind: boolean;
   readonly isRecursive: boolean;
-  /** Read-only for every mount below as well, "rro". */
-  readonly isRecursiveReadonly: boolean;
+  readonly isRemount: boolean;
   readonly propagation: number | undefined;
+  /** Ids are mapped, for the mount alone or for those below as well. */
+  readonly idMap: 'one' | 'all' | undefined;
+  /** What the image has at the place is copied into the new tmpfs. */
+  readonly isCopiedUp: boolean;
   /** The file system's own options, comma separated. */
   readonly data: string;
 }
 
 /** Parses the options of one mount. Unknown options are the file system's. */
 export function parseMountOptions(options: readonly string[]): MountOptions {
-  let flags = 0;
-  let isBind = false;
-  let isRecursive = false;
-  let isRecursiveReadonly = false;
+  let own: FlagChange = { set: 0, clear: 0 };
+  let recursive: FlagChange = { set: 0, clear: 0 };
   let propagation: number | undefined;
   const data: string[] = [];
+  const names = new Set(options);
   for (const option of options) {
-    const flag = FLAG_OPTIONS[option];
-    if (flag !== undefined) flags = (flags | flag[0]) & ~flag[1];
-    else if (option === 'bind' || option === 'rbind') {
-      isBind = true;
-      isRecursive ||= option === 'rbind';
-    } else if (option === 'rro') {
-      flags |= MS.RDONLY;
-      isRecursiveReadonly = true;
-    } else if (PROPAGATION_OPTIONS[option] !== undefined) propagation = PROPAGATION_OPTIONS[option];
-    else data.push(option);
+    if (FLAG_OPTIONS[option] !== undefined) own = addChange(own, FLAG_OPTIONS[option]);
+    else if (RECURSIVE_OPTIONS[option] !== undefined)
+      recursive = addChange(recursive, RECURSIVE_OPTIONS[option]);
+    else if (PROPAGATION_OPTIONS[option] !== undefined) propagation = PROPAGATION_OPTIONS[option];
+    else if (!MOUNT_OPTIONS.includes(option)) data.push(option);
   }
-  return { flags, isBind, isRecursive, isRecursiveReadonly, propagation, data: data.join(',') };
+  return {
+    flags: own.set & ~MS.REMOUNT,
+    cleared: own.clear,
+    recursive,
+    isBind: names.has('bind') || names.has('rbind'),
+    isRecursive: names.has('rbind'),
+    isRemount: names.has('remount'),
+    propagation,
+    idMap: names.has('ridmap') ? 'all' : names.has('idmap') ? 'one' : undefined,
+    isCopiedUp: names.has('tmpcopyup'),
+    data: data.join(','),
+  };
+}
+
+/** The last word on a flag counts. */
+function addChange(change: FlagChange, [set, clear]: readonly [set: number, clear: number]): FlagChange {
+  return { set: (change.set | set) & ~clear, clear: (change.clear | clear) & ~set };
 }
 
 /** The flags of a propagation name, "rslave"; undefined for an unknown name. */

@@ -1,5 +1,6 @@
 import { TkadmError } from '../base/errors.ts';
 import type { CreateContainerOptions } from './engine.ts';
+import { findMissingLabel } from './labels.ts';
 
 /** Container ids become file names. */
 const ID_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,255}$/;
@@ -8,7 +9,7 @@ const ID_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,255}$/;
  * Refuses what is not supported, by name.
  * @throws UNSUPPORTED for a field that is not supported, CONTAINER_STATE for a spec that makes no sense.
  */
-export function checkSpec({ id, spec, inheritStreams }: CreateContainerOptions): void {
+export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerOptions): void {
   const invalid = (state: string) =>
     new TkadmError('CONTAINER_STATE', `Cannot create container "${id}": ${state}`);
   const unsupported = (field: string) =>
@@ -17,13 +18,34 @@ export function checkSpec({ id, spec, inheritStreams }: CreateContainerOptions):
   if (spec.process === undefined || spec.process.args.length === 0) throw invalid('process.args is empty');
   const { cwd } = spec.process;
   if (!cwd.startsWith('/')) throw invalid(`the working directory "${cwd}" is not absolute`);
-  if (spec.process.terminal && inheritStreams) throw unsupported('process.terminal with inherited streams');
+  const hasSocket = traits?.consoleSocket !== undefined;
+  if (spec.process.terminal && inheritStreams && !hasSocket) {
+    throw invalid('"process.terminal" needs a console socket for a container that nobody is attached to');
+  }
+  if (hasSocket && !spec.process.terminal) throw invalid('a console socket needs "process.terminal"');
   const namespaces = spec.linux?.namespaces ?? [];
-  for (const { type } of namespaces) {
-    if (type === 'user' || type === 'time') throw unsupported(`linux.namespaces "${type}"`);
+  const { uidMappings = [], gidMappings = [], timeOffsets } = spec.linux ?? {};
+  const user = namespaces.find(({ type }) => type === 'user');
+  if (user === undefined && uidMappings.length + gidMappings.length > 0) {
+    throw invalid('"linux.uidMappings" and "linux.gidMappings" need a user namespace');
+  }
+  if (user !== undefined && !user.path && (uidMappings.length === 0 || gidMappings.length === 0)) {
+    throw invalid('a new user namespace needs "linux.uidMappings" and "linux.gidMappings"');
+  }
+  if (timeOffsets !== undefined && !namespaces.some(({ type, path }) => type === 'time' && !path)) {
+    throw invalid('"linux.timeOffsets" needs a new time namespace');
   }
   if (!namespaces.some(({ type, path }) => type === 'mount' && !path)) {
     throw unsupported('linux.namespaces without a new mount namespace');
+  }
+  for (const { destination, type, options = [] } of spec.mounts ?? []) {
+    if (options.includes('tmpcopyup') && type !== 'tmpfs')
+      throw invalid(`"tmpcopyup" of "${destination}" needs a tmpfs`);
+  }
+  const missing = findMissingLabel(spec);
+  if (missing !== undefined) throw invalid(`"${missing}", which this kernel has not`);
+  if (spec.domainname && !namespaces.some(({ type }) => type === 'uts')) {
+    throw invalid('domainname needs a uts namespace');
   }
   if (spec.hostname && !namespaces.some(({ type }) => type === 'uts')) {
     throw invalid('hostname needs a uts namespace');

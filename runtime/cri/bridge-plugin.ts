@@ -1,4 +1,4 @@
-import { addToBridge, deleteFromBridge } from '../network/bridge.ts';
+import { addToBridge, checkOnBridge, deleteFromBridge } from '../network/bridge.ts';
 import type { BridgeConfig } from '../network/cni-types.ts';
 import type { InProcessCniPlugin } from './cni.ts';
 
@@ -9,7 +9,7 @@ export const BRIDGE_PLUGIN: InProcessCniPlugin = {
     const bridge = config as unknown as BridgeConfig;
     const args = { containerId, netns: netns === '' ? undefined : netns, interfaceName: ifName };
     if (command === 'ADD') return { ...(await addToBridge(bridge, args)) };
-    await deleteFromBridge(bridge, args);
+    await (command === 'CHECK' ? checkOnBridge : deleteFromBridge)(bridge, args);
     return undefined;
   },
 };

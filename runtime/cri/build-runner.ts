@@ -6,7 +6,7 @@ import type { ContainerEngine } from '../container/engine.ts';
 import type { OciMount, OciSpec } from '../container/oci-spec.ts';
 import { buildDefaultSeccomp } from '../container/seccomp/default-profile.ts';
 import type { StepCommand, StepRunner } from '../image/build/options.ts';
-import { readAccounts, resolveUser } from './user.ts';
+import { readAccounts, resolveUser } from '../image/process-user.ts';
 
 export interface StepRunnerOptions {
   readonly engine: ContainerEngine;

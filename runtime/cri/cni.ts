@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { access, readdir } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { formatError, TkadmError } from '../base/errors.ts';
 import { readFileIfExists } from '../base/files.ts';
@@ -10,6 +11,8 @@ export interface CniConfigList {
   readonly cniVersion: string;
   readonly name: string;
   readonly plugins: readonly CniPluginConfig[];
+  /** The network's plugins do not know CHECK. */
+  readonly disableCheck?: boolean;
 }
 
 export interface CniPluginConfig {
@@ -25,7 +28,7 @@ export interface CniResult {
   readonly [key: string]: unknown;
 }
 
-export type CniCommand = 'ADD' | 'DEL';
+export type CniCommand = 'ADD' | 'DEL' | 'CHECK';
 
 /** What a plugin gets: the variables of CNI spec 1.0 §2 and its standard input. */
 export interface CniRequest {
@@ -41,7 +44,7 @@ export interface CniRequest {
 /** A plugin that runs inside the runtime instead of as a program, for example "tkadm-bridge". */
 export interface InProcessCniPlugin {
   readonly type: string;
-  /** The result of ADD; DEL returns undefined. Failures throw. */
+  /** The result of ADD; DEL and CHECK return undefined. Failures throw. */
   run(request: CniRequest): Promise<CniResult | undefined>;
 }
 
@@ -69,6 +72,8 @@ export interface CniOptions {
 
 export const POD_INTERFACE = 'eth0';
 const PLUGIN_TIMEOUT_MS = 60_000;
+/** The first version with CHECK, and with a result for DEL (CNI spec 0.4.0). */
+const CHECK_VERSION = '0.4.0';
 
 /** What libcni does for a runtime: finds the configuration and runs its chain of plugins. */
 export interface Cni {
@@ -81,7 +86,12 @@ export interface Cni {
    * Returns the attachment with the result. @throws CNI_PLUGIN
    */
   add(attachment: CniAttachment, containerId: string, netns: string): Promise<CniAttachment>;
-  /** Runs DEL backwards through the chain. @throws CNI_PLUGIN */
+  /** Runs CHECK along the chain unless the list forbids it or is too old to know it. @throws CNI_PLUGIN */
+  check(attachment: CniAttachment, containerId: string, netns: string): Promise<void>;
+  /**
+   * Runs DEL backwards through the chain: every plugin, although one has failed.
+   * @throws CNI_PLUGIN of the first that failed, with the others as its cause.
+   */
   del(attachment: CniAttachment, containerId: string, netns: string): Promise<void>;
 }
 
@@ -104,16 +114,10 @@ export function createCni(options: CniOptions): Cni {
       try {
         for (const plugin of list.plugins) {
           const config = pluginInput(list, plugin, runtimeConfig, result);
-          const request = {
-            command: 'ADD',
-            containerId,
-            netns,
-            ifName: POD_INTERFACE,
-            args,
-            config,
-          } as const;
+          const request = { ...requestOf(containerId, netns, args), command: 'ADD', config } as const;
           result = (await run(request, plugin.type)) ?? result;
         }
+        checkResult(list, result);
       } catch (error) {
         await cni.del({ ...attachment, result }, containerId, netns).catch((cleanup: unknown) => {
           options.log.warn('CNI DEL after a failed ADD failed', { error: formatError(cleanup) });
@@ -122,14 +126,54 @@ export function createCni(options: CniOptions): Cni {
       }
       return { ...attachment, result };
     },
-    async del({ list, args, runtimeConfig, result }, containerId, netns) {
-      for (const plugin of list.plugins.toReversed()) {
+    async check({ list, args, runtimeConfig, result }, containerId, netns) {
+      if (list.disableCheck || !isAtLeast(list.cniVersion, CHECK_VERSION)) return;
+      for (const plugin of list.plugins) {
         const config = pluginInput(list, plugin, runtimeConfig, result);
-        await run({ command: 'DEL', containerId, netns, ifName: POD_INTERFACE, args, config }, plugin.type);
+        await run({ ...requestOf(containerId, netns, args), command: 'CHECK', config }, plugin.type);
       }
+    },
+    async del({ list, args, runtimeConfig, result }, containerId, netns) {
+      const known = isAtLeast(list.cniVersion, CHECK_VERSION) ? result : undefined;
+      const failures: unknown[] = [];
+      for (const plugin of list.plugins.toReversed()) {
+        const config = pluginInput(list, plugin, runtimeConfig, known);
+        const request = { ...requestOf(containerId, netns, args), command: 'DEL', config } as const;
+        await run(request, plugin.type).catch((error: unknown) => failures.push(error));
+      }
+      const [first] = failures;
+      if (failures.length > 1 && first instanceof TkadmError) {
+        throw new TkadmError('CNI_PLUGIN', first.message, { cause: new AggregateError(failures.slice(1)) });
+      }
+      if (first !== undefined) throw first;
     },
   };
   return cni;
+}
+
+function requestOf(containerId: string, netns: string, args: string) {
+  return { containerId, netns, ifName: POD_INTERFACE, args } as const;
+}
+
+/** A pod without an address is no pod: what the chain printed last must have one, as a CIDR. */
+function checkResult(list: CniConfigList, result: CniResult | undefined): void {
+  const addresses = result?.ips?.map(({ address }) => address) ?? [];
+  const fail = (state: string) =>
+    new TkadmError('CNI_PLUGIN', `Cannot use the result of CNI network "${list.name}": ${state}`);
+  if (addresses.length === 0) throw fail('it has no address');
+  const wrong = addresses.find((address) => !isCidr(address));
+  if (wrong !== undefined) throw fail(`"${wrong}" is no address with a prefix length`);
+}
+
+function isCidr(text: string): boolean {
+  const [address = '', prefix = '', ...others] = text.split('/');
+  const maxPrefix = isIP(address) === 4 ? 32 : 128;
+  return isIP(address) !== 0 && /^\d+$/.test(prefix) && Number(prefix) <= maxPrefix && others.length === 0;
+}
+
+/** Compares versions by their numbers: "1.0.0" is at least "0.4.0". */
+function isAtLeast(version: string, minimum: string): boolean {
+  return version.localeCompare(minimum, 'en', { numeric: true }) >= 0;
 }
 
 /** Addresses without their prefix length, in the order of the result. */
@@ -162,7 +206,7 @@ function parseConfig(text: string, path: string): CniConfigList {
   const plugins = (value['plugins'] ?? [value]) as readonly CniPluginConfig[];
   if (!Array.isArray(plugins) || plugins.length === 0) throw fail('it has no plugins');
   if (!plugins.every((plugin) => typeof plugin.type === 'string')) throw fail('a plugin has no type');
-  return { cniVersion, name, plugins };
+  return { cniVersion, name, plugins, ...(value['disableCheck'] === true ? { disableCheck: true } : {}) };
 }
 
 /** Standard input of a plugin (CNI spec 1.0 §4, "Deriving execution configuration"). */
@@ -203,7 +247,7 @@ async function runPlugin(
   const { code, stdout, stderr } = await execPlugin(path, request, options.binDirs);
   if (code !== 0)
     throw pluginError(type, request, pluginMessage(stdout) ?? (stderr.trim() || `exit code ${code}`));
-  if (request.command === 'DEL' || stdout.trim() === '') return undefined;
+  if (request.command !== 'ADD' || stdout.trim() === '') return undefined;
   try {
     return JSON.parse(stdout) as CniResult;
   } catch (error) {

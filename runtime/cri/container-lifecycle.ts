@@ -1,4 +1,5 @@
 import { formatError } from '../base/errors.ts';
+import { isCtrEngineId } from '../ctr/ctr-context.ts';
 import { buildEnd } from './container-status.ts';
 import type { Signal } from './messages/signal.ts';
 import type { RuntimeContext } from './runtime-context.ts';
@@ -69,7 +70,8 @@ export async function recoverContainers(context: RuntimeContext): Promise<void> 
     });
   }
   for (const { id } of context.engine.list()) {
-    if (context.containers.get(id) !== undefined || context.sandboxes.get(id) !== undefined) continue;
+    const isOurs = context.containers.get(id) !== undefined || context.sandboxes.get(id) !== undefined;
+    if (isOurs || isCtrEngineId(id)) continue;
     context.log.warn('removed a container without a record', { id });
     await context.engine.delete(id, { force: true });
   }

@@ -2,19 +2,26 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
+import { buildCapabilities } from '../container/capability-sets.ts';
+import { listHostDevices, resolveDevices } from '../container/host-devices.ts';
 import type { OciMount } from '../container/oci-spec.ts';
+import { readAccounts, resolveUser } from '../image/process-user.ts';
 import type { ImageRecord } from '../image/store.ts';
+import { resolveCdi } from './cdi.ts';
+import { applyCdiEdits } from './cdi-edits.ts';
 import { removeContainer, stopContainer } from './container-lifecycle.ts';
 import { buildContainerSpec } from './container-spec.ts';
 import { buildContainer, buildContainerStatus } from './container-status.ts';
-import { listHostDevices, resolveDevices } from './devices.ts';
 import { runSync } from './exec-sync.ts';
 import type { CriHandlers } from './handlers.ts';
-import { findImage, imageNames } from './image-service.ts';
+import { checkHandler, findImage, imageNames } from './image-service.ts';
 import type { Container, ContainerConfig, ContainerFilter } from './messages/container.ts';
+import type { LinuxContainerSecurityContext } from './messages/linux.ts';
 import type { PodSandboxConfig } from './messages/sandbox.ts';
 import { Signal } from './messages/signal.ts';
+import { minOomScore, setOomScore } from './oom-score.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
+import { checkContainer } from './refusals.ts';
 import { buildResources, mergeResources } from './resources.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import {
@@ -25,10 +32,10 @@ import {
   toNanos,
   verboseInfo,
 } from './runtime-context.ts';
+import { findHandler } from './runtime-handlers.ts';
 import { isSandboxReady } from './sandbox-service.ts';
-import { resolveSeccomp } from './seccomp.ts';
-import { buildCapabilities } from './security.ts';
-import { readAccounts, resolveUser } from './user.ts';
+import { parseProfilePath, resolveSeccomp } from './seccomp.ts';
+import { readUserNamespace } from './user-namespaces.ts';
 import { resolveVolumes } from './volumes.ts';
 
 type ContainerHandlers = Pick<
@@ -58,9 +65,9 @@ export function createContainerHandlers(context: RuntimeContext): ContainerHandl
       if (config?.metadata === undefined) {
         throw new TkadmError('CRI_INVALID', 'Cannot create container: it has no metadata');
       }
-      return {
-        containerId: await createContainer(context, sandbox, config, sandboxConfig ?? sandbox.config),
-      };
+      const { name, attempt } = config.metadata;
+      const create = () => createContainer(context, sandbox, config, sandboxConfig ?? sandbox.config);
+      return { containerId: await context.locks.run(`${sandbox.id}/${name}/${attempt}`, create) };
     },
     async startContainer({ containerId }) {
       const record = getContainer(context, containerId);
@@ -94,6 +101,7 @@ export function createContainerHandlers(context: RuntimeContext): ContainerHandl
       await context.locks.run(record.id, async () => {
         await context.engine.update(record.id, buildResources(linux));
         const latest = getContainer(context, record.id);
+        await setOomScore(context, record.id, linux.oomScoreAdj);
         const resources = mergeResources(latest.config.linux?.resources, linux);
         const config = { ...latest.config, linux: { ...latest.config.linux, resources } };
         await context.containers.put({ ...latest, config });
@@ -125,6 +133,8 @@ async function createContainer(
   config: ContainerConfig,
   sandboxConfig: PodSandboxConfig,
 ): Promise<string> {
+  requireFreeName(context, sandbox.id, config);
+  checkHandler(context, config.image);
   const image = findImage(context, config.image);
   if (image === undefined) {
     throw new TkadmError(
@@ -133,6 +143,7 @@ async function createContainer(
     );
   }
   const id = context.newId();
+  const { runtimePath } = findHandler(context.handlers, sandbox.runtimeHandler);
   const record = await planContainer(context, { id, sandbox, config, sandboxConfig, image });
   context.images.retain(id, record.lowerDirs);
   try {
@@ -148,7 +159,9 @@ async function createContainer(
         lowerDirs: record.lowerDirs,
         upperDir: join(directory, 'upper'),
         workDir: join(directory, 'work'),
+        isIdMapped: record.spec.linux?.uidMappings !== undefined,
       },
+      runtimePath,
       logPath: record.logPath === '' ? undefined : record.logPath,
       stdin: config.stdin,
       stdinOnce: config.stdinOnce,
@@ -166,6 +179,31 @@ async function createContainer(
   return id;
 }
 
+/** Name and attempt are unique within a sandbox (CRI ContainerMetadata). */
+function requireFreeName(context: RuntimeContext, sandboxId: string, { metadata }: ContainerConfig): void {
+  const holder = context.containers
+    .list()
+    .find(
+      (record) =>
+        record.sandboxId === sandboxId &&
+        record.config.metadata?.name === metadata?.name &&
+        record.config.metadata?.attempt === metadata?.attempt,
+    );
+  if (holder === undefined) return;
+  const name = `container "${metadata?.name}", attempt ${metadata?.attempt}`;
+  throw new TkadmError('CRI_EXISTS', `Cannot create ${name}: it exists as "${holder.id}"`);
+}
+
+/** A kernel without SELinux gives labels no meaning, so they are left away, as by other runtimes. */
+function warnOfLabels(
+  context: RuntimeContext,
+  id: string,
+  security: LinuxContainerSecurityContext | undefined,
+): void {
+  if (security?.selinuxOptions === undefined) return;
+  context.log.warn('SELinux label has no effect: this kernel has no SELinux', { id });
+}
+
 interface CreateOptions {
   readonly id: string;
   readonly sandbox: SandboxRecord;
@@ -177,7 +215,9 @@ interface CreateOptions {
 async function planContainer(context: RuntimeContext, options: CreateOptions) {
   const { id, sandbox, config, sandboxConfig, image } = options;
   const security = config.linux?.securityContext;
-  checkSecurity(config);
+  const handler = findHandler(context.handlers, sandbox.runtimeHandler);
+  checkContainer({ container: config, config: sandbox.config, kernel: context.kernel, handler });
+  warnOfLabels(context, id, config.linux?.securityContext);
   const lowerDirs = context.images.lowerDirs(image);
   const imageConfig = context.images.config(image).config ?? {};
   const sandboxPid = context.engine.status(sandbox.id)?.pid;
@@ -185,25 +225,32 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     throw new TkadmError('CRI_STATE', `Cannot create container: sandbox "${sandbox.id}" is not ready`);
   }
   const isPrivileged = security?.privileged ?? false;
+  const userNamespace = readUserNamespace(sandbox.config.linux?.securityContext?.namespaceOptions);
   const capabilities = buildCapabilities(security?.capabilities, isPrivileged, context.capabilities);
-  const [accounts, volumes, asked, host, seccomp] = await Promise.all([
+  const [accounts, volumes, asked, host, seccomp, cdi] = await Promise.all([
     readAccounts(lowerDirs),
-    resolveVolumes(context, config.mounts),
+    resolveVolumes(context, config.mounts, userNamespace),
     resolveDevices(config.devices),
     isPrivileged ? listHostDevices() : [],
     resolveSeccomp({
-      profile: security?.seccomp,
+      profile: security?.seccomp ?? parseProfilePath(security?.seccompProfilePath ?? ''),
       isPrivileged,
       capabilities: capabilities.bounding ?? [],
     }),
+    resolveCdi(
+      config.cdiDevices.map(({ name }) => name),
+      context.cdiDirs,
+    ),
   ]);
-  const spec = buildContainerSpec({
+  const built = buildContainerSpec({
     id,
     config,
     image: imageConfig,
     user: resolveUser(accounts, security, imageConfig.User ?? ''),
     sandboxPid,
-    targetPid: targetPid(context, config),
+    userNamespace,
+    minOomScore: minOomScore(context, handler),
+    targetPid: targetPid(context, sandbox.id, config),
     hostname: sandboxConfig.hostname || hostname(),
     cgroupParent: sandboxConfig.linux?.cgroupParent ?? '',
     sandboxFiles: sandboxFiles(context, sandbox, config),
@@ -213,6 +260,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     capabilities,
     seccomp,
   });
+  const spec = await applyCdiEdits(built, cdi);
   const { logDirectory } = sandboxConfig;
   return {
     id,
@@ -249,24 +297,16 @@ async function startContainer(context: RuntimeContext, id: string): Promise<void
   publishEvent(context, 'CONTAINER_STARTED_EVENT', id, record.sandboxId);
 }
 
-/** Refuses what cannot be given. */
-function checkSecurity(config: ContainerConfig): void {
-  const security = config.linux?.securityContext;
-  const name = config.metadata?.name ?? '';
-  const refuse = (what: string) =>
-    new TkadmError('UNSUPPORTED', `Cannot create container "${name}": ${what} is not supported`);
-  if (security?.apparmor?.profileType === 'Localhost') throw refuse('AppArmor profile "Localhost"');
-  if (security?.namespaceOptions?.usernsOptions?.mode === 'POD') {
-    const { uids } = security.namespaceOptions.usernsOptions;
-    if (uids.length > 0) throw refuse('a user namespace');
-  }
-  if (config.cdiDevices.length > 0) throw refuse('CDI device');
-}
-
-function targetPid(context: RuntimeContext, config: ContainerConfig): number | undefined {
+function targetPid(context: RuntimeContext, sandboxId: string, config: ContainerConfig): number | undefined {
   const options = config.linux?.securityContext?.namespaceOptions;
   if (options?.pid !== 'TARGET') return undefined;
   const target = getContainer(context, options.targetId);
+  if (target.sandboxId !== sandboxId) {
+    throw new TkadmError(
+      'CRI_INVALID',
+      `Cannot join the pid namespace of container "${target.id}": it is of another sandbox`,
+    );
+  }
   const pid = context.engine.status(target.id)?.pid;
   if (pid === undefined) {
     throw new TkadmError(

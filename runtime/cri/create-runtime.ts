@@ -2,29 +2,35 @@ import { randomBytes } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatError } from '../base/errors.ts';
+import { EventHub } from '../base/event-hub.ts';
+import { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
+import { RecordStore } from '../base/record-store.ts';
 import { CAPABILITIES } from '../container/capabilities.ts';
 import { createContainerEngine } from '../container/create-engine.ts';
 import { MNT_DETACH } from '../container/kernel-constants.ts';
 import { loadLibc } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
+import { type CtrServiceOptions, createCtrService } from '../ctr/create-ctr-service.ts';
 import { BuildCache } from '../image/build/cache.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
 import { removeUnfinishedSteps } from './build-runner.ts';
+import { CDI_DIRECTORIES } from './cdi.ts';
 import { createCni, type InProcessCniPlugin } from './cni.ts';
 import { followExits, recoverContainers } from './container-lifecycle.ts';
 import { createContainerHandlers } from './container-service.ts';
-import { EventHub } from './events.ts';
 import type { CriHandlers } from './handlers.ts';
 import { createImageCalls } from './image-calls.ts';
 import { createImageHandlers } from './image-service.ts';
 import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
-import { KeyedLock } from './keyed-lock.ts';
-import { type ContainerRecord, RecordStore, type SandboxRecord } from './records.ts';
+import { readKernelSecurity } from './kernel-security.ts';
+import { createMetricsHandlers } from './metrics-service.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
+import { readHandlers } from './runtime-handlers.ts';
 import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
 import { serveCri } from './server.ts';
 import { createStatsHandlers } from './stats-service.ts';
@@ -51,13 +57,23 @@ export interface RuntimeOptions {
   readonly imageSocketPath?: string;
   /** Below this cgroup the containers of image builds are; default "/tkadm". */
   readonly buildCgroupParent?: string;
+  /** The containers of `tkadm ctr`; not served when undefined. */
+  readonly ctr?: CtrRuntimeOptions;
   /** Cgroup of the containers' monitors on cgroup v2; they stay in the runtime's own when undefined. */
   readonly monitorCgroup?: string;
   /** How registries are reached; the usual file when undefined. */
   readonly registriesPath?: string;
+  /** The usual ones when undefined. */
+  readonly cdiDirs?: readonly string[];
   readonly now: () => Date;
   readonly log: Logger;
 }
+
+/** Where the containers of `tkadm ctr` are reached and kept. */
+export type CtrRuntimeOptions = Pick<
+  CtrServiceOptions,
+  'socketPath' | 'root' | 'runDir' | 'bridgeName' | 'cgroupParent'
+>;
 
 /** GOARCH's names, as images use them. */
 const IMAGE_ARCHITECTURES = { x64: 'amd64', arm64: 'arm64' } as const satisfies Record<
@@ -111,6 +127,9 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    kernel: await readKernelSecurity(),
+    handlers: await readHandlers(),
+    cdiDirs: options.cdiDirs ?? CDI_DIRECTORIES,
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,
@@ -131,6 +150,10 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     now,
   });
   await buildCache.load();
+  const ctr =
+    options.ctr === undefined
+      ? undefined
+      : await createCtrService({ ...context, ...options.ctr, architecture, log: log.child('ctr') });
   await images.sweep();
   const streams = new StreamServer({
     address: options.streamingAddress,
@@ -159,6 +182,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   return {
     images,
     async close() {
+      await ctr?.close();
       await imageServer?.close();
       await server.close();
       await streams.close();
@@ -181,6 +205,7 @@ function createHandlers(context: RuntimeContext, streams: StreamServer): CriHand
     ...createContainerHandlers(context),
     ...createImageHandlers(context),
     ...createStatsHandlers(context),
+    ...createMetricsHandlers(context),
     ...createStreamHandlers(context, streams, createNetnsDialer()),
   };
 }

@@ -7,6 +7,7 @@ import type { CriHandlers } from './handlers.ts';
 import type { Image, ImageSpec } from './messages/image.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { toNanos, verboseInfo } from './runtime-context.ts';
+import { findHandler } from './runtime-handlers.ts';
 
 type ImageHandlers = Pick<
   CriHandlers,
@@ -33,11 +34,13 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
     async pullImage({ image: spec, auth }, { signal }) {
       const reference = spec?.image ?? '';
       if (reference === '') throw new TkadmError('CRI_INVALID', 'Cannot pull image: it has no name');
+      checkHandler(context, spec);
       const image = await pullImage(context, reference, { auth, signal });
       return { imageRef: image.id };
     },
     async removeImage({ image: spec }) {
-      const image = findImage(context, spec);
+      // The bundle's image is not meant by the name of another version.
+      const image = spec?.image ? context.images.resolve(spec.image) : undefined;
       if (image !== undefined) await context.images.remove(image.id);
       return {};
     },
@@ -54,12 +57,24 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
   };
 }
 
+/** Images are the same for every handler. @throws CRI_NOT_FOUND for one that no runtime has. */
+export function checkHandler(
+  context: RuntimeContext,
+  spec: { readonly runtimeHandler: string } | undefined,
+): void {
+  findHandler(context.handlers, spec?.runtimeHandler ?? '');
+}
+
 /** The image that a CRI spec means, by id, digest or name. */
 export function findImage(
   context: RuntimeContext,
   spec: { readonly image: string } | undefined,
 ): ImageRecord | undefined {
-  return spec === undefined || spec.image === '' ? undefined : context.images.resolve(spec.image);
+  return spec === undefined || spec.image === '' ? undefined : findUsable(context, spec.image);
+}
+
+function findUsable({ images }: Pick<RuntimeContext, 'images'>, name: string): ImageRecord | undefined {
+  return images.resolve(name) ?? images.findProgram(name);
 }
 
 /** How a container's status names its image: the name that the user gave, and the digested reference. */
@@ -70,7 +85,10 @@ export function imageNames(
   const imageRef = image.repoDigests[0] ?? image.id;
   for (const text of [spec?.userSpecifiedImage ?? '', spec?.image ?? '']) {
     const name = normalizeOrUndefined(text);
-    if (name !== undefined && image.repoTags.includes(name)) return { imageName: name, imageRef };
+    if (name === undefined) continue;
+    const program = name.slice(0, name.lastIndexOf(':') + 1);
+    const own = image.repoTags.includes(name) ? name : image.repoTags.find((tag) => tag.startsWith(program));
+    if (own !== undefined) return { imageName: own, imageRef };
   }
   return { imageName: image.repoTags[0] ?? imageRef, imageRef };
 }
@@ -89,7 +107,7 @@ function normalizeOrUndefined(text: string): string | undefined {
  * A name in the store whose registry cannot be reached at all stays usable: nodes may be offline.
  */
 async function pullImage(context: RuntimeContext, name: string, options: PullOptions): Promise<ImageRecord> {
-  const present = context.images.resolve(name);
+  const present = findUsable(context, name);
   if (present !== undefined && (!isRegistryName(name) || present.isPinned)) return present;
   try {
     return await context.puller.pull(name, options);

@@ -8,14 +8,7 @@ import { buildSandboxStatus } from './sandbox-service.ts';
 
 type InfoHandlers = Pick<
   CriHandlers,
-  | 'version'
-  | 'status'
-  | 'runtimeConfig'
-  | 'updateRuntimeConfig'
-  | 'getContainerEvents'
-  | 'listMetricDescriptors'
-  | 'listPodSandboxMetrics'
-  | 'streamPodSandboxMetrics'
+  'version' | 'status' | 'runtimeConfig' | 'updateRuntimeConfig' | 'getContainerEvents'
 >;
 
 export const RUNTIME_NAME = 'tkadm';
@@ -32,7 +25,7 @@ export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
       const network = await networkCondition(context);
       return {
         status: { conditions: [{ type: 'RuntimeReady', status: true }, network] },
-        runtimeHandlers: [{ name: '', features: { recursiveReadOnlyMounts: true, userNamespaces: false } }],
+        runtimeHandlers: context.handlers.map(({ name, features }) => ({ name, features })),
         features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
         info: verboseInfo(verbose, () => ({
           sandboxes: context.sandboxes.list().length,
@@ -60,9 +53,6 @@ export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
         };
       }
     },
-    listMetricDescriptors: async () => ({ descriptors: [] }),
-    listPodSandboxMetrics: async () => ({ podMetrics: [] }),
-    async *streamPodSandboxMetrics() {},
   };
 }
 

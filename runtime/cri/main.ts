@@ -11,6 +11,7 @@ import { createRuntime } from './create-runtime.ts';
 export const RUNTIME_FLAGS = [
   { name: 'socket', kind: 'string', default: PATHS.runtimeSocket, help: 'Unix socket for CRI' },
   { name: 'image-socket', kind: 'string', default: PATHS.imageSocket, help: 'Unix socket for tkadm image' },
+  { name: 'ctr-socket', kind: 'string', default: PATHS.ctrSocket, help: 'Unix socket for tkadm ctr' },
   { name: 'root', kind: 'string', default: PATHS.state, help: 'Images, sandboxes and containers' },
   { name: 'state-dir', kind: 'string', default: `${PATHS.run}/engine`, help: 'State of running containers' },
   { name: 'cni-conf-dir', kind: 'string', default: PATHS.cniConfig, help: 'CNI configurations' },
@@ -20,6 +21,9 @@ export const RUNTIME_FLAGS = [
   { name: 'log-level', kind: 'string', default: 'info', help: 'debug, info, warn or error' },
 ] as const satisfies readonly FlagRow[];
 
+/** Interface and nftables table of the bridge of `tkadm ctr`. */
+const CTR_BRIDGE = 'tkadm-ctr0';
+const CTR_CGROUP = '/tkadm/ctr';
 /** Beside the containers of image builds, "/tkadm/ID". */
 const MONITOR_CGROUP = '/tkadm/monitors';
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
@@ -42,6 +46,13 @@ async function main(): Promise<void> {
   const runtime = await createRuntime({
     socketPath: flags.socket,
     imageSocketPath: flags['image-socket'],
+    ctr: {
+      socketPath: flags['ctr-socket'],
+      root: `${flags.root}/ctr`,
+      runDir: PATHS.run,
+      bridgeName: CTR_BRIDGE,
+      cgroupParent: CTR_CGROUP,
+    },
     root: flags.root,
     stateDir: flags['state-dir'],
     monitorCgroup: MONITOR_CGROUP,

@@ -1,13 +1,16 @@
 import { TkadmError } from '../base/errors.ts';
+import type { EventHub } from '../base/event-hub.ts';
+import type { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
+import type { RecordStore } from '../base/record-store.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import type { ImagePuller } from '../image/puller.ts';
 import type { ImageStore } from '../image/store.ts';
 import type { Cni } from './cni.ts';
-import type { EventHub } from './events.ts';
-import type { KeyedLock } from './keyed-lock.ts';
+import type { KernelSecurity } from './kernel-security.ts';
 import type { ContainerEventType } from './messages/runtime.ts';
-import type { ContainerRecord, RecordStore, SandboxRecord } from './records.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
+import type { RuntimeHandler } from './runtime-handlers.ts';
 
 /** mount(2) and umount2(2) for the sandboxes' shared memory. */
 export interface Mounter {
@@ -35,6 +38,11 @@ export interface RuntimeContext {
   readonly events: EventHub<ContainerEvent>;
   readonly locks: KeyedLock;
   readonly mounter: Mounter;
+  readonly kernel: KernelSecurity;
+  /** The default one, and those that RuntimeClass can name. */
+  readonly handlers: readonly RuntimeHandler[];
+  /** Where CDI specs are; the later wins. */
+  readonly cdiDirs: readonly string[];
   /** Capabilities that this process has and can hand on. */
   readonly capabilities: readonly string[];
   /** 64 hex digits. */

@@ -6,10 +6,20 @@ import { cniAddresses } from './cni.ts';
 import { removeContainer, stopContainer } from './container-lifecycle.ts';
 import { buildContainerStatus } from './container-status.ts';
 import type { CriHandlers } from './handlers.ts';
-import type { PodSandbox, PodSandboxConfig, PodSandboxFilter, PodSandboxStatus } from './messages/sandbox.ts';
+import type {
+  LinuxPodSandboxConfig,
+  PodSandbox,
+  PodSandboxConfig,
+  PodSandboxFilter,
+  PodSandboxStatus,
+} from './messages/sandbox.ts';
+import { minOomScore } from './oom-score.ts';
 import type { SandboxRecord } from './records.ts';
+import { checkSandbox } from './refusals.ts';
+import { mergeResources } from './resources.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { getSandbox, matchesLabels, publishEvent, toNanos, verboseInfo } from './runtime-context.ts';
+import { findHandler, type RuntimeHandler } from './runtime-handlers.ts';
 import {
   buildCniArgs,
   buildCniRuntimeConfig,
@@ -17,6 +27,7 @@ import {
   buildSandboxSpec,
   formatResolvConf,
 } from './sandbox-spec.ts';
+import { checkSysctls } from './sysctls.ts';
 
 /** MS_NOSUID | MS_NODEV | MS_NOEXEC */
 const SHM_FLAGS = 2 | 4 | 8;
@@ -44,13 +55,11 @@ export function createSandboxHandlers(context: RuntimeContext): SandboxHandlers 
       if (config?.metadata === undefined) {
         throw new TkadmError('CRI_INVALID', 'Cannot run sandbox: it has no metadata');
       }
-      if (runtimeHandler !== '') {
-        throw new TkadmError(
-          'UNSUPPORTED',
-          `Cannot run sandbox: runtime handler "${runtimeHandler}" is unknown`,
-        );
-      }
-      return { podSandboxId: await runSandbox(context, config) };
+      const handler = findHandler(context.handlers, runtimeHandler);
+      checkSandbox({ config, kernel: context.kernel, handler });
+      checkSysctls(config.linux?.sysctls ?? {}, config.linux?.securityContext?.namespaceOptions);
+      const run = () => runSandbox(context, config, handler);
+      return { podSandboxId: await context.locks.run(nameOf(config), run) };
     },
     async stopPodSandbox({ podSandboxId }) {
       const record = context.sandboxes.find(podSandboxId);
@@ -81,9 +90,9 @@ export function createSandboxHandlers(context: RuntimeContext): SandboxHandlers 
     async *streamPodSandboxes({ filter }) {
       for (const sandbox of list(filter)) yield { podSandboxes: [sandbox] };
     },
-    // The limits of the pod's cgroup are the kubelet's; the pause container has none to follow them.
-    async updatePodSandboxResources({ podSandboxId }) {
-      getSandbox(context, podSandboxId);
+    async updatePodSandboxResources({ podSandboxId, overhead, resources }) {
+      const { id } = getSandbox(context, podSandboxId);
+      await context.locks.run(id, () => updateSandbox(context, id, { overhead, resources }));
       return {};
     },
   };
@@ -111,36 +120,60 @@ export function buildSandboxStatus(context: RuntimeContext, record: SandboxRecor
   };
 }
 
-/** What an earlier runtime left: sandboxes that were never ready are torn down. */
+/** What an earlier runtime left: a sandbox whose id nobody was told is removed, a stop is finished. */
 export async function recoverSandboxes(context: RuntimeContext): Promise<void> {
-  for (const record of context.sandboxes.list()) {
-    if (record.isReady && context.engine.status(record.id)?.state !== 'running') {
-      context.log.info('sandbox has ended', { id: record.id });
-    }
+  const records = context.sandboxes.list();
+  for (const record of records) {
+    if (record.isHalfMade) await abandonSandbox(context, record.id);
     if (record.isReady || context.engine.status(record.id) === undefined) continue;
     await stopSandbox(context, record.id).catch((error: unknown) => {
-      context.log.warn('half made sandbox not stopped', { id: record.id, error: formatError(error) });
+      context.log.warn('sandbox not stopped', { id: record.id, error: formatError(error) });
+    });
+  }
+  void checkRecovered(
+    context,
+    records.filter(({ isReady }) => isReady),
+  );
+}
+
+/** Sandboxes that ran before: says what has changed under them. Nobody waits for it. */
+async function checkRecovered(context: RuntimeContext, records: readonly SandboxRecord[]): Promise<void> {
+  for (const { id, network } of records) {
+    if (context.engine.status(id)?.state !== 'running') {
+      context.log.info('sandbox has ended', { id });
+      continue;
+    }
+    if (network === undefined) continue;
+    await context.cni.check(network, id, netnsPath(context, id)).catch((error: unknown) => {
+      context.log.warn('network of sandbox is not as it was', { id, error: formatError(error) });
     });
   }
 }
 
-async function runSandbox(context: RuntimeContext, config: PodSandboxConfig): Promise<string> {
+async function runSandbox(
+  context: RuntimeContext,
+  config: PodSandboxConfig,
+  handler: RuntimeHandler,
+): Promise<string> {
+  requireFreeName(context, config);
   const id = context.newId();
   const record: SandboxRecord = {
     id,
     config,
-    runtimeHandler: '',
+    runtimeHandler: handler.name,
     createdAt: String(toNanos(context.now())),
     isReady: false,
+    isHalfMade: true,
   };
   try {
     // The record comes before what it describes, so that a runtime that dies meanwhile can undo it.
     const planned = await planNetwork(context, id, config);
     await context.sandboxes.put({ ...record, network: planned });
     await writeSandboxFiles(context, id, config);
-    await startPause(context, id, config);
+    await startPause(context, record, handler);
     const network = planned && (await context.cni.add(planned, id, netnsPath(context, id)));
-    await context.sandboxes.put({ ...record, network, isReady: true });
+    const { isHalfMade: _, ...made } = record;
+    await context.sandboxes.put({ ...made, network, isReady: true });
   } catch (error) {
     await abandonSandbox(context, id);
     throw error;
@@ -150,7 +183,45 @@ async function runSandbox(context: RuntimeContext, config: PodSandboxConfig): Pr
   return id;
 }
 
-async function startPause(context: RuntimeContext, id: string, config: PodSandboxConfig): Promise<void> {
+/** What makes a sandbox unique (CRI PodSandboxMetadata). */
+function nameOf({ metadata }: PodSandboxConfig): string {
+  const { namespace = '', name = '', uid = '', attempt = 0 } = metadata ?? {};
+  return `sandbox "${namespace}/${name}", uid "${uid}", attempt ${attempt}`;
+}
+
+function requireFreeName(context: RuntimeContext, config: PodSandboxConfig): void {
+  const name = nameOf(config);
+  const holder = context.sandboxes.list().find((record) => nameOf(record.config) === name);
+  if (holder !== undefined) {
+    throw new TkadmError('CRI_EXISTS', `Cannot run ${name}: it exists as "${holder.id}"`);
+  }
+}
+
+/** Follows a kubelet that has resized a pod: the pod's cgroup gets the sums, the pause container its overhead. */
+async function updateSandbox(
+  context: RuntimeContext,
+  id: string,
+  { overhead, resources }: Pick<LinuxPodSandboxConfig, 'overhead' | 'resources'>,
+): Promise<void> {
+  const record = getSandbox(context, id);
+  const linux = record.config.linux;
+  const merged = {
+    ...linux,
+    ...(overhead && { overhead: mergeResources(linux?.overhead, overhead) }),
+    ...(resources && { resources: mergeResources(linux?.resources, resources) }),
+  };
+  const config = { ...record.config, linux: merged as LinuxPodSandboxConfig };
+  if (resources !== undefined && isSandboxReady(context, record)) {
+    await context.engine.updateParent(id, buildPodCgroup(config) ?? {});
+  }
+  await context.sandboxes.put({ ...record, config });
+}
+
+async function startPause(
+  context: RuntimeContext,
+  { id, config }: SandboxRecord,
+  handler: RuntimeHandler,
+): Promise<void> {
   const image = context.images.resolve(PAUSE_IMAGE);
   const [rootfs] = image === undefined ? [] : context.images.lowerDirs(image);
   if (rootfs === undefined) {
@@ -158,10 +229,14 @@ async function startPause(context: RuntimeContext, id: string, config: PodSandbo
   }
   await context.engine.create({
     id,
-    spec: buildSandboxSpec(id, config),
+    spec: buildSandboxSpec(id, config, {
+      isForeign: handler.runtimePath !== undefined,
+      minOomScore: minOomScore(context, handler),
+    }),
     rootfs: { kind: 'path', path: rootfs },
     annotations: config.annotations,
     parentResources: buildPodCgroup(config),
+    runtimePath: handler.runtimePath,
   });
   await context.engine.start(id);
 }
@@ -169,10 +244,23 @@ async function startPause(context: RuntimeContext, id: string, config: PodSandbo
 /** How CNI will be run; undefined with the host's network. */
 async function planNetwork(context: RuntimeContext, id: string, config: PodSandboxConfig) {
   if (config.linux?.securityContext?.namespaceOptions?.network === 'NODE') return undefined;
-  return context.cni.prepare({
+  const attachment = await context.cni.prepare({
     args: buildCniArgs(id, config),
     runtimeConfig: buildCniRuntimeConfig(config),
   });
+  const has = (name: string) => attachment.list.plugins.some((plugin) => plugin.capabilities?.[name]);
+  const { portMappings, bandwidth } = attachment.runtimeConfig;
+  if (portMappings !== undefined && !has('portMappings')) {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      `Cannot map host ports of ${nameOf(config)}: no plugin of CNI network "${attachment.list.name}" can`,
+      { hint: 'Add the plugin "portmap" with the capability "portMappings" to the network' },
+    );
+  }
+  if (bandwidth !== undefined && !has('bandwidth')) {
+    context.log.warn('bandwidth annotations have no effect: no CNI plugin for them', { id });
+  }
+  return attachment;
 }
 
 /** The network namespace, "" when the pause container has ended. */
@@ -194,15 +282,17 @@ async function stopSandbox(context: RuntimeContext, id: string): Promise<void> {
   const record = context.sandboxes.get(id);
   if (record === undefined) return;
   await Promise.all(containersOf(context, id).map((container) => stopContainer(context, container.id, 0)));
+  // Not ready before its network goes, so that a runtime that dies meanwhile goes on from here.
+  const stopped = { ...record, isReady: false };
+  if (record.isReady) await context.sandboxes.put(stopped);
   if (record.network !== undefined) {
     await context.cni.del(record.network, id, netnsPath(context, id));
+    await context.sandboxes.put({ ...stopped, network: undefined });
   }
-  const wasReady = record.isReady;
-  await context.sandboxes.put({ ...record, isReady: false, network: undefined });
   const status = context.engine.status(id);
   if (status !== undefined && status.state !== 'exited') await context.engine.stop(id, { graceMs: 0 });
   unmountShm(context, id);
-  if (wasReady) publishEvent(context, 'CONTAINER_STOPPED_EVENT', id, id);
+  if (record.isReady) publishEvent(context, 'CONTAINER_STOPPED_EVENT', id, id);
 }
 
 async function removeSandbox(context: RuntimeContext, id: string): Promise<void> {

@@ -1,17 +1,41 @@
+import type { IdMappings } from '../container/id-mappings.ts';
 import type { OciResources, OciSpec } from '../container/oci-spec.ts';
 import { PAUSE_SECCOMP } from '../container/pause.ts';
+import { buildDefaultSeccomp } from '../container/seccomp/default-profile.ts';
 import { cgroupPath, OCI_VERSION } from './container-spec.ts';
-import type { DNSConfig, PodSandboxConfig } from './messages/sandbox.ts';
+import type { DNSConfig, LinuxSandboxSecurityContext, PodSandboxConfig } from './messages/sandbox.ts';
 import { buildResources } from './resources.ts';
+import { readUserNamespace } from './user-namespaces.ts';
+
+/** The user and group of the usual pause image. */
+const PAUSE_ID = 65_535;
+/** The last to go, as with the kubelet. */
+const PAUSE_OOM_SCORE = -998;
 
 /** Parameters of a pod's own network: any user may bind low ports and send pings, as with containerd 2. */
-const NETWORK_SYSCTLS = {
-  'net.ipv4.ip_unprivileged_port_start': '0',
-  'net.ipv4.ping_group_range': '0 2147483647',
-} as const;
+function buildNetworkSysctls(mappings: IdMappings | undefined): Readonly<Record<string, string>> {
+  const { containerID = 0, size = 2 ** 31 } = mappings?.gidMappings[0] ?? {};
+  return {
+    'net.ipv4.ip_unprivileged_port_start': '0',
+    // Only ids that the user namespace has.
+    'net.ipv4.ping_group_range': `${containerID} ${containerID + size - 1}`,
+  };
+}
+
+/** Who makes the pause container. */
+export interface SandboxRuntime {
+  readonly isForeign: boolean;
+  /** The lowest oom_score_adj that can be given. */
+  readonly minOomScore: number;
+}
 
 /** The OCI runtime-spec of a sandbox's pause container, which holds the pod's namespaces. */
-export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec {
+export function buildSandboxSpec(
+  id: string,
+  config: PodSandboxConfig,
+  { isForeign, minOomScore }: SandboxRuntime = { isForeign: false, minOomScore: PAUSE_OOM_SCORE },
+): OciSpec {
+  const mappings = readUserNamespace(config.linux?.securityContext?.namespaceOptions);
   const options = config.linux?.securityContext?.namespaceOptions;
   const isHostNetwork = options?.network === 'NODE';
   return {
@@ -20,10 +44,10 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
       args: ['/pause'],
       cwd: '/',
       env: ['PATH=/'],
-      user: { uid: 65535, gid: 65535 },
+      user: buildUser(config.linux?.securityContext),
       capabilities: {},
       noNewPrivileges: true,
-      oomScoreAdj: -998,
+      oomScoreAdj: Math.max(minOomScore, PAUSE_OOM_SCORE),
     },
     root: { path: 'rootfs', readonly: true },
     ...(!isHostNetwork && { hostname: config.hostname }),
@@ -35,13 +59,23 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
         ...(isHostNetwork ? [] : [{ type: 'network' } as const, { type: 'uts' } as const]),
         ...(options?.ipc === 'NODE' ? [] : [{ type: 'ipc' } as const]),
         ...(options?.pid === 'NODE' ? [] : [{ type: 'pid' } as const]),
+        ...(mappings === undefined ? [] : [{ type: 'user' } as const]),
       ],
+      ...mappings,
       cgroupsPath: cgroupPath(config.linux?.cgroupParent ?? '', id),
       resources: { ...buildResources(config.linux?.overhead), cpu: { shares: 2 } },
-      seccomp: PAUSE_SECCOMP,
-      sysctl: { ...(isHostNetwork ? {} : NETWORK_SYSCTLS), ...config.linux?.sysctls },
+      // What another runtime does between the filter and the program needs more calls than the program.
+      seccomp: isForeign ? buildDefaultSeccomp([]) : PAUSE_SECCOMP,
+      sysctl: { ...(isHostNetwork ? {} : buildNetworkSysctls(mappings)), ...config.linux?.sysctls },
     },
   };
+}
+
+/** The one that is asked for, else nobody in particular, as in the usual pause image. */
+function buildUser(security: LinuxSandboxSecurityContext | undefined) {
+  const { runAsUser, runAsGroup, supplementalGroups = [] } = security ?? {};
+  const uid = runAsUser?.value ?? PAUSE_ID;
+  return { uid, gid: runAsGroup?.value ?? (runAsUser ? 0 : PAUSE_ID), additionalGids: supplementalGroups };
 }
 
 /**
@@ -78,7 +112,7 @@ export function buildCniArgs(id: string, config: PodSandboxConfig): string {
   ].join(';');
 }
 
-/** Capability arguments for CNI plugins (CNI conventions: portMappings, bandwidth, dns). */
+/** Capability arguments for CNI plugins (CNI conventions, and the annotations as other runtimes hand them on). */
 export function buildCniRuntimeConfig(config: PodSandboxConfig): Readonly<Record<string, unknown>> {
   const portMappings = config.portMappings
     .filter((mapping) => mapping.hostPort > 0)
@@ -94,9 +128,13 @@ export function buildCniRuntimeConfig(config: PodSandboxConfig): Readonly<Record
     ...(ingressRate && { ingressRate, ingressBurst: MAX_BURST_BITS }),
     ...(egressRate && { egressRate, egressBurst: MAX_BURST_BITS }),
   };
+  const { servers = [], searches = [], options = [] } = config.dnsConfig ?? {};
   return {
     ...(portMappings.length > 0 && { portMappings }),
     ...(Object.keys(bandwidth).length > 0 && { bandwidth }),
+    ...(config.dnsConfig && { dns: { servers, searches, options } }),
+    cgroupPath: config.linux?.cgroupParent ?? '',
+    'io.kubernetes.cri.pod-annotations': config.annotations,
   };
 }
 

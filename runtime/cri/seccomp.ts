@@ -17,6 +17,19 @@ export interface SeccompWish {
   readonly capabilities: readonly string[];
 }
 
+/** The deprecated `seccomp_profile_path`: "runtime/default", "unconfined", "localhost/PATH"; "" is unconfined. */
+export function parseProfilePath(path: string): SecurityProfile | undefined {
+  if (path === '') return undefined;
+  if (path === 'unconfined') return { profileType: 'Unconfined', localhostRef: '' };
+  if (path === 'runtime/default' || path === 'docker/default') {
+    return { profileType: 'RuntimeDefault', localhostRef: '' };
+  }
+  if (path.startsWith('localhost/')) {
+    return { profileType: 'Localhost', localhostRef: path.slice('localhost/'.length) };
+  }
+  throw new TkadmError('SECCOMP_PROFILE', `Cannot use seccomp profile "${path}": it is of no known kind`);
+}
+
 /**
  * The filter that CRI asks for; undefined for none, which privileged containers always get.
  * @throws SECCOMP_PROFILE when a Localhost profile is not there or is no profile.

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type {
@@ -21,6 +22,7 @@ const GRPC_STATUS: Partial<Record<ErrorCode, number>> = {
   CRI_INVALID: grpcStatus.INVALID_ARGUMENT,
   SECCOMP_PROFILE: grpcStatus.INVALID_ARGUMENT,
   CRI_STATE: grpcStatus.FAILED_PRECONDITION,
+  CRI_EXISTS: grpcStatus.ALREADY_EXISTS,
   CRI_TIMEOUT: grpcStatus.DEADLINE_EXCEEDED,
   IMAGE_NOT_FOUND: grpcStatus.NOT_FOUND,
   IMAGE_REFERENCE_INVALID: grpcStatus.INVALID_ARGUMENT,
@@ -99,7 +101,10 @@ function streamHandler(row: RpcRow, handlers: CriHandlers, log: Logger) {
     const abort = new AbortController();
     call.on('cancelled', () => abort.abort());
     try {
-      for await (const response of handle(call.request, { signal: abort.signal })) call.write(response);
+      for await (const response of handle(call.request, { signal: abort.signal })) {
+        // A client that does not read must not fill this process's memory.
+        if (!call.write(response)) await once(call, 'drain', { signal: abort.signal });
+      }
       call.end();
     } catch (error) {
       if (!abort.signal.aborted) call.emit('error', toStatus(row, error, log));

@@ -25,6 +25,7 @@ export function createStreamHandlers(
       const record = getContainer(context, request.containerId);
       requireRunning(context, record);
       if (request.cmd.length === 0) throw new TkadmError('CRI_INVALID', 'Cannot exec: the command is empty');
+      logRequest(context, 'exec', request);
       const open = () => openExec(context, record.id, request);
       return { url: server.issue({ kind: 'exec', wishes: request, open }) };
     },
@@ -32,6 +33,7 @@ export function createStreamHandlers(
       checkStreams(request);
       const record = getContainer(context, request.containerId);
       requireRunning(context, record);
+      logRequest(context, 'attach', request);
       const open = () => openAttach(context, record.id);
       return { url: server.issue({ kind: 'attach', wishes: request, open }) };
     },
@@ -44,6 +46,12 @@ export function createStreamHandlers(
       return { url: server.issue({ kind: 'portforward', ports: port, dial }) };
     },
   };
+}
+
+/** Ties a session to the API server's audit event. */
+function logRequest(context: RuntimeContext, what: string, request: ExecRequest | AttachRequest): void {
+  const { containerId, auditRequestId } = request;
+  if (auditRequestId !== '') context.log.info(what, { containerId, auditRequestId });
 }
 
 /** The rules of CRI's ExecRequest and AttachRequest. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { existsSync } from 'node:fs';
 import {
   chmod,
   copyFile,
@@ -21,6 +21,7 @@ import { readFileIfExists } from '../base/files.ts';
 import type { Host } from '../base/host.ts';
 import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../base/paths.ts';
 import { KUBERNETES_VERSION, VERSION } from '../base/version.ts';
+import { copyBinary } from './copy-binary.ts';
 import { digestLayer, type LayerDigest } from './layer-digest.ts';
 
 /** Programs that get a start script in the image, and an image name of their own. */
@@ -34,6 +35,9 @@ const IMAGE_PROGRAMS = [
 
 /** npm packages with native addons, which cannot be part of a bundled file; what they depend on comes along. */
 const NATIVE_PACKAGES = ['koffi', 'lmdb'] as const;
+
+/** What of them is not needed to run. */
+const LEFT_OUT = /\/(doc|dict|test|tests|dependencies|benchmark|vendor)$|\.(map|md|d\.[cm]?ts|cc?|cpp|hh?)$/;
 
 /** Commands of the host that the programs run; they come along with their shared libraries. */
 const HOST_COMMANDS = ['nft', 'ip'] as const;
@@ -56,23 +60,52 @@ export interface Bundle {
   readonly directory: string;
 }
 
+/** Lays the node bundle out and takes it into use. @throws BUNDLE_BUILD when a part is missing. */
+export async function installBundle(host: Host, sources: BundleSources): Promise<Bundle> {
+  const bundle = await stageBundle(host, sources);
+  await pointCurrent(bundle.directory);
+  return bundle;
+}
+
 /**
- * Assembles the node bundle under `/var/lib/tkadm/bundle/<id>` unless it is there, and points `current` at
- * it: Node.js and two host commands with their shared libraries, the programs, and `image.json`, which
- * describes the same directory as the single layer of the embedded images.
+ * Assembles the node bundle under `/var/lib/tkadm/bundle/<id>` unless it is there; the one in use stays in use:
+ * Node.js and two host commands with their shared libraries, the programs, and `image.json`, which describes the
+ * same directory as the single layer of the embedded images.
  * @throws BUNDLE_BUILD when a part is missing.
  */
-export async function installBundle(host: Host, sources: BundleSources): Promise<Bundle> {
-  if (sources.installedDirectory !== undefined) {
-    await pointCurrent(sources.installedDirectory);
-    return { id: basename(sources.installedDirectory), directory: sources.installedDirectory };
+export async function stageBundle(host: Host, sources: BundleSources): Promise<Bundle> {
+  const { installedDirectory } = sources;
+  if (installedDirectory !== undefined) {
+    const directory = await realpath(installedDirectory);
+    return { id: basename(directory), directory };
   }
   const commands = await findCommands(host);
   const id = await identify(sources, commands);
   const directory = join(PATHS.bundle, id);
   if (!(await exists(join(directory, 'image.json')))) await assemble(host, sources, { commands, directory });
-  await pointCurrent(directory);
   return { id, directory };
+}
+
+/** The id of the bundle that these sources make. @throws BUNDLE_BUILD when a part is missing. */
+export async function readBundleId(host: Host, sources: BundleSources): Promise<string> {
+  const { installedDirectory } = sources;
+  if (installedDirectory !== undefined) return basename(await realpath(installedDirectory));
+  return identify(sources, await findCommands(host));
+}
+
+/** The id of the bundle in use; undefined without one. */
+export async function readCurrentBundleId(): Promise<string | undefined> {
+  const directory = await realpath(join(PATHS.bundle, 'current')).catch(() => undefined);
+  return directory === undefined ? undefined : basename(directory);
+}
+
+/** Takes a bundle that is laid out into use; programs that run go on with theirs. @throws BUNDLE_BUILD */
+export async function useBundle(id: string): Promise<void> {
+  const directory = join(PATHS.bundle, id);
+  if (!(await exists(join(directory, 'image.json')))) {
+    throw new TkadmError('BUNDLE_BUILD', `Cannot use node bundle "${directory}": it is not there`);
+  }
+  await pointCurrent(directory);
 }
 
 /** True when the bundle that these sources make is there and in use. @throws BUNDLE_BUILD when a part is missing. */
@@ -134,7 +167,7 @@ async function assemble(
 }
 
 async function copyExecutable(source: string, target: string): Promise<void> {
-  await copyFile(await realpath(source), target, constants.COPYFILE_FICLONE);
+  await copyBinary(await realpath(source), target);
   await chmod(target, 0o755);
 }
 
@@ -155,14 +188,13 @@ async function copyLibraries(host: Host, rootfs: string, binaries: readonly stri
   for (const library of libraries) {
     const target = join(rootfs, library);
     await mkdir(dirname(target), { recursive: true });
-    await copyFile(await realpath(library), target);
-    await chmod(target, 0o755);
+    await copyExecutable(library, target);
   }
 }
 
 async function copyPrograms(rootfs: string, sources: BundleSources): Promise<void> {
   const target = join(rootfs, 'opt/tkadm');
-  for (const file of await readdir(join(sources.distDir, 'node'))) {
+  for (const file of await listPrograms(sources)) {
     await copyFile(join(sources.distDir, 'node', file), join(target, file));
   }
   await mkdir(join(target, 'cli/chunks'), { recursive: true });
@@ -173,14 +205,28 @@ async function copyPrograms(rootfs: string, sources: BundleSources): Promise<voi
     await cp(join(sources.nodeModulesDir, name), join(target, 'node_modules', name), {
       recursive: true,
       dereference: true,
-      filter: (path) => !/\/(doc|dict|test|tests|dependencies|benchmark)$/.test(path),
+      filter: (path) => !LEFT_OUT.test(path) && !isOtherAddon(path),
     });
+  }
+  for (const file of await readdir(join(target, 'node_modules'), { recursive: true })) {
+    if (!file.endsWith('.node')) continue;
+    await copyBinary(join(sources.nodeModulesDir, file), join(target, 'node_modules', file));
   }
   for (const program of IMAGE_PROGRAMS) {
     const script = join(rootfs, 'usr/local/bin', program);
     await writeFile(script, `#!/usr/bin/node\nrequire('/opt/tkadm/${program}.cjs');\n`);
     await chmod(script, 0o755);
   }
+}
+
+/** True for an addon of another libc or version of Node.js, of which lmdb ships four and koffi two. */
+function isOtherAddon(path: string): boolean {
+  const name = basename(path);
+  if (!name.endsWith('.node')) return false;
+  const abi = `.abi${process.versions.modules}.`;
+  if (/\.musl\.|\/musl_/.test(path)) return true;
+  if (name.includes('.napi.')) return existsSync(join(dirname(path), name.replace('.napi.', abi)));
+  return name.includes('.abi') && !name.includes(abi);
 }
 
 /** The native packages and everything they depend on that is installed, for this platform. */
@@ -263,6 +309,11 @@ async function findCommands(host: Host): Promise<readonly string[]> {
   return found;
 }
 
+/** File names of the node's programs; what else lies there is of this machine alone. */
+async function listPrograms({ distDir }: BundleSources): Promise<readonly string[]> {
+  return (await readdir(join(distDir, 'node'))).filter((file) => file.endsWith('.cjs')).sort();
+}
+
 /** Digest over version, the identity of the binaries and the content of the programs. */
 async function identify(sources: BundleSources, commands: readonly string[]): Promise<string> {
   const hash = createHash('sha256').update(VERSION);
@@ -276,7 +327,7 @@ async function identify(sources: BundleSources, commands: readonly string[]): Pr
       hint: 'npm run build',
     });
   }
-  for (const file of (await readdir(nodeDir)).sort())
+  for (const file of await listPrograms(sources))
     hash.update(file).update(await readFile(join(nodeDir, file)));
   hash.update(await readFile(join(sources.distDir, 'tkadm.js')));
   return hash.digest('hex').slice(0, 16);

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -6,7 +7,7 @@ import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
 import type { Logger } from '../base/log.ts';
 import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
 import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
-import { findImage } from './find-image.ts';
+import { findImage, namesProgramOf } from './find-image.ts';
 import { loadInodes } from './inodes.ts';
 import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
 import type { OciImageConfig, OciManifest } from './oci-image.ts';
@@ -33,6 +34,8 @@ export class FileImageStore implements ImageStore {
   /** diffIds of layers imported by this process whose manifest did not follow yet. */
   readonly #imported = new Set<string>();
   #queue: Promise<unknown> = Promise.resolve();
+  /** Id of the directory image that was registered last: that of the node bundle in use. */
+  #bundle: string | undefined;
 
   constructor(options: ImageStoreOptions) {
     this.#root = options.root;
@@ -97,6 +100,11 @@ export class FileImageStore implements ImageStore {
     return findImage(this.#images, reference);
   }
 
+  findProgram(reference: string): ImageRecord | undefined {
+    const bundle = this.#images.get(this.#bundle ?? '');
+    return bundle && namesProgramOf(bundle, reference) ? bundle : undefined;
+  }
+
   async remove(reference: string): Promise<void> {
     await this.#exclusively(async () => {
       const image = this.resolve(reference);
@@ -155,7 +163,8 @@ export class FileImageStore implements ImageStore {
     const id = sha256Digest(JSON.stringify(config));
     return this.#exclusively(async () => {
       const record = await this.#put({ id, layers, config, isPinned: true, ...EMPTY_NAMES }, options.names);
-      await this.#dropNameless();
+      this.#bundle = record.id;
+      await this.#dropLeftBundles();
       return record;
     });
   }
@@ -263,11 +272,12 @@ export class FileImageStore implements ImageStore {
     this.#images.set(record.id, record);
   }
 
-  /** A directory image without a name is one of an earlier bundle. */
-  async #dropNameless(): Promise<void> {
+  /** A directory image without a name is one of an earlier bundle; so is one whose directory is gone. */
+  async #dropLeftBundles(): Promise<void> {
     for (const image of this.list()) {
-      if (image.repoTags.length > 0 || !image.layers.every((layer) => layer.directory !== undefined))
-        continue;
+      const directories = image.layers.flatMap((layer) => layer.directory ?? []);
+      const isBundle = directories.length === image.layers.length && directories.length > 0;
+      if (!isBundle || (image.repoTags.length > 0 && directories.every((path) => existsSync(path)))) continue;
       await rm(this.#recordPath(image.id), { force: true });
       this.#images.delete(image.id);
     }

@@ -1,4 +1,5 @@
 import { isTkadmError } from '../base/errors.ts';
+import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
 import { formatReference, type ImageReference, parseReference, SHA256_DIGEST } from './reference.ts';
 import type { ImageRecord } from './store.ts';
 
@@ -10,6 +11,13 @@ export function findImage(images: ReadonlyMap<string, ImageRecord>, text: string
     return images.get(digest) ?? all.find((image) => image.manifestDigest === digest);
   }
   return findByName(all, text) ?? findByPrefix(all, text);
+}
+
+/** True for "tkadm.local/PROGRAM:TAG" with any tag, when the bundle's image has that program. */
+export function namesProgramOf(bundle: ImageRecord, text: string): boolean {
+  const reference = parseOrUndefined(text);
+  if (reference?.registry !== EMBEDDED_IMAGE_REPOSITORY || reference.digest !== undefined) return false;
+  return bundle.repoTags.some((tag) => parseReference(tag).repository === reference.repository);
 }
 
 function findByName(images: readonly ImageRecord[], text: string): ImageRecord | undefined {

@@ -1,4 +1,5 @@
-import koffi from 'koffi';
+import { lastErrno, openCLibrary } from '../base/c-library.ts';
+import { errnoName } from '../base/errno.ts';
 import { TkadmError } from '../base/errors.ts';
 
 /** What layers need and Node.js does not offer: special files and extended attributes. */
@@ -19,36 +20,36 @@ const NO_ATTRIBUTES: ReadonlyMap<string, Buffer> = new Map();
 
 /** The kernel's own, through the C library. */
 export function loadInodes(): Inodes {
-  const library = koffi.load('libc.so.6');
-  const mknod = library.func('mknod', 'int', ['str', 'uint', 'ulong']);
-  const lsetxattr = library.func('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
-  const lgetxattr = library.func('lgetxattr', 'long', ['str', 'str', 'void *', 'size_t']);
-  const llistxattr = library.func('llistxattr', 'long', ['str', 'void *', 'size_t']);
+  const declare = openCLibrary();
+  const mknod = declare('mknod', 'int', ['str', 'uint', 'ulong']);
+  const lsetxattr = declare('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
+  const lgetxattr = declare('lgetxattr', 'long', ['str', 'str', 'void *', 'size_t']);
+  const llistxattr = declare('llistxattr', 'long', ['str', 'void *', 'size_t']);
   const listed = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
   const value = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
   const check = (result: number, step: string): void => {
-    if (result < 0) throw new TkadmError('IMAGE_UNPACK', `Cannot ${step}: errno ${koffi.errno()}`);
+    if (result < 0) throw new TkadmError('IMAGE_UNPACK', `Cannot ${step}: ${errnoName(lastErrno())}`);
   };
   return {
     mknod(path, mode, major, minor) {
       const device = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) * 4096);
-      check(mknod(path, mode, device), `make device "${path}"`);
+      check(mknod()(path, mode, device), `make device "${path}"`);
     },
     setxattr(path, name, value) {
-      check(lsetxattr(path, name, value, value.byteLength, 0), `set attribute "${name}" of "${path}"`);
+      check(lsetxattr()(path, name, value, value.byteLength, 0), `set attribute "${name}" of "${path}"`);
     },
     getxattr(path, name) {
       const value = Buffer.alloc(255);
-      const length = Number(lgetxattr(path, name, value, value.length));
+      const length = lgetxattr()(path, name, value, value.length);
       return length < 0 ? undefined : value.subarray(0, length).toString('latin1');
     },
     attributes(path) {
-      const bytes = Number(llistxattr(path, listed, listed.length));
+      const bytes = llistxattr()(path, listed, listed.length);
       if (bytes <= 0) return NO_ATTRIBUTES;
       const names = listed.toString('utf8', 0, bytes).split('\0').filter(Boolean);
       return new Map(
         names.map((name) => {
-          const length = Number(lgetxattr(path, name, value, value.length));
+          const length = lgetxattr()(path, name, value, value.length);
           check(length, `read attribute "${name}" of "${path}"`);
           return [name, Buffer.from(value.subarray(0, length))];
         }),

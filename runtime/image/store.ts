@@ -61,6 +61,11 @@ export interface ImageFsUsage {
 export interface ImageStore {
   /** By name, name@digest, id, or a unique beginning of the id's hex digits. */
   resolve(reference: string): ImageRecord | undefined;
+  /**
+   * The image of the node bundle in use, for a name of one of its programs with whatever tag: pods of a cluster
+   * whose nodes are of several versions name one of them (docs/decisions/upgrades.md).
+   */
+  findProgram(reference: string): ImageRecord | undefined;
   list(): readonly ImageRecord[];
   config(image: ImageRecord): OciImageConfig;
   /** The layers' directories, topmost first: overlayfs' order. */

@@ -13,7 +13,8 @@ const HAIRPIN_MARK = '0x2000';
 
 /** Pod ranges of the other nodes: what goes there keeps its source address. */
 const NETWORKS_SET = 'pod-networks';
-const addNetworksSet = `add set ip ${BRIDGE_TABLE} ${NETWORKS_SET} { type ipv4_addr ; flags interval ; }`;
+const addNetworksSet = (table: string) =>
+  `add set ip ${table} ${NETWORKS_SET} { type ipv4_addr ; flags interval ; }`;
 
 /** Host ports at all addresses, and those at one (`hostIP`). */
 const ANY_MAP = 'hostports';
@@ -32,7 +33,8 @@ interface NodeRules {
  * the host.
  */
 function buildNodeRules(config: BridgeConfig): NodeRules {
-  const t = `ip ${BRIDGE_TABLE}`;
+  const { table = BRIDGE_TABLE } = config;
+  const t = `ip ${table}`;
   const local = config.clusterCIDR ?? config.podCIDR;
   const chains = [
     ['guard', 'type filter hook prerouting priority raw'],
@@ -56,7 +58,7 @@ function buildNodeRules(config: BridgeConfig): NodeRules {
   const mark = `tkadm ${createHash('sha256').update(rules.join('\n')).digest('hex').slice(0, 16)}`;
   const commands = [
     `add table ${t}`,
-    addNetworksSet,
+    addNetworksSet(table),
     `add map ${t} ${ANY_MAP} { type inet_proto . inet_service : ipv4_addr . inet_service ; }`,
     `add map ${t} ${ADDRESS_MAP} { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service ; }`,
     ...chains.map(([name, hook]) => `add chain ${t} ${name} { ${hook} ; policy accept ; }`),
@@ -74,7 +76,7 @@ function buildNodeRules(config: BridgeConfig): NodeRules {
  */
 export async function loadRules(config: BridgeConfig, hostPorts: string): Promise<void> {
   const rules = buildNodeRules(config);
-  const isThere = countRules(BRIDGE_TABLE, rules.mark) === rules.count;
+  const isThere = countRules(config.table ?? BRIDGE_TABLE, rules.mark) === rules.count;
   const commands = `${isThere ? '' : rules.commands}${hostPorts}`;
   if (commands !== '') await runCommand(['nft', '-f', '-'], commands);
 }
@@ -83,7 +85,13 @@ export async function loadRules(config: BridgeConfig, hostPorts: string): Promis
 export async function setPodNetworks(cidrs: readonly string[]): Promise<void> {
   const t = `ip ${BRIDGE_TABLE}`;
   const elements = cidrs.length > 0 ? [`add element ${t} ${NETWORKS_SET} { ${cidrs.join(', ')} }`] : [];
-  const commands = [`add table ${t}`, addNetworksSet, `flush set ${t} ${NETWORKS_SET}`, ...elements, ''];
+  const commands = [
+    `add table ${t}`,
+    addNetworksSet(BRIDGE_TABLE),
+    `flush set ${t} ${NETWORKS_SET}`,
+    ...elements,
+    '',
+  ];
   await runCommand(['nft', '-f', '-'], commands.join('\n'));
 }
 
@@ -91,27 +99,31 @@ export async function setPodNetworks(cidrs: readonly string[]): Promise<void> {
  * Commands that open a pod's host ports; "" when it has none. Loading them fails when a port is taken.
  * @throws NETWORK_CONFIG for an IPv6 `hostIP` or a protocol without ports.
  */
-export function formatHostPorts(mappings: readonly PortMapping[], address: string): string {
+export function formatHostPorts(
+  mappings: readonly PortMapping[],
+  address: string,
+  table = BRIDGE_TABLE,
+): string {
   return mappings
     .filter((mapping) => mapping.hostPort > 0)
     .map((mapping) => {
       const { map, key } = locate(mapping);
-      return `add element ip ${BRIDGE_TABLE} ${map} { ${key} : ${address} . ${mapping.containerPort} }\n`;
+      return `add element ip ${table} ${map} { ${key} : ${address} . ${mapping.containerPort} }\n`;
     })
     .join('');
 }
 
 /** Closes the host ports that lead to these addresses; those of other pods stay. @throws NETWORK_COMMAND */
-export async function releaseHostPorts(addresses: readonly string[]): Promise<void> {
+export async function releaseHostPorts(addresses: readonly string[], table = BRIDGE_TABLE): Promise<void> {
   if (addresses.length === 0) return;
-  const listing = await runCommand(['nft', 'list', 'table', 'ip', BRIDGE_TABLE]).catch(() => '');
+  const listing = await runCommand(['nft', 'list', 'table', 'ip', table]).catch(() => '');
   const elements = listing.matchAll(
     /(?:(\d+\.\d+\.\d+\.\d+) \. )?(tcp|udp|sctp) \. (\d+) : (\d+\.\d+\.\d+\.\d+) \. \d+/g,
   );
   const commands = [...elements].flatMap(([, hostIp, protocol, port, target]) =>
     addresses.includes(target!)
       ? [
-          `delete element ip ${BRIDGE_TABLE} ${hostIp ? ADDRESS_MAP : ANY_MAP} { ${hostIp ? `${hostIp} . ` : ''}${protocol} . ${port} }\n`,
+          `delete element ip ${table} ${hostIp ? ADDRESS_MAP : ANY_MAP} { ${hostIp ? `${hostIp} . ` : ''}${protocol} . ${port} }\n`,
         ]
       : [],
   );

@@ -51,7 +51,7 @@ export async function addToBridge(
       address,
       gateway,
     });
-    await loadRules(config, formatHostPorts(mappings, address));
+    await loadRules(config, formatHostPorts(mappings, address, config.table));
     return buildResult(config, args, {
       address: `${address}/32`,
       gateway,
@@ -73,7 +73,7 @@ export async function deleteFromBridge(
   const directory = addressDir(config, paths);
   await deleteLink(vethName(args));
   if ((config.runtimeConfig?.portMappings ?? []).length > 0) {
-    await releaseHostPorts(await findAddresses(directory, args));
+    await releaseHostPorts(await findAddresses(directory, args), config.table);
   }
   await releaseAddresses(directory, args);
 }

@@ -10,6 +10,8 @@ export interface BridgeConfig {
   /** All pods' addresses: traffic to these keeps its source address. */
   readonly clusterCIDR?: string;
   readonly mtu?: number;
+  /** nftables table of its rules, "tkadm-bridge" when not given: each bridge with rules needs its own. */
+  readonly table?: string;
   readonly runtimeConfig?: { readonly portMappings?: readonly PortMapping[] };
 }
 

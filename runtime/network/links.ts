@@ -16,9 +16,8 @@ import { openNamespace } from './sockets.ts';
 const RTM = { newLink: 16, deleteLink: 17, getLink: 18, newAddress: 20, newRoute: 24 } as const;
 /** Attributes, <linux/if_link.h>, <linux/if_addr.h>, <linux/rtnetlink.h>. */
 const IFLA = { address: 1, name: 3, mtu: 4, master: 10, linkInfo: 18, netnsFd: 28 } as const;
-const INFO = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
+const INFO = { kind: 1, data: 2 } as const;
 const VETH_PEER = 1;
-const BRIDGE_PORT_HAIRPIN = 4;
 const IFA = { address: 1, local: 2 } as const;
 const RTA = { target: 1, link: 4, gateway: 5 } as const;
 const AF_INET = 2;
@@ -45,7 +44,7 @@ export interface PodInterface {
   readonly gateway: string;
 }
 
-/** Makes the pair, the bridge's port up and with hairpin: a pod may reach itself by a Service. @throws NETWORK_COMMAND */
+/** Makes the pair, the bridge's port up. @throws NETWORK_COMMAND */
 export async function addVethPair(pair: VethPair): Promise<void> {
   const netns = openNamespace(pair.netns);
   try {
@@ -67,16 +66,6 @@ export async function addVethPair(pair: VethPair): Promise<void> {
           attribute(IFLA.mtu, pair.mtu),
           attribute(IFLA.master, master),
           nested(IFLA.linkInfo, attribute(INFO.kind, 'veth'), nested(INFO.data, nested(VETH_PEER, peer))),
-        ]),
-      });
-      const hairpin = nested(INFO.slaveData, attribute(BRIDGE_PORT_HAIRPIN, Buffer.from([1])));
-      route.ask({
-        type: RTM.newLink,
-        step: `set hairpin of "${pair.name}"`,
-        body: Buffer.concat([
-          linkHeader({}),
-          attribute(IFLA.name, pair.name),
-          nested(IFLA.linkInfo, attribute(INFO.slaveKind, 'bridge'), hairpin),
         ]),
       });
     });
@@ -123,6 +112,14 @@ export async function configurePodInterface(netnsPath: string, pod: PodInterface
       });
     }
     return mac;
+  });
+}
+
+/** Raises "lo" in a namespace that gets no other interface. @throws NETWORK_COMMAND */
+export async function raiseLoopback(netnsPath: string): Promise<void> {
+  await withRoute(netnsPath, async (route) => {
+    const body = linkHeader({ index: LOOPBACK_INDEX, isUp: true });
+    route.ask({ type: RTM.newLink, step: 'raise link "lo"', body });
   });
 }
 

@@ -1,8 +1,9 @@
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
-import koffi from 'koffi';
+import { lastErrno, openCLibrary } from '../base/c-library.ts';
+import { errnoName } from '../base/errno.ts';
 import { TkadmError } from '../base/errors.ts';
-import { openSocket, socketCalls } from './sockets.ts';
+import { openSocket } from './sockets.ts';
 
 /** Netlink families, <linux/netlink.h>. */
 export const NETLINK = { route: 0, netfilter: 12 } as const;
@@ -19,7 +20,6 @@ const HEADER_BYTES = 16;
 /** The upper bits of an attribute's type are flags. */
 const TYPE_MASK = 0x3fff;
 const NESTED = 0x8000;
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
 export interface NetlinkMessage {
   readonly type: number;
@@ -45,7 +45,7 @@ export class NetlinkError extends TkadmError {
   readonly errno: string;
 
   constructor(step: string, errno: number) {
-    const name = ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
+    const name = errnoName(errno);
     super('NETWORK_COMMAND', `Cannot ${step}: ${name}`);
     this.errno = name;
   }
@@ -53,18 +53,21 @@ export class NetlinkError extends TkadmError {
 
 /** @throws NETWORK_COMMAND when the socket cannot be made or the namespace cannot be entered. */
 export function openNetlink(protocol: number, netnsPath?: string): Netlink {
-  const { setsockopt, send, recv } = socketCalls();
+  const declare = openCLibrary();
+  const setsockopt = declare('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32_t']);
+  const send = declare('send', 'long', ['int', 'void *', 'size_t', 'int']);
+  const recv = declare('recv', 'long', ['int', 'void *', 'size_t', 'int']);
   const fd = openSocket({ family: AF_NETLINK, type: SOCK_RAW, protocol }, netnsPath);
   const timeout = Buffer.alloc(16);
   timeout.writeBigInt64LE(RECEIVE_TIMEOUT_S);
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length);
+  setsockopt()(fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length);
   const buffer = Buffer.alloc(1 << 16);
 
   const receive = (step: string): readonly Buffer[] => {
     const answers: Buffer[] = [];
     for (;;) {
-      const length = Number(recv(fd, buffer, buffer.length, 0));
-      if (length < 0) throw new NetlinkError(step, koffi.errno());
+      const length = recv()(fd, buffer, buffer.length, 0);
+      if (length < 0) throw new NetlinkError(step, lastErrno());
       for (const { type, body } of splitMessages(Buffer.from(buffer.subarray(0, length)))) {
         if (type === NLMSG.done) return answers;
         if (type !== NLMSG.error) answers.push(body);
@@ -76,16 +79,16 @@ export function openNetlink(protocol: number, netnsPath?: string): Netlink {
   return {
     ask(message) {
       const request = encode(message);
-      if (Number(send(fd, request, request.length, 0)) < 0) {
-        throw new NetlinkError(message.step, koffi.errno());
+      if (send()(fd, request, request.length, 0) < 0) {
+        throw new NetlinkError(message.step, lastErrno());
       }
       return receive(message.step);
     },
     async askAside(message) {
       const request = encode(message);
       await new Promise<void>((resolve, reject) => {
-        send.async(fd, request, request.length, 0, (error: unknown, sent: number | bigint) => {
-          if (error || Number(sent) < 0) reject(error ?? new NetlinkError(message.step, constants.errno.EIO));
+        send().async(fd, request, request.length, 0, (error: unknown, sent: number) => {
+          if (error || sent < 0) reject(error ?? new NetlinkError(message.step, constants.errno.EIO));
           else resolve();
         });
       });

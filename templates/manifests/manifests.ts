@@ -28,6 +28,9 @@ export const MANIFESTS = [
   { name: 'kube-scheduler', phase: 'control-plane/scheduler', build: buildSchedulerPod },
 ] as const satisfies readonly ManifestRow[];
 
+/** The digest of the node bundle that a static pod runs from. */
+export const BUNDLE_ANNOTATION = 'tkadm.io/bundle';
+
 /** "/etc/kubernetes/manifests/kube-apiserver.yaml" */
 export function manifestPath({ name }: Pick<ManifestRow, 'name'>): string {
   return `${PATHS.manifests}/${name}.yaml`;
@@ -50,5 +53,13 @@ export function renderManifest(
   facts: HostFacts,
   patches: PatchSet = NO_PATCHES,
 ): string {
-  return renderYaml(applyPatches(row.build(input, facts), row.name, patches));
+  return renderYaml(applyPatches(withBundle(row.build(input, facts), input, facts), row.name, patches));
+}
+
+/** Says which bundle the pod's program comes from, as its image's tag is that of the Kubernetes version alone. */
+function withBundle(pod: Pod, { tkadm }: ControlPlaneInput, { bundleId }: HostFacts): Pod {
+  const isBundled = pod.spec?.containers[0]?.image?.startsWith(`${tkadm.imageRepository}/`);
+  if (bundleId === undefined || tkadm.engine !== 'embedded' || !isBundled) return pod;
+  const annotations = { ...pod.metadata?.annotations, [BUNDLE_ANNOTATION]: bundleId };
+  return { ...pod, metadata: { ...pod.metadata, annotations } };
 }

@@ -1,5 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import t from 'tap';
 import { waitFor } from '../../runtime/base/time.ts';
 import { type AgentFixture, openAgentFixture, skipReason } from './fixture.ts';
@@ -104,4 +105,48 @@ t.test('runAgent() runs static pods with no API server', { skip: skipReason }, a
     { subject: 'no sandbox', timeoutMs: 15_000, intervalMs: 20 },
   );
   t.pass('a removed manifest ends the pod');
+});
+
+t.test('runAgent() follows seccompDefault and tlsMinVersion', { skip: skipReason }, async (t) => {
+  const fixture = await openAgentFixture({ config: 'seccompDefault: true\ntlsMinVersion: VersionTLS13' });
+  t.teardown(() => fixture.close());
+  const unconfined = `${manifest('sleep 1000')}`.replace(
+    '    image: busybox',
+    '    securityContext: {seccompProfile: {type: Unconfined}}\n    image: busybox',
+  );
+  writeFileSync(
+    join(fixture.manifests, 'a.yaml'),
+    manifest('sleep 1000').replace('name: web', 'name: filtered'),
+  );
+  writeFileSync(join(fixture.manifests, 'b.yaml'), unconfined.replace('name: web', 'name: free'));
+  const containers = await waitFor(
+    async () => {
+      const found = await running(fixture);
+      return found.length === 2 ? found : undefined;
+    },
+    { subject: 'both pods', timeoutMs: 20_000, intervalMs: 20 },
+  );
+  const modes: Record<string, string> = {};
+  for (const { id, labels } of containers) {
+    const { stdout } = await fixture.cri.client.execSync({
+      containerId: id,
+      cmd: ['grep', '^Seccomp:', '/proc/self/status'],
+      timeout: 10,
+    });
+    modes[labels['io.kubernetes.pod.name'] ?? ''] = Buffer.from(stdout).toString().trim();
+  }
+  const node = fixture.nodeName;
+  t.same(modes, { [`filtered-${node}`]: 'Seccomp:\t2', [`free-${node}`]: 'Seccomp:\t0' });
+
+  const connectWith = (maxVersion: 'TLSv1.2' | 'TLSv1.3') =>
+    new Promise<string | null>((resolve, reject) => {
+      const options = { port: fixture.kubeletPort, host: '127.0.0.1', rejectUnauthorized: false, maxVersion };
+      const socket = connect(options, () => {
+        resolve(socket.getProtocol());
+        socket.destroy();
+      });
+      socket.on('error', reject);
+    });
+  t.equal(await connectWith('TLSv1.3'), 'TLSv1.3');
+  await t.rejects(connectWith('TLSv1.2'), { message: /protocol version/ });
 });

@@ -5,7 +5,6 @@ import { parseCertificateRequest } from '../../pki/csr.ts';
 import { admitPod } from '../../runtime/agent/admission.ts';
 import { Backoff } from '../../runtime/agent/backoff.ts';
 import { formatDelay } from '../../runtime/agent/container-starter.ts';
-import { parseLogLine } from '../../runtime/agent/cri-log.ts';
 import { buildDnsSettings, parseResolvConf } from '../../runtime/agent/dns.ts';
 import { buildServiceVariables, expandVariables } from '../../runtime/agent/environment.ts';
 import { matchCredentials } from '../../runtime/agent/image-credentials.ts';
@@ -28,6 +27,7 @@ import {
   buildSelfSignedCertificate,
   generateKeyPem,
 } from '../../runtime/agent/tls/x509.ts';
+import { parseLogLine } from '../../runtime/container/cri-log.ts';
 
 function pod(spec: Partial<core.PodSpec> = {}): AgentPod {
   return {
@@ -165,9 +165,10 @@ nodeStatusUpdateFrequency: 0s
 imageMinimumGCAge: 0s
 podPidsLimit: 100
 maxOpenFiles: 5
+newField: 1
 featureGates: {}
 `;
-  const { config, unsupported } = parseKubeletConfig(text, 'x');
+  const { config, unfollowed } = parseKubeletConfig(text, 'x');
   t.match(config, {
     staticPodPath: '/m',
     clientCaFile: '/ca',
@@ -175,7 +176,18 @@ featureGates: {}
     nodeStatusUpdateMs: 10_000,
     podPidsLimit: 100,
   });
-  t.same(unsupported, ['maxOpenFiles']);
+  t.same(
+    unfollowed.map((field) => field.path),
+    ['maxOpenFiles', 'newField'],
+  );
+  for (const refused of ['tlsCipherSuites: [x]', 'protectKernelDefaults: true', 'enableServer: false']) {
+    t.throws(
+      () => parseKubeletConfig(refused, 'x'),
+      { message: new RegExp(refused.split(':')[0]!) },
+      refused,
+    );
+  }
+  t.same(parseKubeletConfig('enableServer: true\nprotectKernelDefaults: false', 'x').unfollowed, []);
   t.throws(() => parseKubeletConfig('kind: Pod', 'x'), { code: 'AGENT_CONFIG_INVALID' });
   t.end();
 });
@@ -205,7 +217,7 @@ t.test('parseStaticPod() names, hashes and defaults', (t) => {
   t.end();
 });
 
-const READY = { id: 's', attempt: 0, isReady: true, createdAtMs: 1, ips: ['10.0.0.9'] };
+const READY = { id: 's', attempt: 0, isReady: true, createdAtMs: 1, ips: ['10.0.0.9'], handler: '' };
 
 function state(containers: readonly Partial<ContainerState>[] = [], sandboxes = [READY]): PodState {
   const full = containers.map((container, index) => ({

@@ -16,6 +16,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { SILENT_LOGGER } from '../../runtime/base/log.ts';
+import { sleep } from '../../runtime/base/time.ts';
 import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
 import { createContainerEngine } from '../../runtime/container/create-engine.ts';
 import type { ContainerEngine } from '../../runtime/container/engine.ts';
@@ -50,6 +51,12 @@ const APPLETS = [
   'readlink',
   'wc',
   'mkdir',
+  'stat',
+  'mknod',
+  'uniq',
+  'sort',
+  'pwd',
+  'cut',
 ];
 
 /** Why tests with the real kernel cannot run here; false when they can. */
@@ -231,4 +238,18 @@ export function findMonitors(directory: string): readonly number[] {
         return false;
       }
     });
+}
+
+/** What a container has written, from its log. */
+export function readOutput(logPath: string): string {
+  return readFileSync(logPath, 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ').slice(3).join(' '))
+    .join('\n');
+}
+
+/** The monitors that are left when those that were killed have had the time to go. */
+export async function remainingMonitors(directory: string): Promise<readonly number[]> {
+  for (let tries = 0; tries < 500 && findMonitors(directory).length > 0; tries += 1) await sleep(10);
+  return findMonitors(directory);
 }

@@ -41,7 +41,7 @@ t.test('tkadm-oci', { skip: skipReason }, async (t) => {
     t.equal((await oci('spec', '--bundle', bundle)).code, 0);
     writeConfig(['sh', '-c', 'echo hello; echo problem >&2; exit 9']);
     t.same(await oci('run', '--bundle', bundle, 'one'), { code: 9, stdout: 'hello\n', stderr: 'problem\n' });
-    t.equal((await oci('list')).stdout, '[]\n');
+    t.equal((await oci('list', '--format', 'json')).stdout, '[]\n');
   });
 
   await t.test('create, state, start, exec, kill and delete across processes', async (t) => {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -7,10 +8,10 @@ import {
   readlinkSync,
   symlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { arch } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import t from 'tap';
 import { DEFAULT_CAPABILITIES } from '../../runtime/container/defaults.ts';
 import { buildElf, little } from '../../runtime/container/elf.ts';
@@ -19,12 +20,15 @@ import { loadLibc } from '../../runtime/container/libc.ts';
 import { buildContainerProgram } from '../../runtime/container/performer/container-program.ts';
 import { listProgram } from '../../runtime/container/performer/listing.ts';
 import { buildPerformer } from '../../runtime/container/performer/machine.ts';
-import { Performer } from '../../runtime/container/performer/performer.ts';
 import { failed, linkProgram, Section } from '../../runtime/container/performer/program.ts';
-import { isFailure, type Report } from '../../runtime/container/performer/report-channel.ts';
+import { isFailure, type Report, ReportChannel } from '../../runtime/container/performer/report-channel.ts';
 import { buildDefaultSeccomp } from '../../runtime/container/seccomp/default-profile.ts';
 import { describeMachine, listAbis } from '../../runtime/container/seccomp/syscall-numbers.ts';
 import { createFixture, skipReason } from './fixture.ts';
+
+/** fcntl(2): F_SEAL_SEAL, SHRINK, GROW and WRITE */
+const F_GET_SEALS = 1034;
+const ALL_SEALS = 15;
 
 const isX64 = arch() === 'x64';
 
@@ -41,19 +45,26 @@ for (const [architecture, machine] of [
 }
 
 t.test('the performer', { skip: !isX64 && arch() !== 'arm64' && 'another architecture' }, async (t) => {
-  const performer = new Performer(loadLibc());
+  const machine = describeMachine(arch() as 'x64');
+  const file = join(t.testdir(), 'performer');
+  writeFileSync(file, buildPerformer(arch() as 'x64'), { mode: 0o755 });
   const reportValue = (section: Section, fd: number) => {
     const data = section.room(16);
     return { value: { section, offset: data.offset + 8 }, send: () => section.call('write', [fd, data, 16]) };
   };
+  const perform = (bytes: Buffer) => {
+    writeFileSync(`${file}.program`, bytes);
+    const program = openSync(`${file}.program`, 'r');
+    const child = spawn(file, [], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', program] });
+    closeSync(program);
+    return { child, code: new Promise((resolve) => child.on('exit', resolve)) };
+  };
   const run = async (build: (section: Section) => void) => {
     const section = new Section();
     build(section);
-    const { bytes, explain } = linkProgram([section], performer.machine);
-    const streams = ['ignore', 'ignore', 'ignore'] as const;
-    const { child, reports: channel } = performer.perform(bytes, { name: 'test', cwd: '/', streams });
-    child.ref();
-    const code = new Promise((resolve) => child.on('exit', resolve));
+    const { bytes, explain } = linkProgram([section], machine);
+    const { child, code } = perform(bytes);
+    const channel = new ReportChannel(child.stdio[3] as Duplex);
     const reports: Report[] = [];
     for (let report = await channel.next(); report !== undefined; report = await channel.next())
       reports.push(report);
@@ -107,15 +118,8 @@ t.test('the performer', { skip: !isX64 && arch() !== 'arm64' && 'another archite
   });
 
   await t.test('ends without a program', async (t) => {
-    const { child } = performer.perform(Buffer.alloc(0), {
-      name: 't',
-      cwd: '/',
-      streams: ['ignore', 'ignore', 'ignore'],
-    });
-    child.ref();
-    t.equal(await new Promise((resolve) => child.on('exit', resolve)), 127);
+    t.equal(await perform(Buffer.alloc(0)).code, 127);
   });
-  performer.close();
 });
 
 t.test('linkProgram() refuses what is too long or unknown', async (t) => {
@@ -143,14 +147,16 @@ for (const architecture of ['x64', 'arm64'] as const) {
             maskedPaths: ['/proc/kcore'],
           },
         },
+        directory: '/d',
         rootfs: { kind: 'path', path: '/r' },
         stagingDir: '/s',
         cgroupJoinFiles: ['/cg/procs'],
-        cgroupMounts: { version: 2 },
+        cgroupMounts: { version: 2, mountPoint: '/sys/fs/cgroup' },
         directories: new Set(),
         stdin: false,
         inheritStreams: false,
         ownedStreams: [1, 2],
+        hostUid: 0,
         seccomp: undefined,
       });
       const lines = listProgram(program.sections);
@@ -207,11 +213,11 @@ t.test('containers cannot reach what is outside', { skip: skipReason }, async (t
     t.throws(() => openSync(path, 'r+'), { code: 'ETXTBSY' });
     const held = openSync(path, 'r');
     await engine.delete('waits', { force: true });
-    // What the attack did: wait for the end of the program behind a descriptor, then write.
-    const writable = openSync(`/proc/self/fd/${held}`, 'r+');
-    t.throws(() => writeSync(writable, 'evil', 0), { code: 'EPERM' });
+    // What the attack did: wait for the end of the program behind a descriptor, then write. The spawner runs it still.
+    t.throws(() => openSync(`/proc/self/fd/${held}`, 'r+'), { code: 'ETXTBSY' });
+    t.equal(loadLibc().fcntl(held, F_GET_SEALS, 0), ALL_SEALS, 'and without one it cannot be written either');
     t.same(readFileSync(`/proc/self/fd/${held}`), before);
-    for (const fd of [held, writable]) closeSync(fd);
+    closeSync(held);
   });
 
   await t.test(

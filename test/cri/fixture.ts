@@ -15,6 +15,7 @@ import { type CriClient, createCriClient } from '../../runtime/cri/client.ts';
 import { createRuntime, type Runtime, type RuntimeOptions } from '../../runtime/cri/create-runtime.ts';
 import type { CriRequestInit } from '../../runtime/cri/rpcs.ts';
 import { addSingleLayerImage } from '../../runtime/image/builtin-images.ts';
+import type { ImageStore } from '../../runtime/image/store.ts';
 
 const APPLETS = [
   'sh',
@@ -92,7 +93,7 @@ async function open(
       : SILENT_LOGGER,
     ...overrides,
   });
-  if (runtime.images.resolve('busybox') === undefined) await addBusybox(runtime, directory);
+  if (runtime.images.resolve('busybox') === undefined) await addBusybox(runtime.images, directory);
   const client = createCriClient(socketPath);
   return {
     directory,
@@ -120,7 +121,8 @@ async function open(
   };
 }
 
-async function addBusybox(runtime: Runtime, directory: string): Promise<void> {
+/** Puts the image "busybox" together below `directory` and adds it. */
+export async function addBusybox(images: ImageStore, directory: string): Promise<void> {
   const source = join(directory, 'busybox');
   for (const path of ['bin', 'etc', 'tmp', 'dev', 'proc', 'sys', 'root'])
     mkdirSync(join(source, path), { recursive: true });
@@ -132,7 +134,7 @@ async function addBusybox(runtime: Runtime, directory: string): Promise<void> {
   );
   writeFileSync(join(source, 'etc/group'), 'root:x:0:\nweb:x:1001:\nextra:x:2000:web\n');
   const tar = execFileSync('tar', ['-C', source, '-cz', '.'], { maxBuffer: 1e9 });
-  await addSingleLayerImage(runtime.images, tar, {
+  await addSingleLayerImage(images, tar, {
     architecture: 'amd64',
     names: ['busybox'],
     config: { Cmd: ['sh'], Env: ['FROM_IMAGE=yes', 'PATH=/bin'], User: 'web', WorkingDir: '/tmp' },
@@ -161,7 +163,7 @@ export function hostPodConfig(fixture: CriFixture, name = 'pod') {
     annotations: { note: 'kept' },
     linux: {
       cgroupParent: fixture.cgroupParent,
-      securityContext: { namespaceOptions: { network: 'NODE', pid: 'CONTAINER' } },
+      securityContext: { namespaceOptions: { network: 'NODE', pid: 'CONTAINER' }, privileged: true },
     },
   } as const satisfies CriRequestInit<'runPodSandbox'>['config'];
 }

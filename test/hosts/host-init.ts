@@ -65,6 +65,8 @@ mount --make-rshared /
 echo ${options.name} > /etc/hostname
 printf '127.0.0.1 localhost\\n127.0.1.1 ${options.name}\\n' > /etc/hosts
 ${options.hasNode ? '' : 'rm -f $(command -v node) /usr/local/bin/node /usr/bin/node /usr/local/bin/npm /usr/local/bin/npx'}
+# A pod network of the machine itself, such as podman's, is none of the host's.
+rm -rf /etc/cni/net.d
 mkdir -p /root/.ssh /run/sshd /etc/ssh
 chmod 700 /root/.ssh
 cp ${options.privateKeyPath} /root/.ssh/id_ed25519 2>/dev/null || true

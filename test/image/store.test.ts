@@ -179,6 +179,11 @@ t.test('layers', { skip }, async (t) => {
     const next = await registerBundle(store, bundle, 'amd64');
     t.equal(store.resolve('tkadm.local/coredns:v1.36.2')?.id, next?.id);
     t.notOk(store.resolve(image.id), 'the image of the earlier bundle is forgotten');
+    t.equal(store.findProgram('tkadm.local/coredns:v1.40.0')?.id, next?.id, 'a program in another version');
+    for (const name of ['tkadm.local/etcd:v1.36.2', 'docker.io/tkadm.local/coredns', 'coredns', next!.id])
+      t.equal(store.findProgram(name), undefined, name);
+    await store.remove('tkadm.local/coredns:v1.40.0');
+    t.ok(store.resolve(next!.id), 'whose name removes nothing');
     await store.remove('tkadm.local/coredns:v1.36.2');
     t.ok(existsSync(join(bundle, 'rootfs')), 'the directory is not the store’s');
   });

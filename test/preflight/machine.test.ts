@@ -486,6 +486,21 @@ const CASES: readonly Case[] = [
     input: UPSTREAM,
     isGood: true,
   },
+  {
+    check: 'OtherCluster',
+    title: 'a kubelet, reset',
+    setup: runs('kubelet'),
+    input: { scope: 'reset' },
+    says: /a kubelet runs .* would be removed with ours/,
+    fix: /kubeadm reset/,
+  },
+  {
+    check: 'OtherCluster',
+    title: "k0s' data, reset",
+    setup: 'mkdir -p /var/lib/k0s',
+    input: { scope: 'reset' },
+    isGood: true,
+  },
   { check: 'OtherCluster', title: 'k3s', setup: runs('k3s-server'), says: /k3s runs/, fix: /k3s-uninstall/ },
   {
     check: 'OtherCluster',
@@ -540,8 +555,8 @@ const CASES: readonly Case[] = [
     title: 'no runtime, but another',
     setup: `mkdir -p /run/crio; ${listens('"/run/crio/crio.sock"')}`,
     input: UPSTREAM,
-    seen: /found: \/run\/crio\/crio\.sock/,
-    fix: /--cri-socket unix:\/\/\/run\/crio\/crio\.sock/,
+    seen: /found: \/var\/run\/crio\/crio\.sock/,
+    fix: /--cri-socket unix:\/\/\/var\/run\/crio\/crio\.sock/,
   },
   {
     check: 'KubernetesVersion',

@@ -1,16 +1,16 @@
-import { spawn } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { checkMachine } from '../../bootstrap/ssh/check-machine.ts';
 import { connectSsh } from '../../bootstrap/ssh/connection.ts';
 import { createSshHost } from '../../bootstrap/ssh/host.ts';
+import { SshPrompts } from '../../bootstrap/ssh/prompts.ts';
 import { createBatchedHost } from '../../preflight/batch.ts';
 import type { PreflightInput } from '../../preflight/finding.ts';
 import { runPreflight } from '../../preflight/run.ts';
-import { createPrivateMachine, type PrivateMachine } from '../hosts/private-machine.ts';
+import { createPrivateMachine } from '../hosts/private-machine.ts';
+import { relaySsh } from '../hosts/ssh-relay.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -37,22 +37,6 @@ mount --bind /dev/null ${nodePath}
 echo 0 > /proc/sys/net/ipv4/ip_forward`;
 }
 
-/** A port of this machine whose connections each get an sshd of the other one, as inetd did. */
-async function relay(t: Test, machine: PrivateMachine): Promise<number> {
-  const [command = '', ...args] = machine.enter;
-  const server = createServer((socket) => {
-    const sshd = spawn(command, [...args, '/usr/sbin/sshd', '-i', '-f', '/etc/ssh/test_config'], {
-      stdio: ['pipe', 'pipe', 'ignore'],
-    });
-    socket.pipe(sshd.stdin);
-    sshd.stdout.pipe(socket);
-    for (const stream of [socket, sshd.stdin, sshd.stdout]) stream.on('error', () => {});
-  });
-  t.teardown(() => server.close());
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return (server.address() as AddressInfo).port;
-}
-
 t.test('every check works over SSH, for a user with sudo, without Node.js there', { skip }, async (t) => {
   const directory = t.testdir();
   await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(directory, 'id_ed25519')]);
@@ -61,9 +45,19 @@ t.test('every check works over SSH, for a user with sudo, without Node.js there'
   const machine = await createPrivateMachine({ setup: setupOf(publicKey, process.execPath) });
   t.teardown(() => machine.close());
   const connection = await connectSsh(
-    { host: '127.0.0.1', port: await relay(t, machine), user: 'deploy' },
+    { host: '127.0.0.1', port: await relaySsh(t, machine, '/etc/ssh/test_config'), user: 'deploy' },
     {
-      sshDir: join(directory, '.ssh'),
+      person: {
+        home: directory,
+        cwd: directory,
+        name: 'root',
+        uid: 0,
+        hostname: 'here',
+        env: {},
+        configPath: 'none',
+      },
+      prompts: new SshPrompts(undefined),
+      defaultUser: 'root',
       identityFiles: [join(directory, 'id_ed25519')],
       hostKeyPolicy: 'accept-new',
     },

@@ -4,11 +4,20 @@ import { CHECKS } from '../../preflight/checks.ts';
 import type { PreflightInput } from '../../preflight/finding.ts';
 import { runPreflight } from '../../preflight/run.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, JOBS, NODES } from '../../runtime/api/kinds.ts';
+import type { Host } from '../../runtime/base/host.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { startTestServer } from '../runtime/controlplane/apiserver/test-server.ts';
 
 const SYSTEM = 'kube-system';
+const EMPTY = {
+  nodeName: 'node-1',
+  ports: [],
+  absentFiles: [],
+  podCidrs: [],
+  serviceCidrs: [],
+  ignored: [],
+} as const;
 const COREFILE = `.:53 {
     errors
     health {
@@ -43,17 +52,55 @@ t.test('parsePlugins() finds the plugins, not their options', (t) => {
   t.end();
 });
 
+t.test('ProductUUID: a Node of the cluster that this machine is a copy of', async (t) => {
+  const server = await startTestServer(t as never);
+  const admin = await server.client('admin');
+  const uuid = '4C4C4544-0042-3510-8052-B4C04F4B3332';
+  for (const [name, systemUUID] of [
+    ['twin', uuid.toLowerCase()],
+    ['other', 'another'],
+  ] as const) {
+    await admin.create(NODES, { metadata: { name } });
+    const body = { status: { nodeInfo: { systemUUID } } };
+    await admin.patch(NODES, { name, subresource: 'status' }, { type: 'merge', body });
+  }
+  const machine = (text: string | undefined): Host => ({
+    ...createLocalHost(),
+    readFile: async (path) => (path === '/sys/class/dmi/id/product_uuid' ? text : undefined),
+  });
+  const look = async (host: Host, more: Partial<PreflightInput> = {}) => {
+    const checks = CHECKS.filter((row) => row.name === 'ProductUUID');
+    const input: PreflightInput = {
+      ...EMPTY,
+      scope: 'join' as const,
+      nodeName: 'new',
+      api: async () => admin,
+      ...more,
+    };
+    const { findings, checks: results } = await runPreflight(host, input, { checks });
+    return { findings, result: results[0]?.result };
+  };
+  t.match(await look(machine(`${uuid}\n`)), {
+    findings: [
+      { severity: 'warning', reason: /Node "twin" has the same product UUID/, fix: /delete node twin/ },
+    ],
+  });
+  t.same((await look(machine(`${uuid}\n`), { nodeName: 'twin' })).findings, [], 'the same Node again');
+  t.same(await look(machine('a new one\n')), { findings: [], result: 'passed' });
+  t.match(await look(machine(undefined)), { result: 'idle' }, 'no firmware tables');
+  t.match(await look(machine(uuid), { api: undefined }), { result: 'idle' });
+  const stranger = await server.client('jane');
+  t.match(await look(machine(uuid), { api: async () => stranger }), {
+    findings: [{ severity: 'note', evidence: /may not list/ }],
+  });
+});
+
 t.test('the checks of an upgrade, against an API server', async (t) => {
   const server = await startTestServer(t as never);
   const api = await server.client('admin');
   const input: PreflightInput = {
+    ...EMPTY,
     scope: 'upgrade',
-    nodeName: 'node-1',
-    ports: [],
-    absentFiles: [],
-    podCidrs: [],
-    serviceCidrs: [],
-    ignored: [],
     api: async () => api,
   };
   const look = async (name: string, more: Partial<PreflightInput> = {}) => {

@@ -1,10 +1,10 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { TkadmError } from '../../base/errors.ts';
+import { type LogQuery, readLogs } from '../../container/read-logs.ts';
 import { allContainers } from '../pod.ts';
 import { ephemeralContainers } from '../pod-actions.ts';
 import type { PodManager } from '../pod-manager.ts';
 import type { PodWorker } from '../pod-worker.ts';
-import { type LogQuery, readLogs } from './read-logs.ts';
 
 /** A request that is wrong in itself: answered with this HTTP code and the message as text. */
 export class RequestError extends TkadmError {

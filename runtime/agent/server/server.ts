@@ -51,7 +51,7 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
     now: () => new Date(now()),
   });
   const clientCa = await openClientCa(config);
-  const tls = () => formatTls(certificate, clientCa);
+  const tls = () => ({ ...formatTls(certificate, clientCa), minVersion: config.tlsMinVersion });
   const server = createServer({ ...tls(), requestCert: true, rejectUnauthorized: false });
   const guard = createGuard(options);
   server.on('request', (request, response) => void serve(options, guard, { request, response }));

@@ -1,11 +1,12 @@
-import type { RootfsSource } from '../engine.ts';
-import { AT_FDCWD, OPEN } from '../kernel-constants.ts';
+import type { LaunchTraits, RootfsSource } from '../engine.ts';
+import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
-import type { OciSpec } from '../oci-spec.ts';
+import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { joinNewKeyring } from './keyring-program.ts';
 import { REPORT_FD } from './machine.ts';
-import { buildMonitor, MASTER_FD, NAMESPACE_FD, writeEnd } from './monitor-program.ts';
-import { CLONE_FLAGS, joinNamespace } from './namespaces.ts';
+import { buildMonitor, buildStarter, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
+import { CLONE_FLAGS, joinNamespace, needsMaker } from './namespaces.ts';
 import {
   become,
   buildReport,
@@ -15,13 +16,17 @@ import {
   sendReport,
   setLimits,
   type WarnableCall,
+  waitForRuntime,
   writeFile,
 } from './process-program.ts';
-import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
+import { type DataRef, type LinkedProgram, linkProgram, Section, writeEnd } from './program.ts';
 import { RootfsProgram } from './rootfs-program.ts';
 import { controlTerminal, openTerminalSlave, openTerminalTree } from './terminal-program.ts';
+import { setLabels, setPersonality, setScheduling } from './traits-program.ts';
+import { becomeNamespaceRoot, openUserNamespace } from './user-namespace.ts';
 
 const O_CLOEXEC = 0o2000000;
+const SIGCHLD = 17;
 const SIOCSIFFLAGS = 0x8914;
 const IFF_UP = 1;
 /** Room for "HOME=..." that comes with the start; what a FIFO takes at once. */
@@ -30,6 +35,8 @@ export const HOME_SIZE = 4096;
 export interface ContainerProgramOptions {
   readonly machine: Machine;
   readonly spec: OciSpec;
+  /** The container's directory, where the monitor works. */
+  readonly directory: string;
   readonly rootfs: RootfsSource;
   readonly stagingDir: string;
   /** Files to write "0" to, which moves the process into the container's cgroups. */
@@ -40,7 +47,12 @@ export interface ContainerProgramOptions {
   readonly inheritStreams: boolean;
   /** Those of descriptors 0 to 2 that the container's user is to own. */
   readonly ownedStreams: readonly number[];
+  /** Who the container's user is outside of its user namespace. */
+  readonly hostUid: number;
   readonly seccomp: StoredFilter | undefined;
+  readonly traits?: LaunchTraits;
+  /** The runtime has something to do before the root file system is entered: hooks. */
+  readonly hasStage?: boolean;
 }
 
 export interface ContainerProgram extends LinkedProgram {
@@ -50,26 +62,36 @@ export interface ContainerProgram extends LinkedProgram {
 }
 
 /**
- * The program of a container: its monitor, and the child that becomes the container. Runs in the slot's directory.
+ * The program of a container: its monitor, and the child that becomes the container.
  *
- *     monitor: opens the FIFOs, clones, reports the child's pid; waits; writes "exit"; waits for "ack"
+ *     monitor: goes to its directory, opens the FIFOs, clones, reports the child's pid; waits; writes "exit"; waits for "ack"
  *     child:   namespaces, cgroups, limits, root file system; reports that it is ready; waits for "start"; execve(2)
+ *
+ * With a user or time namespace the child is two processes: a maker with the host's rights, and the container.
  *
  * @throws Error for what cannot be expressed.
  */
 export function buildContainerProgram(options: ContainerProgramOptions): ContainerProgram {
-  const { spec, machine } = options;
+  const { spec, machine, directory } = options;
   const [monitor, child, last] = [new Section(), new Section(), new Section()];
   const terminal = spec.process?.terminal ? monitor.room() : undefined;
   const born = child.label();
   const pipe = monitor.room(2 * 8);
-  buildMonitor(monitor, { spec, terminal, born, pipe, forgotten: [child, last] });
+  const { reaper, consoleSocket, preserved } = options.traits ?? {};
+  if (reaper === 'caller')
+    buildStarter(monitor, { spec, directory, terminal, born, pipe, preserved, consoleSocket });
+  else buildMonitor(monitor, { spec, directory, terminal, born, pipe, preserved, forgotten: [child, last] });
   child.place(born);
   const { warnings, home } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();
   child.jump(gone);
   last.place(gone);
-  become(last, { process: spec.process!, seccomp: options.seccomp, home });
+  become(last, {
+    process: spec.process!,
+    seccomp: options.seccomp,
+    home,
+    preserved: preserved?.fds.length ?? 0,
+  });
   const program = linkProgram([monitor, child, last], machine);
   return { ...program, warnings, startAddress: program.start(last) };
 }
@@ -77,11 +99,12 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
 /** The text of a failure after the start; the records are built anew, as an engine of another process needs it. */
 export function explainStart(
   spec: OciSpec,
+  preserved: number,
   failure: { readonly index: number; readonly result: number },
 ): string {
   const section = new Section();
   const filter = spec.linux?.seccomp === undefined ? undefined : { flags: 0, program: Buffer.alloc(0) };
-  become(section, { process: spec.process!, seccomp: filter, home: undefined });
+  become(section, { process: spec.process!, seccomp: filter, home: undefined, preserved });
   section.close();
   return section.explain(failure.index, failure.result) ?? `record ${failure.index}`;
 }
@@ -97,21 +120,34 @@ function buildChild(
   section.call('umask', [0]);
   const gate = openGate(section);
   if (terminal === undefined && !inheritStreams) openStreams(section);
-  const slave = terminal === undefined ? undefined : openTerminalSlave(section, MASTER_FD, process_);
+  const slave =
+    terminal === undefined
+      ? undefined
+      : openTerminalSlave(section, MASTER_FD, { process: process_, uid: options.hostUid });
   const terminalTree = slave === undefined ? undefined : openTerminalTree(section, slave);
-  const rootfs = new RootfsProgram(section, { ...options, terminalTree });
-  rootfs.openSharedBinds();
-  enterNamespaces(section, options);
+  const user = openUserNamespace(section, spec);
+  const rootfs = new RootfsProgram(section, { ...options, terminalTree }, user);
+  rootfs.openHostTrees();
+  joinNamespaces(section, spec);
+  joinCgroups(section, options.cgroupJoinFiles);
   const warnings = setLimits(section, process_);
-  for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   if (terminal === undefined) {
     prepareStreams(section, {
       hasStdin: options.stdin || inheritStreams,
       owned: options.ownedStreams,
-      uid: process_.user?.uid ?? 0,
+      uid: options.hostUid,
     });
   }
+  if (needsMaker(spec)) makeContainer(section, { spec, rootfs, user, pipe });
+  enterOwnNamespaces(section, { spec, rootfs, user });
+  if (!options.traits?.keepsKeyring) joinNewKeyring(section);
+  setScheduling(section, process_);
+  setPersonality(section, spec);
+  setLabels(section, process_);
+  for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   rootfs.build();
+  if (options.hasStage) waitForRuntime(section, REPORT.stage);
+  rootfs.enter(options.traits?.hasNoPivot ?? false);
   setNames(section, spec);
   section.step('setsid');
   if (slave === undefined) section.call('setsid', []);
@@ -154,21 +190,84 @@ function openStreams(section: Section): void {
   }
 }
 
-function enterNamespaces(section: Section, { spec, cgroupJoinFiles }: ContainerProgramOptions): void {
-  const namespaces = spec.linux?.namespaces ?? [];
-  for (const { type, path } of namespaces) {
-    if (path && type !== 'pid' && type !== 'cgroup') joinNamespace(section, type, path);
+function joinNamespaces(section: Section, spec: OciSpec): void {
+  const elsewhere = needsMaker(spec) ? ['user'] : ['user', 'pid'];
+  for (const { type, path } of spec.linux?.namespaces ?? []) {
+    if (path && !elsewhere.includes(type)) joinNamespace(section, type, path);
   }
-  joinCgroups(section, cgroupJoinFiles);
-  const fresh = namespaces.filter(({ type, path }) => type !== 'pid' && !path);
-  section.step(`unshare ${fresh.map(({ type }) => type).join(', ')}`);
-  section.call('unshare', [fresh.reduce((flags, { type }) => flags | CLONE_FLAGS[type], 0)]);
+}
+
+interface Making {
+  readonly spec: OciSpec;
+  readonly rootfs: RootfsProgram;
+  readonly user: DataRef | undefined;
+  readonly pipe: DataRef;
+}
+
+/**
+ * The maker's part: what the host's root alone may do is done, it enters the user namespace and makes the container,
+ * its sibling, who goes on behind this; it tells the monitor the pid and ends.
+ */
+function makeContainer(section: Section, { spec, rootfs, user, pipe }: Making): void {
+  const namespaces = spec.linux?.namespaces ?? [];
+  const container = section.label();
+  const pid = section.room();
+  if (user !== undefined) {
+    section.step('unshare mount');
+    section.call('unshare', [CLONE.NEWNS]);
+    rootfs.openSource();
+    section.step('join the user namespace');
+    section.call('setns', [{ at: user }, CLONE.NEWUSER]);
+    section.call('close', [{ at: user }]);
+  }
+  if (namespaces.some(({ type, path }) => type === 'time' && !path)) makeTimeNamespace(section, spec);
+  const isNew = namespaces.some(({ type, path }) => type === 'pid' && !path);
+  section.step('clone');
+  const flags = SIGCHLD | CLONE.PARENT | (isNew ? CLONE.NEWPID : 0);
+  section.call('clone', [flags, 0, 0, 0, 0], { into: pid, on: [[0, container]] });
+  section.call('write', [{ at: writeEnd(pipe) }, pid, 8]);
+  section.call('exit_group', [0]);
+  section.place(container);
+}
+
+/** A time namespace is entered by the next child; its clocks are set before, time_namespaces(7). */
+function makeTimeNamespace(section: Section, { linux }: OciSpec): void {
+  section.step('unshare time');
+  section.call('unshare', [CLONE.NEWTIME]);
+  for (const [clock, { secs = 0, nanosecs = 0 }] of Object.entries(linux?.timeOffsets ?? {})) {
+    section.step(`time offset of "${clock}"`);
+    writeFile(section, '/proc/self/timens_offsets', `${clock} ${secs} ${nanosecs}\n`);
+  }
+}
+
+/**
+ * What the container does not share with anybody; the user and time namespaces are its maker's work. Root of a user
+ * namespace may not reach the staging directory, and what other namespaces bring with them (mqueue) is to be root's.
+ */
+function enterOwnNamespaces(section: Section, { spec, rootfs, user }: Omit<Making, 'pipe'>): void {
+  const elsewhere: readonly OciNamespaceType[] = ['pid', 'user', 'time'];
+  const fresh = (spec.linux?.namespaces ?? [])
+    .filter(({ type, path }) => !path && !elsewhere.includes(type))
+    .map(({ type }) => type);
+  const early = user === undefined ? fresh : fresh.filter((type) => type === 'mount');
+  unshare(section, early);
   const fd = section.room();
   const path = section.text('/proc/self/ns/mnt');
   section.call('openat', [AT_FDCWD, path, OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
   section.call('dup3', [{ at: fd }, NAMESPACE_FD, O_CLOEXEC]);
   section.call('close', [{ at: fd }]);
-  if (fresh.some(({ type }) => type === 'network')) raiseLoopback(section);
+  rootfs.openRoot();
+  if (user !== undefined) {
+    becomeNamespaceRoot(section);
+    const late = fresh.filter((type) => !early.includes(type));
+    unshare(section, late);
+  }
+  if (fresh.includes('network')) raiseLoopback(section);
+}
+
+function unshare(section: Section, types: readonly OciNamespaceType[]): void {
+  section.step(`unshare ${types.join(', ')}`);
+  section.call('unshare', [types.reduce((flags, type) => flags | CLONE_FLAGS[type], 0)]);
 }
 
 /** Sets the interface "lo" of this network namespace up (netdevice(7)). */

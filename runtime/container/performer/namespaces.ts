@@ -1,10 +1,10 @@
 import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
-import type { OciNamespaceType } from '../oci-spec.ts';
+import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
 import type { Section } from './program.ts';
 
 const O_CLOEXEC = 0o2000000;
 
-/** The flag of each kind; the others are not supported. */
+/** The flag of each kind. */
 export const CLONE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
   mount: CLONE.NEWNS,
   network: CLONE.NEWNET,
@@ -12,9 +12,14 @@ export const CLONE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
   uts: CLONE.NEWUTS,
   cgroup: CLONE.NEWCGROUP,
   pid: CLONE.NEWPID,
-  user: 0,
-  time: 0,
+  user: CLONE.NEWUSER,
+  time: CLONE.NEWTIME,
 };
+
+/** A process of its own makes these, whose child is the container: pid namespaces belong to the maker's user namespace. */
+export function needsMaker({ linux }: OciSpec): boolean {
+  return (linux?.namespaces ?? []).some(({ type, path }) => type === 'user' || (type === 'time' && !path));
+}
 
 /** setns(2) to the namespace at a path. */
 export function joinNamespace(section: Section, type: OciNamespaceType, path: string): void {

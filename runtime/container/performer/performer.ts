@@ -1,12 +1,12 @@
-import { type ChildProcess, type IOType, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { arch } from 'node:os';
-import type { Duplex } from 'node:stream';
 import { TkadmError } from '../../base/errors.ts';
 import type { Libc } from '../libc.ts';
 import { describeMachine, type Machine } from '../seccomp/syscall-numbers.ts';
-import { buildPerformer, REPORT_FD } from './machine.ts';
+import { buildPerformer } from './machine.ts';
 import { ReportChannel } from './report-channel.ts';
+import { Spawner } from './spawner.ts';
 
 /** fcntl(2) commands. */
 const F_GETFL = 3;
@@ -15,19 +15,16 @@ const F_SETFL = 4;
 /** The name of the file that a process which has not become its program runs. */
 export const PERFORMER_NAME = 'tkadm-performer';
 
+/** Three of /dev/null. */
+export const NO_STREAMS = ['ignore', 'ignore', 'ignore'] as const;
+
 export interface PerformOptions {
   /** Its first argument, which shows in lists of processes. */
   readonly name: string;
-  readonly cwd: string;
-  /** Descriptors 0 to 2, 3 for reports, and those from 5 on; 4 is the program. */
-  readonly streams: readonly [IOType | number, IOType | number, IOType | number];
-  readonly more?: readonly IOType[];
-}
-
-/** A process of the performer; its reports tell when it could not be started. */
-export interface Performed {
-  readonly child: ChildProcess;
-  readonly reports: ReportChannel;
+  /** Descriptors 0 to 2; 3 is for reports, 4 is the program. */
+  readonly streams: readonly [number | 'ignore', number | 'ignore', number | 'ignore'];
+  /** Descriptor 5. */
+  readonly control?: number;
 }
 
 /**
@@ -38,6 +35,8 @@ export class Performer {
   readonly machine: Machine;
   readonly #libc: Libc;
   readonly #fd: number;
+  readonly #null: number;
+  readonly #spawner: Spawner;
 
   /** @throws UNSUPPORTED on a machine that is neither x64 nor arm64. */
   constructor(libc: Libc) {
@@ -53,29 +52,32 @@ export class Performer {
     // A file that is open for writing is not executed.
     this.#fd = openSync(`/proc/self/fd/${writable}`, 'r');
     closeSync(writable);
+    this.#null = openSync('/dev/null', 'r+');
+    this.#spawner = new Spawner({ libc, machine: this.machine, fileFd: this.#fd });
   }
 
-  /** Runs a program in a session of its own. */
-  perform(program: Buffer, { name, cwd, streams, more = [] }: PerformOptions): Performed {
-    for (const [target, stream] of streams.entries()) if (stream === 'inherit') this.#makeBlocking(target);
+  /**
+   * Runs a program in "/", in a session of its own. Nobody has to wait for the process.
+   * @throws Error when there is no process to be had.
+   */
+  perform(program: Buffer, { name, streams, control }: PerformOptions): ReportChannel {
+    const standard = streams.map((stream) => (stream === 'ignore' ? this.#null : stream));
+    for (const fd of streams) if (fd === 0 || fd === 1 || fd === 2) this.#makeBlocking(fd);
     const fd = this.#libc.createMemoryFile('tkadm-program', false);
+    const [own, theirs] = this.#libc.socketPair('stream');
+    // It has `own` from here on, whatever happens.
+    const reports = new Socket({ fd: own, readable: true, writable: true });
     try {
       writeSync(fd, program, 0, program.length, 0);
-      const child = spawn(`/proc/self/fd/${this.#fd}`, [], {
-        argv0: name,
-        cwd,
-        detached: true,
-        stdio: [...streams, 'pipe', fd, ...more],
-        env: {},
-      });
-      // Without descriptors for the pipes there are none.
-      if ((child.stdio as unknown) === undefined) throw new Error('too many open files');
-      child.unref();
-      const performed: Performed = { child, reports: new ReportChannel(child.stdio[REPORT_FD] as Duplex) };
-      child.on('error', (error) => performed.reports.fail(error));
-      return performed;
+      const more = control === undefined ? [] : [control];
+      this.#spawner.request(name, [...standard, theirs, fd, ...more]);
+      return new ReportChannel(reports);
+    } catch (error) {
+      reports.destroy();
+      throw error;
     } finally {
       closeSync(fd);
+      closeSync(theirs);
     }
   }
 
@@ -89,6 +91,8 @@ export class Performer {
   }
 
   close(): void {
+    this.#spawner.close();
+    closeSync(this.#null);
     closeSync(this.#fd);
   }
 }

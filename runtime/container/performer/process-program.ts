@@ -4,6 +4,7 @@ import type { StoredFilter } from '../launch-bundle.ts';
 import type { OciProcess } from '../oci-spec.ts';
 import { execute } from './execve-program.ts';
 import { REPORT_FD } from './machine.ts';
+import { closeOthers } from './preserved-descriptors.ts';
 import { type DataRef, failed, type Label, type Section } from './program.ts';
 
 const O_CLOEXEC = 0o2000000;
@@ -20,7 +21,6 @@ const PR = {
 } as const;
 const CAP_AMBIENT_RAISE = 2;
 const CAPABILITY_VERSION_3 = 0x20080522;
-const CLOSE_ALL = 0xffffffff;
 const MAX_PATH = 4096;
 
 /** Resource numbers of setrlimit(2). */
@@ -54,6 +54,14 @@ export const REPORT = {
   exit: 3,
   /** The second word is the descriptor of a terminal's master in the process that was reported. */
   terminal: 4,
+  /** The process could not be started; the second word is the result of the call. */
+  unborn: 5,
+  /** The second word is the pid of a container's monitor. */
+  monitor: 6,
+  /** The container waits for what the runtime does before it enters its root. */
+  stage: 7,
+  /** It waits for a file system to be filled: see copyUp(). */
+  copyUp: 8,
   /** A limit was not applied; the second word is the result of the call. From here on, one for each of the calls. */
   warnings: 16,
 } as const;
@@ -77,6 +85,18 @@ export function buildReport(
 export function sendReport(section: Section, fd: number, data: DataRef): void {
   section.step('report');
   section.call('write', [fd, data, REPORT_SIZE]);
+}
+
+/** Reports, and waits until the runtime answers with a byte; without a runtime this process ends. */
+export function waitForRuntime(section: Section, kind: number): void {
+  const gone = section.label();
+  sendReport(section, REPORT_FD, buildReport(section, kind).data);
+  section.step('wait for the runtime');
+  section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, gone]] });
+  section.later(() => {
+    section.place(gone);
+    section.call('exit_group', [0]);
+  });
 }
 
 /** Keeps others from reading or tracing this program until it is another one: CVE-2016-9962, CVE-2019-5736. */
@@ -179,6 +199,8 @@ export interface BecomeOptions {
   readonly seccomp: StoredFilter | undefined;
   /** Memory for "HOME=...", which comes later; undefined when the environment has it. */
   readonly home: DataRef | undefined;
+  /** How many descriptors beside the standard streams are kept. */
+  readonly preserved?: number;
 }
 
 /**
@@ -190,13 +212,13 @@ export interface BecomeOptions {
  *
  * so that a filter need let through no more than capset, prctl, execve, write and exit_group.
  */
-export function become(section: Section, { process: process_, seccomp, home }: BecomeOptions): void {
+export function become(section: Section, options: BecomeOptions): void {
+  const { process: process_, seccomp, home, preserved = 0 } = options;
   dropBounding(section, process_);
   setUser(section, process_);
   const isEarly = seccomp !== undefined && !process_.noNewPrivileges;
   setCapabilities(section, process_, isEarly ? ['CAP_SYS_ADMIN'] : []);
-  section.step('close descriptors');
-  section.call('close_range', [REPORT_FD + 1, CLOSE_ALL, 0]);
+  closeOthers(section, preserved);
   enterWorkingDirectory(section, process_.cwd);
   section.step('umask');
   section.call('umask', [process_.user?.umask ?? 0o022]);
@@ -211,7 +233,7 @@ export function become(section: Section, { process: process_, seccomp, home }: B
     section.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
     if (seccomp !== undefined) installFilter(section, seccomp);
   }
-  execute(section, process_, home);
+  execute(section, process_, { home, preserved });
 }
 
 function dropBounding(section: Section, process_: OciProcess): void {

@@ -1,6 +1,8 @@
 import type { Duplex, Readable } from 'node:stream';
+import { errnoName } from '../../base/errno.ts';
 import { PROGRAM_ADDRESS } from './machine.ts';
-import { REPORT_SIZE } from './process-program.ts';
+import { REPORT, REPORT_SIZE } from './process-program.ts';
+import type { LinkedProgram } from './program.ts';
 
 /** What the performer tells: a report of REPORT, or a call that failed. */
 export interface Report {
@@ -10,9 +12,14 @@ export interface Report {
   readonly value: number;
 }
 
-/** True for the report of a call that ended the program. */
+/** True for the report of a call that ended the program, or with which it could not be started. */
 export function isFailure(report: Report): boolean {
-  return report.kind >= PROGRAM_ADDRESS;
+  return report.kind >= PROGRAM_ADDRESS || report.kind === REPORT.unborn;
+}
+
+/** What a failure means for the administrator, given the program that was to be performed. */
+export function explainFailure({ explain }: Pick<LinkedProgram, 'explain'>, { kind, value }: Report): string {
+  return kind === REPORT.unborn ? `start a process: ${errnoName(-value)}` : explain(kind, value);
 }
 
 /** The reports in the bytes of a descriptor. */
@@ -30,7 +37,6 @@ export class ReportChannel {
   readonly #waiting: ((report: Report | undefined) => void)[] = [];
   #rest = Buffer.alloc(0);
   #isEnded = false;
-  #failure: Error | undefined;
 
   constructor(source: Duplex | Readable) {
     this.#source = source;
@@ -47,20 +53,9 @@ export class ReportChannel {
     });
   }
 
-  /** Why it ended without a report. */
-  get endReason(): string {
-    return this.#failure?.message ?? 'the process ended';
-  }
-
   /** Lets the process go on that waits for a byte. */
   send(text: string): void {
     if ('write' in this.#source) this.#source.write(text);
-  }
-
-  /** There is no other side. */
-  fail(error: Error): void {
-    this.#failure = error;
-    this.#end();
   }
 
   close(): void {

@@ -12,6 +12,7 @@ const OPEN_FLAGS = {
 } as const;
 /** openat2(2): RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT */
 const RESOLVE = 0x12;
+const RESOLVE_NO_SYMLINKS = 4;
 
 /**
  * Places in a root file system, found as if it were "/" and used by their descriptors: no link and no ".." of an image
@@ -42,11 +43,15 @@ export class RootPlaces {
     this.#section.call('openat2', this.#inRoot(path, flags), { into: this.target, on });
   }
 
-  /** Opens a place in the root file system, which is made where it is missing: a directory or an empty file. */
-  openTarget(path: string, isDirectory: boolean): void {
+  /**
+   * Opens a place in the root file system, which is made where it is missing: a directory or an empty file.
+   * @param isPlain no part of the path may be a link
+   */
+  openTarget(path: string, isDirectory: boolean, isPlain = false): void {
     const section = this.#section;
     const { directory, noFollow } = this.#flags;
-    const args = this.#inRoot(path, O_PATH | O_CLOEXEC | (isDirectory ? directory : 0));
+    const flags = O_PATH | O_CLOEXEC | (isDirectory ? directory : 0);
+    const args = this.#inRoot(path, flags, isPlain ? RESOLVE | RESOLVE_NO_SYMLINKS : RESOLVE);
     const [missing, found] = [section.label(), section.label()];
     section.call('openat2', args, { into: this.target, on: [[failed('ENOENT'), missing]] });
     section.place(found);
@@ -92,14 +97,25 @@ export class RootPlaces {
   }
 
   /** Arguments of openat2(2). */
-  #inRoot(path: string, flags: number) {
+  #inRoot(path: string, flags: number, resolve = RESOLVE) {
     const how = Buffer.alloc(24);
     how.writeUInt32LE(flags, 0);
-    how.writeUInt32LE(RESOLVE, 16);
+    how.writeUInt32LE(resolve, 16);
     return [{ at: this.root }, this.#section.text(path), this.#section.bytes(how), how.length] as const;
   }
 
   close(fd: DataRef): void {
     this.#section.call('close', [{ at: fd }]);
   }
+}
+
+/** move_mount(2), by descriptors alone: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
+const MOVE_BY_DESCRIPTORS = 0x44;
+
+/** Puts a mount that has no place yet onto the place that was opened last, and closes both. */
+export function moveMount(section: Section, tree: DataRef, places: RootPlaces): void {
+  const empty = section.text('');
+  section.call('move_mount', [{ at: tree }, empty, { at: places.target }, empty, MOVE_BY_DESCRIPTORS]);
+  places.close(tree);
+  places.close(places.target);
 }

@@ -1,61 +1,32 @@
-import { basename, dirname } from 'node:path';
+import { join } from 'node:path';
 import type { RootfsSource } from '../engine.ts';
-import {
-  AT_EMPTY_PATH,
-  AT_FDCWD,
-  AT_RECURSIVE,
-  AT_SYMLINK_NOFOLLOW,
-  MNT_DETACH,
-  MS,
-} from '../kernel-constants.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MS } from '../kernel-constants.ts';
 import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
-import type { OciLinux, OciMount, OciSpec } from '../oci-spec.ts';
+import type { OciMount, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
-import { buildOverlayData } from './overlay-data.ts';
-import { type DataRef, failed, type Section } from './program.ts';
-import { RootPlaces } from './root-places.ts';
+import { makeDeviceNodes } from './device-nodes.ts';
+import { changeMountFlags, changePropagation, mapMountIds } from './mount-attributes.ts';
+import { REPORT, waitForRuntime } from './process-program.ts';
+import type { DataRef, Section } from './program.ts';
+import { moveMount, RootPlaces } from './root-places.ts';
+import { mountSource, rootIds } from './root-source.ts';
+import { makeUserNamespace } from './user-namespace.ts';
 
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
-/** open_tree(2) */
+/** open_tree(2): OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC */
 const OPEN_TREE = 1 | O_CLOEXEC;
-/** move_mount(2), by descriptors alone: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
+/** move_mount(2) from one descriptor to another: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
 const MOVE_BY_DESCRIPTORS = 0x44;
+/** File systems whose place must be a directory and no link: what is masked is looked for in them (CVE-2023-27561). */
+const KERNEL_TYPES: readonly (string | undefined)[] = ['proc', 'sysfs'];
+/** File systems that label their files themselves. */
+const UNLABELLED_TYPES: readonly string[] = ['proc', 'sysfs', 'mqueue'];
 
-/** mount(2) flag → MOUNT_ATTR_* of mount_setattr(2), and what must be cleared for it. */
-const ATTRIBUTES = [
-  { flag: MS.RDONLY, set: 1, clear: 0 },
-  { flag: MS.NOSUID, set: 2, clear: 0 },
-  { flag: MS.NODEV, set: 4, clear: 0 },
-  { flag: MS.NOEXEC, set: 8, clear: 0 },
-  { flag: MS.NOATIME, set: 0x10, clear: 0x70 },
-  { flag: MS.STRICTATIME, set: 0x20, clear: 0x70 },
-  { flag: MS.RELATIME, set: 0, clear: 0x70 },
-  { flag: MS.NODIRATIME, set: 0x80, clear: 0 },
-  { flag: MS.NOSYMFOLLOW, set: 0x200000, clear: 0 },
-] as const;
-
-/** Device nodes of every container, runtime-spec config-linux.md "Default Devices". */
-const DEFAULT_DEVICES = [
-  { path: '/dev/null', type: 'c', major: 1, minor: 3 },
-  { path: '/dev/zero', type: 'c', major: 1, minor: 5 },
-  { path: '/dev/full', type: 'c', major: 1, minor: 7 },
-  { path: '/dev/random', type: 'c', major: 1, minor: 8 },
-  { path: '/dev/urandom', type: 'c', major: 1, minor: 9 },
-  { path: '/dev/tty', type: 'c', major: 5, minor: 0 },
-] as const;
-
-const DEV_LINKS = [
-  ['/proc/self/fd', '/dev/fd'],
-  ['/proc/self/fd/0', '/dev/stdin'],
-  ['/proc/self/fd/1', '/dev/stdout'],
-  ['/proc/self/fd/2', '/dev/stderr'],
-  ['pts/ptmx', '/dev/ptmx'],
-] as const;
-
-const DEVICE_TYPES = { c: 0o020000, u: 0o020000, b: 0o060000, p: 0o010000 } as const;
-type Devices = NonNullable<OciLinux['devices']>;
+/** Under these the container shows the runtime what is to be copied, and where to: copyUp(). */
+export const COPY_SOURCE_FD = 66;
+export const COPY_TARGET_FD = 67;
 
 export interface RootfsOptions {
   readonly machine: Machine;
@@ -81,145 +52,210 @@ export class RootfsProgram {
   /** The descriptor of a mount that has no place yet. */
   readonly #tree: DataRef;
   readonly #empty: DataRef;
-  /** Mounts that go on belonging to the host's peer groups: made before the namespace. */
-  readonly #sharedTrees = new Map<OciMount, DataRef>();
+  /** Binds that were opened by the host's root, in the host's mount namespace. */
+  readonly #hostTrees = new Map<OciMount, DataRef>();
+  readonly #user: DataRef | undefined;
+  #rootTree: DataRef | undefined;
 
-  constructor(section: Section, options: RootfsOptions) {
+  /** @param user the container's user namespace, a descriptor */
+  constructor(section: Section, options: RootfsOptions, user: DataRef | undefined) {
     this.#section = section;
     this.#options = options;
+    this.#user = user;
     this.#places = new RootPlaces(section, options.machine.architecture);
     this.#tree = section.room();
     this.#empty = section.text('');
   }
 
-  /** In the host's mount namespace: binds that pass mounts on to the host and back, "rshared". */
-  openSharedBinds(): void {
+  /**
+   * In the host's mount namespace: binds that pass mounts on to the host and back ("rshared"), and those that only the
+   * host's root can make: of a container with a user namespace all, else those with ids of their own.
+   */
+  openHostTrees(): void {
     for (const mount of this.#options.spec.mounts ?? []) {
       const options = parseMountOptions(mount.options ?? []);
-      if (!isBind(mount, options) || ((options.propagation ?? 0) & MS.SHARED) === 0) continue;
+      if (!isBind(mount, options) || options.isRemount) continue;
+      const isShared = ((options.propagation ?? 0) & MS.SHARED) !== 0;
+      if (!isShared && this.#user === undefined && !isIdMapped(mount, options)) continue;
       const tree = this.#section.room();
-      this.#sharedTrees.set(mount, tree);
+      this.#hostTrees.set(mount, tree);
       this.#nameMount(mount);
       this.#openTree(mount, options, tree);
     }
   }
 
-  /** In a mount namespace of our own: everything in it, then pivot_root(2). */
+  /** In a mount namespace of the host's root that is given up thereafter: the root file system, with mapped ids. */
+  openSource(): void {
+    const section = this.#section;
+    const { spec, stagingDir, rootfs } = this.#options;
+    const { uidMappings = [], gidMappings = [] } = spec.linux ?? {};
+    const ids = this.#user === undefined ? undefined : rootIds(this.#user, uidMappings, gidMappings);
+    this.#leaveHostMounts();
+    mountSource(section, rootfs, stagingDir, ids);
+    this.#rootTree = section.room();
+    section.call('open_tree', [AT_FDCWD, section.text(stagingDir), OPEN_TREE | AT_RECURSIVE], {
+      into: this.#rootTree,
+    });
+  }
+
+  /** In the container's mount namespace: finds the root file system. Needs the host's rights to the staging directory. */
+  openRoot(): void {
+    const section = this.#section;
+    const { rootfs, stagingDir } = this.#options;
+    this.#leaveHostMounts();
+    const open = () => {
+      section.step('open the root file system');
+      const args = [AT_FDCWD, section.text(stagingDir), O_PATH | O_CLOEXEC, 0] as const;
+      section.call('openat', args, { into: this.#places.root });
+    };
+    if (this.#rootTree === undefined) mountSource(section, rootfs, stagingDir);
+    else {
+      open();
+      const args = [
+        { at: this.#rootTree },
+        this.#empty,
+        { at: this.#places.root },
+        this.#empty,
+        MOVE_BY_DESCRIPTORS,
+      ];
+      section.call('move_mount', args);
+      this.#places.close(this.#rootTree);
+      this.#places.close(this.#places.root);
+    }
+    open();
+  }
+
+  /** Everything in the root file system. */
   build(): void {
     const { spec, terminalTree } = this.#options;
     const section = this.#section;
-    const wanted = parsePropagation(spec.linux?.rootfsPropagation ?? 'rprivate');
-    if (wanted === undefined) throw new Error(`rootfsPropagation "${spec.linux?.rootfsPropagation}"`);
-    section.step('mount "/"');
-    // Nothing below may stay shared: our own mounts, and their end, would reach the host. Shared binds were made before.
-    const hearsHost = (wanted & (MS.SHARED | MS.SLAVE)) !== 0;
-    section.call('mount', [0, section.text('/'), 0, (hearsHost ? MS.SLAVE : MS.PRIVATE) | MS.REC, 0]);
-    this.#mountSource();
-    section.step('open the root file system');
-    section.call('openat', [AT_FDCWD, section.text(this.#options.stagingDir), O_PATH | O_CLOEXEC, 0], {
-      into: this.#places.root,
-    });
     for (const mount of spec.mounts ?? []) {
       this.#nameMount(mount);
       this.#mountEntry(mount);
     }
-    this.#makeAllDevices();
+    makeDeviceNodes(section, this.#places, { spec, areBound: this.#user !== undefined });
     if (terminalTree !== undefined) {
       section.step('mount terminal at "/dev/console"');
       this.#places.openTarget('/dev/console', false);
-      this.#moveMount(terminalTree);
+      moveMount(section, terminalTree, this.#places);
     }
     this.#makeWorkingDirectory();
     this.#protect();
-    this.#enter();
   }
 
   #nameMount(mount: OciMount): void {
     this.#section.step(`mount "${mount.source ?? mount.type}" at "${mount.destination}"`);
   }
 
-  #mountSource(): void {
-    const { rootfs, stagingDir } = this.#options;
+  /** Nothing may stay shared: our own mounts, and their end, would reach the host. Shared binds were made before. */
+  #leaveHostMounts(): void {
+    const name = this.#options.spec.linux?.rootfsPropagation || 'rprivate';
+    const wanted = parsePropagation(name);
+    if (wanted === undefined) throw new Error(`rootfsPropagation "${name}"`);
+    const hearsHost = (wanted & (MS.SHARED | MS.SLAVE)) !== 0;
     const section = this.#section;
-    section.step('mount the root file system');
-    const target = section.text(stagingDir);
-    if (rootfs.kind === 'path') {
-      section.call('mount', [section.text(rootfs.path), target, 0, MS.BIND | MS.REC, 0]);
-      return;
-    }
-    const { base, data } = buildOverlayData(rootfs);
-    const type = section.text('overlay');
-    if (base !== undefined) section.call('chdir', [section.text(base)]);
-    section.call('mount', [type, target, type, 0, section.text(data)]);
+    section.step('mount "/"');
+    section.call('mount', [0, section.text('/'), 0, (hearsHost ? MS.SLAVE : MS.PRIVATE) | MS.REC, 0]);
   }
 
   #mountEntry(mount: OciMount): void {
     const options = parseMountOptions(mount.options ?? []);
-    if (isBind(mount, options)) this.#mountBind(mount, options);
+    if (options.isRemount) this.#remount(mount, options);
+    else if (isBind(mount, options)) this.#mountBind(mount, options);
     else if (mount.type === 'cgroup' || mount.type === 'cgroup2') this.#mountCgroup(mount);
-    else {
-      const type = mount.type ?? 'none';
-      this.#mountAt(mount.destination, mount.source ?? type, type, options.flags, options.data);
-      if (options.propagation === undefined) return;
-      this.#places.openTarget(mount.destination, true);
-      this.#setAttributes(this.#places.target, { propagation: options.propagation });
-      this.#places.close(this.#places.target);
-    }
+    else this.#mountNew(mount, options);
   }
 
-  #mountBind(mount: OciMount, options: MountOptions): void {
-    const shared = this.#sharedTrees.get(mount);
-    const tree = shared ?? this.#tree;
-    if (shared === undefined) this.#openTree(mount, options, tree);
-    if (options.flags !== 0) {
-      this.#setAttributes(tree, { flags: options.flags, isRecursive: options.isRecursiveReadonly });
-    }
-    if (options.propagation !== undefined) this.#setAttributes(tree, { propagation: options.propagation });
-    else this.#setAttributes(tree, { propagation: MS.PRIVATE | MS.REC });
-    this.#places.openTarget(mount.destination, this.#options.directories.has(mount.source ?? ''));
-    this.#moveMount(tree);
-  }
-
-  #openTree(mount: OciMount, options: MountOptions, tree: DataRef): void {
-    const flags = OPEN_TREE | (options.isRecursive ? AT_RECURSIVE : 0);
-    this.#section.call('open_tree', [AT_FDCWD, this.#section.text(mount.source ?? ''), flags], {
-      into: tree,
-    });
-  }
-
-  /** Puts the tree onto the target, and closes both. */
-  #moveMount(tree: DataRef): void {
-    const args = [{ at: tree }, this.#empty, { at: this.#places.target }, this.#empty, MOVE_BY_DESCRIPTORS];
-    this.#section.call('move_mount', args);
-    this.#places.close(tree);
+  #mountNew(mount: OciMount, options: MountOptions): void {
+    const { destination, type = 'none', source = type } = mount;
+    const label = this.#options.spec.linux?.mountLabel;
+    const isLabelled = label && !UNLABELLED_TYPES.includes(type);
+    const data = [options.data, ...(isLabelled ? [`context="${label}"`] : [])].filter(Boolean).join(',');
+    if (options.isCopiedUp) this.#keepSource(destination);
+    this.#mountAt(
+      destination,
+      source,
+      type,
+      options.isCopiedUp ? options.flags & ~MS.RDONLY : options.flags,
+      data,
+    );
+    if (options.isCopiedUp) this.#fill(mount, options);
+    const { propagation, recursive } = options;
+    if (propagation === undefined && recursive.set === 0 && recursive.clear === 0) return;
+    this.#places.openTarget(destination, true);
+    changeMountFlags(this.#section, this.#places.target, recursive, true);
+    if (propagation !== undefined) changePropagation(this.#section, this.#places.target, propagation);
     this.#places.close(this.#places.target);
   }
 
-  #setAttributes(
-    fd: DataRef,
-    wish: { readonly flags?: number; readonly propagation?: number; readonly isRecursive?: boolean },
-  ): void {
-    const rows = ATTRIBUTES.filter(({ flag }) => ((wish.flags ?? 0) & flag) !== 0);
-    const attributes = Buffer.alloc(32);
-    attributes.writeUInt32LE(
-      rows.reduce((bits, { set }) => bits | set, 0),
-      0,
-    );
-    attributes.writeUInt32LE(
-      rows.reduce((bits, { clear }) => bits | clear, 0),
-      8,
-    );
-    attributes.writeUInt32LE((wish.propagation ?? 0) & ~MS.REC, 16);
-    const isRecursive = wish.isRecursive || ((wish.propagation ?? 0) & MS.REC) !== 0;
-    const flags = AT_EMPTY_PATH | (isRecursive ? AT_RECURSIVE : 0);
-    const data = this.#section.bytes(attributes);
-    this.#section.call('mount_setattr', [{ at: fd }, this.#empty, flags, data, attributes.length]);
+  /** What is at the place, before a file system covers it. */
+  #keepSource(destination: string): void {
+    this.#places.openTarget(destination, true);
+    this.#section.call('dup3', [{ at: this.#places.target }, COPY_SOURCE_FD, O_CLOEXEC]);
+    this.#places.close(this.#places.target);
+  }
+
+  /** Lets the runtime copy it into the file system. */
+  #fill(mount: OciMount, { flags }: MountOptions): void {
+    const section = this.#section;
+    this.#places.openTarget(mount.destination, true);
+    section.call('dup3', [{ at: this.#places.target }, COPY_TARGET_FD, O_CLOEXEC]);
+    waitForRuntime(section, REPORT.copyUp);
+    this.#nameMount(mount);
+    if ((flags & MS.RDONLY) !== 0)
+      changeMountFlags(section, this.#places.target, { set: MS.RDONLY, clear: 0 });
+    this.#places.close(this.#places.target);
+    for (const fd of [COPY_SOURCE_FD, COPY_TARGET_FD]) section.call('close', [fd]);
+  }
+
+  /** Other flags for what is mounted at the place. */
+  #remount(mount: OciMount, options: MountOptions): void {
+    const section = this.#section;
+    this.#places.openTarget(mount.destination, true);
+    if (isBind(mount, options)) {
+      changeMountFlags(section, this.#places.target, { set: options.flags, clear: options.cleared });
+    } else {
+      section.call('fchdir', [{ at: this.#places.target }]);
+      const data = options.data === '' ? 0 : section.text(options.data);
+      section.call('mount', [0, section.text('.'), 0, options.flags | MS.REMOUNT, data]);
+    }
+    this.#places.close(this.#places.target);
+  }
+
+  #mountBind(mount: OciMount, options: MountOptions): void {
+    const opened = this.#hostTrees.get(mount);
+    const tree = opened ?? this.#tree;
+    if (opened === undefined) this.#openTree(mount, options, tree);
+    this.#places.openTarget(mount.destination, this.#options.directories.has(mount.source ?? ''));
+    moveMount(this.#section, tree, this.#places);
+  }
+
+  /** A bind with all its properties, before it has a place. */
+  #openTree(mount: OciMount, options: MountOptions, tree: DataRef): void {
+    const section = this.#section;
+    const flags = OPEN_TREE | (options.isRecursive ? AT_RECURSIVE : 0);
+    section.call('open_tree', [AT_FDCWD, section.text(mount.source ?? ''), flags], { into: tree });
+    if (isIdMapped(mount, options)) this.#mapIds(mount, options, tree);
+    changeMountFlags(section, tree, { set: options.flags, clear: options.cleared });
+    changeMountFlags(section, tree, options.recursive, true);
+    changePropagation(section, tree, options.propagation ?? MS.PRIVATE | MS.REC);
+  }
+
+  /** Without mappings of its own a mount has those of the container. */
+  #mapIds(mount: OciMount, options: MountOptions, tree: DataRef): void {
+    const { uidMappings, gidMappings } = mount;
+    const own = uidMappings !== undefined && gidMappings !== undefined;
+    const user = own ? makeUserNamespace(this.#section, { uidMappings, gidMappings }) : this.#user;
+    if (user === undefined) throw new Error(`mount at "${mount.destination}": "idmap" without mappings`);
+    this.#nameMount(mount);
+    mapMountIds(this.#section, tree, user, options.idMap === 'all');
+    if (own) this.#places.close(user);
   }
 
   /** mount(2) of a file system of its own onto a directory, by way of the working directory. */
   #mountAt(destination: string, source: string, type: string, flags: number, data: string): void {
     const section = this.#section;
-    this.#places.openTarget(destination, true);
+    this.#places.openTarget(destination, true, KERNEL_TYPES.includes(type));
     section.call('fchdir', [{ at: this.#places.target }]);
     section.call('mount', [
       section.text(source),
@@ -238,12 +274,24 @@ export class RootfsProgram {
     const flags = MS.NOSUID | MS.NODEV | MS.NOEXEC;
     const readonly = (mount.options ?? []).includes('ro') ? MS.RDONLY : 0;
     if (cgroupMounts.version === 2) {
-      this.#mountAt(destination, 'cgroup2', 'cgroup2', flags | MS.RELATIME | readonly, '');
+      const { mountPoint } = cgroupMounts;
+      this.#mountHierarchy(destination, {
+        type: 'cgroup2',
+        mountPoint,
+        flags: flags | MS.RELATIME | readonly,
+        data: '',
+      });
       return;
     }
     this.#mountAt(destination, 'tmpfs', 'tmpfs', flags, 'mode=755');
-    for (const { name, options } of cgroupMounts.hierarchies) {
-      this.#mountAt(`${destination}/${name}`, 'cgroup', 'cgroup', flags | MS.RELATIME | readonly, options);
+    for (const { name, options, mountPoint } of cgroupMounts.hierarchies) {
+      const place = `${destination}/${name}`;
+      this.#mountHierarchy(place, {
+        type: 'cgroup',
+        mountPoint,
+        flags: flags | MS.RELATIME | readonly,
+        data: options,
+      });
     }
     this.#places.openTarget(destination, true);
     for (const { name } of cgroupMounts.hierarchies) {
@@ -252,54 +300,23 @@ export class RootfsProgram {
         section.call('symlinkat', [section.text(name), { at: this.#places.target }, section.text(part)]);
       }
     }
-    if (readonly !== 0) this.#setAttributes(this.#places.target, { flags: MS.RDONLY });
+    if (readonly !== 0) changeMountFlags(section, this.#places.target, { set: MS.RDONLY, clear: 0 });
     this.#places.close(this.#places.target);
   }
 
-  #makeAllDevices(): void {
-    const { spec } = this.#options;
-    const devices = spec.linux?.devices ?? [];
-    const hasOwnDev = (spec.mounts ?? []).some(
-      (mount) => mount.destination === '/dev' && mount.type === 'tmpfs',
-    );
-    const taken = new Set(devices.map((device) => device.path));
-    if (hasOwnDev) this.#makeDevices(DEFAULT_DEVICES.filter((device) => !taken.has(device.path)));
-    this.#makeDevices(devices);
-    if (!hasOwnDev) return;
-    this.#section.step('link in "/dev"');
-    this.#places.openTarget('/dev', true);
-    for (const [target, path] of DEV_LINKS) {
-      const args = [
-        this.#section.text(target),
-        { at: this.#places.target },
-        this.#section.text(basename(path)),
-      ];
-      this.#tolerate('symlinkat', args, failed('EEXIST'));
+  /** The container's own part of a hierarchy: what its cgroup namespace shows, or else its directory alone. */
+  #mountHierarchy(destination: string, { type, mountPoint, flags, data }: Hierarchy): void {
+    const { namespaces = [], cgroupsPath } = this.#options.spec.linux ?? {};
+    if (cgroupsPath === undefined || namespaces.some((namespace) => namespace.type === 'cgroup')) {
+      this.#mountAt(destination, type, type, flags, data);
+      return;
     }
-    this.#places.close(this.#places.target);
-  }
-
-  #makeDevices(devices: Devices): void {
-    const section = this.#section;
-    for (const directory of new Set(devices.map(({ path }) => dirname(path)))) {
-      section.step(`device in "${directory}"`);
-      this.#places.openTarget(directory, true);
-      for (const device of devices.filter(({ path }) => dirname(path) === directory)) {
-        section.step(`device "${device.path}"`);
-        const past = section.label();
-        const name = section.text(basename(device.path));
-        const mode = DEVICE_TYPES[device.type] | (device.fileMode ?? 0o666);
-        section.call('mknodat', [{ at: this.#places.target }, name, mode, makeDevice(device)], {
-          on: [[failed('EEXIST'), past]],
-        });
-        if (device.uid || device.gid) {
-          const owner = [device.uid ?? 0, device.gid ?? 0] as const;
-          section.call('fchownat', [{ at: this.#places.target }, name, ...owner, AT_SYMLINK_NOFOLLOW]);
-        }
-        section.place(past);
-      }
-      this.#places.close(this.#places.target);
-    }
+    const path = this.#section.text(join(mountPoint, cgroupsPath));
+    this.#section.call('open_tree', [AT_FDCWD, path, OPEN_TREE], { into: this.#tree });
+    changeMountFlags(this.#section, this.#tree, { set: flags, clear: 0 });
+    changePropagation(this.#section, this.#tree, MS.PRIVATE);
+    this.#places.openTarget(destination, true);
+    moveMount(this.#section, this.#tree, this.#places);
   }
 
   /** Makes process_.cwd where it is missing; that it cannot shows at chdir(2). */
@@ -319,7 +336,7 @@ export class RootfsProgram {
     for (const path of spec.linux?.maskedPaths ?? []) this.#mask(path);
     if (!spec.root?.readonly) return;
     this.#section.step('read-only root file system');
-    this.#setAttributes(this.#places.root, { flags: MS.RDONLY });
+    changeMountFlags(this.#section, this.#places.root, { set: MS.RDONLY, clear: 0 });
   }
 
   #makeReadonly(path: string): void {
@@ -329,8 +346,8 @@ export class RootfsProgram {
     this.#places.openExisting(path, past);
     const flags = OPEN_TREE | AT_EMPTY_PATH | AT_RECURSIVE;
     section.call('open_tree', [{ at: this.#places.target }, this.#empty, flags], { into: this.#tree });
-    this.#setAttributes(this.#tree, { flags: MS.RDONLY, isRecursive: true });
-    this.#moveMount(this.#tree);
+    changeMountFlags(section, this.#tree, { set: MS.RDONLY, clear: 0 }, true);
+    moveMount(section, this.#tree, this.#places);
     section.place(past);
   }
 
@@ -352,27 +369,40 @@ export class RootfsProgram {
       section.place(isFile);
       this.#places.openExisting(path, past);
       section.call('open_tree', [AT_FDCWD, section.text('/dev/null'), OPEN_TREE], { into: this.#tree });
-      this.#moveMount(this.#tree);
+      moveMount(section, this.#tree, this.#places);
       section.jump(past);
     });
   }
 
-  /** Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). */
-  #enter(): void {
+  /**
+   * Forgets the host's file systems: pivot_root(".", "."), pivot_root(2). Where the host's root is an initramfs, which
+   * cannot be left, the root is moved over it instead.
+   */
+  enter(hasNoPivot: boolean): void {
     const section = this.#section;
     const [dot, root] = [section.text('.'), section.text('/')];
     section.step('enter the root file system');
-    section.call('chdir', [section.text(this.#options.stagingDir)]);
-    section.call('pivot_root', [dot, dot]);
-    section.call('umount2', [dot, MNT_DETACH]);
+    section.call('fchdir', [{ at: this.#places.root }]);
+    if (hasNoPivot) {
+      section.call('mount', [dot, root, 0, MS.MOVE, 0]);
+      section.call('chroot', [dot]);
+    } else {
+      section.call('pivot_root', [dot, dot]);
+      section.call('umount2', [dot, MNT_DETACH]);
+    }
     section.call('chdir', [root]);
   }
+}
 
-  #tolerate(name: string, args: Parameters<Section['call']>[1], result: number): void {
-    const next = this.#section.label();
-    this.#section.call(name, args, { on: [[result, next]] });
-    this.#section.place(next);
-  }
+interface Hierarchy {
+  readonly type: 'cgroup' | 'cgroup2';
+  readonly mountPoint: string;
+  readonly flags: number;
+  readonly data: string;
+}
+
+function isIdMapped(mount: OciMount, options: MountOptions): boolean {
+  return options.idMap !== undefined || mount.uidMappings !== undefined || mount.gidMappings !== undefined;
 }
 
 function isBind(mount: OciMount, options: MountOptions): boolean {
@@ -384,9 +414,4 @@ export function listBindSources(spec: OciSpec): readonly string[] {
   return (spec.mounts ?? [])
     .filter((mount) => isBind(mount, parseMountOptions(mount.options ?? [])))
     .map((mount) => mount.source ?? '');
-}
-
-/** The kernel's number of a device, makedev(3). */
-function makeDevice({ major, minor }: { readonly major: number; readonly minor: number }): number {
-  return (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) * 4096);
 }

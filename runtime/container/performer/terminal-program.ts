@@ -18,12 +18,16 @@ export function openTerminalMaster(section: Section, path: string, master: DataR
   section.call('ioctl', [{ at: master }, TIOCSPTLCK, section.room()]);
 }
 
-/** Opens the other side of a terminal, sets its size and lets the user own it. */
-export function openTerminalSlave(section: Section, master: Value, process: OciProcess): DataRef {
+/** Opens the other side of a terminal, sets its size and lets the user, as this namespace knows him, own it. */
+export function openTerminalSlave(
+  section: Section,
+  master: Value,
+  { process, uid }: { readonly process: OciProcess; readonly uid: number },
+): DataRef {
   const slave = section.room();
   section.step('open terminal');
   section.call('ioctl', [master, TIOCGPTPEER, OPEN.RDWR | OPEN.NOCTTY | O_CLOEXEC], { into: slave });
-  if (process.user?.uid) section.call('fchown', [{ at: slave }, process.user.uid, -1]);
+  if (uid !== 0) section.call('fchown', [{ at: slave }, uid, -1]);
   if (process.consoleSize !== undefined) {
     const window = Buffer.alloc(8);
     window.writeUInt16LE(process.consoleSize.height, 0);

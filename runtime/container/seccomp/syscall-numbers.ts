@@ -165,13 +165,19 @@ export function describeMachine(architecture: SeccompArchitecture): Machine {
   return { architecture, abis: listAbis(architecture) };
 }
 
-/** The ABIs of a machine whose system calls are known by name, its own first. */
+/** The ABIs of a machine whose system calls are known by name, its own first; each is parsed when it is asked. */
 export function listAbis(architecture: SeccompArchitecture): readonly SyscallAbi[] {
-  return ABIS[architecture].map(({ name, auditArch, text }) => ({
-    name,
-    auditArch,
-    numbers: parseNumbers(text),
-  }));
+  return ABIS[architecture].map(({ name, auditArch, text }) => {
+    let numbers: SyscallAbi['numbers'] | undefined;
+    return {
+      name,
+      auditArch,
+      get numbers() {
+        numbers ??= parseNumbers(text);
+        return numbers;
+      },
+    };
+  });
 }
 
 function parseNumbers(text: string): ReadonlyMap<string, number> {

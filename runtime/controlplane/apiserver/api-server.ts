@@ -147,6 +147,7 @@ export class ApiServer {
       routes,
       identity: this.#identity,
       authorizer,
+      confirm: () => state.store.confirm(),
       forbidden,
       serveResource: (call, upgrade) => resources.serve(call, upgrade),
       servePath: (request, response, info) => paths.serve(request, response, info),

@@ -6,7 +6,13 @@ import type { StateObject } from '../store/resource-state.ts';
 import type { Registry, WriteTarget } from './registry.ts';
 import { StatusError } from './status-error.ts';
 import type { AnyObject } from './strategies.ts';
-import { buildSystemNamespaces, buildSystemObjects, type SystemObjectOptions } from './system-objects.ts';
+import {
+  buildServerEndpoints,
+  buildSystemNamespaces,
+  buildSystemObjects,
+  type SystemObject,
+  type SystemObjectOptions,
+} from './system-objects.ts';
 
 /** Who writes the server's own objects. */
 const SERVER_USER: UserInfo = {
@@ -22,15 +28,25 @@ export async function ensureSystemObjects(
 ): Promise<void> {
   await Promise.all(buildSystemNamespaces().map(({ object }) => ensure(registry, object)));
   await Promise.all([
-    ...buildSystemObjects(options).map(async ({ object, keepsRight }) => {
-      const current = await ensure(registry, object);
-      if (current && keepsRight) await overwrite(registry, object);
-    }),
+    ...buildSystemObjects(options).map((row) => ensureRow(registry, row)),
     ...policy.map(async (object) => {
       const current = await ensure(registry, object);
       if (current) await repair(registry, current, object);
     }),
   ]);
+}
+
+/** Has Service default/kubernetes lead to these servers. */
+export async function ensureServerEndpoints(
+  registry: Registry,
+  options: Pick<SystemObjectOptions, 'serverAddresses' | 'securePort'>,
+): Promise<void> {
+  for (const row of buildServerEndpoints(options)) await ensureRow(registry, row);
+}
+
+async function ensureRow(registry: Registry, { object, keepsRight }: SystemObject): Promise<void> {
+  const current = await ensure(registry, object);
+  if (current && keepsRight) await overwrite(registry, object);
 }
 
 /** Creates the object, or returns the one that is there. */

@@ -77,6 +77,7 @@ async function deleteTarget(
       deleteOnce(registry, target, current, options),
     );
     if (deletion) return deletion;
+    await registry.state.store.confirm();
   }
   throw conflict(call.row, target.name, MODIFIED);
 }

@@ -84,6 +84,22 @@ export const API_SERVER_FLAGS = [
   { name: 'tls-private-key-file', kind: 'string', help: 'its key' },
   { name: 'event-ttl', kind: 'duration', default: 3_600_000, help: 'how long events are kept' },
   { name: 'store-dir', kind: 'string', default: PATHS.store, help: 'directory of the embedded store' },
+  {
+    name: 'etcd-servers',
+    kind: 'list',
+    default: [],
+    help: 'URLs of the members of an etcd cluster, in place of the embedded store',
+  },
+  { name: 'etcd-cafile', kind: 'string', help: "CA of etcd's certificates" },
+  { name: 'etcd-certfile', kind: 'string', help: 'client certificate for etcd' },
+  { name: 'etcd-keyfile', kind: 'string', help: 'its key' },
+  { name: 'etcd-prefix', kind: 'string', default: '/registry', help: 'what all keys in etcd begin with' },
+  {
+    name: 'etcd-compaction-interval',
+    kind: 'duration',
+    default: 300_000,
+    help: 'how often etcd is told to forget what is older than that; 0: never',
+  },
   { name: 'v', kind: 'number', default: 0, help: 'log level: 4 and above logs every request' },
 ] as const satisfies readonly FlagRow[];
 

@@ -9,11 +9,12 @@ import { createStrategies } from '../admission/strategies.ts';
 import { AUTHORIZATION_MODES, createAuthorizer } from '../auth/authorizer.ts';
 import { buildBootstrapPolicy } from '../auth/bootstrap-policy/policy.ts';
 import { ClusterState } from '../store/cluster-state.ts';
-import { EmbeddedStore } from '../store/embedded.ts';
 import { ApiServer } from './api-server.ts';
-import { ensureSystemObjects } from './bootstrap.ts';
+import { ensureServerEndpoints, ensureSystemObjects } from './bootstrap.ts';
 import { storedRows } from './conversions.ts';
 import { API_SERVER_FLAGS } from './flags.ts';
+import { openStore } from './open-store.ts';
+import { ServerAddresses } from './server-addresses.ts';
 import { createServerCredentials } from './server-credentials.ts';
 import { type FileGroupName, ServerFiles } from './server-files.ts';
 import type { SystemObjectOptions } from './system-objects.ts';
@@ -49,7 +50,7 @@ async function main(): Promise<void> {
 async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>> {
   requireServingFiles(flags);
   const files = await ServerFiles.read(flags);
-  const store = await EmbeddedStore.open({ directory: flags['store-dir'], logger: logger.child('store') });
+  const { store, filesChanged } = await openStore({ flags, files, logger, onLost: failWith(logger) });
   const state = await ClusterState.load({ store, rows: storedRows(RESOURCES), now: Date.now, logger });
   const now = () => new Date();
   const credentials = createServerCredentials({ flags, files, reader: state, now });
@@ -81,13 +82,21 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
     random: Math.random,
   });
   const port = await server.listen(flags['bind-address'], flags['secure-port']);
-  const system = () => systemObjectOptions(flags, files, { advertiseAddress, port });
+  const addresses = new ServerAddresses({ store, address: advertiseAddress, logger });
+  let serverAddresses = await addresses.announce();
+  const system = () => systemObjectOptions(flags, files, { serverAddresses, port });
   await ensureSystemObjects(server.registry, system(), buildBootstrapPolicy());
   server.markReady();
   logger.info('ready', { address: flags['bind-address'], port, afterMs: Math.round(performance.now()) });
+  const direct = (others: readonly string[]) => {
+    serverAddresses = others;
+    return ensureServerEndpoints(server.registry, { serverAddresses, securePort: port });
+  };
+  addresses.follow(direct);
   const end = new AbortController();
   files.follow({
     onChange: async (name) => {
+      filesChanged(name);
       credentials.reload();
       if (TLS_GROUPS.includes(name)) server.setTls(tlsOptions(files));
       // The ConfigMap that tells extension servers whom to trust.
@@ -100,9 +109,22 @@ async function start(flags: Flags, logger: Logger): Promise<() => Promise<void>>
   });
   return async () => {
     end.abort();
+    // etcd may be what has failed: then the lease ends by itself.
+    await addresses.leave().then(
+      (others) => others && direct(others),
+      () => {},
+    );
     await server.close();
     state.stop();
     await store.close();
+  };
+}
+
+/** Ends the process, which is started again and reads everything anew. */
+function failWith(logger: Logger): (error: TkadmError) => void {
+  return (error) => {
+    logger.error('the store cannot be followed any more', { error: error.message, hint: error.hint });
+    process.exit(1);
   };
 }
 
@@ -138,11 +160,11 @@ function authorizationModes(flags: Flags) {
 function systemObjectOptions(
   flags: Flags,
   files: ServerFiles,
-  place: { readonly advertiseAddress: string; readonly port: number },
+  place: { readonly serverAddresses: readonly string[]; readonly port: number },
 ): SystemObjectOptions {
   const serviceCidrs = flags['service-cluster-ip-range'];
   return {
-    advertiseAddress: place.advertiseAddress,
+    serverAddresses: place.serverAddresses,
     securePort: place.port,
     serviceCidrs,
     kubernetesServiceIp: firstServiceAddress(serviceCidrs[0] ?? ''),

@@ -51,10 +51,12 @@ export class Metrics {
       '# TYPE apiserver_storage_size_bytes gauge',
       `apiserver_storage_size_bytes ${stats.sizeBytes}`,
     );
-    lines.push(
-      '# TYPE apiserver_storage_quota_bytes gauge',
-      `apiserver_storage_quota_bytes ${stats.maxSizeBytes}`,
-    );
+    if (Number.isFinite(stats.maxSizeBytes)) {
+      lines.push(
+        '# TYPE apiserver_storage_quota_bytes gauge',
+        `apiserver_storage_quota_bytes ${stats.maxSizeBytes}`,
+      );
+    }
     return `${lines.join('\n')}\n`;
   }
 }

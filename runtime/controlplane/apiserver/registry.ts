@@ -76,10 +76,17 @@ export class Registry {
   }
 
   /** @throws StatusError 409, 422, 403 */
-  async create(target: WriteTarget, object: AnyObject): Promise<StateObject> {
+  create(target: WriteTarget, object: AnyObject): Promise<StateObject> {
+    return this.#alone(target, () => this.#create(target, object));
+  }
+
+  async #create(target: WriteTarget, object: AnyObject): Promise<StateObject> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.#createOnce(target, object);
+        const created = await this.#createOnce(target, object);
+        if (created) return created;
+        if (attempt >= CONFLICT_RETRIES) throw conflict(target.row, target.name, MODIFIED);
+        await this.state.store.confirm();
       } catch (error) {
         const isGenerated = !object.metadata?.name && object.metadata?.generateName;
         if (!isGenerated || !isAlreadyExists(error) || attempt >= CONFLICT_RETRIES) throw error;
@@ -95,7 +102,14 @@ export class Registry {
   /** Runs a task while no other writer of this server is at work on the object. */
   exclusively<T>(target: WriteTarget, task: () => Promise<T>): Promise<T> {
     const { group, plural } = target.row;
-    return this.#locks.run(`${plural}.${group}/${target.namespace}/${target.name}`, task);
+    const key = `${plural}.${group}/${target.namespace}/${target.name}`;
+    return this.#alone(target, () => this.#locks.run(key, task));
+  }
+
+  /** Queues up the writers of keys that the store has quiet: of one server's own none shall refuse another. */
+  #alone<T>(target: WriteTarget, task: () => Promise<T>): Promise<T> {
+    const prefix = target.subresource === '' ? this.state.sharedKeys(target) : undefined;
+    return prefix === undefined ? task() : this.#locks.run(prefix, task);
   }
 
   async #update(target: WriteTarget, options: UpdateOptions): Promise<Written> {
@@ -104,24 +118,29 @@ export class Registry {
       const current = this.find(target);
       if (!current) {
         if (!options.canCreate) throw notFound(row, name);
-        const created = await this.create(target, await options.change({}));
+        const created = await this.#create(target, await options.change({}));
         return { object: created, isCreated: true };
       }
       const written = await this.#updateOnce(target, current, options);
       if (written) return { object: written, isCreated: false };
       if (options.isConditional || attempt >= CONFLICT_RETRIES) throw conflict(row, name, MODIFIED);
+      await this.state.store.confirm();
     }
   }
 
-  /** Writes an object over `current` without strategy and admission; undefined after a conflict. */
+  /**
+   * Writes an object over `current` without strategy and admission; undefined after a conflict, also with what was
+   * written behind the revision `since` to a row whose objects share a pool.
+   */
   async store(
     target: WriteTarget,
     object: AnyObject,
     current: StateObject,
+    since?: number,
   ): Promise<StateObject | undefined> {
     if (isSame(object, current)) return current;
     if (target.isDryRun) return draft(target, object, current.revision);
-    const result = await this.state.put(target, object, current.revision);
+    const result = await this.state.put(target, object, current.revision, since);
     return result.isCommitted ? this.#stored(target, object, result.revision) : undefined;
   }
 
@@ -136,7 +155,10 @@ export class Registry {
     return this.state.resource(target.row).get(formatId(target.namespace, target.name));
   }
 
-  /** Runs `perform` between admission's `admit` and `validate`, and undoes what was reserved if it fails. */
+  /**
+   * Runs `perform` behind admission's `admit` and `validate`, and undoes what was reserved if it fails or is
+   * undefined, which is a conflict.
+   */
   async admit<T>(
     target: WriteTarget,
     change: {
@@ -166,21 +188,24 @@ export class Registry {
       }
       check();
       for (const plugin of this.#admission) await plugin.validate?.(request);
-      return await perform();
+      const result = await perform();
+      if (result === undefined) await undoAll(admitted, request);
+      return result;
     } catch (error) {
-      for (const plugin of admitted.reverse()) await plugin.undo?.(request);
+      await undoAll(admitted, request);
       throw error;
     }
   }
 
-  async #createOnce(given: WriteTarget, source: AnyObject): Promise<StateObject> {
+  async #createOnce(given: WriteTarget, source: AnyObject): Promise<StateObject | undefined> {
+    const since = this.state.revision;
     const object = structuredClone(source);
     const context = { user: given.user, now: this.now };
     this.#prepareCreate(given, object, context);
     const target = { ...given, name: object.metadata?.name ?? '' };
     const check = () => this.#rules.validate(target, object, undefined);
     const change = { operation: 'CREATE', object, oldObject: undefined } as const;
-    return this.admit(target, change, () => this.#insert(target, object), check);
+    return this.admit(target, change, () => this.#insert(target, object, since), check);
   }
 
   #prepareCreate(target: WriteTarget, object: AnyObject, context: StrategyContext): void {
@@ -227,12 +252,14 @@ export class Registry {
     return `${prefix.slice(0, GENERATED_NAME_MAX)}${suffix}`;
   }
 
-  async #insert(target: WriteTarget, object: AnyObject): Promise<StateObject> {
+  /** undefined: another server has written to the row meanwhile, and may have taken what this object took. */
+  async #insert(target: WriteTarget, object: AnyObject, since: number): Promise<StateObject | undefined> {
     if (this.find(target)) throw alreadyExists(target.row, target.name);
     if (target.isDryRun) return draft(target, object, 0);
-    const result = await this.state.put(target, object, 0);
-    if (!result.isCommitted) throw alreadyExists(target.row, target.name);
-    return this.#stored(target, object, result.revision);
+    const result = await this.state.put(target, object, 0, since);
+    if (result.isCommitted) return this.#stored(target, object, result.revision);
+    if (result.current) throw alreadyExists(target.row, target.name);
+    return undefined;
   }
 
   async #updateOnce(
@@ -240,6 +267,8 @@ export class Registry {
     current: StateObject,
     options: UpdateOptions,
   ): Promise<StateObject | undefined> {
+    // A part, such as the status, takes nothing that others share.
+    const since = target.subresource === '' ? this.state.revision : undefined;
     const old = current.object as AnyObject;
     const object = this.#prepareUpdate(target, await options.change(current.parse<AnyObject>()), old);
     const check = () => this.#rules.validate(target, object, old);
@@ -252,7 +281,7 @@ export class Registry {
         if (strategy.hasGeneration) countGeneration(object, old);
         return isFinished(object, old)
           ? this.#finish(target, object, current)
-          : this.store(target, object, current);
+          : this.store(target, object, current, since);
       },
       check,
     );
@@ -293,6 +322,10 @@ function draft(target: WriteTarget, object: AnyObject, revision: number): StateO
   const stored = formatStoredObject(object);
   const bytes = revision === 0 ? stored : insertRevision(stored, revision);
   return new StateObject(formatId(target.namespace, target.name), bytes, revision);
+}
+
+async function undoAll(plugins: AdmissionPlugin[], request: AdmissionRequest): Promise<void> {
+  for (const plugin of plugins.reverse()) await plugin.undo?.(request);
 }
 
 function isAlreadyExists(error: unknown): boolean {

@@ -37,6 +37,16 @@ const FILE_GROUPS = {
     paths: (flags: Flags) => [flags['kubelet-certificate-authority']],
     check: checkBundle,
   },
+  etcdClient: {
+    subject: 'etcd client certificate',
+    paths: (flags: Flags) => [flags['etcd-certfile'], flags['etcd-keyfile']],
+    check: checkPair,
+  },
+  etcdCa: {
+    subject: "etcd's CA",
+    paths: (flags: Flags) => [flags['etcd-cafile']],
+    check: checkBundle,
+  },
   /** The key that signs, then those that verify. */
   serviceAccounts: {
     subject: 'service-account keys',
@@ -92,6 +102,12 @@ export class ServerFiles {
   } {
     const [cert, key] = this.#groups.kubeletClient.texts;
     return { cert, key, ca: this.#groups.kubeletCa.texts[0] };
+  }
+
+  /** What etcd is shown and verified with. */
+  get etcd(): ServerFiles['kubelet'] {
+    const [cert, key] = this.#groups.etcdClient.texts;
+    return { cert, key, ca: this.#groups.etcdCa.texts[0] };
   }
 
   get signingKey(): string | undefined {

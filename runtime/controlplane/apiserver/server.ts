@@ -13,6 +13,8 @@ export interface RequestPipelineOptions {
   readonly routes: RouteTable;
   readonly identity: Identity;
   readonly authorizer: Authorizer;
+  /** Brings memory up to all that was written before, by whichever server. */
+  readonly confirm: () => Promise<void>;
   readonly forbidden: (attributes: AccessAttributes, reason?: string) => StatusError;
   readonly serveResource: (call: Call, socket: UpgradeSocket | undefined) => Promise<void>;
   readonly servePath: (
@@ -43,6 +45,7 @@ export class RequestPipeline {
     const info = parseRequest(request.method ?? 'GET', request.url ?? '/', this.#options.routes);
     response.setHeader('Cache-Control', 'no-cache, private');
     try {
+      if (info.kind === 'resource' && needsNewest(info)) await this.#options.confirm();
       const user = await this.#options.identity.identify(request);
       await this.#authorize(info, user);
       await this.#serve(info, user, { request, response, upgrade });
@@ -103,4 +106,10 @@ export class RequestPipeline {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#options.logger.error('request failed', { method: request.method, url: request.url, error: stack });
   }
+}
+
+/** False for reads that name a resourceVersion to begin at: "0" is whatever there is (apimachinery ListOptions). */
+function needsNewest({ verb, query }: ResourceRequest): boolean {
+  const isRead = verb === 'get' || verb === 'list' || verb === 'watch';
+  return !isRead || (query.get('resourceVersion') ?? '') === '';
 }

@@ -2,7 +2,8 @@ import type { KubeObject } from '../../api/kinds.ts';
 
 /** What the objects that the server itself creates depend on. */
 export interface SystemObjectOptions {
-  readonly advertiseAddress: string;
+  /** Of all API servers of the cluster, of one IP family. */
+  readonly serverAddresses: readonly string[];
   readonly securePort: number;
   readonly serviceCidrs: readonly string[];
   readonly kubernetesServiceIp: string;
@@ -24,6 +25,7 @@ export interface SystemObject {
   readonly keepsRight: boolean;
 }
 
+const KUBERNETES = { name: 'kubernetes', namespace: 'default' } as const;
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 const PRIORITIES = [
   [
@@ -48,9 +50,7 @@ export function buildSystemNamespaces(): readonly SystemObject[] {
 
 /** What kube-apiserver creates when it starts, beside the namespaces and the RBAC policy. */
 export function buildSystemObjects(options: SystemObjectOptions): readonly SystemObject[] {
-  const { advertiseAddress, securePort, serviceCidrs } = options;
-  const addressType = advertiseAddress.includes(':') ? 'IPv6' : 'IPv4';
-  const metadata = { name: 'kubernetes', namespace: 'default' };
+  const { securePort, serviceCidrs } = options;
   return [
     ...PRIORITIES.map(([name, value, description]) => ({
       object: {
@@ -75,12 +75,12 @@ export function buildSystemObjects(options: SystemObjectOptions): readonly Syste
       object: {
         apiVersion: 'v1',
         kind: 'Service',
-        metadata: { ...metadata, labels: { component: 'apiserver', provider: 'kubernetes' } },
+        metadata: { ...KUBERNETES, labels: { component: 'apiserver', provider: 'kubernetes' } },
         spec: {
           type: 'ClusterIP',
           clusterIP: options.kubernetesServiceIp,
           clusterIPs: [options.kubernetesServiceIp],
-          ipFamilies: [addressType],
+          ipFamilies: [addressTypeOf(options)],
           ipFamilyPolicy: 'SingleStack',
           ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: securePort }],
           sessionAffinity: 'None',
@@ -88,17 +88,24 @@ export function buildSystemObjects(options: SystemObjectOptions): readonly Syste
       },
       keepsRight: false,
     },
+    ...buildServerEndpoints(options),
+    { object: buildAuthenticationConfigMap(options), keepsRight: true },
+  ];
+}
+
+/** Where Service default/kubernetes leads. */
+export function buildServerEndpoints(
+  options: Pick<SystemObjectOptions, 'serverAddresses' | 'securePort'>,
+): readonly SystemObject[] {
+  const { serverAddresses, securePort } = options;
+  const ports = [{ name: 'https', port: securePort, protocol: 'TCP' }];
+  return [
     {
       object: {
         apiVersion: 'v1',
         kind: 'Endpoints',
-        metadata: { ...metadata, labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } },
-        subsets: [
-          {
-            addresses: [{ ip: advertiseAddress }],
-            ports: [{ name: 'https', port: securePort, protocol: 'TCP' }],
-          },
-        ],
+        metadata: { ...KUBERNETES, labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } },
+        subsets: [{ addresses: serverAddresses.map((ip) => ({ ip })), ports }],
       },
       keepsRight: true,
     },
@@ -106,15 +113,18 @@ export function buildSystemObjects(options: SystemObjectOptions): readonly Syste
       object: {
         apiVersion: 'discovery.k8s.io/v1',
         kind: 'EndpointSlice',
-        metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'kubernetes' } },
-        addressType,
-        endpoints: [{ addresses: [advertiseAddress], conditions: { ready: true } }],
-        ports: [{ name: 'https', port: securePort, protocol: 'TCP' }],
+        metadata: { ...KUBERNETES, labels: { 'kubernetes.io/service-name': 'kubernetes' } },
+        addressType: addressTypeOf(options),
+        endpoints: serverAddresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+        ports,
       },
       keepsRight: true,
     },
-    { object: buildAuthenticationConfigMap(options), keepsRight: true },
   ];
+}
+
+function addressTypeOf({ serverAddresses }: Pick<SystemObjectOptions, 'serverAddresses'>): 'IPv4' | 'IPv6' {
+  return serverAddresses[0]?.includes(':') ? 'IPv6' : 'IPv4';
 }
 
 function buildAuthenticationConfigMap(options: SystemObjectOptions): SystemObject['object'] {

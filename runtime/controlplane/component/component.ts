@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { ApiClient, isApiError } from '../../api/client.ts';
 import { followClientConfig } from '../../api/follow-kubeconfig.ts';
@@ -11,7 +12,7 @@ import { sleep } from '../../base/time.ts';
 import { KUBERNETES_VERSION } from '../../base/version.ts';
 import type { COMPONENT_FLAGS } from './component-flags.ts';
 import { startHealthServer } from './health-server.ts';
-import { acquireLeadership, keepLeadership, releaseLeadership } from './leader-election.ts';
+import { acquireLeadership, formatIdentity, keepLeadership, releaseLeadership } from './leader-election.ts';
 
 type ComponentFlags = FlagValues<typeof COMPONENT_FLAGS> & {
   readonly 'secure-port': number;
@@ -69,6 +70,11 @@ export async function runComponent(options: ComponentOptions): Promise<void> {
   }
 }
 
+/** A new one at each start of the machine (random(4)); "" where there is no /proc. */
+async function readBootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')).trim();
+}
+
 async function leadWhile(options: ComponentOptions, client: ApiClient, stop: AbortSignal): Promise<void> {
   const { flags, log, now } = options;
   if (!flags['leader-elect']) return options.lead(client, stop);
@@ -76,7 +82,7 @@ async function leadWhile(options: ComponentOptions, client: ApiClient, stop: Abo
     client,
     namespace: flags['leader-elect-resource-namespace'],
     name: flags['leader-elect-resource-name'],
-    identity: `${hostname()}_${randomUUID()}`,
+    identity: formatIdentity({ hostname: hostname(), bootId: await readBootId(), id: randomUUID() }),
     leaseDurationMs: flags['leader-elect-lease-duration'],
     renewDeadlineMs: flags['leader-elect-renew-deadline'],
     retryPeriodMs: flags['leader-elect-retry-period'],
@@ -92,12 +98,14 @@ async function leadWhile(options: ComponentOptions, client: ApiClient, stop: Abo
   const work = options.lead(client, working);
   const end = await Promise.race([keepLeadership(election, lease), work.then(() => 'ended' as const)]);
   term.abort();
+  if (end === 'lost') {
+    // Somebody else leads, or soon does: what is under way is not waited for.
+    work.catch(() => {});
+    throw new TkadmError('LEASE_LOST', `Cannot go on: lease ${election.namespace}/${election.name} was lost`);
+  }
   await work.catch((error) => {
     if (!stop.aborted) throw error;
   });
-  if (end === 'lost') {
-    throw new TkadmError('LEASE_LOST', `Cannot go on: lease ${election.namespace}/${election.name} was lost`);
-  }
   await releaseLeadership(election).catch((error: Error) => log.debug(`Cannot release: ${error.message}`));
 }
 

@@ -9,7 +9,7 @@ export interface LeaderElectionOptions {
   readonly client: ApiClient;
   readonly namespace: string;
   readonly name: string;
-  /** "<host name>_<uuid>" as upstream's. */
+  /** What `formatIdentity` gives. */
   readonly identity: string;
   readonly leaseDurationMs: number;
   readonly renewDeadlineMs: number;
@@ -20,8 +20,21 @@ export interface LeaderElectionOptions {
 }
 
 /**
+ * "HOSTNAME_BOOTID_UUID"; upstream's is "HOSTNAME_UUID". Two machines may have one host name, but no two runs of a
+ * kernel have one boot id.
+ */
+export function formatIdentity(parts: {
+  readonly hostname: string;
+  readonly bootId: string;
+  readonly id: string;
+}): string {
+  return `${parts.hostname}_${parts.bootId}_${parts.id}`;
+}
+
+/**
  * Waits until this process holds the Lease (client-go `leaderelection`); a free one is taken at once, and
- * so is one whose holder ran on this host: only one process at a time can hold the component's port.
+ * so is one whose holder ran on this host since it was started: only one process at a time can hold the
+ * component's port.
  */
 export async function acquireLeadership(options: LeaderElectionOptions): Promise<Lease> {
   let observed: { readonly text: string; readonly atMs: number } | undefined;
@@ -59,16 +72,19 @@ export async function keepLeadership(
     } catch {
       return 'ended';
     }
+    // All tries together end before the lease does: a request that hangs must not outlast it.
+    const left = () => Math.max(1, options.renewDeadlineMs - (performance.now() - renewedAtMs));
     try {
-      known ??= await options.client.get(LEASES, ref(options), { timeoutMs: options.renewDeadlineMs });
+      known ??= await options.client.get(LEASES, ref(options), { timeoutMs: left() });
       if (known.spec?.holderIdentity !== options.identity) return 'lost';
-      known = await hold(options, known);
-      renewedAtMs = performance.now();
+      const sentAtMs = performance.now();
+      known = await hold({ ...options, renewDeadlineMs: left() }, known);
+      renewedAtMs = sentAtMs;
     } catch (error) {
       if (options.signal.aborted) return 'ended';
       known = undefined;
       options.log.debug(`Cannot renew lease: ${(error as Error).message}`);
-      if (performance.now() - renewedAtMs > options.renewDeadlineMs) return 'lost';
+      if (performance.now() - renewedAtMs >= options.renewDeadlineMs) return 'lost';
     }
   }
 }

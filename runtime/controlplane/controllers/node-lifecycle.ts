@@ -1,5 +1,6 @@
 import type { Node, NodeCondition, Pod, Taint } from 'kubernetes-types/core/v1.d.ts';
 import { LEASES, NODES, PODS } from '../../api/kinds.ts';
+import { isNodeReady } from '../../api/node-ready.ts';
 import { formatTime } from '../../api/time.ts';
 import { type Action, event, mergePatch, parallel, updateStatus } from '../component/action.ts';
 import { isPodReady, isPodTerminal, isSameJson, withCondition } from '../component/objects.ts';
@@ -99,8 +100,8 @@ function reconcileNode(node: Node, leftMs: number, { view, now }: ReconcileConte
       }),
     );
   }
-  const isReady = conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
-  if (!isReady) actions.push(...parallel(markPodsNotReady(node, view, now)));
+  if (!isNodeReady({ status: { conditions: conditions ?? [] } }))
+    actions.push(...parallel(markPodsNotReady(node, view, now)));
   return { actions, requeueAfterMs: leftMs > 0 ? leftMs + 50 : undefined };
 }
 

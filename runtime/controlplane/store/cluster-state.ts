@@ -1,4 +1,4 @@
-import type { Kind, KubeObject } from '../../api/kinds.ts';
+import { type Kind, type KubeObject, RESOURCE_QUOTAS } from '../../api/kinds.ts';
 import type { ResourceRow } from '../../api/resources.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
@@ -6,7 +6,7 @@ import { formatKeyPrefix, formatResource, KEY_PREFIX } from './keys.ts';
 import { formatStoredObject } from './object-bytes.ts';
 import type { ObjectReader } from './reader.ts';
 import { type ChangeType, ResourceState, type StateEvent } from './resource-state.ts';
-import type { Store, StoreEvent, WriteResult } from './types.ts';
+import { isSharedStore, type Store, type StoreEvent, type WriteResult } from './types.ts';
 
 /** How many changes are remembered; those that only tell that somebody is alive need little history. */
 const EVENT_LIMITS: Readonly<Record<string, { readonly maxEvents: number; readonly maxEventBytes: number }>> =
@@ -16,6 +16,8 @@ const EVENT_LIMITS: Readonly<Record<string, { readonly maxEvents: number; readon
   };
 const DEFAULT_LIMIT = { maxEvents: 4000, maxEventBytes: 6 * 1024 * 1024 };
 const LOAD_PAGE = 2000;
+/** Resources whose objects take addresses and ports out of one pool. */
+const ALLOCATING: readonly string[] = ['services'];
 
 export interface ClusterStateOptions {
   readonly store: Store;
@@ -113,9 +115,28 @@ export class ClusterState implements ObjectReader {
     });
   }
 
-  /** Writes an object if the stored one has this revision (0: is absent). */
-  put(location: ObjectLocation, object: KubeObject, expected: number): Promise<WriteResult> {
-    return this.#store.put(formatKey(location), formatStoredObject(object), expected);
+  /**
+   * The keys among which nobody else may write while an object is made, because the object takes from what they
+   * share: addresses of Services, a namespace's quota. undefined: none, or this server is the only one.
+   */
+  sharedKeys({ row, namespace }: Pick<ObjectLocation, 'row' | 'namespace'>): string | undefined {
+    if (!isSharedStore(this.#store)) return undefined;
+    if (ALLOCATING.includes(formatResource(row))) return formatKeyPrefix(row);
+    const hasQuota = row.namespaced && this.resource(RESOURCE_QUOTAS).list(namespace).length > 0;
+    return hasQuota && namespace !== '' ? `${formatKeyPrefix(row)}${namespace}/` : undefined;
+  }
+
+  /**
+   * Writes an object if the stored one has this revision (0: is absent); with `since`, the revision that the object
+   * was made at, only when none of its shared keys was written behind it.
+   */
+  put(location: ObjectLocation, object: KubeObject, expected: number, since?: number): Promise<WriteResult> {
+    const [key, value, store] = [formatKey(location), formatStoredObject(object), this.#store];
+    const prefix = since === undefined ? undefined : this.sharedKeys(location);
+    if (since === undefined || prefix === undefined || !isSharedStore(store)) {
+      return store.put(key, value, expected);
+    }
+    return store.putIfQuiet(key, value, expected, { prefix, revision: since });
   }
 
   delete(location: ObjectLocation, expected: number): Promise<WriteResult> {

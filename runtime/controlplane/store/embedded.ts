@@ -183,6 +183,9 @@ export class EmbeddedStore implements Store {
     return () => this.#watchers.delete(watcher);
   }
 
+  // The only writer is this process, whose acknowledged writes every watch has been told of.
+  async confirm(): Promise<void> {}
+
   async compact(revision: number): Promise<void> {
     this.#window.compact(Math.min(revision, this.#revision));
   }

@@ -42,10 +42,10 @@ export interface RangeResult {
 export interface StoreStats {
   readonly revision: number;
   readonly compactedRevision: number;
-  /** Bytes on disk, and the size at which writes are refused. */
+  /** Bytes on disk, and the size at which writes are refused (infinite: only the store itself knows it). */
   readonly sizeBytes: number;
   readonly maxSizeBytes: number;
-  /** True when nothing can be written any more until the process is started again. */
+  /** True while nothing can be written: the embedded store until it is started again, etcd until it answers. */
   readonly hasFailed: boolean;
 }
 
@@ -69,9 +69,33 @@ export interface Store {
    * ends the watch. @throws STORE_COMPACTED when changes behind that revision are forgotten.
    */
   watch(prefix: string, afterRevision: number, onEvents: (events: readonly StoreEvent[]) => void): () => void;
+  /**
+   * Resolves once every watch has been told of all writes, whoever made them, that were acknowledged before this
+   * call: whoever reads memory that a watch keeps then reads the newest state. @throws STORE_FAILED
+   */
+  confirm(): Promise<void>;
   /** Forgets changes up to this revision. */
   compact(revision: number): Promise<void>;
   stats(): StoreStats;
   /** Finishes pending writes and releases the files. */
   close(): Promise<void>;
+}
+
+/** Nothing below the prefix was changed behind this revision. */
+export interface QuietRange {
+  readonly prefix: string;
+  readonly revision: number;
+}
+
+/** A store that several API servers write to at the same time. */
+export interface SharedStore extends Store {
+  /** As `put`; also refused, with `current` as it is, when the range is not quiet. */
+  putIfQuiet(key: string, value: Buffer, expected: number, range: QuietRange): Promise<WriteResult>;
+  /** Puts a value, whatever is there, that goes away by itself unless it is put again within the time. */
+  putTemporary(key: string, value: Buffer, ttlSeconds: number): Promise<void>;
+}
+
+/** True when other API servers may write to the store too. */
+export function isSharedStore(store: Store): store is SharedStore {
+  return 'putIfQuiet' in store;
 }

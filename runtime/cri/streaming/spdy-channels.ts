@@ -1,4 +1,4 @@
-import { EventHub } from '../events.ts';
+import { EventHub } from '../../base/event-hub.ts';
 import type { RemoteChannels, RemoteStatus, TerminalSize } from './remote-command.ts';
 import { parseResizes } from './remote-command.ts';
 import type { SpdyConnection, SpdyStream } from './spdy.ts';

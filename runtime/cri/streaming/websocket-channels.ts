@@ -1,8 +1,8 @@
 import { PassThrough, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { WebSocket } from 'ws';
+import { EventHub } from '../../base/event-hub.ts';
 import { sleep } from '../../base/time.ts';
-import { EventHub } from '../events.ts';
 import type { RemoteChannels, RemoteStatus, TerminalSize } from './remote-command.ts';
 import { parseResizes } from './remote-command.ts';
 

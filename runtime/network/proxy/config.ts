@@ -1,6 +1,8 @@
 import { load } from 'js-yaml';
 import { TkadmError } from '../../base/errors.ts';
+import { findUnfollowed } from '../../base/unfollowed-fields.ts';
 import { parseIpv4Network } from '../address.ts';
+import { FOLLOWED_FIELDS, UNFOLLOWED_FIELDS } from './config-fields.ts';
 
 /** What the proxy takes from a KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1). */
 export interface ProxyConfig {
@@ -10,36 +12,9 @@ export interface ProxyConfig {
   readonly healthzBindAddress: string;
 }
 
-/** Fields that change nothing here; every other one is refused when it is set. */
-const IGNORED = new Set([
-  'apiVersion',
-  'kind',
-  'bindAddress',
-  'bindAddressHardFail',
-  'configSyncPeriod',
-  'conntrack',
-  'detectLocal',
-  'detectLocalMode',
-  'enableProfiling',
-  'iptables',
-  'ipvs',
-  'nftables',
-  'logging',
-  'metricsBindAddress',
-  'oomScoreAdj',
-  'portRange',
-  'showHiddenMetricsForVersion',
-  'windowsRunAsService',
-  'winkernel',
-]);
-const USED = new Set([
-  'clientConnection',
-  'clusterCIDR',
-  'hostnameOverride',
-  'healthzBindAddress',
-  'mode',
-  'featureGates',
-  'nodePortAddresses',
+const KNOWN: ReadonlySet<string | undefined> = new Set([
+  ...['apiVersion', 'kind'],
+  ...[...FOLLOWED_FIELDS, ...UNFOLLOWED_FIELDS.map((field) => field.path)].map((path) => path.split('.')[0]),
 ]);
 
 /**
@@ -54,16 +29,15 @@ export function parseProxyConfig(text: string): ProxyConfig {
       'Cannot use the proxy configuration: it is no "KubeProxyConfiguration"',
     );
   }
-  const isSet = (value: unknown) => value !== null && value !== undefined && value !== '' && !isEmpty(value);
-  for (const [name, value] of Object.entries(document)) {
-    const isKnown = IGNORED.has(name) || USED.has(name);
-    const isRefused = !isKnown || ((name === 'featureGates' || name === 'nodePortAddresses') && isSet(value));
-    if (isRefused && isSet(value)) {
-      throw new TkadmError(
-        'PROXY_CONFIG',
-        `Cannot use field "${name}" of the proxy configuration: it is not supported`,
-      );
-    }
+  const refused = findUnfollowed(document, UNFOLLOWED_FIELDS)
+    .filter((field) => field.isRefused)
+    .map((field) => field.path)
+    .concat(Object.keys(document).filter((name) => !KNOWN.has(name)));
+  if (refused[0] !== undefined) {
+    throw new TkadmError(
+      'PROXY_CONFIG',
+      `Cannot use field "${refused[0]}" of the proxy configuration: it is not supported`,
+    );
   }
   const mode = String(document['mode'] ?? '');
   if (mode !== '' && mode !== 'nftables') {
@@ -78,11 +52,6 @@ export function parseProxyConfig(text: string): ProxyConfig {
     hostnameOverride: (document['hostnameOverride'] as string | undefined) || undefined,
     healthzBindAddress: (document['healthzBindAddress'] as string | undefined) || '0.0.0.0:10256',
   };
-}
-
-/** True for a list or mapping without anything in it. */
-function isEmpty(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
 /** @throws PROXY_CONFIG for IPv6 and for several networks. */

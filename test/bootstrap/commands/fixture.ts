@@ -31,6 +31,16 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
     writeError: (text) => {
       error += text;
     },
+    ask: async () => undefined,
+    terminal: {
+      writeErrorBytes: async (bytes) => {
+        error += Buffer.from(bytes).toString('latin1');
+      },
+      takeSignals: () => () => {},
+      size: () => undefined,
+      onResize: () => () => {},
+      setRaw: () => {},
+    },
     fileExists: async (path) => existsSync(path),
     ...changes,
   };

@@ -97,6 +97,60 @@ t.test('tkadm preflight --fix repairs and tells, not what is ignored', { skip },
   t.equal(await value(), '1\n');
 });
 
+t.test('init --fix looks again after its repairs, and fails on what is still there', { skip }, async (t) => {
+  // A package manager that says it has installed the package.
+  const setup =
+    'rm /usr/sbin/losetup; ln -sf /bin/true /usr/bin/apt-get; echo 0 > /proc/sys/net/ipv4/ip_forward';
+  const machine = await createPrivateMachine({ setup });
+  t.teardown(() => machine.close());
+  const result = await tkadm(machine, ['init', 'phase', 'preflight', '--fix']);
+  t.equal(result.exitCode, EXIT_CODES.preflight, result.stdout + result.stderr);
+  t.match(result.stdout, /\[preflight\] fix FileExisting-losetup: apt-get install/);
+  t.match(
+    result.stderr,
+    /after its repairs preflight still finds:\n +\[ERROR FileExisting-losetup\].*\n +try: --ignore-preflight-errors=FileExisting-losetup /,
+  );
+  t.notMatch(result.stderr, FORWARD, 'what was repaired is told no more');
+});
+
+t.test('reset runs its checks, and ignores what it is told to', { skip }, async (t) => {
+  const setup =
+    'cp /bin/sleep /run/kubelet; /run/kubelet 1000 & until grep -q . /proc/$!/cmdline; do :; done; mkdir -p /var/log/pods/of-the-kubelet';
+  const machine = await createPrivateMachine({ setup });
+  t.teardown(() => machine.close());
+  const logs = () => machine.host.stat('/var/log/pods/of-the-kubelet');
+  for (const args of [
+    ['reset', '-f'],
+    ['reset', 'phase', 'preflight', '-f'],
+  ]) {
+    const refused = await tkadm(machine, args);
+    t.equal(refused.exitCode, EXIT_CODES.preflight, refused.stdout + refused.stderr);
+    t.match(refused.stderr, /\[ERROR OtherCluster\] a kubelet runs/);
+  }
+  t.ok(await logs(), 'nothing was removed');
+  const ignoring = await tkadm(machine, ['reset', '-f', '--ignore-preflight-errors=OtherCluster']);
+  t.equal(ignoring.exitCode, 0, ignoring.stderr);
+  t.match(ignoring.stdout, /\[warning\] OtherCluster, ignored: a kubelet runs/);
+  t.notOk(await logs());
+});
+
+t.test(
+  'root is asked for where the machine is changed, unless that is to be ignored',
+  { skip },
+  async (t) => {
+    const machine = await createPrivateMachine({ uid: 65534 });
+    t.teardown(() => machine.close());
+    const refused = await tkadm(machine, ['reset', '-f']);
+    t.equal(refused.exitCode, EXIT_CODES.preflight);
+    t.match(refused.stderr, /root is needed/);
+    const ignoring = await tkadm(machine, ['reset', '-f', '--ignore-preflight-errors=isprivilegeduser']);
+    t.match(ignoring.stdout, /\[warning\] IsPrivilegedUser, ignored/);
+    const certs = await tkadm(machine, ['init', 'phase', 'certs', 'ca', '--cert-dir', '/tmp/pki']);
+    t.equal(certs.exitCode, 0, certs.stderr);
+    t.ok(await machine.host.stat('/tmp/pki/ca.key'), 'files are written by whoever may write them');
+  },
+);
+
 t.test('tkadm preflight looks for what the configuration plans', { skip }, async (t) => {
   const machine = await createPrivateMachine({
     setup: `mkdir -p /var/lib/etcd/member /etc/kubernetes/pki; echo no certificate > /etc/kubernetes/pki/ca.crt`,
@@ -142,9 +196,19 @@ t.test('tkadm preflight looks for what the configuration plans', { skip }, async
 
   await t.test('an upgrade and a reset', async (t) => {
     t.ok(names(await look(['upgrade']), 'error').includes('StaticPodManifest'));
+    const upgrade =
+      'apiVersion: kubeadm.k8s.io/v1beta4\nkind: UpgradeConfiguration\nnode: {ignorePreflightErrors: [StaticPodManifest]}\n';
+    const ignoring = await look(['upgrade', '--config', '-'], upgrade);
+    const found = ignoring.findings.filter((row) => row.check === 'StaticPodManifest');
+    t.match(found, [{ severity: 'warning', isIgnored: true }], 'a machine without admin.conf is a worker');
+    const forControlPlanes = await look(['upgrade', '--config', '-'], upgrade.replace('node:', 'apply:'));
+    t.ok(names(forControlPlanes, 'error').includes('StaticPodManifest'));
+    const wrong = await tkadm(machine, ['preflight', 'reset', '--config', '-'], upgrade);
+    t.equal(wrong.exitCode, EXIT_CODES.usage);
+    t.match(wrong.stderr, /ResetConfiguration/);
     t.same(
       (await look(['reset'])).checks.map((row) => row.name),
-      ['IsPrivilegedUser'],
+      ['IsPrivilegedUser', 'OtherCluster'],
     );
   });
 });

@@ -2,6 +2,7 @@ import type { RawObject } from '../../../bootstrap/config/documents.ts';
 import { apiVersionOf, type DocumentKindName } from '../../../bootstrap/config/kinds.ts';
 import type { Schema } from '../../../bootstrap/config/schema-parts.ts';
 import { OLD_SCHEMAS, SCHEMAS } from '../../../bootstrap/config/schemas.ts';
+import { UNFOLLOWED_FIELDS } from '../../../runtime/agent/kubelet-config-fields.ts';
 import type { Random } from '../../random.ts';
 
 export type GeneratedDocument = Readonly<Record<string, unknown>> & { readonly kind: DocumentKindName };
@@ -270,11 +271,15 @@ export function generateDocuments(
   return [...documents, tkadm];
 }
 
+const REFUSED_BY_AGENT = UNFOLLOWED_FIELDS.filter((field) => field.isRefused).map((field) => field.path);
+
 /** Fields that have no default: how to find the cluster, and addresses of IPv6; none that an engine refuses. */
 function addNeeded(kind: DocumentKindName, fields: RawObject, { random, setting }: Context): RawObject {
   if (kind === 'JoinConfiguration') return { ...fields, discovery: discovery(random, setting) };
   if (kind === 'KubeProxyConfiguration' && setting.engine === 'embedded')
     return { ...fields, featureGates: {} };
+  if (kind === 'KubeletConfiguration' && setting.engine === 'embedded')
+    return Object.fromEntries(Object.entries(fields).filter(([name]) => !REFUSED_BY_AGENT.includes(name)));
   if (setting.family === 4) return fields;
   if (kind === 'InitConfiguration') return { ...fields, localAPIEndpoint: localAPIEndpoint(random, setting) };
   if (kind === 'ClusterConfiguration') return { ...fields, networking: networking(random, setting) };

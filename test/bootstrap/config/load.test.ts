@@ -53,6 +53,8 @@ t.test('loadConfiguration() fills every default without a file', async (t) => {
   const upstream = await init('apiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nengine: upstream\n');
   t.equal(upstream.config.cluster.networking.podSubnet, undefined);
   t.equal(upstream.config.tkadm.store, 'etcd');
+  const external = await init(`${CLUSTER}etcd: {external: {endpoints: ["https://a:2379"]}}\n`);
+  t.match(external.config.tkadm, { engine: 'embedded', store: 'etcd' }, 'an etcd that is named is used');
   t.same(config.nodeRegistration.taints, []);
   t.same(upstream.config.nodeRegistration.taints, [
     { key: 'node-role.kubernetes.io/control-plane', effect: 'NoSchedule' },
@@ -275,9 +277,9 @@ const REFUSED: readonly { name: string; text: string; kind?: ConfigKind; message
     message: /store: Invalid value: "embedded"/,
   },
   {
-    name: 'embedded engine with etcd',
-    text: 'apiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nstore: etcd\n',
-    message: /store: Invalid value: "etcd": the embedded API server does not support etcd/,
+    name: 'embedded store with an etcd',
+    text: `${CLUSTER}etcd: {external: {endpoints: ["https://a:2379"]}}\n---\napiVersion: tkadm.io/v1alpha1\nkind: TkadmConfiguration\nstore: embedded\n`,
+    message: /etcd\.external: Forbidden: the embedded store is in use; "store: etcd" uses it/,
   },
   { name: 'no discovery', kind: 'JoinConfiguration', text: JOIN, message: /discovery: Required value/ },
   {

@@ -8,6 +8,7 @@ import { refuseOtherNetwork } from '../../../bootstrap/phases/fixed-arguments.ts
 import { kubeletFinalizePhases } from '../../../bootstrap/phases/kubelet-finalize.ts';
 import { type ObjectContext, planObjects } from '../../../bootstrap/phases/objects.ts';
 import { RESET_PHASES } from '../../../bootstrap/phases/reset.ts';
+import type { Action } from '../../../bootstrap/workflow/action.ts';
 import { waitForTarget } from '../../../bootstrap/workflow/wait.ts';
 import type { KubeObject } from '../../../runtime/api/kinds.ts';
 import { parseKubeconfig } from '../../../runtime/api/kubeconfig.ts';
@@ -38,21 +39,26 @@ async function loadInit(cluster: string): Promise<InitConfig> {
 }
 
 async function planReset(name: string, host: Host, fields = ''): Promise<readonly string[]> {
+  const actions = await planResetActions(name, host, fields);
+  return actions.flatMap((action) =>
+    action.kind === 'remove' ? [action.path] : action.kind === 'run' ? [action.argv.join(' ')] : [],
+  );
+}
+
+async function planResetActions(name: string, host: Host, fields: string): Promise<readonly Action[]> {
   const { config } = await loadConfiguration({
     kind: 'ResetConfiguration',
     text: `apiVersion: kubeadm.k8s.io/v1beta4\nkind: ResetConfiguration\n${fields}`,
     defaultsFrom: MACHINE,
   });
   const phase = RESET_PHASES.find((row) => row.name === name)!;
-  const actions = await phase.plan({
+  return phase.plan({
     host,
     config: config as ResetConfig,
     nodeName: 'node-1',
     kubeconfig: undefined,
+    warn: () => {},
   });
-  return actions.flatMap((action) =>
-    action.kind === 'remove' ? [action.path] : action.kind === 'run' ? [action.argv.join(' ')] : [],
-  );
 }
 
 t.test('a second init refuses another network before it writes a manifest', async (t) => {
@@ -149,6 +155,22 @@ t.test('reset honours cleanupTmpDir and unmountFlags, and leaves /var/lib/etcd',
   t.ok(asked.includes(`umount -f -l ${path}`), 'flags');
   t.ok(asked.indexOf(`umount -f -l ${path}`) < asked.indexOf('/etc/kubernetes/tmp'), 'unmounted first');
   await t.rejects(planReset('preflight', host, 'unmountFlags: [MNT_EXPIRE]\n'), { code: 'UNSUPPORTED' });
+});
+
+t.test('reset removes the pods of the runtime that the agent was given, too', async (t) => {
+  const socket = '/run/other.sock';
+  const file = { '/var/lib/kubelet/instance-config.yaml': `containerRuntimeEndpoint: unix://${socket}\n` };
+  const planOthers = async (files: Readonly<Record<string, string>>, fields = '') =>
+    (await planResetActions('cleanup-node/pods', await hostWith(files), fields)).flatMap((action) =>
+      action.kind === 'remove-sandboxes' && action.socketPath ? [action.socketPath] : [],
+    );
+  t.same(await planOthers({ ...file, [socket]: '' }), [socket]);
+  t.same(await planOthers({ [socket]: '' }, `criSocket: unix://${socket}\n`), [socket], 'as the user says');
+  t.same(await planOthers(file), [], 'nothing is there');
+  const own = {
+    '/var/lib/kubelet/instance-config.yaml': 'containerRuntimeEndpoint: unix:///run/tkadm/runtime.sock\n',
+  };
+  t.same(await planOthers(own), []);
 });
 
 t.test('planObjects() replaces what tkadm generated and keeps what a user changed', async (t) => {

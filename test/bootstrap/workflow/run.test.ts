@@ -127,3 +127,40 @@ t.test('a phase that cannot be run is refused alone, and passed over in a whole 
     t.same(done, []);
   }
 });
+
+t.test('runPhases() rolls a phase back that fails, and says when that fails too', async (t) => {
+  const fail = { plan: async () => Promise.reject(new Error('first')) };
+  const first = await run([
+    phase('a'),
+    phase('b', { ...fail, after: ['a'], rollBack: async () => [remove('new')] }),
+  ]);
+  t.same(first.done, ['a', 'new']);
+  t.equal(first.error?.message, 'first');
+  t.match(first.events, [{}, {}, {}, {}, { type: 'note', message: /Rolling back: first/ }]);
+  const nothing = await run([phase('b', { ...fail, rollBack: async () => [] })]);
+  t.notOk(
+    nothing.events.some(({ type }) => type === 'note'),
+    'there was nothing to put back',
+  );
+  const both = await run([
+    phase('b', { ...fail, rollBack: async () => Promise.reject(new Error('second')) }),
+  ]);
+  t.match(both.error, { code: 'ROLLBACK_FAILED', message: /^first; .*: second$/ });
+  t.same(
+    (await run([phase('a', { rollBack: async () => [remove('new')] })])).done,
+    ['a'],
+    'not after success',
+  );
+});
+
+t.test('runPhases() does not roll back what was interrupted: the same command goes on', async (t) => {
+  const stop = new AbortController();
+  const plan = async () => {
+    stop.abort(new Error('interrupted'));
+    throw new Error('interrupted');
+  };
+  const { done } = await run([phase('a', { plan, rollBack: async () => [remove('new')] })], {
+    signal: stop.signal,
+  });
+  t.same(done, []);
+});

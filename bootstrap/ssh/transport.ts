@@ -1,0 +1,75 @@
+import { spawn } from 'node:child_process';
+import { connect, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { TkadmError } from '../../runtime/base/errors.ts';
+
+/** Of the TCP connection alone; an address that is mistyped shows within seconds. */
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** A byte stream to an sshd. */
+export interface Transport {
+  readonly stream: Duplex;
+  readonly close: () => void;
+}
+
+/** What system errors mean to somebody who typed an address. */
+const REASONS: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'the name is not known',
+  EAI_AGAIN: 'the name service does not answer',
+  ECONNREFUSED: 'nothing listens there',
+  EHOSTUNREACH: 'there is no way to the address',
+  ENETUNREACH: 'there is no way to the address',
+  ETIMEDOUT: 'the address does not answer',
+};
+
+/**
+ * A TCP connection.
+ * @throws SSH_CONNECT within `timeoutMs`
+ */
+export async function openTcp(
+  { host, port }: { readonly host: string; readonly port: number },
+  timeoutMs = CONNECT_TIMEOUT_MS,
+): Promise<Transport> {
+  const socket = await new Promise<Socket>((resolve, reject) => {
+    const fail = (reason: string, cause?: Error) => {
+      opened.destroy();
+      reject(
+        new TkadmError('SSH_CONNECT', `Cannot connect to "${host}" port ${port}: ${reason}`, {
+          ...(cause ? { cause } : {}),
+          hint: `Compare the address; then try: ssh -p ${port} ${host} true`,
+        }),
+      );
+    };
+    const opened = connect({ host, port, noDelay: true, autoSelectFamilyAttemptTimeout: 1_000 });
+    const timer = setTimeout(() => fail(`no answer within ${timeoutMs / 1000} s`), timeoutMs);
+    opened.once('error', (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      fail(REASONS[error.code ?? ''] ?? error.message, error);
+    });
+    opened.once('connect', () => {
+      clearTimeout(timer);
+      resolve(opened);
+    });
+  });
+  return { stream: socket, close: () => socket.destroy() };
+}
+
+/** The standard input and output of a `ProxyCommand`; what it says on standard error is kept for `explain`. */
+export function openProxyCommand(commandLine: string): Transport & { readonly explain: () => string } {
+  const child = spawn('/bin/sh', ['-c', `exec ${commandLine}`], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors = `${errors}${chunk}`.slice(-500);
+  });
+  child.stdin.on('error', () => {});
+  const stream = Duplex.from({ readable: child.stdout, writable: child.stdin });
+  child.on('error', (error) => stream.destroy(error));
+  return {
+    stream,
+    close: () => {
+      stream.destroy();
+      child.kill();
+    },
+    explain: () => errors.trim() || `exit code ${child.exitCode}`,
+  };
+}

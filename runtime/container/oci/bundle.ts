@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { TkadmError } from '../../base/errors.ts';
+import { parseProcess, parseSpec } from '../config-schema.ts';
+import type { OciProcess, OciSpec } from '../oci-spec.ts';
+
+/** The config of the bundle in a directory. @throws OCI_CONFIG naming the field that is wrong */
+export function readBundle(directory: string): { readonly directory: string; readonly spec: OciSpec } {
+  const path = join(directory, 'config.json');
+  return { directory: resolve(directory), spec: parseSpec(readJson(path), path) };
+}
+
+/** A process in a file, as `exec --process` takes it. @throws OCI_CONFIG */
+export function readProcess(path: string): OciProcess {
+  return parseProcess(readJson(path), path);
+}
+
+/** @throws OCI_CONFIG for a file that cannot be read or is no JSON */
+export function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path === '-' ? 0 : path, 'utf8'));
+  } catch (error) {
+    throw new TkadmError('OCI_CONFIG', `Cannot read "${path}": ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}

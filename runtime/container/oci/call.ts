@@ -1,0 +1,65 @@
+import { resolve } from 'node:path';
+import { TkadmError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { ContainerEngine, ContainerStatus } from '../engine.ts';
+import type { OptionRow, ParsedOptions } from './options.ts';
+
+/** What a verb is called with. */
+export interface Call extends ParsedOptions {
+  /** Opens the engine over the containers, or over one of them alone. */
+  readonly openEngine: (only?: string) => Promise<ContainerEngine>;
+  readonly log: Logger;
+  readonly print: (text: string) => void;
+}
+
+/** A verb of the command line; resolves with the exit code. */
+export interface Verb {
+  readonly name: string;
+  readonly args: string;
+  readonly summary: string;
+  readonly options: readonly OptionRow[];
+  readonly run: (call: Call) => Promise<number>;
+}
+
+/** The last value of a flag. */
+export function option({ given }: Call, name: string): string | undefined {
+  return given.get(name)?.at(-1);
+}
+
+export function hasOption({ given }: Call, name: string): boolean {
+  return given.has(name);
+}
+
+/** A flag that names a file, relative to the working directory. */
+export function pathOption(call: Call, name: string): string | undefined {
+  const path = option(call, name);
+  return path === undefined ? undefined : resolve(path);
+}
+
+/** A flag that is a whole number. @throws FLAG_INVALID */
+export function numberOption(call: Call, name: string): number | undefined {
+  const text = option(call, name);
+  if (text === undefined) return undefined;
+  if (!/^-?\d+$/.test(text))
+    throw new TkadmError('FLAG_INVALID', `Cannot use "--${name}=${text}": it is no number`);
+  return Number(text);
+}
+
+/** The container's id, the first argument. @throws FLAG_INVALID */
+export function idOf({ args }: Call): string {
+  const [first] = args;
+  if (first === undefined) throw new TkadmError('FLAG_INVALID', 'Cannot go on: the container id is missing');
+  return first;
+}
+
+/** The engine over one container, which must be there. @throws CONTAINER_NOT_FOUND */
+export async function findContainer(
+  call: Call,
+): Promise<{ readonly engine: ContainerEngine; readonly status: ContainerStatus; readonly id: string }> {
+  const id = idOf(call);
+  const engine = await call.openEngine(id);
+  const status = engine.status(id);
+  if (status === undefined)
+    throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}": it does not exist`);
+  return { engine, status, id };
+}

@@ -1,0 +1,109 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import t from 'tap';
+import { connectSsh } from '../../../bootstrap/ssh/connection.ts';
+import { createSshHost, type SshHost } from '../../../bootstrap/ssh/host.ts';
+import { SshPrompts } from '../../../bootstrap/ssh/prompts.ts';
+import {
+  acceptBundle,
+  hasBundle,
+  removePartial,
+  uploadBundle,
+} from '../../../bootstrap/ssh/upload-bundle.ts';
+import { createPrivateMachine } from '../../hosts/private-machine.ts';
+import { relaySsh } from '../../hosts/ssh-relay.ts';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const BUNDLES = '/var/lib/tkadm/bundle';
+
+t.test('uploadBundle() sends, checks and goes on', { skip }, async (t) => {
+  const home = t.testdir({ '.ssh': {}, abc123: { 'image.json': '{}', rootfs: { bin: {} } } });
+  const directory = join(home, 'abc123');
+  await mkdir(join(directory, 'rootfs/empty'));
+  await writeFile(join(directory, 'rootfs/bin/program'), randomBytes(6_000_000));
+  await chmod(join(directory, 'rootfs/bin/program'), 0o755);
+  await symlink('program', join(directory, 'rootfs/bin/link'));
+  await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(home, '.ssh/id_ed25519')]);
+  const publicKey = (await readFile(join(home, '.ssh/id_ed25519.pub'), 'utf8')).trim();
+  const machine = await createPrivateMachine({
+    setup: `mkdir -p /run/sshd /run/keys; echo '${publicKey}' > /run/keys/root
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/test_key
+printf 'HostKey /etc/ssh/test_key\\nAuthorizedKeysFile /run/keys/%%u\\nStrictModes no\\nUsePAM no\\n' > /etc/ssh/test_config`,
+  });
+  t.teardown(() => machine.close());
+  const port = await relaySsh(t, machine, '/etc/ssh/test_config');
+  const open = async (): Promise<SshHost & { readonly drop: () => void }> => {
+    const connection = await connectSsh(
+      { host: '127.0.0.1', port },
+      {
+        person: { home, cwd: home, name: 'root', uid: 0, hostname: 'here', env: {}, configPath: 'none' },
+        prompts: new SshPrompts(undefined),
+        defaultUser: 'root',
+        hostKeyPolicy: 'accept-new',
+      },
+    );
+    t.teardown(() => connection.close());
+    return Object.assign(createSshHost(connection), { drop: () => connection.close() });
+  };
+  const host = await open();
+  const { signal } = new AbortController();
+  const files = async () => (await host.list(BUNDLES)).join(' ');
+  const send = async (to: SshHost) => {
+    const sent: number[] = [];
+    await uploadBundle(to, { directory, signal, onProgress: (bytes) => sent.push(bytes) });
+    return sent;
+  };
+  const expectBundle = async () => {
+    await acceptBundle(host, directory);
+    t.equal(await files(), 'abc123');
+    t.ok(await hasBundle(host, directory));
+    const listing = (root: string) => [
+      'sh',
+      '-c',
+      `cd ${root} && find . -printf '%p %m %l\\n' | sort && find . -type f | sort | xargs sha256sum`,
+    ];
+    const [program = '', ...args] = listing(directory);
+    t.equal(
+      (await host.run(listing(`${BUNDLES}/abc123`))).stdout.trim(),
+      (await execa(program, args)).stdout,
+    );
+    await host.remove(`${BUNDLES}/abc123`);
+  };
+
+  await t.test('whole', async () => {
+    await send(host);
+    t.notOk(await hasBundle(host, directory), 'it is not there before it is accepted');
+    t.equal(await files(), 'abc123.part');
+    await expectBundle();
+  });
+  await t.test('goes on after the line broke', async (t) => {
+    const breaking = await open();
+    const upload = uploadBundle(breaking, {
+      directory,
+      signal,
+      onProgress: (bytes) => bytes > 3_000_000 && breaking.drop(),
+    });
+    await t.rejects(upload, { code: 'JOIN_FAILED', hint: /goes on where this one ended/ });
+    const { sizeBytes } = (await host.stat(`${BUNDLES}/abc123.tar.part`)) ?? { sizeBytes: 0 };
+    t.ok(sizeBytes > 0 && sizeBytes < 6_000_000, `${sizeBytes} bytes are there`);
+    const [first = 0] = await send(host);
+    t.ok(first > sizeBytes, 'the second transfer began behind them');
+    await expectBundle();
+  });
+  await t.test('begins again when what is there is of something else', async () => {
+    await host.writeFile(`${BUNDLES}/abc123.tar.part`, 'x'.repeat(5000));
+    await send(host);
+    await expectBundle();
+  });
+  await t.test('what was not accepted is removed', async (t) => {
+    await send(host);
+    await removePartial(host, directory);
+    t.equal(await files(), '');
+  });
+  await t.test('a disk that is full is named', async (t) => {
+    await machine.host.run(['sh', '-c', `mount -t tmpfs -o size=1m tmpfs ${BUNDLES}`]);
+    await t.rejects(send(host), { code: 'JOIN_FAILED', message: /No space left/ });
+  });
+});
