@@ -3,6 +3,7 @@ import { apiSubject } from './subjects/api.ts';
 import { certsSubject } from './subjects/certs.ts';
 import { containersSubject } from './subjects/containers.ts';
 import { criSubject } from './subjects/cri.ts';
+import { imagesSubject } from './subjects/images.ts';
 import { initSubject } from './subjects/init.ts';
 import { joinSubject } from './subjects/join.ts';
 import { memorySubject } from './subjects/memory.ts';
@@ -15,6 +16,7 @@ export const SUBJECTS: readonly Subject[] = [
   joinSubject,
   containersSubject,
   criSubject,
+  imagesSubject,
   podsSubject,
   apiSubject,
   memorySubject,
