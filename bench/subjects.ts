@@ -4,6 +4,7 @@ import { certsSubject } from './subjects/certs.ts';
 import { containersSubject } from './subjects/containers.ts';
 import { criSubject } from './subjects/cri.ts';
 import { crowdSubject } from './subjects/crowd.ts';
+import { imagesSubject } from './subjects/images.ts';
 import { initSubject } from './subjects/init.ts';
 import { joinSubject } from './subjects/join.ts';
 import { leakSubject } from './subjects/leak.ts';
@@ -19,6 +20,7 @@ export const SUBJECTS: readonly Subject[] = [
   criSubject,
   crowdSubject,
   leakSubject,
+  imagesSubject,
   podsSubject,
   apiSubject,
   apiEtcdSubject,
