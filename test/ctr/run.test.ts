@@ -161,7 +161,9 @@ t.test('signals of the command go to the process', { skip: skipReason }, async (
   child.kill('SIGINT');
   t.equal(await output.code, 5);
   t.match(output.text, /got int/);
-  const killed = collect(fixture.spawn(['run', '--name', 'killed', 'busybox', 'sh', '-c', 'echo up; sleep 600']));
+  const killed = collect(
+    fixture.spawn(['run', '--name', 'killed', 'busybox', 'sh', '-c', 'echo up; sleep 600']),
+  );
   await untilText(killed, /up/);
   await fixture.ok('kill', 'killed');
   t.equal(await killed.code, 137);
