@@ -115,10 +115,12 @@ export class Container {
       if (readStartTime(this.#state.pid) === this.#state.pidStart) return;
       this.release();
       if (this.isExited) return;
-      this.#update({
+      // Not written: another process may be about to remove the directory, and each finds out for itself.
+      this.#state = {
+        ...this.#state,
         finishedAt: this.#context.now().toISOString(),
         isOomKilled: this.cgroup?.isOomKilled() ?? false,
-      });
+      };
       this.#resolveExited();
       this.#context.onExit(this);
     };

@@ -35,6 +35,9 @@ const CREATE_OPTIONS: readonly OptionRow[] = [
   { name: 'no-new-keyring', kind: 'switch', help: "keep the caller's session keyring" },
 ];
 
+/** Exit code of a process that a signal has ended, less the signal's number. */
+const SIGNAL_CODE = 128;
+
 export const CONTAINER_VERBS: readonly Verb[] = [
   { name: 'create', args: 'ID', summary: 'create a container', options: CREATE_OPTIONS, run: create },
   { name: 'start', args: 'ID', summary: 'run the program of a created container', options: [], run: start },
@@ -157,6 +160,11 @@ async function run(call: Call): Promise<number> {
   if (bundle.spec.process?.terminal && !isDetached && hasSocket) {
     throw new TkadmError('FLAG_INVALID', 'Cannot use "--console-socket": it needs "--detach"');
   }
+  let early: NodeJS.Signals | undefined;
+  forwardSignals((signal) => {
+    early = signal;
+    void engine.kill(id, signal).catch(() => {});
+  });
   await createFrom(call, engine, bundle, isDetached);
   if (isDetached) {
     await startOrDelete(engine, id);
@@ -164,9 +172,10 @@ async function run(call: Call): Promise<number> {
   }
   const streams = bundle.spec.process?.terminal ? engine.attach(id) : undefined;
   try {
+    // A program that does not run yet could not have handled it.
+    if (early !== undefined) return SIGNAL_CODE + constants.signals[early];
     await engine.start(id);
     const outputEnd = streams === undefined ? undefined : connectTerminal(streams);
-    forwardSignals((signal) => void engine.kill(id, signal).catch(() => {}));
     const status = await engine.wait(id);
     await outputEnd;
     return status.exitCode ?? 1;
