@@ -1,5 +1,5 @@
 import type { Subject } from './measure.ts';
-import { apiSubject } from './subjects/api.ts';
+import { apiEtcdSubject, apiSubject } from './subjects/api.ts';
 import { certsSubject } from './subjects/certs.ts';
 import { containersSubject } from './subjects/containers.ts';
 import { criSubject } from './subjects/cri.ts';
@@ -17,6 +17,7 @@ export const SUBJECTS: readonly Subject[] = [
   criSubject,
   podsSubject,
   apiSubject,
+  apiEtcdSubject,
   memorySubject,
   certsSubject,
   sizesSubject,

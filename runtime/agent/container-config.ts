@@ -11,8 +11,10 @@ import { expandVariables } from './environment.ts';
 import { buildContainerResources } from './linux-resources.ts';
 import { type AgentPod, type Container, gracePeriodSeconds } from './pod.ts';
 import type { PodPaths } from './pod-paths.ts';
+import { isRecursiveReadOnly } from './recursive-read-only.ts';
 import { ANNOTATIONS, LABELS } from './runtime-state.ts';
 import { buildContainerSecurity, type ImageUser } from './security.ts';
+import { buildMappings, type IdRange } from './user-namespaces.ts';
 
 export interface ContainerConfigOptions {
   readonly pod: AgentPod;
@@ -30,6 +32,12 @@ export interface ContainerConfigOptions {
   readonly nodeMemoryBytes: number;
   /** For an ephemeral container: the container whose processes it sees. */
   readonly targetContainerId?: string | undefined;
+  /** The ids of a pod with a user namespace. */
+  readonly idRange?: IdRange | undefined;
+  /** The runtime can make mounts read-only all the way down. */
+  readonly canMountRecursively: boolean;
+  /** cgroup v2: the kernel kills all of a container when its memory ends, as the kubelet asks for. */
+  readonly hasOomGroups: boolean;
 }
 
 type MountInit = InitOf<typeof Mount>;
@@ -41,7 +49,7 @@ type MountInit = InitOf<typeof Mount>;
 export async function buildContainerConfig(
   options: ContainerConfigOptions,
 ): Promise<InitOf<typeof ContainerConfig>> {
-  const { pod, container, restartCount, environment } = options;
+  const { pod, container, restartCount, environment, idRange } = options;
   const expand = (text: string) => expandVariables(text, (name) => environment.get(name));
   const { mount, file } = await makeTerminationLog(options);
   const security = buildContainerSecurity(options);
@@ -55,7 +63,10 @@ export async function buildContainerConfig(
     args: (container.args ?? []).map(expand),
     workingDir: container.workingDir ?? '',
     envs: [...environment].map(([key, value]) => ({ key, value })),
-    mounts: [...(await buildMounts(options, expand)), mount],
+    mounts: [...(await buildMounts(options, expand)), mount].map((one) => ({
+      ...one,
+      ...(idRange && { uidMappings: buildMappings(idRange), gidMappings: buildMappings(idRange) }),
+    })),
     labels: {
       [LABELS.containerName]: container.name,
       [LABELS.podName]: pod.metadata.name,
@@ -68,7 +79,10 @@ export async function buildContainerConfig(
     stdinOnce: container.stdinOnce ?? false,
     tty: container.tty ?? false,
     linux: {
-      resources: buildContainerResources(pod, container, options.nodeMemoryBytes),
+      resources: {
+        ...buildContainerResources(pod, container, options.nodeMemoryBytes),
+        ...(options.hasOomGroups && { unified: { 'memory.oom.group': '1' } }),
+      },
       securityContext: { ...security, namespaceOptions },
     },
   };
@@ -114,7 +128,7 @@ async function buildMounts(
       hostPath: await resolveSource(options, mount, expand),
       readonly: mount.readOnly ?? false,
       propagation: PROPAGATIONS[mount.mountPropagation ?? 'None'] ?? 'PROPAGATION_PRIVATE',
-      recursiveReadOnly: (mount as { recursiveReadOnly?: string }).recursiveReadOnly === 'Enabled',
+      recursiveReadOnly: isRecursiveReadOnly(mount, options.canMountRecursively),
     });
   }
   const hasOwnHosts = mounts.some((mount) => normalize(mount.containerPath ?? '') === '/etc/hosts');

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InitOf } from '../base/protobuf.ts';
@@ -13,7 +14,9 @@ import { runHook } from './lifecycle-hooks.ts';
 import { type AgentPod, type Container, isStaticPod } from './pod.ts';
 import type { PodPaths } from './pod-paths.ts';
 import type { PodServices } from './pod-services.ts';
+import { asksIfPossible, canMountRecursively } from './recursive-read-only.ts';
 import { type ContainerState, newestByName, type PodState, type SandboxState } from './runtime-state.ts';
+import { claimIdRange } from './user-namespaces.ts';
 
 export interface StartOptions {
   readonly pod: AgentPod;
@@ -34,6 +37,8 @@ export interface StartProblem extends StartFailure {
 }
 
 const RETRY_MS = 3000;
+/** There on a machine whose limits are cgroup v2's. */
+const CGROUP_V2 = '/sys/fs/cgroup/cgroup.controllers';
 
 /** Pulls, creates and starts one container, with crash back-off, events and its postStart hook. */
 export async function startContainer(
@@ -69,6 +74,10 @@ export async function startContainer(
       isSeccompDefault: services.config.isSeccompDefault,
       nodeMemoryBytes: services.nodeMemoryBytes,
       targetContainerId: findTarget(options),
+      idRange: claimIdRange(pod, options.paths.pod),
+      canMountRecursively:
+        asksIfPossible(container) && (await canMountRecursively(services.cri, options.sandbox.handler)),
+      hasOomGroups: existsSync(CGROUP_V2),
     });
     await mkdir(join(options.paths.logs, container.name), { recursive: true, mode: 0o755 });
     stage = 'CreateContainerError';

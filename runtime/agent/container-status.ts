@@ -74,7 +74,7 @@ function buildOne(context: ContainerStatusContext, container: Container, input: 
     state: state ?? { waiting: { reason: waitingReason } },
     ...(lastState ? { lastState } : { lastState: {} }),
     ...resourceStatus(container),
-    ...mountStatus(container),
+    ...mountStatus(container, found?.recursiveMounts ?? []),
     ...(found?.user
       ? {
           user: {
@@ -146,13 +146,15 @@ function resourceStatus(container: Container): object {
   };
 }
 
-function mountStatus(container: Container): object {
+function mountStatus(container: Container, recursiveMounts: readonly string[]): object {
   if (!container.volumeMounts?.length) return {};
   return {
     volumeMounts: container.volumeMounts.map(({ name, mountPath, readOnly }) => ({
       name,
       mountPath,
-      ...(readOnly ? { readOnly, recursiveReadOnly: 'Disabled' } : {}),
+      ...(readOnly
+        ? { readOnly, recursiveReadOnly: recursiveMounts.includes(mountPath) ? 'Enabled' : 'Disabled' }
+        : {}),
     })),
   };
 }

@@ -16,6 +16,7 @@ import { buildPodStatus, type PodStatus } from './pod-status.ts';
 import type { PodState, SandboxState } from './runtime-state.ts';
 import { buildHostsFile, buildSandboxConfig } from './sandbox-config.ts';
 import { readTerminationMessage } from './termination-message.ts';
+import { claimIdRange } from './user-namespaces.ts';
 import { hasPayloadVolumes, setUpVolumes } from './volumes/volumes.ts';
 
 export interface Rejection {
@@ -297,6 +298,7 @@ export class PodWorker {
       nodeHostname: hostname,
       clusterDomain,
       podPidsLimit,
+      idRange: claimIdRange(this.#pod, this.#paths.pod),
     });
   }
 

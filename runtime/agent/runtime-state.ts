@@ -27,6 +27,8 @@ export interface SandboxState {
   readonly isReady: boolean;
   readonly createdAtMs: number;
   readonly ips: readonly string[];
+  /** The runtime handler; "" is the default. */
+  readonly handler: string;
 }
 
 export interface ContainerState {
@@ -53,6 +55,8 @@ export interface ContainerState {
   readonly user:
     | { readonly uid: number; readonly gid: number; readonly groups: readonly number[] }
     | undefined;
+  /** Paths in the container of the mounts that are read-only all the way down. */
+  readonly recursiveMounts: readonly string[];
 }
 
 /** What the runtime has of one pod; sandboxes and containers newest first. */
@@ -143,6 +147,7 @@ function toSandboxState(status: CriSandboxStatus): SandboxState {
     isReady: status.state === 'SANDBOX_READY',
     createdAtMs: toMs(status.createdAt),
     ips: ips.filter((ip) => ip !== ''),
+    handler: status.runtimeHandler,
   };
 }
 
@@ -167,6 +172,9 @@ function toContainerState(status: CriContainerStatus, sandboxId: string): Contai
     terminationMessageFile: status.annotations[ANNOTATIONS.terminationMessageFile],
     terminationMessagePolicy: status.annotations[ANNOTATIONS.terminationMessagePolicy] ?? 'File',
     gracePeriodSeconds: Number(status.annotations[ANNOTATIONS.gracePeriod] ?? 30),
+    recursiveMounts: status.mounts
+      .filter(({ recursiveReadOnly }) => recursiveReadOnly)
+      .map(({ containerPath }) => containerPath),
     user: user && { uid: user.uid, gid: user.gid, groups: user.supplementalGroups },
   };
 }

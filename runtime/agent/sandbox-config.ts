@@ -5,6 +5,7 @@ import { buildPodResources } from './linux-resources.ts';
 import { type AgentPod, podCgroup } from './pod.ts';
 import { LABELS } from './runtime-state.ts';
 import { buildSandboxSecurity } from './security.ts';
+import type { IdRange } from './user-namespaces.ts';
 
 export interface SandboxConfigOptions {
   readonly attempt: number;
@@ -13,6 +14,8 @@ export interface SandboxConfigOptions {
   readonly nodeHostname: string;
   readonly clusterDomain: string;
   readonly podPidsLimit: number;
+  /** The ids of a pod with a user namespace. */
+  readonly idRange?: IdRange | undefined;
 }
 
 const MAX_HOSTNAME = 63;
@@ -42,7 +45,7 @@ export function buildSandboxConfig(
     annotations: { ...pod.metadata.annotations },
     linux: {
       cgroupParent: podCgroup(pod),
-      securityContext: buildSandboxSecurity(pod),
+      securityContext: buildSandboxSecurity(pod, options.idRange),
       sysctls: Object.fromEntries(
         (pod.spec.securityContext?.sysctls ?? []).map((sysctl) => [sysctl.name, sysctl.value]),
       ),

@@ -8,6 +8,7 @@ import type {
 } from '../cri/messages/linux.ts';
 import type { LinuxSandboxSecurityContext } from '../cri/messages/sandbox.ts';
 import type { AgentPod, Container } from './pod.ts';
+import { buildUserNamespace, type IdRange } from './user-namespaces.ts';
 
 /** Where Localhost seccomp profiles lie, below the root directory. */
 const SECCOMP_DIR = 'seccomp';
@@ -29,25 +30,33 @@ const MASKED_PATHS = [
 const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** Which namespaces a pod's containers share, by hostNetwork, hostPID, hostIPC and shareProcessNamespace. */
-function buildNamespaces(pod: AgentPod): InitOf<typeof NamespaceOption> {
+function buildNamespaces(pod: AgentPod, idRange: IdRange | undefined): InitOf<typeof NamespaceOption> {
   const { hostNetwork, hostPID, hostIPC, shareProcessNamespace } = pod.spec;
   return {
     network: hostNetwork ? 'NODE' : 'POD',
     pid: hostPID ? 'NODE' : shareProcessNamespace ? 'POD' : 'CONTAINER',
     ipc: hostIPC ? 'NODE' : 'POD',
+    usernsOptions: buildUserNamespace(idRange),
   };
 }
 
-/** Security of the sandbox. */
-export function buildSandboxSecurity(pod: AgentPod): InitOf<typeof LinuxSandboxSecurityContext> {
+/** Security of the sandbox; `idRange` are the ids of a pod with a user namespace. */
+export function buildSandboxSecurity(
+  pod: AgentPod,
+  idRange: IdRange | undefined,
+): InitOf<typeof LinuxSandboxSecurityContext> {
   const context = pod.spec.securityContext ?? {};
   const containers = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
   return {
-    namespaceOptions: buildNamespaces(pod),
+    namespaceOptions: buildNamespaces(pod, idRange),
     privileged: containers.some((container) => container.securityContext?.privileged),
     ...(context.runAsUser === undefined ? {} : { runAsUser: { value: context.runAsUser } }),
-    ...(context.runAsGroup === undefined ? {} : { runAsGroup: { value: context.runAsGroup } }),
+    // CRI has no group without a user.
+    ...(context.runAsUser === undefined || context.runAsGroup === undefined
+      ? {}
+      : { runAsGroup: { value: context.runAsGroup } }),
     supplementalGroups: buildGroups(context),
+    ...readGroupsPolicy(context),
     seccomp: { profileType: 'RuntimeDefault' },
   };
 }
@@ -65,6 +74,7 @@ export interface ContainerSecurityOptions {
   readonly rootDir: string;
   /** Containers that name no seccomp profile get the runtime's. */
   readonly isSeccompDefault: boolean;
+  readonly idRange?: IdRange | undefined;
 }
 
 /**
@@ -86,22 +96,41 @@ export function buildContainerSecurity(
   const apparmor = readAppArmor(options);
   return {
     privileged: isPrivileged,
-    namespaceOptions: buildNamespaces(pod),
+    namespaceOptions: buildNamespaces(pod, options.idRange),
     capabilities: {
       addCapabilities: own.capabilities?.add ?? [],
       dropCapabilities: own.capabilities?.drop ?? [],
     },
-    ...(runAsUser === undefined ? {} : { runAsUser: { value: runAsUser } }),
-    ...(runAsGroup === undefined ? {} : { runAsGroup: { value: runAsGroup } }),
+    ...chooseUser(runAsUser, runAsGroup, options.imageUser),
     readonlyRootfs: own.readOnlyRootFilesystem ?? false,
     noNewPrivs: own.allowPrivilegeEscalation === false,
     supplementalGroups: buildGroups(shared),
+    ...readGroupsPolicy(shared),
     maskedPaths: isUnmasked ? [] : MASKED_PATHS,
     readonlyPaths: isUnmasked ? [] : READONLY_PATHS,
     seccomp: buildSeccomp(own.seccompProfile ?? shared.seccompProfile, options),
     ...(apparmor ? { apparmor } : {}),
     ...(selinux ? { selinuxOptions: selinux } : {}),
   };
+}
+
+/** The user as asked for; the image's when a group alone is asked for, as CRI takes none without a user. */
+function chooseUser(
+  runAsUser: number | undefined,
+  runAsGroup: number | undefined,
+  { uid, username }: ImageUser,
+): InitOf<typeof LinuxContainerSecurityContext> {
+  if (runAsGroup === undefined) return runAsUser === undefined ? {} : { runAsUser: { value: runAsUser } };
+  const group = { runAsGroup: { value: runAsGroup } };
+  if (runAsUser === undefined && username !== '') return { ...group, runAsUsername: username };
+  return { ...group, runAsUser: { value: runAsUser ?? uid ?? 0 } };
+}
+
+function readGroupsPolicy(context: core.PodSecurityContext): {
+  readonly supplementalGroupsPolicy?: 'Merge' | 'Strict';
+} {
+  const { supplementalGroupsPolicy } = context as { readonly supplementalGroupsPolicy?: 'Merge' | 'Strict' };
+  return supplementalGroupsPolicy === undefined ? {} : { supplementalGroupsPolicy };
 }
 
 function buildGroups(context: core.PodSecurityContext): number[] {

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
+import { readDetailsV1, readDetailsV2 } from './cgroup-details.ts';
 import type { CgroupHost } from './cgroup-host.ts';
 import { buildDeviceRules, buildV1Writes, buildV2Writes, type CgroupWrite } from './cgroup-limits.ts';
 import {
@@ -132,6 +133,7 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
         memoryWorkingSetBytes: Math.max(0, (usage ?? 0) - inactive),
         memoryRssBytes: readField(memory, 'memory.stat', 'total_rss') ?? 0,
         pids: number('pids', 'pids.current') ?? 0,
+        ...readDetailsV1(memory),
       };
     },
     remove: () => removeDirectories(unique),
@@ -186,6 +188,7 @@ function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path:
         memoryWorkingSetBytes: Math.max(0, (usage ?? 0) - inactive),
         memoryRssBytes: readField(directory, 'memory.stat', 'anon') ?? 0,
         pids: readNumber(directory, 'pids.current') ?? 0,
+        ...readDetailsV2(directory),
       };
     },
     remove: () => removeDirectories([directory]),
@@ -215,6 +218,9 @@ function applyWrites(
   log: Logger,
 ): void {
   for (const { controller, file, otherFile, value, field, isOptional } of writes) {
+    // The names of some are the spec's.
+    if (file.includes('/'))
+      throw new TkadmError('CGROUP_WRITE', `Cannot set "${field}": "${file}" is no file of a cgroup`);
     const directory = directoryOf(controller);
     if (directory === undefined) {
       if (isOptional) continue;

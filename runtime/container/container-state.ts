@@ -17,6 +17,8 @@ export interface StoredContainer {
   readonly monitorStart: string;
   /** Where the records of the start lie in the performer's program. */
   readonly startAddress: number;
+  /** The runtime that made it, when it was not the engine. */
+  readonly runtimePath?: string;
   readonly cgroupPath?: string;
   readonly logPath?: string;
   readonly terminal: boolean;

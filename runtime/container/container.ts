@@ -7,6 +7,7 @@ import { type Cgroup, type CgroupContext, openCgroup } from './cgroup.ts';
 import { readState, type StoredContainer, writeState } from './container-state.ts';
 import { ContainerStreams, openFifoReader } from './container-streams.ts';
 import type { ContainerStatus, ProcessStreams } from './engine.ts';
+import { deleteForeign, isForeignWaiting, startForeign } from './foreign-runtime.ts';
 import { type HookTime, hasHooks, runHooks } from './hooks.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import type { Libc } from './libc.ts';
@@ -148,6 +149,15 @@ export class Container {
   }
 
   async #start(): Promise<void> {
+    const { runtimePath, id } = this.#state;
+    if (runtimePath === undefined) await this.#openGate();
+    else await startForeign(runtimePath, this.directory, id);
+    this.#update({ startedAt: this.#context.now().toISOString() });
+    // A disk that is full must not stop the container; a write tells of it.
+    void this.#logWriter?.create().catch(() => {});
+  }
+
+  async #openGate(): Promise<void> {
     const { id } = this.#state;
     if (hasHooks(this.spec, 'start')) {
       await this.#runHooks('start').catch((error: Error) => {
@@ -171,9 +181,6 @@ export class Container {
       });
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${reason}`);
     }
-    this.#update({ startedAt: this.#context.now().toISOString() });
-    // A disk that is full must not stop the container; a write tells of it.
-    void this.#logWriter?.create().catch(() => {});
   }
 
   /** Signals the first process. False when it has ended. */
@@ -246,6 +253,13 @@ export class Container {
     clearInterval(this.#timer);
   }
 
+  /** Ends following when what was read is in the log. */
+  async close(): Promise<void> {
+    this.release();
+    await this.#streams?.drained.catch(() => {});
+    await this.#logWriter?.close().catch(() => {});
+  }
+
   /** Removes cgroup and directory of an exited container. */
   async remove(): Promise<void> {
     const hasLast = hasHooks(this.spec, 'deleted');
@@ -255,6 +269,8 @@ export class Container {
 
   async #remove(): Promise<void> {
     this.release();
+    const { id, runtimePath } = this.#state;
+    if (runtimePath !== undefined) await deleteForeign(runtimePath, this.directory, id);
     await this.cgroup?.remove();
     writeFifo(join(this.directory, SLOT_FILES.ack), '\n');
     // A monitor that comes to its last line only now would wait for ever: it has recorded the exit.
@@ -316,13 +332,14 @@ export function loadContainer(context: ContainerContext, directory: string): Con
   const state = readState(directory);
   if (state === undefined) return undefined;
   // The engine may have died between the start and its record.
-  const wasStarted = state.startedAt === undefined && !isWaiting(state);
+  const wasStarted = state.startedAt === undefined && !isWaiting(state, directory);
   return new Container(context, directory, wasStarted ? { ...state, startedAt: state.createdAt } : state);
 }
 
 /** True when it has not become its program. */
-function isWaiting(state: StoredContainer): boolean {
+function isWaiting(state: StoredContainer, directory: string): boolean {
   if (readStartTime(state.pid) !== state.pidStart) return true;
+  if (state.runtimePath !== undefined) return isForeignWaiting(directory, state.id);
   try {
     return readlinkSync(`/proc/${state.pid}/exe`).includes(PERFORMER_NAME);
   } catch {

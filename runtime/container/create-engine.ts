@@ -10,6 +10,7 @@ import type { ContainerEngine, CreateContainerOptions } from './engine.ts';
 import { startPlainExec } from './exec-plain.ts';
 import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
+import { buildForeignSpec, isBornInCgroup, launchForeign } from './foreign-runtime.ts';
 import { hasHooks, runHooks } from './hooks.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import { launchContainer } from './launch-container.ts';
@@ -22,6 +23,7 @@ import {
   makeDirectory,
   readStartTime,
 } from './monitor.ts';
+import type { OciSpec } from './oci-spec.ts';
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
@@ -72,7 +74,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   for (const id of listDirectory(containersDir)) {
     if (options.only !== undefined && options.only !== id) continue;
     const container = loadContainer(context, join(containersDir, id));
-    if (container === undefined) removeUnfinished(join(containersDir, id));
+    if (container === undefined) await removeUnfinished(context, join(containersDir, id));
     else containers.set(id, container);
   }
   for (const container of containers.values()) {
@@ -181,7 +183,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       if (isClosed) return;
       isClosed = true;
       performer.close();
-      for (const container of containers.values()) container.release();
+      await Promise.all([...containers.values()].map((container) => container.close()));
     },
   };
   options.signal?.addEventListener('abort', () => void engine.close(), { once: true });
@@ -202,24 +204,30 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       cgroupJoinFiles: cgroup?.joinFiles ?? [],
     };
     try {
-      writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(spec), { mode: 0o600 });
+      const written = request.runtimePath === undefined ? spec : buildForeignSpec(spec, request.runtimePath);
+      writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(written), { mode: 0o600 });
       if (cgroupPath !== undefined && request.parentResources !== undefined)
         openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
-      cgroup?.create(spec.linux?.resources);
-      const launched = await launchContainer(
-        { libc, performer },
-        {
-          request,
-          directory,
-          stagingDir: join(directory, SLOT_FILES.staging),
-          cgroupJoinFiles: cgroup?.joinFiles ?? [],
-          cgroupMounts: buildCgroupMounts(host),
-          seccomp: filters.get(spec),
-          atStage: hasHooks(spec, 'stage')
-            ? (pid) => runHooks(context, 'stage', { ...target, pid })
-            : undefined,
-        },
-      );
+      const isOurs = request.runtimePath === undefined || isBornInCgroup(request.runtimePath);
+      if (isOurs) cgroup?.create(spec.linux?.resources);
+      const cgroupJoinFiles = cgroup?.joinFiles ?? [];
+      const launched =
+        request.runtimePath === undefined
+          ? await launchContainer(
+              { libc, performer },
+              {
+                request,
+                directory,
+                stagingDir: join(directory, SLOT_FILES.staging),
+                cgroupJoinFiles,
+                cgroupMounts: buildCgroupMounts(host),
+                seccomp: filters.get(spec),
+                atStage: hasHooks(spec, 'stage')
+                  ? (pid) => runHooks(context, 'stage', { ...target, pid })
+                  : undefined,
+              },
+            )
+          : await launchForeign(performer, { request, directory, cgroupJoinFiles });
       for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
       const { pid, monitorPid, monitorStart, startAddress } = launched;
       if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
@@ -231,6 +239,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         monitorPid,
         monitorStart,
         startAddress,
+        ...(request.runtimePath === undefined ? {} : { runtimePath: request.runtimePath }),
         ...(cgroupPath === undefined ? {} : { cgroupPath }),
         ...(request.logPath === undefined ? {} : { logPath: request.logPath }),
         terminal: spec.process?.terminal ?? false,
@@ -272,10 +281,22 @@ function claimDirectory(id: string, make: () => void): void {
   }
 }
 
-/** What engines that have gone left behind before a container was recorded: processes and files. */
-function removeUnfinished(directory: string): void {
+/** What engines that have gone left behind before a container was recorded: processes, cgroup and files. */
+async function removeUnfinished(context: ContainerContext, directory: string): Promise<void> {
   if (isOwnerAlive(directory)) return;
   const monitor = findMonitor(directory);
   if (monitor !== undefined) killTree(monitor);
+  const cgroupPath = readCgroupPath(directory);
+  if (cgroupPath !== undefined) await openCgroup(context.cgroups, cgroupPath).remove();
   rmSync(directory, { recursive: true, force: true });
+}
+
+/** The spec is written before the cgroup is made. */
+function readCgroupPath(directory: string): string | undefined {
+  try {
+    const spec = JSON.parse(readFileSync(join(directory, SLOT_FILES.config), 'utf8')) as OciSpec;
+    return spec.linux?.cgroupsPath;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Cgroup } from './cgroup.ts';
+import type { CgroupDetails } from './cgroup-details.ts';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
 
 /**
@@ -56,6 +57,8 @@ export interface CreateContainerOptions {
   readonly traits?: LaunchTraits;
   /** The bundle's directory, which hooks are told. */
   readonly bundle?: string;
+  /** A program with runc's command line that makes the container in the engine's place. */
+  readonly runtimePath?: string | undefined;
 }
 
 export interface ContainerStatus {
@@ -94,7 +97,7 @@ export interface ExecSession extends ProcessStreams {
   kill(signal: NodeJS.Signals): void;
 }
 
-export interface ContainerStats {
+export interface ContainerStats extends CgroupDetails {
   readonly cpuUsageNanos: bigint;
   readonly memoryUsageBytes: number;
   readonly memoryWorkingSetBytes: number;

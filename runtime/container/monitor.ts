@@ -60,7 +60,7 @@ export function exitCode(status: number): number {
 }
 
 /** Writes to a FIFO without waiting for a reader; false when nobody reads it. */
-export function writeFifo(path: string, text: string): boolean {
+export function writeFifo(path: string, text: string | Buffer): boolean {
   let fd: number;
   try {
     fd = openSync(path, fs.O_WRONLY | fs.O_NONBLOCK);
@@ -70,7 +70,7 @@ export function writeFifo(path: string, text: string): boolean {
     throw error;
   }
   try {
-    writeSync(fd, text);
+    writeSync(fd, Buffer.from(text));
     return true;
   } catch (error) {
     // The reader has ended since.

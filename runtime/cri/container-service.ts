@@ -7,6 +7,8 @@ import { listHostDevices, resolveDevices } from '../container/host-devices.ts';
 import type { OciMount } from '../container/oci-spec.ts';
 import { readAccounts, resolveUser } from '../image/process-user.ts';
 import type { ImageRecord } from '../image/store.ts';
+import { resolveCdi } from './cdi.ts';
+import { applyCdiEdits } from './cdi-edits.ts';
 import { removeContainer, stopContainer } from './container-lifecycle.ts';
 import { buildContainerSpec } from './container-spec.ts';
 import { buildContainer, buildContainerStatus } from './container-status.ts';
@@ -17,7 +19,7 @@ import type { Container, ContainerConfig, ContainerFilter } from './messages/con
 import type { LinuxContainerSecurityContext } from './messages/linux.ts';
 import type { PodSandboxConfig } from './messages/sandbox.ts';
 import { Signal } from './messages/signal.ts';
-import { setOomScore } from './oom-score.ts';
+import { minOomScore, setOomScore } from './oom-score.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import { checkContainer } from './refusals.ts';
 import { buildResources, mergeResources } from './resources.ts';
@@ -30,8 +32,10 @@ import {
   toNanos,
   verboseInfo,
 } from './runtime-context.ts';
+import { findHandler } from './runtime-handlers.ts';
 import { isSandboxReady } from './sandbox-service.ts';
 import { parseProfilePath, resolveSeccomp } from './seccomp.ts';
+import { readUserNamespace } from './user-namespaces.ts';
 import { resolveVolumes } from './volumes.ts';
 
 type ContainerHandlers = Pick<
@@ -130,7 +134,7 @@ async function createContainer(
   sandboxConfig: PodSandboxConfig,
 ): Promise<string> {
   requireFreeName(context, sandbox.id, config);
-  checkHandler(config.image);
+  checkHandler(context, config.image);
   const image = findImage(context, config.image);
   if (image === undefined) {
     throw new TkadmError(
@@ -139,6 +143,7 @@ async function createContainer(
     );
   }
   const id = context.newId();
+  const { runtimePath } = findHandler(context.handlers, sandbox.runtimeHandler);
   const record = await planContainer(context, { id, sandbox, config, sandboxConfig, image });
   context.images.retain(id, record.lowerDirs);
   try {
@@ -154,7 +159,9 @@ async function createContainer(
         lowerDirs: record.lowerDirs,
         upperDir: join(directory, 'upper'),
         workDir: join(directory, 'work'),
+        isIdMapped: record.spec.linux?.uidMappings !== undefined,
       },
+      runtimePath,
       logPath: record.logPath === '' ? undefined : record.logPath,
       stdin: config.stdin,
       stdinOnce: config.stdinOnce,
@@ -208,7 +215,8 @@ interface CreateOptions {
 async function planContainer(context: RuntimeContext, options: CreateOptions) {
   const { id, sandbox, config, sandboxConfig, image } = options;
   const security = config.linux?.securityContext;
-  checkContainer({ container: config, config: sandbox.config, kernel: context.kernel });
+  const handler = findHandler(context.handlers, sandbox.runtimeHandler);
+  checkContainer({ container: config, config: sandbox.config, kernel: context.kernel, handler });
   warnOfLabels(context, id, config.linux?.securityContext);
   const lowerDirs = context.images.lowerDirs(image);
   const imageConfig = context.images.config(image).config ?? {};
@@ -217,10 +225,11 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     throw new TkadmError('CRI_STATE', `Cannot create container: sandbox "${sandbox.id}" is not ready`);
   }
   const isPrivileged = security?.privileged ?? false;
+  const userNamespace = readUserNamespace(sandbox.config.linux?.securityContext?.namespaceOptions);
   const capabilities = buildCapabilities(security?.capabilities, isPrivileged, context.capabilities);
-  const [accounts, volumes, asked, host, seccomp] = await Promise.all([
+  const [accounts, volumes, asked, host, seccomp, cdi] = await Promise.all([
     readAccounts(lowerDirs),
-    resolveVolumes(context, config.mounts),
+    resolveVolumes(context, config.mounts, userNamespace),
     resolveDevices(config.devices),
     isPrivileged ? listHostDevices() : [],
     resolveSeccomp({
@@ -228,13 +237,19 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
       isPrivileged,
       capabilities: capabilities.bounding ?? [],
     }),
+    resolveCdi(
+      config.cdiDevices.map(({ name }) => name),
+      context.cdiDirs,
+    ),
   ]);
-  const spec = buildContainerSpec({
+  const built = buildContainerSpec({
     id,
     config,
     image: imageConfig,
     user: resolveUser(accounts, security, imageConfig.User ?? ''),
     sandboxPid,
+    userNamespace,
+    minOomScore: minOomScore(context, handler),
     targetPid: targetPid(context, sandbox.id, config),
     hostname: sandboxConfig.hostname || hostname(),
     cgroupParent: sandboxConfig.linux?.cgroupParent ?? '',
@@ -245,6 +260,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
     capabilities,
     seccomp,
   });
+  const spec = await applyCdiEdits(built, cdi);
   const { logDirectory } = sandboxConfig;
   return {
     id,

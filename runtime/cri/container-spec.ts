@@ -1,6 +1,7 @@
 import { TkadmError } from '../base/errors.ts';
 import { DEFAULT_MASKED_PATHS, DEFAULT_MOUNTS, DEFAULT_READONLY_PATHS } from '../container/defaults.ts';
 import type { OciDevice, OciDeviceRule } from '../container/host-devices.ts';
+import type { IdMappings } from '../container/id-mappings.ts';
 import type { OciMount, OciProcess, OciSpec } from '../container/oci-spec.ts';
 import type { OciSeccomp } from '../container/seccomp/oci-seccomp.ts';
 import type { OciExecutionConfig } from '../image/oci-image.ts';
@@ -10,6 +11,7 @@ import type { NamespaceOption } from './messages/linux.ts';
 import { buildResources } from './resources.ts';
 
 export const OCI_VERSION = '1.2.0';
+const MIN_OOM_SCORE = -1000;
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Everything that was found out for a container before its spec is built. */
@@ -20,6 +22,10 @@ export interface ContainerPlan {
   readonly user: ProcessUser;
   /** Host pid of the sandbox's first process, whose namespaces are joined. */
   readonly sandboxPid: number;
+  /** The pod's own user namespace. */
+  readonly userNamespace?: IdMappings | undefined;
+  /** The lowest oom_score_adj that can be given. */
+  readonly minOomScore?: number;
   /** Host pid whose pid namespace is joined with NamespaceMode TARGET. */
   readonly targetPid?: number | undefined;
   readonly hostname: string;
@@ -48,6 +54,7 @@ export function buildContainerSpec(plan: ContainerPlan): OciSpec {
     annotations: config.annotations,
     linux: {
       namespaces: buildNamespaces(plan, security?.namespaceOptions),
+      ...plan.userNamespace,
       cgroupsPath: cgroupPath(plan.cgroupParent, plan.id),
       resources: {
         ...buildResources(config.linux?.resources),
@@ -89,7 +96,7 @@ export function buildArgs(config: ContainerConfig, image: OciExecutionConfig): r
 function buildProcess(plan: ContainerPlan): OciProcess {
   const { config, image, user } = plan;
   const security = config.linux?.securityContext;
-  const oomScoreAdj = config.linux?.resources?.oomScoreAdj ?? 0;
+  const oomScoreAdj = oomScore(plan);
   return {
     terminal: config.tty,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
@@ -100,6 +107,10 @@ function buildProcess(plan: ContainerPlan): OciProcess {
     noNewPrivileges: security?.noNewPrivs ?? false,
     ...(oomScoreAdj !== 0 && { oomScoreAdj }),
   };
+}
+
+function oomScore({ config, minOomScore = MIN_OOM_SCORE }: ContainerPlan): number {
+  return Math.max(minOomScore, config.linux?.resources?.oomScoreAdj ?? 0);
 }
 
 function buildEnv(plan: ContainerPlan): readonly string[] {
@@ -128,6 +139,9 @@ function buildNamespaces(plan: ContainerPlan, options: NamespaceOption | undefin
   const pidMode = options?.pid ?? 'POD';
   if (pidMode === 'CONTAINER') namespaces.push({ type: 'pid' });
   if (pidMode === 'POD') namespaces.push({ type: 'pid', path: path(plan.sandboxPid, 'pid') });
+  if (plan.userNamespace !== undefined) {
+    namespaces.push({ type: 'user', path: path(plan.sandboxPid, 'user') });
+  }
   if (pidMode === 'TARGET') namespaces.push({ type: 'pid', path: path(plan.targetPid ?? 0, 'pid') });
   return namespaces;
 }

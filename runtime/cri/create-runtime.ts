@@ -16,6 +16,7 @@ import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-ima
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
 import { removeUnfinishedSteps } from './build-runner.ts';
+import { CDI_DIRECTORIES } from './cdi.ts';
 import { createCni, type InProcessCniPlugin } from './cni.ts';
 import { followExits, recoverContainers } from './container-lifecycle.ts';
 import { createContainerHandlers } from './container-service.ts';
@@ -25,8 +26,10 @@ import { createImageHandlers } from './image-service.ts';
 import { serveImages } from './image-socket.ts';
 import { createInfoHandlers } from './info-service.ts';
 import { readKernelSecurity } from './kernel-security.ts';
+import { createMetricsHandlers } from './metrics-service.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { ContainerEvent, Mounter, RuntimeContext } from './runtime-context.ts';
+import { readHandlers } from './runtime-handlers.ts';
 import { createSandboxHandlers, recoverSandboxes } from './sandbox-service.ts';
 import { serveCri } from './server.ts';
 import { createStatsHandlers } from './stats-service.ts';
@@ -59,6 +62,8 @@ export interface RuntimeOptions {
   readonly monitorCgroup?: string;
   /** How registries are reached; the usual file when undefined. */
   readonly registriesPath?: string;
+  /** The usual ones when undefined. */
+  readonly cdiDirs?: readonly string[];
   readonly now: () => Date;
   readonly log: Logger;
 }
@@ -122,6 +127,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     locks: new KeyedLock(),
     mounter,
     kernel: await readKernelSecurity(),
+    handlers: await readHandlers(),
+    cdiDirs: options.cdiDirs ?? CDI_DIRECTORIES,
     capabilities: await readCapabilities(),
     newId: () => randomBytes(32).toString('hex'),
     now,
@@ -187,6 +194,7 @@ function createHandlers(context: RuntimeContext, streams: StreamServer): CriHand
     ...createContainerHandlers(context),
     ...createImageHandlers(context),
     ...createStatsHandlers(context),
+    ...createMetricsHandlers(context),
     ...createStreamHandlers(context, streams, createNetnsDialer()),
   };
 }

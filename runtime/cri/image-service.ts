@@ -34,7 +34,7 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
     async pullImage({ image: spec, auth }, { signal }) {
       const reference = spec?.image ?? '';
       if (reference === '') throw new TkadmError('CRI_INVALID', 'Cannot pull image: it has no name');
-      checkHandler(spec);
+      checkHandler(context, spec);
       const image = await pullImage(context, reference, { auth, signal });
       return { imageRef: image.id };
     },
@@ -58,8 +58,11 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
 }
 
 /** Images are the same for every handler. @throws CRI_NOT_FOUND for one that no runtime has. */
-export function checkHandler(spec: { readonly runtimeHandler: string } | undefined): void {
-  findHandler(spec?.runtimeHandler ?? '');
+export function checkHandler(
+  context: RuntimeContext,
+  spec: { readonly runtimeHandler: string } | undefined,
+): void {
+  findHandler(context.handlers, spec?.runtimeHandler ?? '');
 }
 
 /** The image that a CRI spec means, by id, digest or name. */

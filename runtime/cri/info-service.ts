@@ -4,19 +4,11 @@ import { buildContainerStatus } from './container-status.ts';
 import type { CriHandlers } from './handlers.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { verboseInfo } from './runtime-context.ts';
-import { RUNTIME_HANDLERS } from './runtime-handlers.ts';
 import { buildSandboxStatus } from './sandbox-service.ts';
 
 type InfoHandlers = Pick<
   CriHandlers,
-  | 'version'
-  | 'status'
-  | 'runtimeConfig'
-  | 'updateRuntimeConfig'
-  | 'getContainerEvents'
-  | 'listMetricDescriptors'
-  | 'listPodSandboxMetrics'
-  | 'streamPodSandboxMetrics'
+  'version' | 'status' | 'runtimeConfig' | 'updateRuntimeConfig' | 'getContainerEvents'
 >;
 
 export const RUNTIME_NAME = 'tkadm';
@@ -33,10 +25,7 @@ export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
       const network = await networkCondition(context);
       return {
         status: { conditions: [{ type: 'RuntimeReady', status: true }, network] },
-        runtimeHandlers: RUNTIME_HANDLERS.map(({ name }) => ({
-          name,
-          features: { recursiveReadOnlyMounts: true, userNamespaces: false },
-        })),
+        runtimeHandlers: context.handlers.map(({ name, features }) => ({ name, features })),
         features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
         info: verboseInfo(verbose, () => ({
           sandboxes: context.sandboxes.list().length,
@@ -64,9 +53,6 @@ export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
         };
       }
     },
-    listMetricDescriptors: async () => ({ descriptors: [] }),
-    listPodSandboxMetrics: async () => ({ podMetrics: [] }),
-    async *streamPodSandboxMetrics() {},
   };
 }
 

@@ -2,6 +2,8 @@ import { type ErrorCode, TkadmError } from '../base/errors.ts';
 import type { KernelSecurity } from './kernel-security.ts';
 import type { ContainerConfig } from './messages/container.ts';
 import type { PodSandboxConfig } from './messages/sandbox.ts';
+import type { RuntimeHandler } from './runtime-handlers.ts';
+import { areEqualMappings, readUserNamespace } from './user-namespaces.ts';
 
 /** A wish that is not fulfilled: the field by its CRI name, and what is wrong with it. */
 interface Refusal<T> {
@@ -14,6 +16,7 @@ interface Refusal<T> {
 interface SandboxWish {
   readonly config: PodSandboxConfig;
   readonly kernel: KernelSecurity;
+  readonly handler: RuntimeHandler;
 }
 
 interface ContainerWish extends SandboxWish {
@@ -26,6 +29,8 @@ const MAX_PORT = 65_535;
 
 const optionsOf = ({ config }: SandboxWish) => config.linux?.securityContext?.namespaceOptions;
 
+const hasUserNamespace = (wish: SandboxWish) => readUserNamespace(optionsOf(wish)) !== undefined;
+
 /** What RunPodSandbox refuses. */
 export const SANDBOX_REFUSALS: readonly Refusal<SandboxWish>[] = [
   ...NAMESPACES.map((name) => ({
@@ -34,6 +39,26 @@ export const SANDBOX_REFUSALS: readonly Refusal<SandboxWish>[] = [
     code: 'UNSUPPORTED' as const,
     isAsked: (wish: SandboxWish) => !['POD', 'NODE'].includes(optionsOf(wish)?.[name] ?? 'POD'),
   })),
+  {
+    field: 'namespace_options.userns_options',
+    state: 'a user namespace that is neither POD nor NODE is not supported',
+    code: 'UNSUPPORTED',
+    isAsked: (wish) => ['CONTAINER', 'TARGET'].includes(optionsOf(wish)?.usernsOptions?.mode ?? 'POD'),
+  },
+  {
+    field: 'namespace_options.userns_options',
+    state: 'the runtime handler, or this kernel, has no user namespaces with mapped mounts',
+    code: 'UNSUPPORTED',
+    isAsked: (wish) => hasUserNamespace(wish) && !wish.handler.features.userNamespaces,
+  },
+  {
+    field: 'namespace_options.userns_options',
+    state: "it cannot be had with the node's network, pid or ipc namespace",
+    code: 'UNSUPPORTED',
+    isAsked: (wish) =>
+      hasUserNamespace(wish) &&
+      (['network', 'pid', 'ipc'] as const).some((name) => optionsOf(wish)?.[name] === 'NODE'),
+  },
   {
     field: 'run_as_group',
     state: 'it needs run_as_user',
@@ -88,6 +113,31 @@ export const CONTAINER_REFUSALS: readonly Refusal<ContainerWish>[] = [
     isAsked: (wish: ContainerWish) =>
       securityOf(wish)?.namespaceOptions?.[name] === 'NODE' && optionsOf(wish)?.[name] !== 'NODE',
   })),
+  {
+    field: 'namespace_options.userns_options',
+    state: 'the sandbox has another user namespace',
+    code: 'CRI_INVALID',
+    isAsked: (wish) => {
+      const own = readUserNamespace(securityOf(wish)?.namespaceOptions);
+      return own !== undefined && !areEqualMappings(own, readUserNamespace(optionsOf(wish)));
+    },
+  },
+  {
+    field: 'mounts.recursive_read_only',
+    state: 'the runtime handler cannot',
+    code: 'UNSUPPORTED',
+    isAsked: ({ container, handler }) =>
+      !handler.features.recursiveReadOnlyMounts &&
+      container.mounts.some(({ recursiveReadOnly }) => recursiveReadOnly),
+  },
+  {
+    field: 'mounts.propagation',
+    state: 'another runtime than our own mounts where the host does not see it',
+    code: 'UNSUPPORTED',
+    isAsked: ({ container, handler }) =>
+      handler.runtimePath !== undefined &&
+      container.mounts.some(({ propagation }) => propagation === 'PROPAGATION_BIDIRECTIONAL'),
+  },
   {
     field: 'run_as_username',
     state: 'run_as_user is set as well',

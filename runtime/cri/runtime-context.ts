@@ -10,6 +10,7 @@ import type { Cni } from './cni.ts';
 import type { KernelSecurity } from './kernel-security.ts';
 import type { ContainerEventType } from './messages/runtime.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
+import type { RuntimeHandler } from './runtime-handlers.ts';
 
 /** mount(2) and umount2(2) for the sandboxes' shared memory. */
 export interface Mounter {
@@ -38,6 +39,10 @@ export interface RuntimeContext {
   readonly locks: KeyedLock;
   readonly mounter: Mounter;
   readonly kernel: KernelSecurity;
+  /** The default one, and those that RuntimeClass can name. */
+  readonly handlers: readonly RuntimeHandler[];
+  /** Where CDI specs are; the later wins. */
+  readonly cdiDirs: readonly string[];
   /** Capabilities that this process has and can hand on. */
   readonly capabilities: readonly string[];
   /** 64 hex digits. */

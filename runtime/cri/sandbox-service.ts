@@ -13,6 +13,7 @@ import type {
   PodSandboxFilter,
   PodSandboxStatus,
 } from './messages/sandbox.ts';
+import { minOomScore } from './oom-score.ts';
 import type { SandboxRecord } from './records.ts';
 import { checkSandbox } from './refusals.ts';
 import { mergeResources } from './resources.ts';
@@ -54,8 +55,8 @@ export function createSandboxHandlers(context: RuntimeContext): SandboxHandlers 
       if (config?.metadata === undefined) {
         throw new TkadmError('CRI_INVALID', 'Cannot run sandbox: it has no metadata');
       }
-      const handler = findHandler(runtimeHandler);
-      checkSandbox({ config, kernel: context.kernel });
+      const handler = findHandler(context.handlers, runtimeHandler);
+      checkSandbox({ config, kernel: context.kernel, handler });
       checkSysctls(config.linux?.sysctls ?? {}, config.linux?.securityContext?.namespaceOptions);
       const run = () => runSandbox(context, config, handler);
       return { podSandboxId: await context.locks.run(nameOf(config), run) };
@@ -169,7 +170,7 @@ async function runSandbox(
     const planned = await planNetwork(context, id, config);
     await context.sandboxes.put({ ...record, network: planned });
     await writeSandboxFiles(context, id, config);
-    await startPause(context, id, config);
+    await startPause(context, record, handler);
     const network = planned && (await context.cni.add(planned, id, netnsPath(context, id)));
     const { isHalfMade: _, ...made } = record;
     await context.sandboxes.put({ ...made, network, isReady: true });
@@ -216,7 +217,11 @@ async function updateSandbox(
   await context.sandboxes.put({ ...record, config });
 }
 
-async function startPause(context: RuntimeContext, id: string, config: PodSandboxConfig): Promise<void> {
+async function startPause(
+  context: RuntimeContext,
+  { id, config }: SandboxRecord,
+  handler: RuntimeHandler,
+): Promise<void> {
   const image = context.images.resolve(PAUSE_IMAGE);
   const [rootfs] = image === undefined ? [] : context.images.lowerDirs(image);
   if (rootfs === undefined) {
@@ -224,10 +229,14 @@ async function startPause(context: RuntimeContext, id: string, config: PodSandbo
   }
   await context.engine.create({
     id,
-    spec: buildSandboxSpec(id, config),
+    spec: buildSandboxSpec(id, config, {
+      isForeign: handler.runtimePath !== undefined,
+      minOomScore: minOomScore(context, handler),
+    }),
     rootfs: { kind: 'path', path: rootfs },
     annotations: config.annotations,
     parentResources: buildPodCgroup(config),
+    runtimePath: handler.runtimePath,
   });
   await context.engine.start(id);
 }

@@ -1,20 +1,41 @@
+import type { IdMappings } from '../container/id-mappings.ts';
 import type { OciResources, OciSpec } from '../container/oci-spec.ts';
 import { PAUSE_SECCOMP } from '../container/pause.ts';
+import { buildDefaultSeccomp } from '../container/seccomp/default-profile.ts';
 import { cgroupPath, OCI_VERSION } from './container-spec.ts';
 import type { DNSConfig, LinuxSandboxSecurityContext, PodSandboxConfig } from './messages/sandbox.ts';
 import { buildResources } from './resources.ts';
+import { readUserNamespace } from './user-namespaces.ts';
 
 /** The user and group of the usual pause image. */
 const PAUSE_ID = 65_535;
+/** The last to go, as with the kubelet. */
+const PAUSE_OOM_SCORE = -998;
 
 /** Parameters of a pod's own network: any user may bind low ports and send pings, as with containerd 2. */
-const NETWORK_SYSCTLS = {
-  'net.ipv4.ip_unprivileged_port_start': '0',
-  'net.ipv4.ping_group_range': '0 2147483647',
-} as const;
+function buildNetworkSysctls(mappings: IdMappings | undefined): Readonly<Record<string, string>> {
+  const { containerID = 0, size = 2 ** 31 } = mappings?.gidMappings[0] ?? {};
+  return {
+    'net.ipv4.ip_unprivileged_port_start': '0',
+    // Only ids that the user namespace has.
+    'net.ipv4.ping_group_range': `${containerID} ${containerID + size - 1}`,
+  };
+}
+
+/** Who makes the pause container. */
+export interface SandboxRuntime {
+  readonly isForeign: boolean;
+  /** The lowest oom_score_adj that can be given. */
+  readonly minOomScore: number;
+}
 
 /** The OCI runtime-spec of a sandbox's pause container, which holds the pod's namespaces. */
-export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec {
+export function buildSandboxSpec(
+  id: string,
+  config: PodSandboxConfig,
+  { isForeign, minOomScore }: SandboxRuntime = { isForeign: false, minOomScore: PAUSE_OOM_SCORE },
+): OciSpec {
+  const mappings = readUserNamespace(config.linux?.securityContext?.namespaceOptions);
   const options = config.linux?.securityContext?.namespaceOptions;
   const isHostNetwork = options?.network === 'NODE';
   return {
@@ -26,7 +47,7 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
       user: buildUser(config.linux?.securityContext),
       capabilities: {},
       noNewPrivileges: true,
-      oomScoreAdj: -998,
+      oomScoreAdj: Math.max(minOomScore, PAUSE_OOM_SCORE),
     },
     root: { path: 'rootfs', readonly: true },
     ...(!isHostNetwork && { hostname: config.hostname }),
@@ -38,11 +59,14 @@ export function buildSandboxSpec(id: string, config: PodSandboxConfig): OciSpec 
         ...(isHostNetwork ? [] : [{ type: 'network' } as const, { type: 'uts' } as const]),
         ...(options?.ipc === 'NODE' ? [] : [{ type: 'ipc' } as const]),
         ...(options?.pid === 'NODE' ? [] : [{ type: 'pid' } as const]),
+        ...(mappings === undefined ? [] : [{ type: 'user' } as const]),
       ],
+      ...mappings,
       cgroupsPath: cgroupPath(config.linux?.cgroupParent ?? '', id),
       resources: { ...buildResources(config.linux?.overhead), cpu: { shares: 2 } },
-      seccomp: PAUSE_SECCOMP,
-      sysctl: { ...(isHostNetwork ? {} : NETWORK_SYSCTLS), ...config.linux?.sysctls },
+      // What another runtime does between the filter and the program needs more calls than the program.
+      seccomp: isForeign ? buildDefaultSeccomp([]) : PAUSE_SECCOMP,
+      sysctl: { ...(isHostNetwork ? {} : buildNetworkSysctls(mappings)), ...config.linux?.sysctls },
     },
   };
 }

@@ -1,5 +1,6 @@
-import { lstat, readdir, readFile } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Pressure, ResourcePressure } from '../container/cgroup-details.ts';
 import type { ContainerStats as EngineStats } from '../container/engine.ts';
 import { POD_INTERFACE } from './cni.ts';
 import { containerState } from './container-status.ts';
@@ -7,11 +8,11 @@ import type { CriHandlers } from './handlers.ts';
 import type {
   ContainerStats,
   ContainerStatsFilter,
-  NetworkInterfaceUsage,
   NetworkUsage,
   PodSandboxStats,
   PodSandboxStatsFilter,
 } from './messages/stats.ts';
+import { readInterfaces } from './network-usage.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { getContainer, getSandbox, matchesLabels, toNanos } from './runtime-context.ts';
@@ -47,26 +48,34 @@ interface Sampler {
   /** CPU nanoseconds a second since the sample before; undefined at first. */
   rate(id: string, sample: CpuSample): number | undefined;
   layer(id: string, directory: string, timestamp: bigint): Promise<LayerUsage>;
+  /** Forgets what is no longer there. */
+  prune(isThere: (id: string) => boolean): void;
 }
 
 export function createStatsHandlers(context: RuntimeContext): StatsHandlers {
   const sampler = createSampler();
   const ofContainer = (record: ContainerRecord) => containerStats(context, sampler, record);
   const ofSandbox = (record: SandboxRecord) => sandboxStats(context, sampler, record);
-  const containers = (filter: ContainerStatsFilter | undefined) =>
-    Promise.all(
+  const isThere = (id: string) =>
+    context.containers.get(id) !== undefined || context.sandboxes.get(id) !== undefined;
+  const containers = (filter: ContainerStatsFilter | undefined) => {
+    sampler.prune(isThere);
+    return Promise.all(
       context.containers
         .list()
         .filter((record) => isWanted(context, record, filter))
         .map(ofContainer),
     );
-  const sandboxes = (filter: PodSandboxStatsFilter | undefined) =>
-    Promise.all(
+  };
+  const sandboxes = (filter: PodSandboxStatsFilter | undefined) => {
+    sampler.prune(isThere);
+    return Promise.all(
       context.sandboxes
         .list()
         .filter((record) => isSandboxReady(context, record) && matchesSandbox(record, filter))
         .map(ofSandbox),
     );
+  };
   return {
     containerStats: async ({ containerId }) => ({
       stats: await ofContainer(getContainer(context, containerId)),
@@ -98,6 +107,7 @@ async function containerStats(
   return {
     attributes: { id, metadata: config.metadata, labels: config.labels, annotations: config.annotations },
     ...(usage && resourceUsage(usage, timestamp, sampler.rate(id, cpuSample(usage, timestamp)), limit)),
+    ...(usage && { swap: swapUsage(usage, timestamp) }),
     writableLayer: {
       timestamp: layer.timestamp,
       fsId: { mountpoint: context.containers.directory('') },
@@ -146,6 +156,7 @@ function resourceUsage(usage: EngineStats, timestamp: bigint, rate: number | und
       timestamp,
       usageCoreNanoSeconds: { value: Number(usage.cpuUsageNanos) },
       usageNanoCores: rate === undefined ? undefined : { value: rate },
+      psi: usage.pressure?.cpu && buildPsi(usage.pressure.cpu),
     },
     memory: {
       timestamp,
@@ -153,8 +164,27 @@ function resourceUsage(usage: EngineStats, timestamp: bigint, rate: number | und
       availableBytes: limitBytes > 0 ? { value: available } : undefined,
       usageBytes: { value: memoryUsageBytes },
       rssBytes: { value: memoryRssBytes },
+      pageFaults: optional(usage.pageFaults),
+      majorPageFaults: optional(usage.majorPageFaults),
+      psi: usage.pressure?.memory && buildPsi(usage.pressure.memory),
     },
+    ...(usage.pressure?.io && { io: { timestamp, psi: buildPsi(usage.pressure.io) } }),
   };
+}
+
+function swapUsage({ swapUsageBytes, swapLimitBytes }: EngineStats, timestamp: bigint) {
+  if (swapUsageBytes === undefined) return undefined;
+  const rest = swapLimitBytes === undefined ? undefined : Math.max(0, swapLimitBytes - swapUsageBytes);
+  return { timestamp, swapUsageBytes: { value: swapUsageBytes }, swapAvailableBytes: optional(rest) };
+}
+
+function optional(value: number | undefined): { readonly value: number } | undefined {
+  return value === undefined ? undefined : { value };
+}
+
+function buildPsi({ some, full }: ResourcePressure) {
+  const data = ({ totalNanos, ...averages }: Pressure) => ({ total: totalNanos, ...averages });
+  return { some: data(some), full: data(full) };
 }
 
 function addUsage(sum: EngineStats | undefined, usage: EngineStats | undefined): EngineStats | undefined {
@@ -165,37 +195,34 @@ function addUsage(sum: EngineStats | undefined, usage: EngineStats | undefined):
     memoryWorkingSetBytes: sum.memoryWorkingSetBytes + usage.memoryWorkingSetBytes,
     memoryRssBytes: sum.memoryRssBytes + usage.memoryRssBytes,
     pids: sum.pids + usage.pids,
+    pageFaults: addIfKnown(sum.pageFaults, usage.pageFaults),
+    majorPageFaults: addIfKnown(sum.majorPageFaults, usage.majorPageFaults),
   };
 }
 
-/** The interfaces of the pod's network namespace, proc_pid_net(5) "dev"; undefined with the host's network. */
+function addIfKnown(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined ? b : a + (b ?? 0);
+}
+
 async function networkUsage(
   context: RuntimeContext,
   record: SandboxRecord,
   timestamp: bigint,
 ): Promise<NetworkUsage | undefined> {
-  const pid = context.engine.status(record.id)?.pid;
-  if (pid === undefined || record.network === undefined) return undefined;
-  const text = await readFile(`/proc/${pid}/net/dev`, 'utf8').catch(() => '');
-  const interfaces = parseNetDev(text).filter(({ name }) => name !== 'lo');
+  const counters = await readInterfaces(context, record);
+  if (counters === undefined) return undefined;
+  const interfaces = counters.map(({ name, rxBytes, rxErrors, txBytes, txErrors }) => ({
+    name,
+    rxBytes: { value: rxBytes },
+    rxErrors: { value: rxErrors },
+    txBytes: { value: txBytes },
+    txErrors: { value: txErrors },
+  }));
   return {
     timestamp,
     defaultInterface: interfaces.find(({ name }) => name === POD_INTERFACE),
     interfaces: interfaces.filter(({ name }) => name !== POD_INTERFACE),
   };
-}
-
-/** Lines "  eth0: rxBytes rxPackets rxErrors ... txBytes txPackets txErrors ...", 8 numbers each way. */
-function parseNetDev(text: string): readonly NetworkInterfaceUsage[] {
-  return text.split('\n').flatMap((line) => {
-    const match = /^\s*([^:\s]+):\s*(.*)$/.exec(line);
-    if (!match) return [];
-    const numbers = match[2]!.trim().split(/\s+/).map(Number);
-    const value = (index: number) => ({ value: numbers[index] ?? 0 });
-    return [
-      { name: match[1]!, rxBytes: value(0), rxErrors: value(2), txBytes: value(8), txErrors: value(10) },
-    ];
-  });
 }
 
 function createSampler(): Sampler {
@@ -220,6 +247,9 @@ function createSampler(): Sampler {
       const usage = { timestamp, ...(await countTree(directory)) };
       layers.set(id, usage);
       return usage;
+    },
+    prune(isThere) {
+      for (const map of [samples, layers]) for (const id of map.keys()) if (!isThere(id)) map.delete(id);
     },
   };
 }

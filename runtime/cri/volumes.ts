@@ -1,10 +1,12 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { isSystemError, TkadmError } from '../base/errors.ts';
+import type { IdMappings } from '../container/id-mappings.ts';
 import type { OciMount } from '../container/oci-spec.ts';
 import { resolveInRoot } from '../image/root-path.ts';
 import { findImage } from './image-service.ts';
 import type { Mount } from './messages/container.ts';
 import type { RuntimeContext } from './runtime-context.ts';
+import { buildMappings } from './user-namespaces.ts';
 
 const PROPAGATIONS = {
   PROPAGATION_PRIVATE: 'rprivate',
@@ -20,15 +22,16 @@ const PROPAGATIONS = {
 export async function resolveVolumes(
   context: RuntimeContext,
   mounts: readonly Mount[],
+  userNamespace: IdMappings | undefined,
 ): Promise<readonly OciMount[]> {
   return Promise.all(
     mounts.map((mount) =>
-      mount.image === undefined ? resolveHostPath(mount) : resolveImage(context, mount),
+      mount.image === undefined ? resolveHostPath(mount, userNamespace) : resolveImage(context, mount),
     ),
   );
 }
 
-async function resolveHostPath(mount: Mount): Promise<OciMount> {
+async function resolveHostPath(mount: Mount, userNamespace: IdMappings | undefined): Promise<OciMount> {
   const { containerPath, hostPath } = mount;
   if (!containerPath.startsWith('/') || !hostPath.startsWith('/')) {
     throw new TkadmError(
@@ -42,16 +45,29 @@ async function resolveHostPath(mount: Mount): Promise<OciMount> {
       `Cannot mount "${hostPath}": recursive_read_only needs readonly and private propagation`,
     );
   }
-  if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0) {
-    throw new TkadmError('UNSUPPORTED', `Cannot mount "${hostPath}": id mappings are not supported`);
-  }
   const access = mount.recursiveReadOnly ? 'rro' : mount.readonly ? 'ro' : 'rw';
   return {
     destination: containerPath,
     type: 'bind',
     source: await realSource(hostPath),
     options: ['rbind', PROPAGATIONS[mount.propagation], access],
+    ...buildMapping(mount, userNamespace),
   };
+}
+
+/** Mapped ids: as those of the pod's user namespace, or others. @throws CRI_INVALID for half a mapping. */
+function buildMapping(mount: Mount, userNamespace: IdMappings | undefined): Partial<IdMappings> {
+  if (mount.uidMappings.length + mount.gidMappings.length === 0) return {};
+  if (mount.uidMappings.length === 0 || mount.gidMappings.length === 0) {
+    throw new TkadmError('CRI_INVALID', `Cannot mount "${mount.hostPath}": it has uid or gid mappings alone`);
+  }
+  if (userNamespace === undefined) {
+    throw new TkadmError(
+      'CRI_INVALID',
+      `Cannot map ids of "${mount.hostPath}": the pod has no user namespace`,
+    );
+  }
+  return { uidMappings: buildMappings(mount.uidMappings), gidMappings: buildMappings(mount.gidMappings) };
 }
 
 async function realSource(hostPath: string): Promise<string> {

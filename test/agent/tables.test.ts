@@ -217,7 +217,7 @@ t.test('parseStaticPod() names, hashes and defaults', (t) => {
   t.end();
 });
 
-const READY = { id: 's', attempt: 0, isReady: true, createdAtMs: 1, ips: ['10.0.0.9'] };
+const READY = { id: 's', attempt: 0, isReady: true, createdAtMs: 1, ips: ['10.0.0.9'], handler: '' };
 
 function state(containers: readonly Partial<ContainerState>[] = [], sandboxes = [READY]): PodState {
   const full = containers.map((container, index) => ({

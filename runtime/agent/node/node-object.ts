@@ -12,6 +12,15 @@ export interface RuntimeFacts {
   readonly isNetworkReady: boolean;
   /** Why it is not ready. */
   readonly message: string;
+  /** What its handlers can; "" is the default one. */
+  readonly handlers: readonly NodeRuntimeHandler[];
+  readonly hasSupplementalGroupsPolicy: boolean;
+}
+
+/** core/v1 NodeRuntimeHandler */
+export interface NodeRuntimeHandler {
+  readonly name: string;
+  readonly features: { readonly recursiveReadOnlyMounts: boolean; readonly userNamespaces: boolean };
 }
 
 export interface NodeImage {
@@ -76,7 +85,7 @@ export function defaultNodeLabels(hostname: string, architecture: string): Recor
 export function buildNodeStatus(input: NodeStatusInput): core.NodeStatus {
   const { identity, config, machine, runtime } = input;
   const capacity = buildCapacity(machine, config);
-  return {
+  const status = {
     addresses: [
       ...identity.addresses.map((address) => ({ type: 'InternalIP', address })),
       { type: 'Hostname', address: identity.hostname },
@@ -101,7 +110,10 @@ export function buildNodeStatus(input: NodeStatusInput): core.NodeStatus {
       osImage: machine.osImage,
       systemUUID: machine.systemUuid,
     },
+    ...(runtime.handlers.length > 0 && { runtimeHandlers: runtime.handlers }),
+    features: { supplementalGroupsPolicy: runtime.hasSupplementalGroupsPolicy },
   };
+  return status as core.NodeStatus;
 }
 
 function buildCapacity(machine: MachineFacts, config: KubeletConfig): Record<string, string> {

@@ -8,7 +8,10 @@ const TIMEOUT_MS = 5000;
 export async function readRuntimeFacts(cri: CriClient): Promise<RuntimeFacts> {
   try {
     const options = { timeoutMs: TIMEOUT_MS };
-    const [version, { status }] = await Promise.all([cri.version({}, options), cri.status({}, options)]);
+    const [version, { status, runtimeHandlers, features }] = await Promise.all([
+      cri.version({}, options),
+      cri.status({}, options),
+    ]);
     const runtime = status?.conditions.find(({ type }) => type === 'RuntimeReady');
     const network = status?.conditions.find(({ type }) => type === 'NetworkReady');
     const faults = [
@@ -22,6 +25,14 @@ export async function readRuntimeFacts(cri: CriClient): Promise<RuntimeFacts> {
       isReady: runtime?.status ?? false,
       isNetworkReady: network?.status ?? false,
       message: faults.filter((fault) => fault !== undefined).join('; '),
+      handlers: runtimeHandlers.map((handler) => ({
+        name: handler.name,
+        features: {
+          recursiveReadOnlyMounts: handler.features?.recursiveReadOnlyMounts ?? false,
+          userNamespaces: handler.features?.userNamespaces ?? false,
+        },
+      })),
+      hasSupplementalGroupsPolicy: features?.supplementalGroupsPolicy ?? false,
     };
   } catch (error) {
     return {
@@ -29,6 +40,8 @@ export async function readRuntimeFacts(cri: CriClient): Promise<RuntimeFacts> {
       isReady: false,
       isNetworkReady: false,
       message: `container runtime is down: ${formatError(error)}`,
+      handlers: [],
+      hasSupplementalGroupsPolicy: false,
     };
   }
 }

@@ -66,9 +66,7 @@ export function buildStarter(section: Section, options: StarterOptions): void {
 /** Opens the FIFOs, clones, waits, writes the exit and waits until the engine has read the output. */
 export function buildMonitor(section: Section, options: MonitorOptions): void {
   const { spec, directory, terminal, born, pipe, preserved = NONE, forgotten } = options;
-  hide(section, 'tkadm-monitor');
-  maskSignals(section, true);
-  enterDirectory(section, directory);
+  beginMonitor(section, directory);
   takeDescriptors(section, preserved);
   const [stdin, stdout, stderr] = holdStreams(section);
   if (terminal !== undefined) openMaster(section, terminal);
@@ -84,16 +82,37 @@ export function buildMonitor(section: Section, options: MonitorOptions): void {
   for (const one of forgotten) section.forget(one);
   const namespace = holdNamespace(section, pidfd, pipe);
   const status = waitForExit(section, pid.value, stdin);
+  recordExit(section, { status, open: [stdin, stdout, stderr], namespace });
+}
+
+/** Takes the monitor's name, tells who it is and goes to the container's directory. */
+export function beginMonitor(section: Section, directory: string): void {
+  hide(section, 'tkadm-monitor');
+  maskSignals(section, true);
+  enterDirectory(section, directory);
+}
+
+export interface ExitOptions {
+  /** The wait status. */
+  readonly status: DataRef;
+  /** Descriptors to be closed before the exit is seen. */
+  readonly open: readonly DataRef[];
+  /** Closed after it. */
+  readonly namespace?: DataRef;
+}
+
+/** Writes the exit and waits until the engine has read the output. */
+export function recordExit(section: Section, { status, open, namespace }: ExitOptions): void {
   const end = section.label();
   section.call('faccessat', [AT_FDCWD, section.text(SLOT_FILES.state), 0], { onError: end });
-  for (const fd of [stdin, stdout, stderr]) closeAny(section, fd);
+  for (const fd of open) closeAny(section, fd);
   const file = section.room();
   section.step('write the exit code');
   const flags = OPEN.CREAT | OPEN.WRONLY | OPEN.TRUNC | O_CLOEXEC;
   section.call('openat', [AT_FDCWD, section.text(SLOT_FILES.exit), flags, 0o600], { into: file });
   section.call('write', [{ at: file }, status, 4]);
   section.call('close', [{ at: file }]);
-  closeAny(section, namespace);
+  if (namespace !== undefined) closeAny(section, namespace);
   // The exit is kept: a machine that shuts down need not wait for this process.
   maskSignals(section, false);
   const ack = section.room();
@@ -166,7 +185,7 @@ function holdNamespace(section: Section, pidfd: DataRef, pipe: DataRef): DataRef
  * Holds both ends of the output's FIFOs, so that nothing is lost while no engine runs, and the write end of the input's
  * until SIGUSR1.
  */
-function holdStreams(section: Section): readonly [DataRef, DataRef, DataRef] {
+export function holdStreams(section: Section): readonly [DataRef, DataRef, DataRef] {
   section.step('open FIFOs');
   const open = (name: string, flags: number) => {
     const fd = section.room();
@@ -194,7 +213,7 @@ function enterPidNamespace(section: Section, spec: OciSpec): void {
 }
 
 /** The monitor keeps none of the streams of the process that started it. */
-function releaseStreams(section: Section): void {
+export function releaseStreams(section: Section): void {
   const fd = section.room();
   section.call('openat', [AT_FDCWD, section.text('/dev/null'), OPEN.RDWR | O_CLOEXEC, 0], { into: fd });
   for (const target of [0, 1, 2]) section.call('dup3', [{ at: fd }, target, 0]);
@@ -202,7 +221,7 @@ function releaseStreams(section: Section): void {
 }
 
 /** Waits for the child by its signal; SIGUSR1 closes the input. The word is the wait status. */
-function waitForExit(section: Section, pid: DataRef, stdin: DataRef): DataRef {
+export function waitForExit(section: Section, pid: DataRef, stdin: DataRef): DataRef {
   const status = section.room();
   const set = Buffer.alloc(SIGNAL_SET_SIZE);
   set.writeUInt32LE((1 << (SIGUSR1 - 1)) | (1 << (SIGCHLD - 1)));
