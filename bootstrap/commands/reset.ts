@@ -52,7 +52,7 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   }
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
-  const usesEtcd = await keepsObjectsInEtcd(host);
+  const etcdKeyFile = await findEtcdKeyFile(host);
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
   await runCommandPhases({
     command: 'reset',
@@ -76,21 +76,28 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
       };
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun || only ? '' : describeReset(changes, usesEtcd),
+      text: config.isDryRun || only ? '' : describeReset(changes, etcdKeyFile),
       data: { node: nodeName, changes },
     }),
   });
 }
 
-function describeReset(changes: number, usesEtcd: boolean): string {
+function describeReset(changes: number, etcdKeyFile: string | undefined): string {
   if (changes === 0) return 'There was nothing to reset on this machine.\n';
-  const etcd =
-    'The objects of the cluster are in etcd still. If this was its last control-plane node: etcdctl del --prefix /registry/\n';
-  return `This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.\n${usesEtcd ? etcd : ''}`;
+  const lines = [
+    'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.',
+    ...(etcdKeyFile === undefined
+      ? []
+      : [
+          `The objects of the cluster are in etcd still, and "${etcdKeyFile}" lets into it.`,
+          'If this was its last control-plane node: etcdctl del --prefix /registry/',
+        ]),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
 }
 
-/** True on a control-plane node whose API server has its objects in an etcd elsewhere. */
-async function keepsObjectsInEtcd(host: Pick<Host, 'readFile'>): Promise<boolean> {
+/** The key of the etcd client, on a control-plane node whose API server has its objects in an etcd elsewhere. */
+async function findEtcdKeyFile(host: Pick<Host, 'readFile'>): Promise<string | undefined> {
   const manifest = await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`);
-  return manifest?.includes('--etcd-servers=') ?? false;
+  return /--etcd-keyfile=(\S+)/.exec(manifest ?? '')?.[1];
 }
