@@ -52,7 +52,7 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   }
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
-  const etcdKeyFile = await findEtcdKeyFile(host);
+  const manifest = (await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`)) ?? '';
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
   await runCommandPhases({
     command: 'reset',
@@ -76,28 +76,36 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
       };
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun || only ? '' : describeReset(changes, etcdKeyFile),
+      text: config.isDryRun || only ? '' : describeReset(changes, await findLeftEtcd(host, manifest)),
       data: { node: nodeName, changes },
     }),
   });
 }
 
-function describeReset(changes: number, etcdKeyFile: string | undefined): string {
+interface LeftEtcd {
+  /** Of the client that the API server was; undefined when it is gone with the other certificates. */
+  readonly keyFile: string | undefined;
+}
+
+function describeReset(changes: number, etcd: LeftEtcd | undefined): string {
   if (changes === 0) return 'There was nothing to reset on this machine.\n';
+  const key = etcd?.keyFile ? `, and "${etcd.keyFile}" on this machine lets into it` : '';
   const lines = [
     'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.',
-    ...(etcdKeyFile === undefined
-      ? []
-      : [
-          `The objects of the cluster are in etcd still, and "${etcdKeyFile}" lets into it.`,
+    ...(etcd
+      ? [
+          `The objects of the cluster are in etcd still${key}.`,
           'If this was its last control-plane node: etcdctl del --prefix /registry/',
-        ]),
+        ]
+      : []),
   ];
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** The key of the etcd client, on a control-plane node whose API server has its objects in an etcd elsewhere. */
-async function findEtcdKeyFile(host: Pick<Host, 'readFile'>): Promise<string | undefined> {
-  const manifest = await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`);
-  return /--etcd-keyfile=(\S+)/.exec(manifest ?? '')?.[1];
+/** What stays of an etcd elsewhere, of a control-plane node whose API server ran with these arguments. */
+async function findLeftEtcd(host: Pick<Host, 'stat'>, manifest: string): Promise<LeftEtcd | undefined> {
+  if (!manifest.includes('--etcd-servers=')) return undefined;
+  const keyFile = /--etcd-keyfile=(\S+)/.exec(manifest)?.[1];
+  const isThere = keyFile !== undefined && (await host.stat(keyFile)) !== undefined;
+  return { keyFile: isThere ? keyFile : undefined };
 }
