@@ -51,8 +51,8 @@ export const JOIN_FLAGS: readonly Flag[] = [
   ),
 ];
 
-const SSH_FLAGS: readonly Flag[] = [
-  ['--ssh <target>', 'machine to join over SSH, user@host[:port] or a name of ssh_config', REPEAT],
+/** How machines are reached over SSH. */
+export const CONNECTION_FLAGS: readonly Flag[] = [
   ['--ssh-user <name>', 'user of SSH addresses without one (default: that of ssh_config, else root)'],
   ['--ssh-identity <file>', 'private key file', REPEAT],
   [
@@ -63,6 +63,11 @@ const SSH_FLAGS: readonly Flag[] = [
   ['--ssh-fingerprint <SHA256:...>', 'the host key to take, whatever known_hosts holds'],
   ['--ssh-jump <hosts>', 'jump hosts, [user@]host[:port] with commas between, or "none"'],
   ['--ssh-config <file>', 'in place of ~/.ssh/config and /etc/ssh/ssh_config, or "none"'],
+];
+
+const SSH_FLAGS: readonly Flag[] = [
+  ['--ssh <target>', 'machine to join over SSH, user@host[:port] or a name of ssh_config', REPEAT],
+  ...CONNECTION_FLAGS,
   ['--api-server <host:port>', 'address under which the new node reaches the API server'],
 ];
 

@@ -1,3 +1,4 @@
+import { CONNECTION_FLAGS } from './cluster.ts';
 import type { CommandRow } from './command.ts';
 import { described, type Flag } from './flag.ts';
 import { FLAGS, flags } from './flags.ts';
@@ -64,11 +65,14 @@ export const UPGRADE_COMMANDS: readonly CommandRow[] = [
           (await import('../commands/upgrade-apply.ts')).runUpgradeApply(context, version, options),
       },
       {
-        usage: 'node',
-        description: 'Upgrade this node, after the control plane',
-        flags: [...RUN.filter((row) => row !== FLAGS.kubeconfig), NODE_KUBECONFIG],
-        run: async (context, options) =>
-          (await import('../commands/upgrade-apply.ts')).runUpgradeNode(context, options),
+        usage: 'node [machines...]',
+        description: 'Upgrade this node, after the control plane; or machines over SSH, one after the other',
+        flags: [...RUN.filter((row) => row !== FLAGS.kubeconfig), NODE_KUBECONFIG, ...CONNECTION_FLAGS],
+        run: async (context, options, machines: readonly string[]) => {
+          if (machines.length > 0)
+            return (await import('../commands/upgrade-ssh.ts')).runUpgradeOverSsh(context, machines, options);
+          return (await import('../commands/upgrade-apply.ts')).runUpgradeNode(context, options);
+        },
       },
     ],
   },

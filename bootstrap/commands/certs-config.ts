@@ -1,13 +1,12 @@
 import { ApiClient } from '../../runtime/api/client.ts';
-import { CONFIG_MAPS } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError, isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { KUBE_SYSTEM } from '../addons/objects.ts';
 import { ANY_MACHINE } from '../config/defaults.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig, MachineDefaults } from '../config/types.ts';
+import { readStoredDocuments } from '../upgrade/source.ts';
 import { type CliContext, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 
@@ -67,12 +66,9 @@ async function readClusterDocuments(context: CliContext, kubeconfig: string): Pr
   let client: ApiClient | undefined;
   try {
     client = new ApiClient(await loadClientConfig(kubeconfig));
-    const ref = { namespace: KUBE_SYSTEM, name: 'kubeadm-config' };
-    const { data } = await client.get(CONFIG_MAPS, ref, { timeoutMs: CLUSTER_TIMEOUT_MS });
-    return (
-      [data?.['ClusterConfiguration'], data?.['TkadmConfiguration']].filter(Boolean).join('---\n') ||
-      undefined
-    );
+    const documents = await readStoredDocuments(client, CLUSTER_TIMEOUT_MS);
+    // Certificates do not depend on it, and a cluster that is not upgraded yet has another one than this package.
+    return documents.replace(/^kubernetesVersion: .*\n/m, '') || undefined;
   } catch (error) {
     context.writeError(
       `The cluster's configuration cannot be read; defaults are used: ${formatError(error)}\n`,

@@ -14,6 +14,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'upgrade plan': ['tkadm upgrade plan', 'tkadm upgrade plan -o json'],
   'upgrade diff': ['tkadm upgrade diff', 'tkadm upgrade diff --patches /root/patches -c 0'],
   'upgrade apply': ['tkadm upgrade apply', 'tkadm upgrade apply v1.36.2 -y --patches /root/patches'],
+  'upgrade node': ['tkadm upgrade node', 'tkadm upgrade node root@10.0.0.6 root@10.0.0.7'],
   'token create': [
     'tkadm token create --print-join-command',
     'tkadm token create --ttl 2h --description "for the rack in the cellar" -o json',

@@ -19,6 +19,7 @@ import { confirm } from './confirm.ts';
 import type { CliContext } from './context.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { type RunTools, runCommandPhases } from './run.ts';
+import { describeApplied } from './upgrade-result.ts';
 import { type OpenedUpgrade, openUpgrade, type UpgradeOptions } from './upgrade-source.ts';
 
 export interface UpgradeRunOptions extends UpgradeOptions {
@@ -204,7 +205,6 @@ async function run(context: CliContext, options: UpgradeRunOptions, input: RunIn
         nodeName,
         isControlPlane,
         isReachable,
-        clusterVersion: source.clusterVersion,
         documents: source.documents,
         wantedBundle,
         resolvConf: machine.resolvConf,
@@ -217,36 +217,17 @@ async function run(context: CliContext, options: UpgradeRunOptions, input: RunIn
       };
     },
     finish: async (tools) => {
-      if (!step.dryRun) return input.finish(tools);
       const { changes } = tools;
+      if (!step.dryRun && options.onlyPhase !== undefined)
+        return { text: '', data: { node: nodeName, phase: options.onlyPhase, changes } };
+      if (!step.dryRun) return input.finish(tools);
       return {
         text:
           changes === 0
             ? 'Dry run: nothing would change\n'
             : `Dry run: ${changes} changes would be made; nothing was changed\n`,
-        data: { changes, dryRun: true },
+        data: { node: nodeName, changes, dryRun: true },
       };
     },
   });
-}
-
-async function describeApplied(
-  { api, changes }: Pick<RunTools, 'api'> & { readonly changes: number },
-  { target, nodeName }: { readonly target: string; readonly nodeName: string },
-) {
-  const { items } = await (await api()).list(NODES);
-  const others = items.flatMap(({ metadata, status }) => {
-    const { kubeletVersion, containerRuntimeVersion } = status?.nodeInfo ?? {};
-    const isOld = kubeletVersion !== target || containerRuntimeVersion !== `tkadm://${VERSION}`;
-    return isOld && metadata?.name !== nodeName ? [metadata?.name ?? ''] : [];
-  });
-  const next =
-    others.length === 0
-      ? ''
-      : `\nThese nodes are still of an earlier version; with this package, on each of them: tkadm upgrade node\n\n  ${others.join('\n  ')}\n`;
-  const done = changes === 0 ? 'Nothing was changed: your cluster is' : 'Your cluster is';
-  return {
-    text: `\n${done} of ${target} (tkadm ${VERSION})${changes === 0 ? '' : ' now'}.\n${next}`,
-    data: { kubernetesVersion: target, changes, nodesToUpgrade: others },
-  };
 }

@@ -1,6 +1,6 @@
 import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
-import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import { formatError, isSystemError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
@@ -27,6 +27,7 @@ export interface UpgradeOptions {
   readonly output: string;
 }
 
+const ADMIN_KUBECONFIG = `${PATHS.kubernetes}/admin.conf`;
 /** How long an API server that has just been started, by an upgrade that was cut short, may take. */
 const ANSWER_TIMEOUT_MS = 5_000;
 const CALL_TIMEOUT_MS = 5_000;
@@ -67,7 +68,10 @@ export async function openUpgrade(
     overrides: collectUpgradeOverrides(step, options),
     defaultsFrom: { hostname: 'node', advertiseAddress: '127.0.0.1' },
   });
-  const isControlPlane = await context.fileExists(`${PATHS.manifests}/kube-apiserver.yaml`);
+  // The directory of the manifests is root's; the administrator's kubeconfig is seen by everybody.
+  const isControlPlane = await context.fileExists(
+    context.uid === 0 ? `${PATHS.manifests}/kube-apiserver.yaml` : ADMIN_KUBECONFIG,
+  );
   const kubeconfig = options.kubeconfig ?? (await findKubeconfig(context, isControlPlane));
   const api = clientOnce(kubeconfig);
   const [machine, nodeName] = [await observeMachine(host), await findNodeName(host)];
@@ -104,7 +108,7 @@ function collectUpgradeOverrides(
 
 /** The administrator's on a control-plane node, the node's own on a worker. @throws UPGRADE_NO_CLUSTER */
 async function findKubeconfig(context: CliContext, isControlPlane: boolean): Promise<string> {
-  const path = `${PATHS.kubernetes}/${isControlPlane ? 'admin.conf' : 'kubelet.conf'}`;
+  const path = isControlPlane ? ADMIN_KUBECONFIG : `${PATHS.kubernetes}/kubelet.conf`;
   if (await context.fileExists(path)) return path;
   throw new TkadmError(
     'UPGRADE_NO_CLUSTER',
@@ -117,7 +121,13 @@ async function findKubeconfig(context: CliContext, isControlPlane: boolean): Pro
 
 async function readDocuments(host: Pick<Host, 'readFile'>, api: () => Promise<ApiClient>) {
   // A kubeconfig that cannot be used is no server that is away.
-  const client = await api();
+  const client = await api().catch((error) => {
+    if (!isSystemError((error as Error).cause, 'EACCES')) throw error;
+    throw new TkadmError('NOT_ROOT', formatError(error), {
+      cause: error,
+      hint: 'sudo tkadm upgrade ..., or --kubeconfig with one of your own',
+    });
+  });
   try {
     const documents = await waitFor(() => readStoredDocuments(client, CALL_TIMEOUT_MS), {
       subject: 'the stored configuration of the cluster',

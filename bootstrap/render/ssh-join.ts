@@ -1,5 +1,5 @@
 import { isTkadmError } from '../../runtime/base/errors.ts';
-import type { RemoteEvent } from '../ssh/join-remote.ts';
+import type { RemoteEvent } from '../ssh/remote-command.ts';
 import { formatDryRun } from './dry-run.ts';
 import { type EventFields, formatEvent } from './event-line.ts';
 import { maskDeep, maskSecrets } from './mask.ts';
@@ -37,15 +37,30 @@ interface Output {
 
 const UPLOAD = 'send the node bundle';
 
+/** What is done over SSH, in words. */
+const COMMANDS = {
+  join: { begins: 'Joining over SSH', ends: 'has joined' },
+  'upgrade node': { begins: 'Upgrading over SSH, one after the other', ends: 'is upgraded' },
+} as const;
+
+export type SshCommand = keyof typeof COMMANDS;
+
 /** Lines for people, prefixed with the machine; or events, whose `host` is the machine. */
-export function createSshReporter(output: Output, format: OutputFormat): SshReporter {
-  return format === 'text' ? createTextReporter(output) : createEventReporter(output, format);
+export function createSshReporter(
+  output: Output,
+  format: OutputFormat,
+  command: SshCommand = 'join',
+): SshReporter {
+  return format === 'text'
+    ? createTextReporter(output, command)
+    : createEventReporter(output, format, command);
 }
 
-function createTextReporter({ write }: Output): SshReporter {
+function createTextReporter({ write }: Output, command: SshCommand): SshReporter {
+  const { begins, ends } = COMMANDS[command];
   return {
     start: (targets) =>
-      write(`Joining over SSH: ${targets.map((target) => `${target.user}@${target.host}`).join(', ')}\n`),
+      write(`${begins}: ${targets.map((target) => `${target.user}@${target.host}`).join(', ')}\n`),
     machine(host) {
       const tell = (text: string) => write(`${host}: ${maskSecrets(text)}\n`);
       return {
@@ -55,7 +70,7 @@ function createTextReporter({ write }: Output): SshReporter {
           if (type === 'note') tell(level === 'warning' ? `Warning: ${message}` : (message ?? ''));
         },
         warn: (text) => tell(`Warning: ${text}`),
-        done: (node, ms) => tell(`node "${node}" has joined (${(ms / 1000).toFixed(1)} s)`),
+        done: (node, ms) => tell(`node "${node}" ${ends} (${(ms / 1000).toFixed(1)} s)`),
         previewed: (node, changes) =>
           tell(`dry run: ${changes} changes would be made for node "${node}"; nothing was changed`),
         failed: (error, isShown) => isShown && tell(error.message),
@@ -65,9 +80,13 @@ function createTextReporter({ write }: Output): SshReporter {
   };
 }
 
-function createEventReporter({ write, now }: Output, format: 'json' | 'yaml'): SshReporter {
+function createEventReporter(
+  { write, now }: Output,
+  format: 'json' | 'yaml',
+  command: SshCommand,
+): SshReporter {
   const emit = (event: EventFields, host?: string) =>
-    write(formatEvent(maskDeep(event) as EventFields, { command: 'join', host, now }, format));
+    write(formatEvent(maskDeep(event) as EventFields, { command, host, now }, format));
   return {
     start: () => {},
     machine(host) {

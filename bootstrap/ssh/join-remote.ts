@@ -1,11 +1,11 @@
 import { basename } from 'node:path';
 import { dump } from 'js-yaml';
-import { readLines } from '../../runtime/api/client.ts';
-import { type ErrorCode, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { checkMachine } from './check-machine.ts';
-import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
-import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import type { SshSettings } from './connection.ts';
+import type { SshHost } from './host.ts';
+import { followCommand, type RemoteEvent, withMachine } from './remote-command.ts';
 import type { SshTarget } from './target.ts';
 import {
   acceptBundle,
@@ -45,80 +45,32 @@ export interface RemoteJoinOptions {
   readonly onEvent: (event: RemoteEvent) => void;
 }
 
-/** A line of the remote command's output; the fields are those of docs/output.md. */
-export interface RemoteEvent {
-  readonly type: string;
-  readonly phase?: string | null;
-  readonly summary?: string;
-  readonly message?: string;
-  readonly level?: string;
-  readonly isDryRun?: boolean;
-  readonly preview?: string;
-}
-
-/** The last line that the remote command prints with `-o json`. */
-interface RemoteResult {
-  readonly type: 'result' | 'error';
-  readonly ok?: boolean;
-  readonly node?: string;
-  readonly code?: ErrorCode;
-  readonly message?: string;
-  readonly hint?: string;
-}
-
 /**
  * Joins one machine: connects, sends the bundle if it is missing, runs the bundled `tkadm join` there.
  * Returns the node's name.
  * @throws SSH_CONNECT, SSH_HOST_KEY, SSH_AUTHENTICATION, JOIN_FAILED, or the remote command's own error.
  */
 export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
-  const { target, settings, signal, onProgress } = options;
+  const { target, signal, onProgress, onEvent } = options;
   onProgress('connect');
-  const connection = await connectSsh(target, settings);
-  const close = () => connection.close();
-  signal.addEventListener('abort', close, { once: true });
-  try {
-    const host = createSshHost(connection, { sudoPassword: () => askSudoPassword(connection, settings) });
+  return withMachine(target, options, async (host) => {
     await checkArchitecture(host, options.architecture);
     const inspected = options.inspect?.(host).catch(() => {});
     const wasSent = !(await hasBundle(host, options.bundleDirectory));
     if (wasSent) await sendBundle(host, options);
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
     const input = formatInput({ ...options.input, token: await options.getToken() });
-    const channel = await host.openStream(buildCommand(options), { input });
-    let errors = '';
-    channel.stderr.on('data', (chunk: Buffer) => {
-      errors += chunk;
-    });
-    const exited = waitForExit(channel);
-    let last: RemoteResult | undefined;
-    for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
-      last = readEvent(line, options) ?? last;
-    const exitCode = await exited;
-    await inspected;
-    signal.throwIfAborted();
-    if (last?.type === 'result' && last.ok && exitCode === 0) return last.node ?? target.host;
-    throw new TkadmError(
-      last?.code ?? 'JOIN_FAILED',
-      last?.message ?? `Cannot join "${host.name}": ${errors.trim() || `exit code ${exitCode}`}`,
-      {
-        ...(last?.hint ? { hint: last.hint } : {}),
-      },
-    );
-  } finally {
-    signal.removeEventListener('abort', close);
-    connection.close();
-  }
-}
-
-/** The password of sudo there: as it was given, else the person is asked. */
-export function askSudoPassword(
-  { target: { user, host } }: SshConnection,
-  { sudoPassword, prompts }: SshSettings,
-): Promise<string | undefined> {
-  return sudoPassword === undefined
-    ? prompts.secret(`[sudo] password of ${user}@${host}: `)
-    : Promise.resolve(sudoPassword);
+    const argv = buildCommand(options);
+    const result = await followCommand(host, {
+      argv,
+      input,
+      verb: 'join',
+      failure: 'JOIN_FAILED',
+      signal,
+      onEvent,
+    }).finally(() => inspected);
+    return result.node ?? target.host;
+  });
 }
 
 /** "45 MB, 60 MB/s" of the bytes so far; what an earlier transfer has brought does not count for the rate. */
@@ -188,16 +140,4 @@ function formatInput(input: RemoteJoinInput): string {
         : {}),
     },
   });
-}
-
-function readEvent(line: string, { onEvent }: RemoteJoinOptions): RemoteResult | undefined {
-  let event: RemoteEvent;
-  try {
-    event = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-  if (event.type === 'result' || event.type === 'error') return event as RemoteResult;
-  onEvent(event);
-  return undefined;
 }

@@ -6,8 +6,6 @@ export interface UpgradeContext extends InitContext {
   readonly step: UpgradeStep;
   readonly nodeName: string;
   readonly isControlPlane: boolean;
-  /** "v1.36.2": what the cluster's stored configuration says that runs. */
-  readonly clusterVersion: string;
   /** The stored documents. */
   readonly documents: string;
   /** Id of the bundle that this package makes. */

@@ -170,6 +170,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const apiPods = new ApiPodSource({
     nodeName,
     manager,
+    onPodChange: (uid) => statuses.refresh(uid),
     onMirrorChange: () => {
       void mirrors.reconcile();
       for (const { metadata } of staticPods.values()) statuses.refresh(metadata.uid);
@@ -192,7 +193,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     const object = apiPods.pods.get(podKey(worker.pod));
     if (!object?.metadata?.uid) return undefined;
     if (!isStaticPod(worker.pod) && object.metadata.uid !== uid) return undefined;
-    return { name, namespace, uid: object.metadata.uid, known: object.status };
+    const { uid: objectUid, resourceVersion: version = '' } = object.metadata;
+    return { name, namespace, uid: objectUid, known: object.status, version };
   };
 
   const orphans = new OrphanCollector({

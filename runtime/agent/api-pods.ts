@@ -8,6 +8,8 @@ import type { PodManager } from './pod-manager.ts';
 export interface ApiPodSourceOptions {
   readonly nodeName: string;
   readonly manager: PodManager;
+  /** A pod that is no mirror changed, be it its status alone. */
+  readonly onPodChange: (podUid: string) => void;
   /** A mirror pod changed, or the first list is in. */
   readonly onMirrorChange: () => void;
 }
@@ -61,7 +63,9 @@ export class ApiPodSource {
       this.#options.manager.remove(before.metadata?.uid ?? '');
     }
     this.#pods.set(key, pod);
-    if (!isMirrorPod(pod) && isAgentPod(pod)) this.#options.manager.apply(pod);
+    if (isMirrorPod(pod) || !isAgentPod(pod)) return;
+    this.#options.manager.apply(pod);
+    this.#options.onPodChange(pod.metadata.uid);
   }
 
   /** A new session's first list lacks what was deleted in between. */

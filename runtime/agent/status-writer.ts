@@ -12,6 +12,8 @@ export interface StatusTarget {
   readonly uid: string;
   /** The status that the API has, as far as known. */
   readonly known: PodStatus | undefined;
+  /** The object's resourceVersion with that status. */
+  readonly version: string;
 }
 
 export interface StatusWriterOptions {
@@ -26,6 +28,8 @@ interface Entry {
   wanted: PodStatus;
   /** JSON of what was written last, and to which object. */
   written: string;
+  /** The object's resourceVersion after that. */
+  writtenVersion: string;
   writing: Promise<void> | undefined;
 }
 
@@ -42,7 +46,12 @@ export class StatusWriter {
 
   /** Sets the status that the API should have. */
   set(podUid: string, status: PodStatus): void {
-    const entry = this.#entries.get(podUid) ?? { wanted: status, written: '', writing: undefined };
+    const entry = this.#entries.get(podUid) ?? {
+      wanted: status,
+      written: '',
+      writtenVersion: '',
+      writing: undefined,
+    };
     entry.wanted = status;
     this.#entries.set(podUid, entry);
     this.#start(podUid, entry);
@@ -81,11 +90,17 @@ export class StatusWriter {
       const target = findTarget(podUid);
       if (!target || !link.client) return;
       const text = `${target.uid} ${JSON.stringify(entry.wanted)}`;
-      if (text === entry.written || isEqual(target.known, entry.wanted)) return;
+      if (isEqual(target.known, entry.wanted)) return;
+      // Written already, and not seen yet; when seen, somebody else has changed it since: a controller that took
+      // the node for lost.
+      if (text === entry.written && !isNewer(target.version, entry.writtenVersion)) return;
       const body = { metadata: { uid: target.uid }, status: buildStatusPatch(target.known, entry.wanted) };
       try {
-        await link.client.patch(PODS, { ...target, subresource: 'status' }, { type: 'merge', body });
+        const { namespace, name } = target;
+        const ref = { namespace, name, subresource: 'status' };
+        const { metadata } = await link.client.patch(PODS, ref, { type: 'merge', body });
         entry.written = text;
+        entry.writtenVersion = metadata?.resourceVersion ?? '';
       } catch (error) {
         if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return;
         log.debug(
@@ -102,6 +117,11 @@ export function buildStatusPatch(known: PodStatus | undefined, wanted: PodStatus
   const patch: Record<string, unknown> = { ...wanted };
   for (const key of Object.keys(known ?? {})) if (!(key in wanted)) patch[key] = null;
   return patch;
+}
+
+/** resourceVersions are decimal numbers that grow (Kubernetes API concepts, "Resource versions"). */
+function isNewer(version: string, than: string): boolean {
+  return /^\d+$/.test(version) && /^\d+$/.test(than) && BigInt(version) > BigInt(than);
 }
 
 function isEqual(a: unknown, b: unknown): boolean {

@@ -168,6 +168,7 @@ export const ERRORS = {
   CONTAINER_CRASHES: 'cluster',
   ROLLBACK_FAILED: 'cluster',
   UPGRADE_NEEDED: 'usage',
+  UPGRADE_FAILED: 'host',
   UPGRADE_VERSION: 'usage',
   UPGRADE_NO_CLUSTER: 'preflight',
 } as const satisfies Record<string, ErrorArea>;

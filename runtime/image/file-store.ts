@@ -109,7 +109,7 @@ export class FileImageStore implements ImageStore {
     await this.#exclusively(async () => {
       const image = this.resolve(reference);
       if (image === undefined) return;
-      checkRemovable(image, reference, image.repoTags);
+      if (!this.#isLeftBundle(image)) checkRemovable(image, reference, image.repoTags);
       await rm(this.#recordPath(image.id), { force: true });
       this.#images.delete(image.id);
       await this.#sweepNow();
@@ -265,6 +265,11 @@ export class FileImageStore implements ImageStore {
     if (known !== undefined && JSON.stringify(known) === text) return;
     await writeFileAtomic(this.#recordPath(record.id), text);
     this.#images.set(record.id, record);
+  }
+
+  /** A bundle that is not the one in use: an upgrade removes it. */
+  #isLeftBundle(image: ImageRecord): boolean {
+    return image.id !== this.#bundle && image.layers.some(({ directory }) => directory !== undefined);
   }
 
   /** A directory image without a name is one of an earlier bundle; so is one whose directory is gone. */

@@ -196,7 +196,7 @@ t.test(
       );
     });
 
-    await t.test('upgrade node', async (t) => {
+    await t.test('upgrade node, over SSH', async (t) => {
       const done = await next(node1, ['upgrade', 'node']);
       t.equal(done.exitCode, 0, done.all);
       await eventually(

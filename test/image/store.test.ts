@@ -157,7 +157,7 @@ t.test('layers', { skip }, async (t) => {
   t.test('registerBundle() uses the directory in place', async (t) => {
     const bundle = join(root, 'bundle');
     mkdirSync(join(bundle, 'rootfs'), { recursive: true });
-    const write = (digit: string) =>
+    const write = (digit: string, version = 'v1.36.2') =>
       writeFileSync(
         join(bundle, 'image.json'),
         JSON.stringify({
@@ -167,7 +167,7 @@ t.test('layers', { skip }, async (t) => {
             sizeBytes: 9,
             rootfs: 'rootfs',
           },
-          names: ['tkadm.local/kube-apiserver:v1.36.2', 'tkadm.local/coredns:v1.36.2'],
+          names: [`tkadm.local/kube-apiserver:${version}`, `tkadm.local/coredns:${version}`],
           config: { Env: ['PATH=/usr/bin'] },
         }),
       );
@@ -184,7 +184,13 @@ t.test('layers', { skip }, async (t) => {
       t.equal(store.findProgram(name), undefined, name);
     await store.remove('tkadm.local/coredns:v1.40.0');
     t.ok(store.resolve(next!.id), 'whose name removes nothing');
-    await store.remove('tkadm.local/coredns:v1.36.2');
+    await t.rejects(store.remove(next!.id), { code: 'IMAGE_PINNED' });
+    write('3', 'v1.37.0');
+    const newest = await registerBundle(store, bundle, 'amd64');
+    t.equal(store.resolve('tkadm.local/coredns:v1.36.2')?.id, next?.id, 'two versions side by side');
+    await store.remove(next!.id);
+    t.equal(store.resolve('tkadm.local/coredns:v1.36.2'), undefined, 'that of the version before can go');
+    t.equal(store.findProgram('tkadm.local/coredns:v1.36.2')?.id, newest?.id);
     t.ok(existsSync(join(bundle, 'rootfs')), 'the directory is not the store’s');
   });
 });

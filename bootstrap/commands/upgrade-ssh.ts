@@ -1,0 +1,134 @@
+import { basename } from 'node:path';
+import { TkadmError } from '../../runtime/base/errors.ts';
+import { stageBundle } from '../../runtime/host/bundle.ts';
+import { createLocalHost } from '../../runtime/host/local.ts';
+import type { OutputFormat } from '../render/renderer.ts';
+import { createSshReporter, type MachineReporter } from '../render/ssh-join.ts';
+import { resolveSshHost } from '../ssh/config-resolve.ts';
+import { followCommand, type RemoteResult, withMachine } from '../ssh/remote-command.ts';
+import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
+import {
+  acceptBundle,
+  bundledCommand,
+  checkArchitecture,
+  hasBundle,
+  uploadBundle,
+} from '../ssh/upload-bundle.ts';
+import { bundleSources } from './bundle-sources.ts';
+import type { CliContext } from './context.ts';
+import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
+
+export interface SshUpgradeOptions extends SshOptions {
+  readonly output: OutputFormat;
+  readonly dryRun?: boolean;
+  readonly ignorePreflightErrors?: readonly string[];
+  readonly certificateRenewal?: string | boolean;
+  readonly etcdUpgrade?: string | boolean;
+  readonly config?: string;
+  readonly kubeconfig?: string;
+  readonly patches?: string;
+  readonly skipPhases?: readonly string[];
+}
+
+/** Flags whose files or names are those of the machine itself. */
+const LOCAL_FLAGS = { config: '--config', kubeconfig: '--kubeconfig', patches: '--patches' } as const;
+
+/** Upgrades nodes over SSH, one after the other: the next one once the last is Ready. The first failure ends it. */
+export async function runUpgradeOverSsh(
+  context: CliContext,
+  texts: readonly string[],
+  options: SshUpgradeOptions,
+): Promise<void> {
+  for (const [name, flag] of Object.entries(LOCAL_FLAGS)) {
+    if (options[name as keyof typeof LOCAL_FLAGS] === undefined) continue;
+    throw new TkadmError('USAGE', `Cannot use ${flag} in an upgrade over SSH: it names a file of the node`, {
+      hint: `tkadm upgrade node ${flag} ..., on the node itself`,
+    });
+  }
+  const targets = texts.map(
+    (text) => ({ user: options.sshUser, ...parseSshTarget(text) }) satisfies SshTarget,
+  );
+  const settings = buildSshSettings(context, options);
+  const reporter = createSshReporter(context, options.output, 'upgrade node');
+  const { directory } = await stageBundle(createLocalHost(), bundleSources(context));
+  reporter.start(
+    targets.map((target) => ({
+      host: target.host,
+      user: resolveSshHost(target, settings.person).user ?? settings.defaultUser,
+    })),
+  );
+  const nodes: string[] = [];
+  for (const target of targets) {
+    const machine = reporter.machine(target.host);
+    const startedAt = performance.now();
+    try {
+      const { node = target.host, changes = 0 } = await upgradeOne(target, {
+        context,
+        options,
+        directory,
+        machine,
+        settings,
+      });
+      if (options.dryRun) machine.previewed(node, changes);
+      else machine.done(node, performance.now() - startedAt);
+      nodes.push(node);
+    } catch (error) {
+      machine.failed(error as Error, false);
+      throw error;
+    }
+  }
+  reporter.finish(nodes);
+}
+
+interface UpgradeOne {
+  readonly context: CliContext;
+  readonly options: SshUpgradeOptions;
+  /** The bundle of this package, here. */
+  readonly directory: string;
+  readonly machine: MachineReporter;
+  readonly settings: ReturnType<typeof buildSshSettings>;
+}
+
+/** Sends the bundle beside the one in use and runs `upgrade node` from it. */
+async function upgradeOne(
+  target: SshTarget,
+  { context, options, directory, machine, settings }: UpgradeOne,
+): Promise<RemoteResult> {
+  const { signal } = context;
+  machine.progress('connect');
+  return withMachine(target, { settings, signal }, async (host) => {
+    await checkArchitecture(host, process.arch);
+    if (!(await hasBundle(host, directory))) {
+      const onProgress = (bytes: number) =>
+        machine.progress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`);
+      await uploadBundle(host, { directory, signal, onProgress });
+      await acceptBundle(host, directory);
+    }
+    return followCommand(host, {
+      argv: [
+        ...bundledCommand(basename(directory)),
+        'upgrade',
+        'node',
+        '--output=json',
+        ...passedFlags(options),
+      ],
+      verb: 'upgrade',
+      failure: 'UPGRADE_FAILED',
+      signal,
+      onEvent: machine.event,
+    });
+  });
+}
+
+function passedFlags(options: SshUpgradeOptions): readonly string[] {
+  const { dryRun, ignorePreflightErrors = [], skipPhases = [], certificateRenewal, etcdUpgrade } = options;
+  return [
+    ...(dryRun ? ['--dry-run'] : []),
+    ...(ignorePreflightErrors.length > 0
+      ? [`--ignore-preflight-errors=${ignorePreflightErrors.join(',')}`]
+      : []),
+    ...(skipPhases.length > 0 ? [`--skip-phases=${skipPhases.join(',')}`] : []),
+    ...(certificateRenewal === undefined ? [] : [`--certificate-renewal=${certificateRenewal}`]),
+    ...(etcdUpgrade === undefined ? [] : [`--etcd-upgrade=${etcdUpgrade}`]),
+  ];
+}
