@@ -180,7 +180,7 @@ spec:
     await cp1.exec(['mv', '/etc/kubernetes/gone', '/etc/kubernetes/manifests']);
     const reset = await tkadm(cp1, ['reset', '-f']);
     t.equal(reset.exitCode, 0, reset.exitCode === 0 ? 'reset' : reset.all);
-    t.match(reset.stdout, /The objects of the cluster are in etcd still/);
+    t.match(reset.stdout, /The objects of the cluster are in etcd still, and "\/etc\/etcd\/client.key"/);
     await eventually('one node', 20_000, async () => (await readyNodes(cp2)).join() === 'cp2');
     await eventually('one address of the API', 40_000, async () => {
       const ips = await kubectlText(cp2, [
