@@ -121,9 +121,10 @@ function withDefaults(spec: OciSpec, id: string, listenFds: string | undefined):
     cgroupsPath: spec.linux?.cgroupsPath || `/tkadm-oci/${id}`,
     resources: { devices: [{ allow: false, access: 'rwm' }], ...spec.linux?.resources },
   };
-  if (listenFds === undefined || spec.process === undefined) return { ...spec, linux };
-  const env = [...(spec.process.env ?? []), `LISTEN_FDS=${listenFds}`, 'LISTEN_PID=1'];
-  return { ...spec, linux, process: { ...spec.process, env } };
+  const { process: first } = spec;
+  if (listenFds === undefined || first === undefined) return { ...spec, linux };
+  const env = [...(first.env ?? []), `LISTEN_FDS=${listenFds}`, 'LISTEN_PID=1'];
+  return { ...spec, linux, process: { ...first, env } };
 }
 
 /** Those of socket activation (LISTEN_FDS, sd_listen_fds(3)) and those that --preserve-fds counts. */
