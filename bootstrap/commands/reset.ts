@@ -52,7 +52,7 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   }
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
-  const usesEtcd = await keepsObjectsInEtcd(host);
+  const manifest = (await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`)) ?? '';
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
   await runCommandPhases({
     command: 'reset',
@@ -76,21 +76,36 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
       };
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun || only ? '' : describeReset(changes, usesEtcd),
+      text: config.isDryRun || only ? '' : describeReset(changes, await findLeftEtcd(host, manifest)),
       data: { node: nodeName, changes },
     }),
   });
 }
 
-function describeReset(changes: number, usesEtcd: boolean): string {
-  if (changes === 0) return 'There was nothing to reset on this machine.\n';
-  const etcd =
-    'The objects of the cluster are in etcd still. If this was its last control-plane node: etcdctl del --prefix /registry/\n';
-  return `This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.\n${usesEtcd ? etcd : ''}`;
+interface LeftEtcd {
+  /** Of the client that the API server was; undefined when it is gone with the other certificates. */
+  readonly keyFile: string | undefined;
 }
 
-/** True on a control-plane node whose API server has its objects in an etcd elsewhere. */
-async function keepsObjectsInEtcd(host: Pick<Host, 'readFile'>): Promise<boolean> {
-  const manifest = await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`);
-  return manifest?.includes('--etcd-servers=') ?? false;
+function describeReset(changes: number, etcd: LeftEtcd | undefined): string {
+  if (changes === 0) return 'There was nothing to reset on this machine.\n';
+  const key = etcd?.keyFile ? `, and "${etcd.keyFile}" on this machine lets into it` : '';
+  const lines = [
+    'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.',
+    ...(etcd
+      ? [
+          `The objects of the cluster are in etcd still${key}.`,
+          'If this was its last control-plane node: etcdctl del --prefix /registry/',
+        ]
+      : []),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+/** What stays of an etcd elsewhere, of a control-plane node whose API server ran with these arguments. */
+async function findLeftEtcd(host: Pick<Host, 'stat'>, manifest: string): Promise<LeftEtcd | undefined> {
+  if (!manifest.includes('--etcd-servers=')) return undefined;
+  const keyFile = /--etcd-keyfile=(\S+)/.exec(manifest)?.[1];
+  const isThere = keyFile !== undefined && (await host.stat(keyFile)) !== undefined;
+  return { keyFile: isThere ? keyFile : undefined };
 }

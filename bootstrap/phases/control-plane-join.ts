@@ -99,7 +99,15 @@ async function planAll(
   context: InitContext,
 ): Promise<readonly Action[]> {
   const active = phases.filter((phase) => phase.idle?.(context) === undefined);
-  return (await Promise.all(active.map((phase) => phase.plan(context)))).flat();
+  const actions = (await Promise.all(active.map((phase) => phase.plan(context)))).flat();
+  // Each phase would make the directory that it writes into.
+  const made = new Set<string>();
+  return actions.filter((action) => {
+    if (action.kind !== 'make-directory') return true;
+    const isFirst = !made.has(action.path);
+    made.add(action.path);
+    return isFirst;
+  });
 }
 
 async function planDownload(context: JoinContext): Promise<readonly Action[]> {

@@ -56,7 +56,7 @@ async function warnOfDrift(context: UpgradeContext): Promise<void> {
   const drifted = await findDrift(context);
   if (drifted.length === 0) return;
   context.warn(
-    `${drifted.join(', ')}: the manifest is not as the stored configuration and --patches make it (edited by hand, or ` +
+    `${drifted.join(', ')}: the manifest is not as the stored configuration and --patches make it (edited by hand, other patches, or ` +
       'of another tkadm); the upgrade writes it anew: see tkadm upgrade diff',
   );
 }

@@ -115,10 +115,12 @@ export class Container {
       if (readStartTime(this.#state.pid) === this.#state.pidStart) return;
       this.release();
       if (this.isExited) return;
-      this.#update({
+      // Not written: another process may be about to remove the directory, and each finds out for itself.
+      this.#state = {
+        ...this.#state,
         finishedAt: this.#context.now().toISOString(),
         isOomKilled: this.cgroup?.isOomKilled() ?? false,
-      });
+      };
       this.#resolveExited();
       this.#context.onExit(this);
     };
@@ -262,7 +264,8 @@ export class Container {
 
   /** Removes cgroup and directory of an exited container. */
   async remove(): Promise<void> {
-    const hasLast = hasHooks(this.spec, 'deleted');
+    // Another runtime runs the hooks of what it made.
+    const hasLast = this.#state.runtimePath === undefined && hasHooks(this.spec, 'deleted');
     await this.#remove();
     if (hasLast) await this.#runHooks('deleted');
   }

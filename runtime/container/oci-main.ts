@@ -103,7 +103,7 @@ async function dispatch(global: ParsedOptions): Promise<number> {
   const log = openLogger(global.given.has('debug'));
   const openEngine = (only?: string) =>
     createContainerEngine({ stateDir: root, log, now: () => new Date(), only, followsOutput: false });
-  return await verb.run({ ...options, openEngine, log, print });
+  return await verb.run({ ...options, openEngine, log, print, program: process });
 }
 
 function checkGlobal({ given }: ParsedOptions): void {

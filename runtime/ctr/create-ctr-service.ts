@@ -10,7 +10,7 @@ import type { ImageStore } from '../image/store.ts';
 import { CtrBridge } from './ctr-bridge.ts';
 import { createCtrHandlers } from './ctr-calls.ts';
 import { type CtrContext, type CtrMounter, EventLog, ExitWaiters } from './ctr-context.ts';
-import { followExits, recoverContainers } from './ctr-lifecycle.ts';
+import { followExits, recoverContainers } from './ctr-exits.ts';
 import type { CtrRecord } from './ctr-record.ts';
 import { serveCtr } from './ctr-socket.ts';
 import { RestartTimers } from './restart-timers.ts';

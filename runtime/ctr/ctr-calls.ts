@@ -1,8 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { TkadmError } from '../base/errors.ts';
 import { sleep } from '../base/time.ts';
-import { VERSION } from '../base/version.ts';
-import { parseCgroupHost } from '../container/cgroup-host.ts';
 import { readLogPieces } from '../container/read-logs.ts';
 import { commitContainer } from './ctr-commit.ts';
 import {
@@ -25,17 +22,18 @@ import {
   requireRunning,
   restartContainer,
   setPaused,
+  settled,
   stopAll,
   stopContainer,
 } from './ctr-lifecycle.ts';
-import type { CtrBody, CtrInfo, CtrSummary, ExitResult, NetworkInfo, VolumeInfo } from './ctr-messages.ts';
+import type { CtrBody, ExitResult } from './ctr-messages.ts';
 import type { CtrRecord } from './ctr-record.ts';
 import type { CtrConnection, CtrHandlers } from './ctr-socket.ts';
 import { startContainer } from './ctr-start.ts';
 import { listProcesses, readStats } from './ctr-stats.ts';
 import { joinStreams } from './ctr-streams.ts';
 import { readDiskUsage } from './ctr-usage.ts';
-import type { VolumeRecord } from './volume-store.ts';
+import { describeContainer, describeService, describeVolume, listNetworks } from './ctr-views.ts';
 
 const STATS_INTERVAL_MS = 1000;
 
@@ -47,7 +45,8 @@ export function createCtrHandlers(context: CtrContext): CtrHandlers {
     create: async (options) => ({ id: (await createContainer(context, options)).id }),
     start: (body, client) => start(context, body, client),
     attach: (body, client) => attach(context, body, client),
-    exec: (body, client) => execInContainer(context, find(body.name), body, client),
+    exec: async (body, client) =>
+      execInContainer(context, await settled(context, find(body.name)), body, client),
     list: async () => context.records.list().map(summarize),
     inspect: async ({ name }) => summarize(find(name)),
     logs: (body, client) => sendLogs(context, body, client),
@@ -79,14 +78,16 @@ export function createCtrHandlers(context: CtrContext): CtrHandlers {
     wait: ({ name }) => waitForExit(context, find(name)),
     commit: async (body) => ({ id: (await commitContainer(context, find(body.name), body)).id }),
     diff: ({ name }) => diffContainer(context, find(name)),
-    copyOut: ({ name, ...options }, { stdout }) => copyOut(context, find(name), options, stdout),
+    copyOut: async ({ name, ...options }, { stdout }) =>
+      copyOut(context, await settled(context, find(name)), options, stdout),
     async copyIn({ name, directory }, { input }) {
-      await copyIn(context, find(name), directory, input);
+      await copyIn(context, await settled(context, find(name)), directory, input);
       return null;
     },
     statPath: async ({ name, path }) => (await statPath(context, find(name), path)) ?? null,
     stats: (body, client) => sendStats(context, body, client),
-    top: ({ name }) => listProcesses(context, requireRunning(find(name), 'look into')),
+    top: async ({ name }) =>
+      listProcesses(context, requireRunning(await settled(context, find(name)), 'look into')),
     events: (body, client) => sendEvents(context, body, client),
     async volumeCreate({ name, labels }) {
       const { volume } = await context.volumes.ensure(name, labels);
@@ -100,12 +101,6 @@ export function createCtrHandlers(context: CtrContext): CtrHandlers {
     removeAll: async () => ({ count: await removeAll(context) }),
     stopAll: async () => ({ count: await stopAll(context) }),
   };
-}
-
-/** With the image's first name, or its id once it has none. */
-function describeContainer({ images }: CtrContext, record: CtrRecord): CtrSummary {
-  const image = images.resolve(record.imageId);
-  return { ...record, imageName: image?.repoTags[0] ?? record.imageId };
 }
 
 async function start(
@@ -133,7 +128,7 @@ async function attach(
   { name, hasInput, size }: CtrBody<'attach'>,
   client: CtrConnection<'attach'>,
 ): Promise<ExitResult> {
-  const { id } = requireRunning(getContainer(context, name), 'attach to');
+  const { id } = requireRunning(await settled(context, getContainer(context, name)), 'attach to');
   const ended = context.exits.next(id);
   const streams = context.engine.attach(engineId(id));
   publishContainer(context, latest(context, id), 'attach');
@@ -254,18 +249,6 @@ async function sendEvents(
   return null;
 }
 
-function describeVolume({ volumes, records }: CtrContext, volume: VolumeRecord): VolumeInfo {
-  const users = records.list().filter(({ mounts }) => mounts.some(({ name }) => name === volume.id));
-  return {
-    name: volume.id,
-    path: volumes.path(volume.id),
-    createdAt: volume.createdAt,
-    labels: volume.labels,
-    isAnonymous: volume.isAnonymous,
-    usedBy: users.map(({ name }) => name),
-  };
-}
-
 async function removeVolume(context: CtrContext, { name, isForced }: CtrBody<'volumeRemove'>): Promise<null> {
   const volume = context.volumes.get(name);
   if (volume === undefined) {
@@ -280,40 +263,4 @@ async function removeVolume(context: CtrContext, { name, isForced }: CtrBody<'vo
   }
   await context.volumes.remove(name);
   return null;
-}
-
-async function listNetworks(context: CtrContext): Promise<readonly NetworkInfo[]> {
-  const members = (mode: string) =>
-    context.records
-      .list()
-      .filter((record) => record.networkMode === mode && isRunning(record))
-      .map(({ id, name, network }) => ({
-        id,
-        name,
-        address: network?.address ?? '',
-        mac: network?.mac ?? '',
-      }));
-  const subnet = await context.bridge.subnet();
-  const gateway = context.records.list().find(({ network }) => network !== undefined)?.network?.gateway;
-  const { interfaceName } = context.bridge;
-  return [
-    { name: 'bridge', driver: 'bridge', subnet, gateway, interfaceName, containers: members('bridge') },
-    { name: 'host', driver: 'host', containers: members('host') },
-    { name: 'none', driver: 'null', containers: members('none') },
-  ];
-}
-
-async function describeService(context: CtrContext): Promise<CtrInfo> {
-  const count = (...states: readonly string[]) =>
-    context.records.list().filter(({ state }) => states.includes(state.status)).length;
-  return {
-    version: VERSION,
-    root: context.root,
-    containers: context.records.list().length,
-    running: count('running', 'restarting'),
-    paused: count('paused'),
-    stopped: count('created', 'exited'),
-    images: context.images.list().length,
-    cgroupVersion: parseCgroupHost(await readFile('/proc/self/mountinfo', 'utf8')).version,
-  };
 }

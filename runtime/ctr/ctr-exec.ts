@@ -3,9 +3,9 @@ import type { ExecSession } from '../container/engine.ts';
 import { type CtrContext, engineId, publishContainer } from './ctr-context.ts';
 import { requireRunning } from './ctr-lifecycle.ts';
 import type { ExecRequest, ExitResult } from './ctr-messages.ts';
+import { buildExecProcess } from './ctr-process.ts';
 import type { CtrRecord } from './ctr-record.ts';
 import type { CtrConnection } from './ctr-socket.ts';
-import { buildExecProcess } from './ctr-spec.ts';
 import { launchExitCode } from './ctr-start.ts';
 import { joinStreams } from './ctr-streams.ts';
 

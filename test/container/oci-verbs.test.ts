@@ -228,7 +228,7 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
     });
     const ended = new Promise((resolve) => watcher.on('exit', resolve));
     await hasBoth;
-    await oci('delete', '-f', 'three');
+    t.match(await oci('delete', '-f', 'three'), { code: 0, stderr: '' });
     t.equal(await ended, 0);
     const lines = output
       .trim()

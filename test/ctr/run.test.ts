@@ -195,7 +195,7 @@ t.test(
     await untilText(output, /\$ /);
     child.stdin!.write('stty size; tty\n');
     await untilText(output, /17 91/);
-    t.match(output.text, /\/dev\/(console|pts\/0)/);
+    await untilText(output, /\/dev\/(console|pts\/0)/);
     child.stdin!.write('\u0010\u0011');
     t.equal(await output.code, 0);
     t.equal(await inspect('shell', '{{.State.Status}}'), 'running');

@@ -27,13 +27,12 @@ interface LeaseFacts {
   readonly spec: { readonly holderIdentity: string };
 }
 
-/** etcd and a load balancer on the hosts' gateway. */
+/** etcd and a load balancer on the hosts' gateway. It looks for open ports alone: a server that is slow is no dead one. */
 async function startServices(lab: Lab): Promise<TestEtcd> {
   const spawn = (argv: readonly string[]) => lab.spawn(argv) as unknown as ChildProcess;
   const etcd = await startEtcd({ address: lab.gateway, firstPort: 2379, spawn });
   const servers = lab.hosts.map(
-    ({ name, address }) =>
-      `  server ${name} ${address}:6443 check check-ssl verify none inter 500 fall 2 rise 1`,
+    ({ name, address }) => `  server ${name} ${address}:6443 check inter 500 fall 2 rise 1`,
   );
   const config = join(lab.directory, 'haproxy.cfg');
   await writeFile(
@@ -47,12 +46,7 @@ async function startServices(lab: Lab): Promise<TestEtcd> {
         '  timeout client 1h',
         '  timeout server 1h',
       ],
-      ...[
-        'listen api',
-        `  bind ${lab.gateway}:6443`,
-        '  option httpchk GET /readyz',
-        '  default-server on-marked-down shutdown-sessions',
-      ],
+      ...['listen api', `  bind ${lab.gateway}:6443`, '  default-server on-marked-down shutdown-sessions'],
       ...servers,
       '',
     ].join('\n'),
@@ -180,7 +174,7 @@ spec:
     await cp1.exec(['mv', '/etc/kubernetes/gone', '/etc/kubernetes/manifests']);
     const reset = await tkadm(cp1, ['reset', '-f']);
     t.equal(reset.exitCode, 0, reset.exitCode === 0 ? 'reset' : reset.all);
-    t.match(reset.stdout, /The objects of the cluster are in etcd still/);
+    t.match(reset.stdout, /The objects of the cluster are in etcd still, and "\/etc\/etcd\/client.key"/);
     await eventually('one node', 20_000, async () => (await readyNodes(cp2)).join() === 'cp2');
     await eventually('one address of the API', 40_000, async () => {
       const ips = await kubectlText(cp2, [

@@ -35,6 +35,8 @@ while [ ! -e ${directory}/plugged ]; do sleep 0.01; done
 hostname ${options.name}
 mount -t overlay overlay -o lowerdir=/,upperdir=${directory}/upper,workdir=${directory}/work,index=off,xino=off ${root}
 mkdir -p ${root}/var/lib/tkadm ${root}/var/lib/kubelet ${root}/oldroot
+# Networks of other runtimes on the machine are not the hosts'.
+rm -rf ${root}/etc/cni/net.d
 mkdir -p ${directory}/state/tkadm ${directory}/state/kubelet
 mount --bind ${directory}/state/tkadm ${root}/var/lib/tkadm
 mount --bind ${directory}/state/kubelet ${root}/var/lib/kubelet

@@ -1,16 +1,11 @@
 import { arch } from 'node:os';
-import { resolve } from 'node:path';
 import { TkadmError } from '../../../runtime/base/errors.ts';
-import type {
-  CtrOptions,
-  ResourceWish,
-  RestartName,
-  RestartPolicy,
-} from '../../../runtime/ctr/ctr-record.ts';
+import type { CtrOptions, RestartName, RestartPolicy } from '../../../runtime/ctr/ctr-record.ts';
 import { type CliContext, readInput } from '../context.ts';
 import { parseMount, parseTmpfs, parseVolume } from './mounts.ts';
 import { parseExpose, parsePublish } from './ports.ts';
-import { parseBytes, parseInteger } from './units.ts';
+import { parseDevice, parseUlimit, readResources, readSecurity } from './run-limits.ts';
+import { definedOnly, optionalInteger, parseBytes } from './units.ts';
 
 /** The flags of `run` and `create` as the parser hands them over. */
 export interface RunFlags {
@@ -141,16 +136,6 @@ function publishedPorts({ publish = [] }: RunFlags): readonly string[] {
   return publish.flatMap(parsePublish).map(({ containerPort, protocol }) => `${containerPort}/${protocol}`);
 }
 
-type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
-
-function definedOnly<T extends object>(values: T): Defined<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
-}
-
-function optionalInteger(flag: string, text: string | undefined): number | undefined {
-  return text === undefined ? undefined : parseInteger(flag, text);
-}
-
 const PLATFORMS: Readonly<Record<string, string>> = { x64: 'linux/amd64', arm64: 'linux/arm64' };
 
 /** @throws UNSUPPORTED */
@@ -214,38 +199,6 @@ function checkExtraHost(text: string): string {
   throw new TkadmError('USAGE', `Cannot use "--add-host ${text}": it is no NAME:ADDRESS`);
 }
 
-function readResources(flags: RunFlags): ResourceWish {
-  const { cpus, cpuQuota, memory, memorySwap, memoryReservation } = flags;
-  if (cpus !== undefined && (cpuQuota ?? flags.cpuPeriod) !== undefined) {
-    throw new TkadmError(
-      'USAGE',
-      'Cannot use --cpus with --cpu-quota or --cpu-period: they exclude each other',
-    );
-  }
-  const bytes = (flag: string, text: string | undefined) =>
-    text === undefined ? undefined : parseBytes(flag, text);
-  return definedOnly({
-    memoryBytes: bytes('--memory', memory),
-    memorySwapBytes: memorySwap === '-1' ? -1 : bytes('--memory-swap', memorySwap),
-    memoryReservationBytes: bytes('--memory-reservation', memoryReservation),
-    cpuShares: optionalInteger('--cpu-shares', flags.cpuShares),
-    cpuQuotaUs:
-      cpus === undefined ? optionalInteger('--cpu-quota', cpuQuota) : parseCpus(cpus) * CPU_PERIOD_US,
-    cpuPeriodUs: cpus === undefined ? optionalInteger('--cpu-period', flags.cpuPeriod) : CPU_PERIOD_US,
-    cpusetCpus: flags.cpusetCpus,
-    cpusetMems: flags.cpusetMems,
-    pidsLimit: optionalInteger('--pids-limit', flags.pidsLimit),
-  });
-}
-
-const CPU_PERIOD_US = 100_000;
-
-function parseCpus(text: string): number {
-  const value = Number(text);
-  if (/^\d*\.?\d+$/.test(text) && value >= 0.01) return value;
-  throw new TkadmError('USAGE', `Cannot use "--cpus ${text}": it is no number from 0.01`);
-}
-
 function parseRestart(text: string): RestartPolicy {
   const [name = '', count] = text.split(':');
   const names: readonly string[] = ['no', 'on-failure', 'always', 'unless-stopped'] satisfies RestartName[];
@@ -255,67 +208,4 @@ function parseRestart(text: string): RestartPolicy {
   throw new TkadmError('USAGE', `Cannot use "--restart ${text}": it is no policy`, {
     hint: '--restart no, on-failure[:COUNT], always or unless-stopped',
   });
-}
-
-type Security = Pick<CtrOptions, 'seccomp' | 'hasNoNewPrivileges'>;
-
-/** @throws UNSUPPORTED, FILE_READ */
-async function readSecurity(context: CliContext, options: readonly string[]): Promise<Security> {
-  let security: Security = { hasNoNewPrivileges: false };
-  for (const option of options) {
-    const [name = '', value = ''] = option.split(/[=:](.*)/s);
-    const isOn = value === '' || value === 'true';
-    if (name === 'no-new-privileges' && (isOn || value === 'false'))
-      security = { ...security, hasNoNewPrivileges: isOn };
-    else if (name === 'seccomp' && value === 'unconfined') security = { ...security, seccomp: 'unconfined' };
-    else if (name === 'seccomp' && value !== '') {
-      const path = resolve(context.cwd, value);
-      security = { ...security, seccomp: { path, text: await readInput(context, path) } };
-    } else if (!['apparmor=unconfined', 'label=disable', 'label:disable'].includes(option)) {
-      throw new TkadmError('UNSUPPORTED', `Cannot use "--security-opt ${option}": it is not supported`, {
-        hint: 'seccomp=unconfined, seccomp=FILE, no-new-privileges',
-      });
-    }
-  }
-  return security;
-}
-
-const ULIMITS = [
-  'as',
-  'core',
-  'cpu',
-  'data',
-  'fsize',
-  'locks',
-  'memlock',
-  'msgqueue',
-  'nice',
-  'nofile',
-  'nproc',
-  'rss',
-  'rtprio',
-  'rttime',
-  'sigpending',
-  'stack',
-];
-
-function parseUlimit(text: string) {
-  const match = /^(\w+)=(-?\d+)(?::(-?\d+))?$/.exec(text);
-  if (match === null || !ULIMITS.includes(match[1]!)) {
-    throw new TkadmError('USAGE', `Cannot use "--ulimit ${text}": it is no NAME=SOFT[:HARD]`, {
-      hint: `Names: ${ULIMITS.join(', ')}`,
-    });
-  }
-  const soft = Number(match[2]);
-  return { name: match[1]!, soft, hard: Number(match[3] ?? soft) };
-}
-
-function parseDevice(text: string) {
-  const [hostPath = '', second, third] = text.split(':');
-  const isAccess = second !== undefined && /^[rwm]+$/.test(second);
-  const permissions = third ?? (isAccess ? second : 'rwm');
-  if (!hostPath.startsWith('/') || !/^[rwm]+$/.test(permissions)) {
-    throw new TkadmError('USAGE', `Cannot use "--device ${text}": it is no PATH[:PATH][:rwm]`);
-  }
-  return { hostPath, containerPath: second === undefined || isAccess ? hostPath : second, permissions };
 }

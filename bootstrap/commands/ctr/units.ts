@@ -70,3 +70,15 @@ export function shortId(id: string): string {
 export function familiarName(name: string): string {
   return name.replace(/^docker\.io\/(library\/)?/, '');
 }
+
+type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The fields that are not undefined. */
+export function definedOnly<T extends object>(values: T): Defined<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
+
+/** @throws USAGE */
+export function optionalInteger(flag: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : parseInteger(flag, text);
+}

@@ -10,7 +10,11 @@ export interface Call extends ParsedOptions {
   readonly openEngine: (only?: string) => Promise<ContainerEngine>;
   readonly log: Logger;
   readonly print: (text: string) => void;
+  readonly program: Program;
 }
+
+/** What the verbs need of this process. */
+export type Program = Pick<NodeJS.Process, 'env' | 'pid' | 'on' | 'stdin' | 'stdout'>;
 
 /** A verb of the command line; resolves with the exit code. */
 export interface Verb {

@@ -35,6 +35,9 @@ const CREATE_OPTIONS: readonly OptionRow[] = [
   { name: 'no-new-keyring', kind: 'switch', help: "keep the caller's session keyring" },
 ];
 
+/** Exit code of a process that a signal has ended, less the signal's number. */
+const SIGNAL_CODE = 128;
+
 export const CONTAINER_VERBS: readonly Verb[] = [
   { name: 'create', args: 'ID', summary: 'create a container', options: CREATE_OPTIONS, run: create },
   { name: 'start', args: 'ID', summary: 'run the program of a created container', options: [], run: start },
@@ -94,7 +97,7 @@ async function createFrom(
   const consoleSocket = pathOption(call, 'console-socket');
   const status = await engine.create({
     id,
-    spec: withDefaults(spec, id, preserved),
+    spec: withDefaults(spec, id, preserved ? call.program.env['LISTEN_FDS'] : undefined),
     rootfs: { kind: 'path', path: isAbsolute(path) ? path : join(directory, path) },
     bundle: directory,
     stdin: true,
@@ -112,23 +115,23 @@ async function createFrom(
 }
 
 /** Without rules for devices none but the usual ones may be used, and without a path a container has a cgroup as well. */
-function withDefaults(spec: OciSpec, id: string, preserved: LaunchTraits['preserved']): OciSpec {
+function withDefaults(spec: OciSpec, id: string, listenFds: string | undefined): OciSpec {
   const linux = {
     ...spec.linux,
     cgroupsPath: spec.linux?.cgroupsPath || `/tkadm-oci/${id}`,
     resources: { devices: [{ allow: false, access: 'rwm' }], ...spec.linux?.resources },
   };
-  if (process.env['LISTEN_FDS'] === undefined || spec.process === undefined || preserved === undefined)
-    return { ...spec, linux };
-  const env = [...(spec.process.env ?? []), `LISTEN_FDS=${process.env['LISTEN_FDS']}`, 'LISTEN_PID=1'];
-  return { ...spec, linux, process: { ...spec.process, env } };
+  const { process: first } = spec;
+  if (listenFds === undefined || first === undefined) return { ...spec, linux };
+  const env = [...(first.env ?? []), `LISTEN_FDS=${listenFds}`, 'LISTEN_PID=1'];
+  return { ...spec, linux, process: { ...first, env } };
 }
 
 /** Those of socket activation (LISTEN_FDS, sd_listen_fds(3)) and those that --preserve-fds counts. */
 export function preservedDescriptors(call: Call): LaunchTraits['preserved'] {
-  const count = Number(process.env['LISTEN_FDS'] ?? 0) + (numberOption(call, 'preserve-fds') ?? 0);
+  const count = Number(call.program.env['LISTEN_FDS'] ?? 0) + (numberOption(call, 'preserve-fds') ?? 0);
   if (!(count > 0)) return undefined;
-  return { pid: process.pid, fds: Array.from({ length: count }, (_unused, index) => 3 + index) };
+  return { pid: call.program.pid, fds: Array.from({ length: count }, (_unused, index) => 3 + index) };
 }
 
 /** Whoever waits for the file finds the whole number in it. */
@@ -157,6 +160,11 @@ async function run(call: Call): Promise<number> {
   if (bundle.spec.process?.terminal && !isDetached && hasSocket) {
     throw new TkadmError('FLAG_INVALID', 'Cannot use "--console-socket": it needs "--detach"');
   }
+  let early: NodeJS.Signals | undefined;
+  forwardSignals(call.program, (signal) => {
+    early = signal;
+    void engine.kill(id, signal).catch(() => {});
+  });
   await createFrom(call, engine, bundle, isDetached);
   if (isDetached) {
     await startOrDelete(engine, id);
@@ -164,9 +172,10 @@ async function run(call: Call): Promise<number> {
   }
   const streams = bundle.spec.process?.terminal ? engine.attach(id) : undefined;
   try {
+    // A program that does not run yet could not have handled it.
+    if (early !== undefined) return SIGNAL_CODE + constants.signals[early];
     await engine.start(id);
-    const outputEnd = streams === undefined ? undefined : connectTerminal(streams);
-    forwardSignals((signal) => void engine.kill(id, signal).catch(() => {}));
+    const outputEnd = streams === undefined ? undefined : connectTerminal(call.program, streams);
     const status = await engine.wait(id);
     await outputEnd;
     return status.exitCode ?? 1;

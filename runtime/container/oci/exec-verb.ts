@@ -51,7 +51,7 @@ async function exec(call: Call): Promise<number> {
   const { pid, exited } = await engine.execPlain(id, wanted, traits);
   writePidFile(call, pid);
   if (exited === undefined) return 0;
-  forwardSignals((signal) => process.kill(pid, signal));
+  forwardSignals(call.program, (signal) => process.kill(pid, signal));
   return await exited;
 }
 
@@ -67,7 +67,7 @@ async function execInTerminal(
 ): Promise<number> {
   const session = await engine.exec(id, { process, stdin: true });
   writePidFile(call, session.pid);
-  const outputEnd = connectTerminal(session);
+  const outputEnd = connectTerminal(call.program, session);
   const code = await session.exited;
   await outputEnd;
   return code;

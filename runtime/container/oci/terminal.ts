@@ -1,15 +1,15 @@
 import type { ProcessStreams } from '../engine.ts';
+import type { Program } from './call.ts';
 
 const FORWARDED = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
 
 /** Hands on the signals that this process gets. */
-export function forwardSignals(send: (signal: NodeJS.Signals) => void): void {
-  for (const signal of FORWARDED) process.on(signal, send);
+export function forwardSignals(program: Program, send: (signal: NodeJS.Signals) => void): void {
+  for (const signal of FORWARDED) program.on(signal, send);
 }
 
 /** Connects this process's terminal; resolves when the output has ended. */
-export function connectTerminal(streams: ProcessStreams): Promise<void> {
-  const { stdin, stdout } = process;
+export function connectTerminal({ stdin, stdout }: Program, streams: ProcessStreams): Promise<void> {
   if (stdin.isTTY) stdin.setRawMode(true);
   const resize = () => {
     if (stdout.isTTY) streams.resize(stdout.columns, stdout.rows);

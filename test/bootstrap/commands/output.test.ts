@@ -67,7 +67,7 @@ t.test('every command has -o', async (t) => {
     // Docker's commands have docker's --format.
     if (path in WITHOUT_OUTPUT || path.startsWith('ctr ')) continue;
     t.ok(words.includes('--output'), `tkadm ${path}`);
-    const isRun = ['init', 'join', 'reset'].includes(path.split(' ')[0] ?? '');
+    const isRun = /^(init|join|reset|upgrade apply|upgrade node)( |$)/.test(path);
     t.ok(isRun || OUTPUT_DOC.includes(`\`${path}\``), `docs/output.md: ${path}`);
   }
 });
