@@ -1,11 +1,12 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { buildSync } from 'esbuild';
 import { SILENT_LOGGER } from '../runtime/base/log.ts';
 import { addSingleLayerImage } from '../runtime/image/builtin-images.ts';
 import { openImageStore } from '../runtime/image/store.ts';
+import { startEtcd } from '../test/hosts/etcd.ts';
 import { createLab, type Lab, type LabHost } from '../test/hosts/lab.ts';
 import { type Bench, timed } from './measure.ts';
 
@@ -78,12 +79,41 @@ export async function withCluster<T>(
   use: (cluster: Cluster, lab: Lab) => Promise<T>,
 ): Promise<T> {
   return withLab({ hostNames: ['bench-cp'] }, async (lab) => {
-    const host = lab.hosts[0]!;
-    await addBusyboxImage(bench, host);
-    const { ms } = await timed(() => tkadm(bench, host, ['init', '--fix']));
-    const kubeconfigPath = '/etc/kubernetes/admin.conf';
-    return use({ host, kubeconfigPath: pathOn(host, kubeconfigPath), initMs: ms }, lab);
+    await addBusyboxImage(bench, lab.hosts[0]!);
+    return use(await initCluster(bench, lab.hosts[0]!), lab);
   });
+}
+
+/** As `withCluster`, with the objects in an etcd of one member beside the host, on the same disk. */
+export async function withEtcdCluster<T>(bench: Bench, use: (cluster: Cluster) => Promise<T>): Promise<T> {
+  return withLab({ hostNames: ['bench-cp'] }, async (lab) => {
+    const host = lab.hosts[0]!;
+    const spawn = (argv: readonly string[]) => lab.spawn(argv) as unknown as ChildProcess;
+    const etcd = await startEtcd({ address: lab.gateway, firstPort: 2379, spawn });
+    try {
+      const { ca, cert, key } = etcd.client;
+      mkdirSync(pathOn(host, '/etc/etcd'));
+      for (const [name, text] of Object.entries({ ca, cert, key }))
+        writeFileSync(pathOn(host, `/etc/etcd/${name}.pem`), text, { mode: 0o600 });
+      writeFileSync(pathOn(host, '/etc/etcd/cluster.yaml'), formatEtcdConfig(etcd.endpoints));
+      return await use(await initCluster(bench, host, ['--config', '/etc/etcd/cluster.yaml']));
+    } finally {
+      await etcd.close();
+    }
+  });
+}
+
+function formatEtcdConfig(endpoints: readonly string[]): string {
+  const files = 'caFile: /etc/etcd/ca.pem, certFile: /etc/etcd/cert.pem, keyFile: /etc/etcd/key.pem';
+  return `apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+etcd: {external: {endpoints: [${endpoints.join()}], ${files}}}
+`;
+}
+
+async function initCluster(bench: Bench, host: LabHost, args: readonly string[] = []): Promise<Cluster> {
+  const { ms } = await timed(() => tkadm(bench, host, ['init', '--fix', ...args]));
+  return { host, kubeconfigPath: pathOn(host, '/etc/kubernetes/admin.conf'), initMs: ms };
 }
 
 /** A measuring program in a process of its own, in the network of a host. */

@@ -26,6 +26,7 @@ import {
 } from './extensions.ts';
 import { exportSpki, generateKeyPair, type KeyAlgorithm, loadPrivateKey } from './keys.ts';
 import { buildName, type DistinguishedName } from './names.ts';
+import type { PrimeSearches } from './rsa.ts';
 import { signatureSchemeOf } from './signature.ts';
 
 /** A certificate authority's PEM texts. */
@@ -65,6 +66,8 @@ export interface CertificateSpec extends DistinguishedName {
 export interface CreateCaOptions extends Validity {
   readonly commonName: string;
   readonly algorithm: KeyAlgorithm;
+  /** Shared with other keys that are made at the same time. */
+  readonly searches?: PrimeSearches | undefined;
 }
 
 export interface IssueOptions extends Validity {
@@ -72,6 +75,8 @@ export interface IssueOptions extends Validity {
   readonly subjectAltNames?: SubjectAltNames | undefined;
   readonly ca: CaPair;
   readonly algorithm: KeyAlgorithm;
+  /** Shared with other keys that are made at the same time. */
+  readonly searches?: PrimeSearches | undefined;
 }
 
 const CA_USAGES: readonly KeyUsage[] = ['digital signature', 'key encipherment', 'cert sign'];
@@ -81,7 +86,7 @@ const VERSION_3 = Uint8Array.of(2);
 
 /** Makes a self-signed certificate authority; its one subjectAltName is its common name. */
 export async function createCa(options: CreateCaOptions): Promise<CaPair> {
-  const { privateKeyPem } = await generateKeyPair(options.algorithm);
+  const { privateKeyPem } = await generateKeyPair(options.algorithm, options.searches);
   const key = loadPrivateKey(privateKeyPem);
   const name = buildName({ commonName: options.commonName, organizations: [] });
   const spki = exportSpki(key);
@@ -106,7 +111,7 @@ export async function createCa(options: CreateCaOptions): Promise<CaPair> {
  * @throws PKI_KEY_INVALID, PKI_CERTIFICATE_INVALID when the CA cannot be read or its two halves differ.
  */
 export async function issueCertificate(options: IssueOptions): Promise<IssuedCertificate> {
-  const { privateKeyPem } = await generateKeyPair(options.algorithm);
+  const { privateKeyPem } = await generateKeyPair(options.algorithm, options.searches);
   const certPem = issueForPublicKey({
     ...options,
     spec: { ...options.spec, usages: [...LEAF_USAGES, ...options.spec.usages] },

@@ -6,7 +6,7 @@ import {
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { formatError, TkadmError } from '../runtime/base/errors.ts';
-import { generateRsaPrivateKeyPem } from './rsa.ts';
+import { generateRsaPrivateKeyPem, type PrimeSearches } from './rsa.ts';
 
 /** A row for each key algorithm that `encryptionAlgorithm` may name (kubeadm.k8s.io/v1beta4). */
 export const KEY_ALGORITHMS = [
@@ -30,12 +30,15 @@ const generate = promisify(generateNodeKeyPair) as unknown as (
   options: object,
 ) => Promise<{ readonly privateKey: string; readonly publicKey: string }>;
 
-/** Generates a key pair on the thread pool, so that several are made at once. */
-export async function generateKeyPair(algorithm: KeyAlgorithm): Promise<KeyPair> {
+/** Generates a key pair on the thread pool; who makes several at once shares the searches among them. */
+export async function generateKeyPair(
+  algorithm: KeyAlgorithm,
+  searches?: PrimeSearches | undefined,
+): Promise<KeyPair> {
   const row = KEY_ALGORITHMS.find((candidate) => candidate.name === algorithm);
   if (!row) throw new Error(`no key algorithm is called "${algorithm}"`);
   if (row.type === 'rsa') {
-    const privateKeyPem = await generateRsaPrivateKeyPem(row.modulusLength);
+    const privateKeyPem = await generateRsaPrivateKeyPem(row.modulusLength, searches);
     return { privateKeyPem, publicKeyPem: derivePublicKeyPem(privateKeyPem) };
   }
   const { privateKey, publicKey } = await generate(row.type, {

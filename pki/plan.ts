@@ -10,6 +10,7 @@ import {
 import { type CertificateState, certificatePath, inspectCertificate, readPair } from './inspect.ts';
 import { createCa, type IssuedCertificate, issueCertificate, loadCa, validityFrom } from './issue.ts';
 import { derivePublicKeyPem, generateKeyPair, type KeyAlgorithm } from './keys.ts';
+import type { PrimeSearches } from './rsa.ts';
 
 /** What this folder needs of a machine. */
 export interface FileReader {
@@ -32,6 +33,8 @@ export interface PkiContext {
   readonly certificatesDir: string;
   readonly input: CertificateInput;
   readonly algorithm: KeyAlgorithm;
+  /** Shared by the plans that run at the same time. */
+  readonly searches?: PrimeSearches | undefined;
   readonly certificateValidityMs: number;
   readonly caCertificateValidityMs: number;
   readonly now: Date;
@@ -90,7 +93,7 @@ export async function planCertificate(row: CertificateRow, context: PkiContext):
  * @throws PKI_KEY_MISSING when only the public half is there, PKI_CERTIFICATE_STALE when the halves differ.
  */
 export async function planServiceAccountKeys(
-  context: Pick<PkiContext, 'host' | 'certificatesDir' | 'algorithm'>,
+  context: Pick<PkiContext, 'host' | 'certificatesDir' | 'algorithm' | 'searches'>,
 ): Promise<readonly PkiFile[]> {
   const keyPath = `${context.certificatesDir}/sa.key`;
   const publicPath = `${context.certificatesDir}/sa.pub`;
@@ -102,7 +105,7 @@ export async function planServiceAccountKeys(
     content,
   });
   if (keyPem === undefined && publicPem === undefined) {
-    const { privateKeyPem, publicKeyPem } = await generateKeyPair(context.algorithm);
+    const { privateKeyPem, publicKeyPem } = await generateKeyPair(context.algorithm, context.searches);
     return [
       { kind: 'write-file', path: keyPath, mode: 0o600, content: privateKeyPem, secret: true },
       publicFile(publicKeyPem),
@@ -144,10 +147,10 @@ export async function readCa(
 }
 
 async function generatePair(row: CertificateRow, context: PkiContext): Promise<IssuedCertificate> {
-  const { algorithm, input, now } = context;
+  const { algorithm, input, now, searches } = context;
   if (row.issuer === undefined) {
     const validity = validityFrom(now, context.caCertificateValidityMs);
-    return createCa({ commonName: row.commonName, algorithm, ...validity });
+    return createCa({ commonName: row.commonName, algorithm, searches, ...validity });
   }
   const ca = await readCa(row.issuer as 'ca', context);
   const validity = validityFrom(now, context.certificateValidityMs);
@@ -160,6 +163,7 @@ async function generatePair(row: CertificateRow, context: PkiContext): Promise<I
     subjectAltNames: buildSubjectAltNames(row, input),
     ca,
     algorithm,
+    searches,
     ...validity,
   });
 }

@@ -13,8 +13,6 @@ const generate = promisify(generatePrime) as unknown as (
  * libuv's pool must stay free: reads and writes of files wait for one too.
  */
 const PARALLEL_SEARCHES = Math.min(3, availableParallelism());
-const waiting: (() => void)[] = [];
-let searches = 0;
 
 const PUBLIC_EXPONENT = 65537n;
 /** FIPS 186-5 appendix A.1.3: the two primes must differ in their first 100 bits. */
@@ -25,25 +23,35 @@ const MIN_DISTANCE_BITS = 100n;
  * builds each prime from auxiliary primes, which takes twice as long and gives no stronger key of this size
  * (FIPS 186-5 allows both).
  */
-export async function generateRsaPrivateKeyPem(modulusLength: number): Promise<string> {
+export async function generateRsaPrivateKeyPem(
+  modulusLength: number,
+  searches = new PrimeSearches(),
+): Promise<string> {
   const bits = modulusLength / 2;
   for (;;) {
     // Both have their two highest bits set (BN_RAND_TOP_TWO), so that the product has its full length.
-    const [p, q] = await Promise.all([primeOf(bits), primeOf(bits)]);
+    const [p, q] = await Promise.all([searches.find(bits), searches.find(bits)]);
     const [large, small] = p > q ? [p, q] : [q, p];
     if (areUsable(large, small, bits)) return encodePrivateKey(large, small);
   }
 }
 
-async function primeOf(bits: number): Promise<bigint> {
-  if (searches >= PARALLEL_SEARCHES) await new Promise<void>((resolve) => waiting.push(resolve));
-  else searches += 1;
-  try {
-    return await generate(bits, { bigint: true });
-  } finally {
-    const next = waiting.shift();
-    if (next) next();
-    else searches -= 1;
+/** Searches for primes, a few at once: keys that are made at the same time share one. */
+export class PrimeSearches {
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  /** A random probable prime of so many bits, of which the two highest are set. */
+  async find(bits: number): Promise<bigint> {
+    if (this.#running >= PARALLEL_SEARCHES) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#running += 1;
+    try {
+      return await generate(bits, { bigint: true });
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#running -= 1;
+    }
   }
 }
 

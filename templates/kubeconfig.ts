@@ -2,6 +2,7 @@ import { parseCertificate } from '../pki/certificate.ts';
 import { type CaPair, issueCertificate } from '../pki/issue.ts';
 import type { KeyAlgorithm } from '../pki/keys.ts';
 import type { FileReader, PkiFile } from '../pki/plan.ts';
+import type { PrimeSearches } from '../pki/rsa.ts';
 import { type Kubeconfig, parseKubeconfig } from '../runtime/api/kubeconfig.ts';
 import { formatHostPort } from '../runtime/base/cidr.ts';
 import { TkadmError } from '../runtime/base/errors.ts';
@@ -143,6 +144,8 @@ export interface KubeconfigContext {
   /** Both halves to make a file; the certificate alone to check one. */
   readonly ca: CaPair | { readonly certPem: string; readonly keyPem?: undefined };
   readonly algorithm: KeyAlgorithm;
+  /** Shared by the plans that run at the same time. */
+  readonly searches?: PrimeSearches | undefined;
   readonly certificateValidityMs: number;
   readonly now: Date;
   /** Default: /etc/kubernetes */
@@ -203,6 +206,7 @@ async function generateKubeconfig(
     spec: { commonName: user, organizations: row.organizations, usages: ['client auth'] },
     ca,
     algorithm: context.algorithm,
+    searches: context.searches,
     // As old as the CA, so that a clock that is set back does not lock the administrator out.
     notBefore: parseCertificate(ca.certPem).notBefore,
     notAfter: new Date(now.getTime() + context.certificateValidityMs),

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startWorker, type Worker, withCluster } from '../cluster.ts';
+import { startWorker, type Worker, withCluster, withEtcdCluster } from '../cluster.ts';
 import type { Bench, Row, Subject } from '../measure.ts';
 import { readProcesses } from '../processes.ts';
 
@@ -12,11 +12,19 @@ const LOADS = [
   { clients: 64, creates: 1481, gets: 2507, p99Ms: 112 },
 ] as const;
 
-const LOAD_ROWS: readonly Row[] = LOADS.flatMap(({ clients, creates, gets, p99Ms }) => {
+/** The rows of the loads of a subject: "api". */
+function loadRows(subject: string): readonly Row[] {
+  return LOADS.flatMap((load) => rowsOfLoad(subject, load));
+}
+
+function rowsOfLoad(
+  subject: string,
+  { clients, creates, gets, p99Ms }: (typeof LOADS)[number],
+): readonly Row[] {
   const by = `${clients} client${clients === 1 ? '' : 's'}`;
   return [
     {
-      key: `api.create.${clients}`,
+      key: `${subject}.create.${clients}`,
       what: `creates, ${by}`,
       unit: '1/s',
       bar: creates,
@@ -24,28 +32,28 @@ const LOAD_ROWS: readonly Row[] = LOADS.flatMap(({ clients, creates, gets, p99Ms
       peers: `${PEERS} ${creates}`,
     },
     {
-      key: `api.create.p99.${clients}`,
+      key: `${subject}.create.p99.${clients}`,
       what: `creates, ${by}: p99`,
       unit: 'ms',
       bar: p99Ms,
       peers: `${PEERS} ${p99Ms}`,
     },
     {
-      key: `api.get.${clients}`,
+      key: `${subject}.get.${clients}`,
       what: `GETs, ${by}`,
       unit: '1/s',
       bar: gets,
       isRate: true,
       peers: `${PEERS} ${gets}`,
     },
-  ] as const;
-});
+  ];
+}
 
 /** The API server of a cluster under the load of a client on the same cores; 1 KB ConfigMaps. */
 export const apiSubject: Subject = {
   name: 'api',
   rows: [
-    ...LOAD_ROWS,
+    ...loadRows('api'),
     {
       key: 'api.watch',
       what: 'create to the event at 100 watchers',
@@ -73,10 +81,28 @@ export const apiSubject: Subject = {
           const processes = await readProcesses(host);
           return processes.find(({ command }) => command.includes('kube-apiserver'))?.pssMib;
         });
-        await measureLoads(bench, worker);
+        await measureLoads(bench, worker, 'api');
         const watched = await ask<{ ms: number[] }>(worker, { kind: 'watch', watchers: 100, times: 20 });
         for (const ms of watched.ms) bench.record('api.watch', ms);
         await measureLists(bench, worker);
+      } finally {
+        await worker.close();
+      }
+    });
+  },
+};
+
+/** The same loads with etcd behind the API server, as kube-apiserver has it. */
+export const apiEtcdSubject: Subject = {
+  name: 'api-etcd',
+  rows: loadRows('api-etcd'),
+  async run(bench) {
+    await withEtcdCluster(bench, async ({ host, kubeconfigPath }) => {
+      const worker = startWorker(bench, host, 'api-load', { kubeconfigPath });
+      try {
+        await worker.next();
+        await sleep(3_000);
+        await measureLoads(bench, worker, 'api-etcd');
       } finally {
         await worker.close();
       }
@@ -96,15 +122,15 @@ async function measureGrowth(
   if (mib !== undefined) bench.record('api.growth', mib);
 }
 
-async function measureLoads(bench: Bench, worker: Worker): Promise<void> {
+async function measureLoads(bench: Bench, worker: Worker, subject: string): Promise<void> {
   const rounds = Math.max(1, Math.floor(bench.samples / 3));
   for (let round = 0; round < rounds; round += 1) {
     for (const { clients } of LOADS) {
       const creates = await ask<Load>(worker, { kind: 'create', clients, seconds: SECONDS });
-      bench.record(`api.create.${clients}`, creates.rate);
-      bench.record(`api.create.p99.${clients}`, creates.p99Ms);
+      bench.record(`${subject}.create.${clients}`, creates.rate);
+      bench.record(`${subject}.create.p99.${clients}`, creates.p99Ms);
       const gets = await ask<Load>(worker, { kind: 'get', clients, seconds: SECONDS });
-      bench.record(`api.get.${clients}`, gets.rate);
+      bench.record(`${subject}.get.${clients}`, gets.rate);
     }
   }
 }

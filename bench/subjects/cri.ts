@@ -53,7 +53,7 @@ export const criSubject: Subject = {
 };
 
 /** Calls `use` with the client of a runtime on `host`, whose CNI network is a bridge. */
-async function withRuntime(
+export async function withRuntime(
   bench: Bench,
   host: LabHost,
   use: (client: CriClient) => Promise<void>,
@@ -78,10 +78,11 @@ async function withRuntime(
 const NETWORK = {
   cniVersion: '1.0.0',
   name: 'bench',
-  plugins: [{ type: 'tkadm-bridge', bridge: 'bench0', podCIDR: '10.99.0.0/24' }],
+  plugins: [{ type: 'tkadm-bridge', bridge: 'bench0', podCIDR: '10.99.0.0/22' }],
 };
 
-function podConfig(name: string) {
+/** The sandbox of a measured pod. */
+export function podConfig(name: string) {
   return {
     metadata: { name, uid: `uid-${name}`, namespace: 'bench', attempt: 0 },
     hostname: name,

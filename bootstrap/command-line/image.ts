@@ -19,11 +19,14 @@ export const IMAGE_COMMANDS: readonly CommandRow[] = [
         usage: 'build <context>',
         description: 'Build an image from a Dockerfile',
         flags: [
-          ['-f, --file <file>', 'the Dockerfile (default: CONTEXT/Dockerfile)'],
+          ['-f, --file <file>', 'the Dockerfile, "-" for standard input (default: CONTEXT/Dockerfile)'],
           ['-t, --tag <name>', 'name of the image', { ...REPEAT, isRequired: true }],
           ['--build-arg <name=value>', 'value of an ARG', REPEAT],
+          ['--secret <id=name,src=file>', 'for RUN --mount=type=secret; also id=NAME,env=VARIABLE', REPEAT],
           ['--target <stage>', 'last stage to build'],
+          ['--platform <os/arch>', "the image's platform, which must be this machine's"],
           ['--no-cache', 'run every instruction'],
+          ['--pull', 'ask the registries for base images that are here too'],
           FLAGS.output,
         ],
         run: async (context, options, path) => (await load()).runImageBuild(context, path, options),
@@ -40,7 +43,11 @@ export const IMAGE_COMMANDS: readonly CommandRow[] = [
       {
         usage: 'pull <name>',
         description: 'Pull an image from its registry',
-        flags: [...REGISTRY, FLAGS.output],
+        flags: [
+          ['--platform <os/arch>', "linux/amd64 or linux/arm64 (default: this machine's)"],
+          ...REGISTRY,
+          FLAGS.output,
+        ],
         run: async (context, options, name) => (await load()).runImagePull(context, name, options),
       },
       {
@@ -88,6 +95,16 @@ export const IMAGE_COMMANDS: readonly CommandRow[] = [
         description: 'Remove images',
         flags: flags('output'),
         run: async (context, options, names) => (await load()).runImageRemove(context, names, options),
+      },
+      {
+        usage: 'prune',
+        description: 'Remove images without a name',
+        flags: [
+          ['-a, --all', 'also those with names, when no container uses them'],
+          ['--build-cache', 'also what builds have cached'],
+          FLAGS.output,
+        ],
+        run: async (context, options) => (await load()).runImagePrune(context, options),
       },
     ],
   },

@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -12,13 +12,16 @@ import {
   type ImageDetails,
   type ImageResults,
   type ImageSummary,
+  type LayerProgress,
   type PullRequest,
   type TagRequest,
 } from '../../runtime/cri/image-messages.ts';
 import { formatTable } from '../render/table.ts';
-import type { CliContext } from './context.ts';
+import { type CliContext, readInput } from './context.ts';
 import { type DocumentFormat, writeData } from './output.ts';
+import { createPullDisplay } from './pull-progress.ts';
 import { readRegistryAuth } from './registry-auth.ts';
+import { formatSize } from './size.ts';
 
 interface ImageFlags {
   readonly output: DocumentFormat;
@@ -28,11 +31,14 @@ export interface ImageBuildFlags extends ImageFlags {
   readonly file?: string;
   readonly tag: readonly string[];
   readonly buildArg?: readonly string[];
+  readonly secret?: readonly string[];
   readonly target?: string;
+  readonly platform?: string;
   readonly cache: boolean;
+  readonly pull?: boolean;
 }
 
-/** `tkadm image build CONTEXT`: the paths are this machine's, which is the runtime's. */
+/** `tkadm image build CONTEXT`: the paths are this machine's, which is the runtime's; `--file -` is standard input. */
 export async function runImageBuild(
   context: CliContext,
   path: string,
@@ -41,14 +47,66 @@ export async function runImageBuild(
   const contextDir = resolve(context.cwd, path);
   const body: BuildRequest = {
     contextDir,
-    dockerfile: flags.file ? resolve(context.cwd, flags.file) : join(contextDir, 'Dockerfile'),
+    ...(flags.file === '-'
+      ? { dockerfileText: await readInput(context, '-') }
+      : { dockerfile: flags.file ? resolve(context.cwd, flags.file) : join(contextDir, 'Dockerfile') }),
     tags: flags.tag,
     buildArgs: Object.fromEntries((flags.buildArg ?? []).map((text) => parseBuildArg(context, text))),
+    secrets: await readSecrets(context, flags.secret ?? []),
     target: flags.target,
     usesCache: flags.cache,
+    pull: flags.pull ?? false,
+    architecture: flags.platform === undefined ? undefined : parsePlatform(flags.platform),
   };
   const image = await call(context, 'build', { body, output: flags.output });
   writeData(context, flags.output, { image }, `Built ${describe(image)}\n`);
+}
+
+/** "linux/arm64" or "arm64", with a variant behind that is not looked at. @throws USAGE */
+function parsePlatform(text: string): string {
+  const [, architecture] = /^(?:linux\/)?(amd64|arm64)(?:\/v8)?$/.exec(text) ?? [];
+  if (architecture !== undefined) return architecture;
+  throw new TkadmError('USAGE', `Cannot use "--platform ${text}": it is none of linux/amd64, linux/arm64`);
+}
+
+/** "id=NAME,src=FILE" or "id=NAME,env=VARIABLE", content in base64. @throws USAGE, FILE_READ */
+async function readSecrets(
+  context: CliContext,
+  texts: readonly string[],
+): Promise<Readonly<Record<string, string>>> {
+  const secrets: Record<string, string> = {};
+  for (const text of texts) {
+    const fields = new Map(
+      text.split(',').map((part) => [part.split('=', 1)[0]!, part.slice(part.indexOf('=') + 1)]),
+    );
+    const id = fields.get('id');
+    const path = fields.get('src') ?? fields.get('source');
+    const variable = fields.get('env');
+    const value = variable === undefined ? undefined : context.env[variable];
+    const unknown = [...fields.keys()].find((key) => !['id', 'src', 'source', 'env', 'type'].includes(key));
+    if (!id || unknown !== undefined || (path === undefined) === (value === undefined)) {
+      throw new TkadmError(
+        'USAGE',
+        `Cannot use "--secret id=${id ?? ''}": it needs id, and src or env that is set`,
+        {
+          hint: '--secret id=NAME,src=FILE; --secret id=NAME,env=VARIABLE',
+        },
+      );
+    }
+    secrets[id] =
+      value === undefined
+        ? await readBase64(resolve(context.cwd, path!))
+        : Buffer.from(value).toString('base64');
+  }
+  return secrets;
+}
+
+async function readBase64(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'base64');
+  } catch (error) {
+    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** `tkadm image load --input FILE`: the archive is sent as it is read. */
@@ -68,10 +126,32 @@ interface RegistryFlags extends ImageFlags {
 }
 
 /** `tkadm image pull NAME` */
-export async function runImagePull(context: CliContext, name: string, flags: RegistryFlags): Promise<void> {
-  const body = await registryRequest(context, name, flags);
-  const image = await call(context, 'pull', { body, output: flags.output });
+export async function runImagePull(
+  context: CliContext,
+  name: string,
+  flags: RegistryFlags & { readonly platform?: string },
+): Promise<void> {
+  const architecture = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
+  const body = { ...(await registryRequest(context, name, flags)), architecture };
+  const display = createPullDisplay(context, flags.output);
+  const onLayer = (layer: LayerProgress) => display.update(layer);
+  const image = await call(context, 'pull', { body, output: flags.output, onLayer }).finally(() =>
+    display.end(),
+  );
   writeData(context, flags.output, { image }, `Pulled ${describe(image)}\n`);
+}
+
+/** `tkadm image prune`: images without a name, or all that no container has. */
+export async function runImagePrune(
+  context: CliContext,
+  flags: ImageFlags & { readonly all?: boolean; readonly buildCache?: boolean },
+): Promise<void> {
+  const body = { all: flags.all ?? false, buildCache: flags.buildCache ?? false };
+  const pruned = await call(context, 'prune', { body, output: flags.output });
+  const lines = pruned.images.map((image) => `Removed ${describe(image)}\n`);
+  const steps = pruned.cachedSteps > 0 ? [`Forgot ${pruned.cachedSteps} steps of builds\n`] : [];
+  const text = [...lines, ...steps, `Freed ${formatSize(pruned.freedBytes)}\n`].join('');
+  writeData(context, flags.output, pruned, text);
 }
 
 /** `tkadm image push NAME` */
@@ -244,12 +324,4 @@ export function formatImageTable(images: readonly ImageSummary[]): string {
 /** The first 12 hex digits, as Docker shows them. */
 function shortId(id: string): string {
   return id.slice('sha256:'.length, 'sha256:'.length + 12);
-}
-
-/** "4.3MB": powers of 1000. */
-function formatSize(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
-  const value = bytes / 1000 ** power;
-  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)}${units[power]}`;
 }

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { formatCaPin } from '../../pki/certificate.ts';
 import { generateCertificateKey } from '../../pki/certificate-secret.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
@@ -9,21 +8,21 @@ import { VERSION } from '../../runtime/base/version.ts';
 import { readBundleId, readCurrentBundleId } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
-import { controlPlaneServer, localServer } from '../../templates/kubeconfig.ts';
+import { localServer } from '../../templates/kubeconfig.ts';
 import { hasLocalEtcd } from '../../templates/manifests/manifests.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig } from '../config/types.ts';
-import { createPatchReader, readCaBundle } from '../phases/files.ts';
+import { createPatchReader } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
 import { uploadCertsPhase } from '../phases/upload-certs.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { readTokenSecret, type TokenInfo } from '../tokens/token.ts';
-import { isUsableToken } from '../tokens/usable.ts';
 import { type Observation, observe } from '../workflow/observe.ts';
 import { groupOf, isSelected } from '../workflow/phase.ts';
 import { bundleSources } from './bundle-sources.ts';
 import { loadCertsConfig } from './certs-config.ts';
 import { type CliContext, programName, readInput } from './context.ts';
+import { describeCertificateKey, describeCluster } from './init-result.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRootUnlessDry } from './require-root.ts';
@@ -221,102 +220,6 @@ function selectCertificateKey(config: InitConfig, options: InitOptions): string 
     isSelected(name, [options.onlyPhase ?? name]) &&
     !isSelected(name, config.skipPhases);
   return isUploading ? (config.certificateKey ?? generateCertificateKey(randomBytes)) : undefined;
-}
-
-/** The key that a joining control-plane node decrypts the certificates with; it is kept nowhere. */
-function describeCertificateKey(key: string | undefined) {
-  if (key === undefined) return { text: '', data: {} };
-  return {
-    text: `\nThe certificates are in Secret kube-system/kubeadm-certs for two hours, encrypted with the key\n${key}\n`,
-    data: { certificateKey: key },
-  };
-}
-
-interface Description {
-  readonly host: Pick<Host, 'readFile'>;
-  readonly changes: number;
-  readonly tokens: readonly TokenInfo[];
-  readonly now: Date;
-  readonly hidesToken: boolean;
-  /** Of certificates that were uploaded, and may be shown. */
-  readonly certificateKey: string | undefined;
-  /** How the reader calls this command. */
-  readonly program: string;
-}
-
-async function describeCluster(config: InitConfig, description: Description) {
-  const { host, program, changes, hidesToken } = description;
-  const endpoint = new URL(controlPlaneServer(config)).host;
-  const pin = formatCaPin(await readCaBundle(host, config.cluster.certificatesDir));
-  const token = findJoinToken(config, description);
-  const kubeconfig = `${PATHS.kubernetes}/admin.conf`;
-  const joinCommand = (secret: string) =>
-    `${program} join ${endpoint} --token ${secret} --discovery-token-ca-cert-hash ${pin}`;
-  const byToken =
-    token === undefined
-      ? `Add a machine: there is no bootstrap token to join with (phase bootstrap-token makes one), so first\n\n  ${program} token create --print-join-command\n`
-      : `Add a machine, on the machine itself:\n\n  ${foldCommand(joinCommand(hidesToken ? '<token>' : token))}\n`;
-  const byKey =
-    token && describeControlPlaneJoin(config, joinCommand(hidesToken ? '<token>' : token), description);
-  const text = `
-${changes === 0 ? 'Nothing was changed: your Kubernetes cluster is as it should be.' : 'Your Kubernetes cluster is up.'}
-
-  export KUBECONFIG=${kubeconfig}
-  kubectl get nodes,pods -A
-
-${byToken}
-or from here over SSH (root, or a user with sudo; nothing needs to be installed there):
-
-  ${program} join root@MACHINE
-${byKey ?? ''}
-Undo everything: ${program} reset
-`;
-  const isShown = token !== undefined && !hidesToken;
-  return {
-    text,
-    data: {
-      kubeconfig,
-      endpoint,
-      caCertHash: pin,
-      changes,
-      ...(isShown ? { joinCommand: joinCommand(token) } : {}),
-    },
-  };
-}
-
-/** How a further control-plane node joins, where the cluster can have one. */
-function describeControlPlaneJoin(
-  { cluster }: InitConfig,
-  joinCommand: string,
-  { certificateKey, program }: Pick<Description, 'certificateKey' | 'program'>,
-): string | undefined {
-  if (!cluster.etcd.external || !cluster.controlPlaneEndpoint) return undefined;
-  const command = `  ${foldCommand(joinCommand)} \\\n\t--control-plane --certificate-key ${certificateKey ?? '<key>'}\n`;
-  const upload =
-    certificateKey === undefined
-      ? `The key is that of\n\n  ${program} init phase upload-certs --upload-certs\n\n`
-      : 'It holds for two hours; afterwards: init phase upload-certs --upload-certs. ';
-  return `
-Add a control-plane node, on the machine itself:
-
-${command}
-${upload}Over SSH, from here: ${program} join root@MACHINE --control-plane
-`;
-}
-
-/** A join command in two lines. */
-function foldCommand(command: string): string {
-  return command.replace(' --discovery', ' \\\n\t--discovery');
-}
-
-/** The token that the configuration names when the cluster has it, else any of the cluster's that joins nodes. */
-function findJoinToken(
-  { bootstrapTokens }: InitConfig,
-  { tokens, now }: Pick<Description, 'tokens' | 'now'>,
-): string | undefined {
-  const usable = tokens.filter((token) => isUsableToken(token, now)).map((token) => token.token);
-  const wanted = bootstrapTokens.map((row) => row.token);
-  return wanted.find((token) => tokens.some((other) => other.token === token)) ?? usable[0];
 }
 
 async function listTokens(observation: Observation): Promise<readonly TokenInfo[]> {

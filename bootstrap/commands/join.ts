@@ -13,14 +13,14 @@ import { buildJoinedConfig } from '../config/joined-cluster.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig, JoinConfig, MachineDefaults } from '../config/types.ts';
 import { createPatchReader } from '../phases/files.ts';
-import { BOOTSTRAP_KUBECONFIG, joinPhases, selectCredentials } from '../phases/join.ts';
+import { joinPhases, selectCredentials } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
 import { discoverCluster, patienceOf } from '../tokens/discover.ts';
 import { discoverFromFile } from '../tokens/discover-file.ts';
 import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
-import { describeLeft, listJoinTraces } from './join-left.ts';
+import { listJoinTraces, settleFailedJoin } from './join-left.ts';
 import { observeMachine } from './machine.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
@@ -159,9 +159,7 @@ export async function joinThisMachine(
     },
     onFailure: async ({ warn }) => {
       if (config.isDryRun) return;
-      // It holds a token.
-      await host.remove(BOOTSTRAP_KUBECONFIG);
-      const left = describeLeft(before, await listJoinTraces(host, config.caCertPath));
+      const left = await settleFailedJoin(host, { before, caCertPath: config.caCertPath });
       if (left !== undefined) warn(left);
     },
     finish: async ({ changes }) => ({

@@ -139,7 +139,7 @@ async function buildInput(context: CliContext, sources: InputSources): Promise<P
     });
     return buildPreflightInput({ ...shared, config: loaded.config });
   }
-  return buildClusterInput(context, { ...sources, scope: target.command, nodeName: machine.hostname });
+  return buildClusterInput(context, { ...sources, text, scope: target.command, nodeName: machine.hostname });
 }
 
 /** For a machine that is a node already: nothing new is listened on or written. */
@@ -148,13 +148,21 @@ async function buildClusterInput(
   {
     host,
     options,
+    text,
     scope,
     nodeName,
-  }: InputSources & { readonly scope: 'upgrade' | 'reset'; readonly nodeName: string },
+  }: InputSources & {
+    readonly text: string | undefined;
+    readonly scope: 'upgrade' | 'reset';
+    readonly nodeName: string;
+  },
 ): Promise<PreflightInput> {
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const hasKubeconfig = await context.fileExists(kubeconfig);
-  const wished = await readWishes(context, { scope, options, nodeName, isControlPlane: hasKubeconfig });
+  const wished =
+    text === undefined
+      ? { ignored: [], isDryRun: false }
+      : await readWishes(text, { scope, path: options.config, nodeName, isControlPlane: hasKubeconfig });
   return {
     scope,
     nodeName,
@@ -178,23 +186,22 @@ async function buildClusterInput(
 
 /** What the document of a reset or an upgrade says of its checks; an upgrade has a part for each sort of node. */
 async function readWishes(
-  context: CliContext,
+  text: string,
   {
     scope,
-    options,
+    path,
     nodeName,
     isControlPlane,
   }: {
     readonly scope: 'upgrade' | 'reset';
-    readonly options: PreflightOptions;
+    readonly path: string | undefined;
     readonly nodeName: string;
     readonly isControlPlane: boolean;
   },
 ): Promise<{ readonly ignored: readonly string[]; readonly isDryRun: boolean }> {
-  if (options.config === undefined) return { ignored: [], isDryRun: false };
   const source = {
-    text: await readInput(context, options.config),
-    path: options.config,
+    text,
+    path,
     isStrict: false,
     defaultsFrom: { hostname: nodeName, advertiseAddress: '127.0.0.1' },
   };

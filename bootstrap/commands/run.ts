@@ -1,3 +1,4 @@
+import { PrimeSearches } from '../../pki/rsa.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { isTkadmError } from '../../runtime/base/errors.ts';
@@ -49,6 +50,8 @@ export interface RunTools {
   /** Digest of the bundle that this package makes; undefined where its parts are not at hand. */
   readonly bundleId: () => Promise<string | undefined>;
   readonly warn: (message: string) => void;
+  /** For the keys that phases make at the same time. */
+  readonly searches: PrimeSearches;
 }
 
 /** Runs the phases of a command with the renderer that fits, and shows the result. */
@@ -81,14 +84,23 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     isBundleInstalled: () => isBundleInstalled(host, sources),
     bundleId: () => findBundleId(host, sources),
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
+    searches: new PrimeSearches(),
   };
   let changes = 0;
   try {
     await runPhases({
       phases,
       context: run.buildContext(tools),
-      perform: (action) =>
-        performAction(action, { host, initSystem, signal, api, superApi, bundleSources: sources }),
+      perform: (action, onProgress) =>
+        performAction(action, {
+          onProgress,
+          host,
+          initSystem,
+          signal,
+          api,
+          superApi,
+          bundleSources: sources,
+        }),
       isDone: (action) => isActionDone(action, { host, api, signal, find }),
       emit(event) {
         if (event.type === 'phase-done') changes += event.changes;

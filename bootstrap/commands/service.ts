@@ -1,5 +1,6 @@
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import { waitFor } from '../../runtime/base/time.ts';
 import { installBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import {
@@ -52,9 +53,20 @@ export async function runServiceStart(
     const file = buildServiceFile(service, initSystem);
     if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
     await startService(host, service.name, initSystem);
+    if (wanted === 'runtime') await waitForContainers();
     tell(`Started ${service.name}\n`);
   }
   writeData(context, options.output, { started: services.map(({ name }) => name) }, '');
+}
+
+/** Until `tkadm ctr` is answered. @throws WAIT_TIMEOUT */
+async function waitForContainers(): Promise<void> {
+  const { CTR_SOCKET, callCtr } = await import('../../runtime/ctr/ctr-client.ts');
+  await waitFor(() => callCtr(CTR_SOCKET, 'info', {}), {
+    subject: `an answer at "${CTR_SOCKET}"`,
+    timeoutMs: 20_000,
+    intervalMs: 50,
+  });
 }
 
 interface ServiceOptions {

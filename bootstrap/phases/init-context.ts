@@ -1,4 +1,5 @@
 import type { PkiContext } from '../../pki/plan.ts';
+import type { PrimeSearches } from '../../pki/rsa.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { parseDuration } from '../../runtime/base/flags.ts';
 import type { Host } from '../../runtime/base/host.ts';
@@ -20,6 +21,8 @@ export interface InitContext {
   readonly initSystem: string;
   /** Encrypts the certificates that are uploaded, 32 bytes in hexadecimal; undefined: none are. */
   readonly certificateKey?: string | undefined;
+  /** Shared by the phases that make keys at the same time. */
+  readonly searches?: PrimeSearches | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly warn: (message: string) => void;
   /** The administrator's client; the API server must be up. */
@@ -44,12 +47,15 @@ export function pkiContext({
   host,
   now,
   warn,
-}: Pick<InitContext, 'config' | 'host' | 'now'> & Partial<Pick<InitContext, 'warn'>>): PkiContext {
+  searches,
+}: Pick<InitContext, 'config' | 'host' | 'now' | 'searches'> &
+  Partial<Pick<InitContext, 'warn'>>): PkiContext {
   const { cluster } = config;
   return {
     host,
     certificatesDir: cluster.certificatesDir,
     algorithm: cluster.encryptionAlgorithm,
+    searches,
     certificateValidityMs: parseDuration(cluster.certificateValidityPeriod),
     caCertificateValidityMs: parseDuration(cluster.caCertificateValidityPeriod),
     now: now(),

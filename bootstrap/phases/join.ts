@@ -57,7 +57,8 @@ export interface JoinContext {
 
 /** With which the agent asks for its certificate. */
 export const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
-const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
+/** What it has then. */
+export const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
 
 /**
  * The phases of a join, named as kubeadm's and in its order; `discovery`, `bundle`, `runtime` and `wait-node` are

@@ -20,7 +20,7 @@ export const KUBECONFIG_PHASES: readonly Phase<InitContext>[] = KUBECONFIGS.map(
   summary: 'Generate kubeconfig files',
   after: ['certs/ca'],
   async plan(context) {
-    const { certificatesDir, algorithm, certificateValidityMs, now } = pkiContext(context);
+    const { certificatesDir, algorithm, searches, certificateValidityMs, now } = pkiContext(context);
     const certPem = await readCaBundle(context.host, certificatesDir);
     const keyPem = await context.host.readFile(`${certificatesDir}/ca.key`);
     return planKubeconfig(row, {
@@ -28,6 +28,7 @@ export const KUBECONFIG_PHASES: readonly Phase<InitContext>[] = KUBECONFIGS.map(
       input: context.config,
       ca: keyPem === undefined ? { certPem } : { certPem, keyPem },
       algorithm,
+      searches,
       certificateValidityMs,
       now,
       warn: context.warn,

@@ -143,7 +143,8 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightCon
   const { controlPlane, discovery, tkadm } = config;
   const manifests = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
   const endpoint = controlPlane?.localAPIEndpoint;
-  const hasLocalEtcd = controlPlane !== undefined && tkadm.store === 'etcd';
+  // Where etcd is, the cluster's configuration says; with the embedded engine it is never on the node itself.
+  const hasLocalEtcd = controlPlane !== undefined && tkadm.engine === 'upstream';
   return {
     scope: controlPlane ? ('join-control-plane' as const) : ('join' as const),
     ports: [
@@ -155,7 +156,12 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightCon
     absentFiles: [
       `${PATHS.kubernetes}/kubelet.conf`,
       ...(controlPlane
-        ? [...manifests, `${PATHS.kubernetes}/bootstrap-kubelet.conf`]
+        ? [
+            ...(tkadm.engine === 'embedded'
+              ? await selectForeign(host, manifests, tkadm.imageRepository)
+              : manifests),
+            `${PATHS.kubernetes}/bootstrap-kubelet.conf`,
+          ]
         : await selectLeftTrust(host, config.caCertPath, tkadm.engine === 'embedded' ? pinsIn(config) : [])),
     ],
     podCidrs: [],
@@ -203,7 +209,8 @@ async function selectForeign(
   paths: readonly string[],
   imageRepository: string,
 ): Promise<readonly string[]> {
-  const texts = await Promise.all(paths.map((path) => host.readFile(path)));
+  // What cannot be read is told by the check of the user.
+  const texts = await Promise.all(paths.map((path) => host.readFile(path).catch(() => undefined)));
   return paths.filter((_, i) => !texts[i]?.includes(`image: ${imageRepository}/`));
 }
 

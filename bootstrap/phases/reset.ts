@@ -30,7 +30,7 @@ const CONFIG_FILES = [
   'bootstrap-kubelet.conf',
   'controller-manager.conf',
   'scheduler.conf',
-].map((name) => `${PATHS.kubernetes}/${name}`);
+].flatMap((name) => [name, `${name}.csr`].map((file) => `${PATHS.kubernetes}/${file}`));
 
 /** nftables tables of the service proxy, of the bridge plugin and of `tkadm ctr`. */
 const TABLES = ['kube-proxy', 'tkadm-bridge', 'tkadm-ctr0'];

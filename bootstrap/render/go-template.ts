@@ -138,7 +138,8 @@ function listEntries(value: unknown): readonly (readonly [unknown, unknown])[] {
   throw invalid(formatValue(value), 'it is no list to range over');
 }
 
-const TOKEN = /\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\(|\)|\||-?\d+(?:\.\d+)?|\$?\w*(?:\.\w+)+|\$\w*|\.|\w+)/y;
+const TOKEN =
+  /\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\(|\)(?:\.\w+)*|\||-?\d+(?:\.\d+)?|\$?\w*(?:\.\w+)+|\$\w*|\.|\w+)/y;
 
 function parsePipeline(text: string): Expression {
   const tokens: string[] = [];
@@ -176,7 +177,8 @@ function readCommand(tokens: string[], piped?: Expression): Expression {
   }
   tokens.shift();
   const operands: Expression[] = [];
-  while (tokens.length > 0 && tokens[0] !== '|' && tokens[0] !== ')') operands.push(readOperand(tokens));
+  while (tokens.length > 0 && tokens[0] !== '|' && !tokens[0]?.startsWith(')'))
+    operands.push(readOperand(tokens));
   if (piped !== undefined) operands.push(piped);
   return (dot, scope) =>
     callFunction(
@@ -191,8 +193,11 @@ function readOperand(tokens: string[]): Expression {
   const token = tokens.shift() ?? '';
   if (token === '(') {
     const inner = readPipeline(tokens);
-    if (tokens.shift() !== ')') throw invalid('(', 'a parenthesis is not closed');
-    return inner;
+    const end = tokens.shift();
+    if (!end?.startsWith(')')) throw invalid('(', 'a parenthesis is not closed');
+    const fields = end.split('.').slice(1);
+    return (dot, scope) =>
+      fields.reduce((value, field) => readField(value, field, `(...)${end.slice(1)}`), inner(dot, scope));
   }
   if (token.startsWith('"')) return constant(JSON.parse(token));
   if (token.startsWith('`')) return constant(token.slice(1, -1));

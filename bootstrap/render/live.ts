@@ -107,6 +107,9 @@ function update(line: Line | undefined, event: Exclude<WorkflowEvent, { type: 'n
   else if (event.type === 'action') {
     line.lastText = formatAction(event.action);
     if (line.task) line.task.output = line.lastText;
+  } else if (event.type === 'progress') {
+    line.lastText = event.message;
+    if (line.task) line.task.output = line.lastText;
   } else if (event.type === 'phase-failed') line.settle(new Error(event.message));
   else {
     line.pending -= 1;

@@ -11,7 +11,8 @@ export function createPlainRenderer({ write }: RendererOptions): Renderer {
           ? formatDryRunAction(event.action, event.preview)
           : formatAction(event.action);
         write(`[${event.phase}] ${text}\n`);
-      } else if (event.type === 'phase-done' && event.state !== undefined)
+      } else if (event.type === 'progress') write(`[${event.phase}] ${event.message}\n`);
+      else if (event.type === 'phase-done' && event.state !== undefined)
         write(`[${event.phase}] ${event.state}\n`);
       else if (event.type === 'phase-skipped') write(`[${event.phase}] Skipped\n`);
       else if (event.type === 'phase-failed') write(`[${event.phase}] Failed\n`);

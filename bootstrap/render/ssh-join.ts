@@ -67,6 +67,7 @@ function createTextReporter({ write }: Output, command: SshCommand): SshReporter
         progress: thinOut(tell),
         event: ({ type, phase, summary = '', message, level, isDryRun, preview }) => {
           if (type === 'action') tell(`[${phase}] ${isDryRun ? formatDryRun(summary, preview) : summary}`);
+          if (type === 'progress') tell(`[${phase}] ${message}`);
           if (type === 'note') tell(level === 'warning' ? `Warning: ${message}` : (message ?? ''));
         },
         warn: (text) => tell(`Warning: ${text}`),

@@ -12,6 +12,14 @@ export type WorkflowEvent =
       readonly preview?: string;
     }
   | {
+      /** A wait goes on. */
+      readonly type: 'progress';
+      readonly phase: string;
+      readonly message: string;
+      readonly elapsedMs: number;
+      readonly timeoutMs: number;
+    }
+  | {
       readonly type: 'phase-done';
       readonly phase: string;
       readonly durationMs: number;

@@ -2,11 +2,12 @@ import { formatError, TkadmError } from '../../runtime/base/errors.ts';
 import type { Action } from './action.ts';
 import type { WorkflowEvent } from './event.ts';
 import { checkPhaseNames, groupOf, isSelected, type Phase } from './phase.ts';
+import type { OnProgress } from './wait.ts';
 
 export interface RunOptions<C> {
   readonly phases: readonly Phase<C>[];
   readonly context: C;
-  readonly perform: (action: Action) => Promise<void>;
+  readonly perform: (action: Action, onProgress: OnProgress) => Promise<void>;
   /** True when an action's effect is there already, so that there is nothing to wait for or to create. */
   readonly isDone: (action: Action) => Promise<boolean>;
   readonly emit: (event: WorkflowEvent) => void;
@@ -145,7 +146,7 @@ async function runAction<C>(
 ): Promise<void> {
   if (!preview) {
     emit({ type: 'action', phase, action, isDryRun: false });
-    return perform(action);
+    return perform(action, (message, times) => emit({ type: 'progress', phase, message, ...times }));
   }
   const text = await preview(action);
   emit({ type: 'action', phase, action, isDryRun: true, ...(text === undefined ? {} : { preview: text }) });

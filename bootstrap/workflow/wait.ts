@@ -4,7 +4,7 @@ import { ApiClient } from '../../runtime/api/client.ts';
 import { NODES } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { isNodeReady } from '../../runtime/api/node-ready.ts';
-import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
+import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
@@ -15,13 +15,26 @@ export interface WaitContext {
   readonly host: Pick<Host, 'stat' | 'list' | 'readFile'>;
   readonly api: () => Promise<ApiClient>;
   readonly signal: AbortSignal;
+  /** Told every few seconds of a wait. */
+  readonly onProgress?: OnProgress | undefined;
+  /** How often; default: 5 s. */
+  readonly progressMs?: number;
 }
+
+/** Says what is waited for, what the last look has found, and how long it has been and may be. */
+export type OnProgress = (
+  message: string,
+  times: { readonly elapsedMs: number; readonly timeoutMs: number },
+) => void;
+
+const PROGRESS_MS = 5_000;
 
 /** @throws WAIT_TIMEOUT with what the last look found, and the action's hint. */
 export async function waitForTarget(
-  { target, subject, timeoutMs, hint }: Extract<Action, { kind: 'wait' }>,
+  action: Extract<Action, { kind: 'wait' }>,
   context: WaitContext,
 ): Promise<void> {
+  const { target, subject, timeoutMs, hint } = action;
   const { signal } = context;
   let failure: TkadmError | undefined;
   const look = async () => {
@@ -34,12 +47,34 @@ export async function waitForTarget(
       return true;
     }
   };
-  const wait = waitFor(look, { subject, timeoutMs, intervalMs: 25, signal });
+  const wait = waitFor(look, {
+    subject,
+    timeoutMs,
+    intervalMs: 25,
+    signal,
+    onMiss: createTeller(action, context),
+  });
   await wait.catch((error) => {
     if (!hint || !isTkadmError(error, 'WAIT_TIMEOUT')) throw error;
     throw new TkadmError('WAIT_TIMEOUT', error.message, { cause: error.cause, hint });
   });
   if (failure) throw failure;
+}
+
+/** Tells of a wait every few seconds. */
+function createTeller(
+  { subject, timeoutMs }: Extract<Action, { kind: 'wait' }>,
+  { onProgress, progressMs = PROGRESS_MS }: WaitContext,
+): (elapsedMs: number, error: unknown) => void {
+  let toldMs = 0;
+  return (elapsedMs, error) => {
+    if (!onProgress || elapsedMs - toldMs < progressMs) return;
+    toldMs = elapsedMs;
+    const state = error === undefined ? '' : `: ${formatError(error)}`;
+    const seconds = `${Math.round(elapsedMs / 1000)} of ${Math.round(timeoutMs / 1000)} s`;
+    const times = { elapsedMs: Math.round(elapsedMs), timeoutMs };
+    onProgress(`still waiting for ${subject}${state} (${seconds})`, times);
+  };
 }
 
 /** True when there is nothing to wait for. */

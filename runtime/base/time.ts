@@ -6,6 +6,8 @@ export interface WaitOptions {
   readonly subject: string;
   readonly timeoutMs: number;
   readonly intervalMs?: number;
+  /** Told after each look that has found nothing, with why where that is known. */
+  readonly onMiss?: (elapsedMs: number, error: unknown) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -19,7 +21,8 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
  * @throws WAIT_TIMEOUT with the last error thrown by `probe` as cause.
  */
 export async function waitFor<T>(probe: () => Promise<T | undefined>, options: WaitOptions): Promise<T> {
-  const deadline = performance.now() + options.timeoutMs;
+  const startedAt = performance.now();
+  const deadline = startedAt + options.timeoutMs;
   let lastError: unknown;
   for (;;) {
     options.signal?.throwIfAborted();
@@ -29,6 +32,7 @@ export async function waitFor<T>(probe: () => Promise<T | undefined>, options: W
     } catch (error) {
       lastError = error;
     }
+    options.onMiss?.(performance.now() - startedAt, lastError);
     if (performance.now() >= deadline) {
       const last = lastError instanceof Error ? `: ${lastError.message}` : '';
       throw new TkadmError(

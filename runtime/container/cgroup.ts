@@ -218,6 +218,9 @@ function applyWrites(
   log: Logger,
 ): void {
   for (const { controller, file, otherFile, value, field, isOptional } of writes) {
+    // The names of some are the spec's.
+    if (file.includes('/'))
+      throw new TkadmError('CGROUP_WRITE', `Cannot set "${field}": "${file}" is no file of a cgroup`);
     const directory = directoryOf(controller);
     if (directory === undefined) {
       if (isOptional) continue;

@@ -262,7 +262,8 @@ export class Container {
 
   /** Removes cgroup and directory of an exited container. */
   async remove(): Promise<void> {
-    const hasLast = hasHooks(this.spec, 'deleted');
+    // Another runtime runs the hooks of what it made.
+    const hasLast = this.#state.runtimePath === undefined && hasHooks(this.spec, 'deleted');
     await this.#remove();
     if (hasLast) await this.#runHooks('deleted');
   }

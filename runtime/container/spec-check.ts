@@ -42,6 +42,8 @@ export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerO
     if (options.includes('tmpcopyup') && type !== 'tmpfs')
       throw invalid(`"tmpcopyup" of "${destination}" needs a tmpfs`);
   }
+  if (spec.linux?.cgroupsPath?.split('/').includes('..'))
+    throw invalid('"linux.cgroupsPath" leads out of the cgroups');
   const missing = findMissingLabel(spec);
   if (missing !== undefined) throw invalid(`"${missing}", which this kernel has not`);
   if (spec.domainname && !namespaces.some(({ type }) => type === 'uts')) {

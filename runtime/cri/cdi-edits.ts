@@ -1,35 +1,29 @@
-import { TkadmError } from '../base/errors.ts';
 import { type OciDevice, type OciDeviceRule, resolveDevices } from '../container/host-devices.ts';
-import type { OciMount, OciSpec } from '../container/oci-spec.ts';
+import type { OciHooks, OciMount, OciSpec } from '../container/oci-spec.ts';
 import type { CdiDeviceNode, CdiEdits } from './cdi.ts';
 
 /**
  * A container's spec with the edits of its CDI devices: variables replace those of the same name, devices come with the
  * rule that lets them be used.
- * @throws CRI_INVALID when the host has no such device, UNSUPPORTED for hooks.
+ * @throws CRI_INVALID when the host has no such device.
  */
 export async function applyCdiEdits(spec: OciSpec, edits: readonly CdiEdits[]): Promise<OciSpec> {
   if (edits.length === 0) return spec;
-  if (edits.some(({ hooks = [] }) => hooks.length > 0)) {
-    throw new TkadmError(
-      'UNSUPPORTED',
-      'Cannot give a CDI device to a container: its hooks are not supported',
-    );
-  }
-  const process = spec.process!;
+  const first = spec.process!;
   const nodes = await Promise.all(edits.flatMap(({ deviceNodes = [] }) => deviceNodes).map(resolveNode));
-  const gids = [...(process.user?.additionalGids ?? []), ...edits.flatMap((one) => one.additionalGids ?? [])];
+  const gids = [...(first.user?.additionalGids ?? []), ...edits.flatMap((one) => one.additionalGids ?? [])];
   return {
     ...spec,
     process: {
-      ...process,
+      ...first,
       env: mergeEnv(
-        process.env ?? [],
+        first.env ?? [],
         edits.flatMap(({ env = [] }) => env),
       ),
-      ...(process.user && { user: { ...process.user, additionalGids: [...new Set(gids)] } }),
+      ...(first.user && { user: { ...first.user, additionalGids: [...new Set(gids)] } }),
     },
     mounts: [...(spec.mounts ?? []), ...edits.flatMap(({ mounts = [] }) => mounts).map(buildMount)],
+    hooks: mergeHooks(spec.hooks, edits),
     linux: {
       ...spec.linux,
       devices: [...(spec.linux?.devices ?? []), ...nodes.map(({ device }) => device)],
@@ -39,6 +33,16 @@ export async function applyCdiEdits(spec: OciSpec, edits: readonly CdiEdits[]): 
       },
     },
   };
+}
+
+function mergeHooks(own: OciHooks | undefined, edits: readonly CdiEdits[]): OciHooks {
+  const added = edits.flatMap(({ hooks = [] }) => hooks);
+  const names = new Set(added.map(({ hookName }) => hookName));
+  const lists = [...names].map((name) => {
+    const hooks = added.filter(({ hookName }) => hookName === name).map(({ hookName: _, ...hook }) => hook);
+    return [name, [...(own?.[name] ?? []), ...hooks]] as const;
+  });
+  return { ...own, ...Object.fromEntries(lists) };
 }
 
 function mergeEnv(own: readonly string[], added: readonly string[]): readonly string[] {

@@ -12,7 +12,9 @@ import { MNT_DETACH } from '../container/kernel-constants.ts';
 import { loadLibc } from '../container/libc.ts';
 import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts';
 import { type CtrServiceOptions, createCtrService } from '../ctr/create-ctr-service.ts';
+import { BuildCache } from '../image/build/cache.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
+import { loadInodes } from '../image/inodes.ts';
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
 import { removeUnfinishedSteps } from './build-runner.ts';
@@ -126,6 +128,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     events: new EventHub<ContainerEvent>(),
     locks: new KeyedLock(),
     mounter,
+    inodes: loadInodes(),
     kernel: await readKernelSecurity(),
     handlers: await readHandlers(),
     cdiDirs: options.cdiDirs ?? CDI_DIRECTORIES,
@@ -141,6 +144,14 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   await recoverContainers(context);
   await recoverSandboxes(context);
   await removeUnfinishedSteps(engine);
+  const mountCacheDir = join(imagesDir, 'build-mounts');
+  const buildCache = new BuildCache({
+    directory: join(imagesDir, 'build-cache'),
+    mountDirectory: mountCacheDir,
+    store: images,
+    now,
+  });
+  await buildCache.load();
   const ctr =
     options.ctr === undefined
       ? undefined
@@ -160,6 +171,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     engine,
     imagesDir,
     architecture,
+    buildCache,
+    mountCacheDir,
     secretsDir: await emptyDirectory(`${options.stateDir}-secrets`),
     cgroupParent: options.buildCgroupParent ?? '/tkadm',
     now,

@@ -6,15 +6,23 @@ import { readFileIfExists } from '../base/files.ts';
 import type { ContainerEngine } from '../container/engine.ts';
 import { loadArchive } from '../image/archive.ts';
 import { buildImage } from '../image/build/build.ts';
+import type { BuildCache } from '../image/build/cache.ts';
 import { CacheLocks } from '../image/build/step-mounts.ts';
 import { loadInodes } from '../image/inodes.ts';
-import type { PullProgress, RegistryPuller } from '../image/pull.ts';
+import type { RegistryPuller } from '../image/pull.ts';
 import { pushImage } from '../image/push.ts';
 import { normalizeReference } from '../image/reference.ts';
 import { saveImages } from '../image/save.ts';
 import type { ImageRecord, ImageStore } from '../image/store.ts';
 import { createStepRunner } from './build-runner.ts';
-import type { BuildRequest, ImageSummary, PullRequest, SaveRequest, TagRequest } from './image-messages.ts';
+import type {
+  BuildRequest,
+  ImageSummary,
+  PruneRequest,
+  PullRequest,
+  SaveRequest,
+  TagRequest,
+} from './image-messages.ts';
 import type { ImageHandlers } from './image-socket.ts';
 
 export interface ImageCallOptions {
@@ -27,6 +35,9 @@ export interface ImageCallOptions {
   readonly architecture: string;
   /** The file of loadRegistries; its usual place when undefined. */
   readonly registriesPath?: string;
+  readonly buildCache: BuildCache;
+  /** Directory of `RUN --mount=type=cache`. */
+  readonly mountCacheDir: string;
   /** Directory in memory for the secrets of builds. */
   readonly secretsDir: string;
   /** Below this cgroup the containers of RUN are. */
@@ -36,7 +47,7 @@ export interface ImageCallOptions {
 
 /** What the image socket does: every change of the store is made by the runtime, its one owner. */
 export function createImageCalls(options: ImageCallOptions): ImageHandlers {
-  const { store, puller, architecture, imagesDir, now } = options;
+  const { store, puller, architecture, imagesDir, now, buildCache } = options;
   const workDir = join(imagesDir, 'tmp');
   const inodes = loadInodes();
   const runStep = createStepRunner(options);
@@ -46,10 +57,10 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
       const images = await loadArchive(store, body, { workDir, architecture });
       return images.map(summarize);
     },
-    async pull({ body, progress, signal }) {
-      const { name, plainHttp, auth } = await readJson<PullRequest>(body);
-      const onProgress = (step: PullProgress) => progress(formatPullProgress(step));
-      return summarize(await puller.pull(name, { usesPlainHttp: plainHttp, auth, onProgress, signal }));
+    async pull({ body, layerProgress: onProgress, signal }) {
+      const { name, plainHttp, auth, architecture: asked } = await readJson<PullRequest>(body);
+      const places = { usesPlainHttp: plainHttp, auth, architecture: asked };
+      return summarize(await puller.pull(name, { ...places, onProgress, signal }));
     },
     async push({ body, progress, signal }) {
       const { name, plainHttp, auth } = await readJson<PullRequest>(body);
@@ -79,16 +90,26 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
     },
     async build({ body, progress, signal }) {
       const request = await readJson<BuildRequest>(body);
+      checkArchitecture(request.architecture, architecture);
       const files = await readBuildFiles(request);
       const { contextDir, tags, buildArgs, target, usesCache, pull: pullsAlways = false } = request;
       const secrets = Object.fromEntries(
         Object.entries(request.secrets ?? {}).map(([id, text]) => [id, Buffer.from(text, 'base64')]),
       );
       const asked = { contextDir, tags, buildArgs, target, usesCache, pullsAlways, secrets };
-      const tools = { store, puller, inodes, runStep, workDir, architecture, now, cacheLocks };
+      const tools = {
+        store,
+        puller,
+        inodes,
+        runStep,
+        workDir,
+        architecture,
+        now,
+        cacheLocks,
+        cache: buildCache,
+      };
       const directories = {
-        cacheDir: join(imagesDir, 'build-cache'),
-        mountCacheDir: join(imagesDir, 'build-mounts'),
+        mountCacheDir: options.mountCacheDir,
         secretsDir: options.secretsDir,
       };
       const image = await buildImage({
@@ -100,6 +121,16 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
         onProgress: progress,
       });
       return summarize(image);
+    },
+    async prune({ body }) {
+      const { all, buildCache: isCachePruned } = await readJson<PruneRequest>(body);
+      const before = await store.fsUsage();
+      const images = store.list().filter((image) => isPrunable(image, all) && !store.isInUse(image));
+      for (const { id } of images) await store.remove(id);
+      const cachedSteps = isCachePruned ? await buildCache.clear() : 0;
+      await store.sweep();
+      const after = await store.fsUsage();
+      return { images: images.map(summarize), cachedSteps, freedBytes: before.usedBytes - after.usedBytes };
     },
     list: async () => store.list().map(summarize),
     async remove({ name }) {
@@ -123,17 +154,19 @@ function isNameOf(text: string, tag: string): boolean {
   }
 }
 
+/** Images without a name; with `all` every image but the node's own. */
+function isPrunable({ repoTags, isPinned }: ImageRecord, all: boolean): boolean {
+  return !isPinned && (all || repoTags.length === 0);
+}
+
 function summarize({ id, repoTags, repoDigests, sizeBytes, isPinned }: ImageRecord): ImageSummary {
   return { id, repoTags, repoDigests, sizeBytes, isPinned };
 }
 
-const PULL_STATES = { present: 'is there', pulling: 'pulling', done: 'done' } as const satisfies Record<
-  PullProgress['state'],
-  string
->;
-
-function formatPullProgress({ digest, state, sizeBytes }: PullProgress): string {
-  return `${digest.slice('sha256:'.length, 'sha256:'.length + 12)}: ${PULL_STATES[state]} (${sizeBytes} bytes)`;
+/** A RUN of another platform would need an emulator. */
+function checkArchitecture(asked: string | undefined, own: string): void {
+  if (asked === undefined || asked === own) return;
+  throw new TkadmError('UNSUPPORTED', `Cannot build for linux/${asked}: this machine is linux/${own}`);
 }
 
 /** The Dockerfile, and the exclusions that are for it alone. */

@@ -9,6 +9,7 @@ import {
   type ImageAnswerLine,
   type ImageCall,
   type ImageResults,
+  type LayerProgress,
 } from './image-messages.ts';
 
 export interface ImageCallRequest {
@@ -17,6 +18,7 @@ export interface ImageCallRequest {
   /** A value goes as JSON, a stream as it is. */
   readonly body?: object | Readable;
   readonly onProgress?: (line: string) => void;
+  readonly onLayer?: (layer: LayerProgress) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -35,6 +37,7 @@ export async function callImages<C extends ImageCall>(
     for await (const text of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
       const line = JSON.parse(text) as ImageAnswerLine<ImageResults[C]>;
       if ('progress' in line) options.onProgress?.(line.progress);
+      else if ('layer' in line) options.onLayer?.(line.layer);
       else if ('result' in line) return line.result;
       else throw toError(line.error);
     }

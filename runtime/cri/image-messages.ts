@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { PATHS } from '../base/paths.ts';
 import type { OciImageConfig } from '../image/oci-image.ts';
+import type { PullProgress } from '../image/pull.ts';
 import type { RegistryAuth } from '../image/puller.ts';
 import type { PushResult } from '../image/push.ts';
 
@@ -17,6 +18,8 @@ export const IMAGE_CALLS = {
   inspect: { method: 'GET', path: '/images/' },
   tag: { method: 'POST', path: '/tag' },
   push: { method: 'POST', path: '/push' },
+  /** Body: PruneRequest. */
+  prune: { method: 'POST', path: '/prune' },
   /** Body: SaveRequest. The answer is the archive itself, when it can be made. */
   save: { method: 'POST', path: '/save' },
 } as const satisfies Record<string, { readonly method: string; readonly path: string }>;
@@ -33,6 +36,8 @@ export const ARCHIVE_TYPE = 'application/x-tar';
 export interface PullRequest {
   readonly name: string;
   readonly plainHttp: boolean;
+  /** Of a pull: "amd64", "arm64"; the machine's when undefined. */
+  readonly architecture?: string | undefined;
   /** For the name's registry. */
   readonly auth?: RegistryAuth | undefined;
 }
@@ -42,6 +47,26 @@ export interface TagRequest {
   readonly source: string;
   readonly target: string;
 }
+
+/** Body of /prune. */
+export interface PruneRequest {
+  /** Images with names too, when no container has them. */
+  readonly all: boolean;
+  /** The steps of builds, and the caches of their mounts. */
+  readonly buildCache: boolean;
+}
+
+/** What /prune has removed. */
+export interface PruneResult {
+  readonly images: readonly ImageSummary[];
+  /** Steps of builds. */
+  readonly cachedSteps: number;
+  /** Of layers' files. */
+  readonly freedBytes: number;
+}
+
+/** How far a layer of a pull is. */
+export type LayerProgress = PullProgress;
 
 /** Body of /save. */
 export interface SaveRequest {
@@ -61,6 +86,8 @@ export interface BuildRequest {
   readonly usesCache: boolean;
   /** Ask the registry for base images that are in the store too. */
   readonly pull?: boolean | undefined;
+  /** Must be the machine's: "amd64", "arm64". */
+  readonly architecture?: string | undefined;
   /** Secrets by id, base64. */
   readonly secrets?: Readonly<Record<string, string>> | undefined;
 }
@@ -97,11 +124,13 @@ export interface ImageResults {
   readonly inspect: ImageDetails;
   readonly tag: ImageSummary;
   readonly push: PushResult;
+  readonly prune: PruneResult;
   readonly save: Readable;
 }
 
 /** One line of an answer. */
 export type ImageAnswerLine<T> =
   | { readonly progress: string }
+  | { readonly layer: LayerProgress }
   | { readonly result: T }
   | { readonly error: { readonly code: string; readonly message: string; readonly hint?: string } };

@@ -11,6 +11,7 @@ import {
   type ImageAnswerLine,
   type ImageCall,
   type ImageResults,
+  type LayerProgress,
 } from './image-messages.ts';
 
 /** What a handler of the image socket gets. */
@@ -20,6 +21,8 @@ export interface ImageCallContext {
   readonly body: Readable;
   /** Tells the client how far it is; a line without its end. */
   readonly progress: (line: string) => void;
+  /** Tells the client how far a layer is. */
+  readonly layerProgress: (layer: LayerProgress) => void;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
 }
@@ -76,7 +79,8 @@ async function answer(
     const { call, name } = findCall(request);
     response.setHeader('content-type', 'application/x-ndjson');
     const progress = (line: string) => write({ progress: line });
-    const result = await handlers[call]({ name, body, progress, signal: abort.signal });
+    const layerProgress = (layer: LayerProgress) => write({ layer });
+    const result = await handlers[call]({ name, body, progress, layerProgress, signal: abort.signal });
     if (result instanceof Readable) return await sendArchive(result, response);
     write({ result });
   } catch (error) {

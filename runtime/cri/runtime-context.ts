@@ -4,6 +4,7 @@ import type { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
 import type { RecordStore } from '../base/record-store.ts';
 import type { ContainerEngine } from '../container/engine.ts';
+import type { Inodes } from '../image/inodes.ts';
 import type { ImagePuller } from '../image/puller.ts';
 import type { ImageStore } from '../image/store.ts';
 import type { Cni } from './cni.ts';
@@ -38,6 +39,7 @@ export interface RuntimeContext {
   readonly events: EventHub<ContainerEvent>;
   readonly locks: KeyedLock;
   readonly mounter: Mounter;
+  readonly inodes: Inodes;
   readonly kernel: KernelSecurity;
   /** The default one, and those that RuntimeClass can name. */
   readonly handlers: readonly RuntimeHandler[];

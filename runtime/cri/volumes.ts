@@ -2,7 +2,7 @@ import { mkdir, realpath } from 'node:fs/promises';
 import { isSystemError, TkadmError } from '../base/errors.ts';
 import type { IdMappings } from '../container/id-mappings.ts';
 import type { OciMount } from '../container/oci-spec.ts';
-import { resolveInRoot } from '../image/root-path.ts';
+import { MergedTree } from '../image/merged-tree.ts';
 import { findImage } from './image-service.ts';
 import type { Mount } from './messages/container.ts';
 import type { RuntimeContext } from './runtime-context.ts';
@@ -80,29 +80,31 @@ async function realSource(hostPath: string): Promise<string> {
   }
 }
 
-/** An image volume: its layers read-only. */
+/**
+ * An image volume: its layers read-only, or what they have at the sub path.
+ * @throws IMAGE_NOT_FOUND when there is no such image, or nothing at the sub path
+ */
 async function resolveImage(context: RuntimeContext, mount: Mount): Promise<OciMount> {
-  const image = findImage(context, mount.image);
+  const { image: spec, imageSubPath, containerPath: destination } = mount;
+  const image = findImage(context, spec);
   if (image === undefined) {
-    throw new TkadmError('IMAGE_NOT_FOUND', `Cannot mount image "${mount.image?.image}": it is not there`);
+    throw new TkadmError('IMAGE_NOT_FOUND', `Cannot mount image "${spec?.image}": it is not there`);
   }
-  const lowerDirs = context.images.lowerDirs(image);
-  const [only, ...others] = lowerDirs;
-  const destination = mount.containerPath;
-  if (only !== undefined && others.length === 0) {
-    const source = resolveInRoot(only, mount.imageSubPath);
-    return { destination, type: 'bind', source, options: ['rbind', 'rprivate', 'ro'] };
+  if (mount.hostPath !== '') {
+    throw new TkadmError('CRI_INVALID', `Cannot mount image "${spec?.image}": a host path is given as well`);
   }
-  if (mount.imageSubPath !== '') {
+  const tree = new MergedTree(context.images.lowerDirs(image), context.inodes);
+  const entry = await tree.lookup(imageSubPath);
+  if (entry === undefined) {
     throw new TkadmError(
-      'UNSUPPORTED',
-      `Cannot mount image "${mount.image?.image}": sub path of several layers`,
+      'IMAGE_NOT_FOUND',
+      `Cannot mount image "${spec?.image}": it has nothing at "${imageSubPath}"`,
     );
   }
-  return {
-    destination,
-    type: 'overlay',
-    source: 'overlay',
-    options: ['ro', `lowerdir=${lowerDirs.join(':')}`],
-  };
+  const [only, ...others] = entry.hostPaths;
+  if (others.length === 0) {
+    return { destination, type: 'bind', source: only!, options: ['rbind', 'rprivate', 'ro'] };
+  }
+  const options = ['ro', `lowerdir=${entry.hostPaths.join(':')}`];
+  return { destination, type: 'overlay', source: 'overlay', options };
 }

@@ -176,10 +176,11 @@ async function handleExit(
   if (record === undefined || !isRunning(record)) return;
   const exitCode = status?.exitCode ?? UNKNOWN_EXIT_CODE;
   const finishedAt = (status?.finishedAt ?? context.now()).toISOString();
-  await cleanUp(context, record);
-  const change = { status: 'exited', pid: 0, exitCode, finishedAt } as const;
   const isOomKilled = status?.isOomKilled ?? false;
-  const next = await updateState(context, id, { ...change, isOomKilled }, { network: undefined });
+  // Before the engine forgets it: a service that is killed in between must not lose the exit code.
+  await updateState(context, id, { status: 'exited', pid: 0, exitCode, finishedAt, isOomKilled });
+  await cleanUp(context, record);
+  const next = await updateState(context, id, {}, { network: undefined });
   if (isOomKilled) publishContainer(context, next, 'oom');
   publishContainer(context, next, 'die', { exitCode: String(exitCode) });
   if (next.options.isAutoRemoved) await destroy(context, id, true);
@@ -247,10 +248,10 @@ async function recoverContainer(context: CtrContext, id: string): Promise<void> 
     return;
   }
   // As Docker's daemon: what it did not see being stopped by a user comes back.
-  const { restart } = after.options;
-  const isWanted = restart.name === 'always' || (restart.name === 'unless-stopped' && !after.state.isStopped);
-  const hasRun = after.state.startedAt !== '';
-  if (isWanted && hasRun && after.state.status === 'exited') await scheduleRestart(context, after);
+  if (after.state.status !== 'exited') return;
+  if (after.options.isAutoRemoved) await destroy(context, id, true);
+  else if (after.options.restart.name === 'always' || wantsRestart(after))
+    await scheduleRestart(context, after);
 }
 
 /** Stops everything, side by side; policies bring it back at the next start of the service. */

@@ -200,6 +200,11 @@ export class FileImageStore implements ImageStore {
     this.#owners.set(owner, directories);
   }
 
+  isInUse(image: ImageRecord): boolean {
+    const own = this.lowerDirs(image).join(':');
+    return own !== '' && [...this.#owners.values()].some((directories) => directories.join(':') === own);
+  }
+
   async release(owner: string): Promise<void> {
     const held = this.#owners.get(owner) ?? [];
     this.#owners.delete(owner);

@@ -94,6 +94,8 @@ export interface ImageStore {
   /** Keeps layers, given as their directories, until `release(owner)`, for example for a container. */
   retain(owner: string, directories: readonly string[]): void;
   release(owner: string): Promise<void>;
+  /** True while an owner keeps all layers of the image, as a container does. */
+  isInUse(image: ImageRecord): boolean;
   /** Removes layers and blobs that no image, owner or running import needs. */
   sweep(): Promise<void>;
   fsUsage(): Promise<ImageFsUsage>;

@@ -4,9 +4,8 @@ import { directoryMount, type Mount } from './pod.ts';
 
 const CA_BUNDLES = '/etc/ssl/certs';
 
-/** The host's CA bundles; the embedded programs trust the cluster's CAs alone and need none. */
-export function caMounts({ tkadm }: ControlPlaneInput, { caDirectories }: HostFacts): readonly Mount[] {
-  if (tkadm.engine === 'embedded') return [];
+/** The host's CA bundles. */
+export function caMounts({ caDirectories }: HostFacts): readonly Mount[] {
   return [
     directoryMount('ca-certs', CA_BUNDLES),
     ...caDirectories.map((path) => directoryMount(path.slice(1).replaceAll('/', '-'), path)),

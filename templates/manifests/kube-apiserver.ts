@@ -107,7 +107,7 @@ function mountsOf(input: ControlPlaneInput, facts: HostFacts) {
   const { cluster, tkadm } = input;
   return [
     directoryMount('k8s-certs', cluster.certificatesDir),
-    ...caMounts(input, facts),
+    ...caMounts(facts),
     ...(tkadm.store === 'embedded' ? [directoryMount('store', PATHS.store, false)] : []),
     ...externalEtcdMounts(input),
   ];

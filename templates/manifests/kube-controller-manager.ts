@@ -14,7 +14,7 @@ export function buildControllerManagerPod(input: ControlPlaneInput, facts: HostF
   const { extraArgs, extraEnvs, extraVolumes } = cluster.controllerManager;
   const mounts = [
     directoryMount('k8s-certs', cluster.certificatesDir),
-    ...caMounts(input, facts),
+    ...caMounts(facts),
     kubeconfigMount(KUBECONFIG),
   ];
   return buildStaticPod({

@@ -132,7 +132,7 @@ function buildProbes({ probe, isQuick, healthCheckTimeoutMs }: StaticPodSpec) {
     timeoutSeconds: 15,
   });
   const startupPeriod = isQuick ? 1 : 10;
-  const delay = isQuick ? {} : { initialDelaySeconds: 10 };
+  const delay = { initialDelaySeconds: 10 };
   return {
     livenessProbe: { ...get(probe.livenessPath), ...delay, periodSeconds: 10, failureThreshold: 8 },
     ...(probe.readinessPath
@@ -140,7 +140,7 @@ function buildProbes({ probe, isQuick, healthCheckTimeoutMs }: StaticPodSpec) {
       : {}),
     startupProbe: {
       ...get(probe.startupPath),
-      ...delay,
+      ...(isQuick ? {} : delay),
       periodSeconds: startupPeriod,
       failureThreshold: Math.max(1, Math.ceil(healthCheckTimeoutMs / 1000 / startupPeriod)),
     },

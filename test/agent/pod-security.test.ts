@@ -46,6 +46,7 @@ t.test('security contexts tell the runtime of user namespace, groups policy and 
       container: { ...CONTAINER, securityContext: own },
       imageUser,
       rootDir: '/x',
+      isSeccompDefault: false,
       idRange,
     });
   const userns = { mode: 'POD', uids: [{ hostId: 65_536, containerId: 0, length: 65_536 }] };

@@ -54,6 +54,8 @@ const APPLETS = [
   'stat',
   'mknod',
   'uniq',
+  'find',
+  'mv',
   'sort',
   'pwd',
   'cut',

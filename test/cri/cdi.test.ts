@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { resolveCdi } from '../../runtime/cri/cdi.ts';
@@ -68,10 +68,14 @@ t.test('a container gets what its CDI devices bring', { skip: skipReason }, asyn
     mounts: [{ hostPath: join(cdi, 'driver'), containerPath: '/driver', options: ['ro', 'nosuid'] }],
     additionalGids: [4444],
   };
-  const hooked = { hooks: [{ hookName: 'createContainer', path: '/bin/true' }] };
+  const writeState = `cat > ${join(cdi, 'hook.state')}`;
+  const hook = { path: '/bin/sh', args: ['sh', '-c', writeState], timeout: 10 };
+  const hooked = { hooks: [{ hookName: 'createRuntime', ...hook }] };
+  const failing = { hooks: [{ hookName: 'createRuntime', path: '/bin/false' }] };
   const devices = [
     { name: 'card0', containerEdits: edits },
     { name: 'hooked', containerEdits: hooked },
+    { name: 'failing', containerEdits: failing },
   ];
   writeFileSync(
     join(cdi, 'card.json'),
@@ -94,5 +98,11 @@ t.test('a container gets what its CDI devices bring', { skip: skipReason }, asyn
   const create = (name: string) =>
     runContainer(fixture, podSandboxId, { metadata: { name }, command: ['true'], cdiDevices: [{ name }] });
   await t.rejects(create('vendor.com/card=none'), { message: /no CDI spec has it/ });
-  await t.rejects(create('vendor.com/card=hooked'), { message: /hooks are not supported/ });
+  const id = await create('vendor.com/card=hooked');
+  t.match(
+    JSON.parse(readFileSync(join(cdi, 'hook.state'), 'utf8')),
+    { id, status: /creat/ },
+    'a hook was run',
+  );
+  await t.rejects(create('vendor.com/card=failing'), { message: /hook/i });
 });

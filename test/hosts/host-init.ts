@@ -39,6 +39,8 @@ mkdir -p ${directory}/state/tkadm ${directory}/state/kubelet
 mount --bind ${directory}/state/tkadm ${root}/var/lib/tkadm
 mount --bind ${directory}/state/kubelet ${root}/var/lib/kubelet
 mount -t proc proc ${root}/proc
+# A new network namespace takes after the machine's; a host begins as Debian does.
+echo 0 > ${root}/proc/sys/net/ipv4/ip_forward
 mount -t sysfs sysfs ${root}/sys
 mount --rbind /dev ${root}/dev
 mount -t tmpfs -o mode=755 tmpfs ${root}/run

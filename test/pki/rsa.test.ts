@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { constants, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import { checkPrimeSync, constants, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import t from 'tap';
-import { generateRsaPrivateKeyPem } from '../../pki/rsa.ts';
+import { generateRsaPrivateKeyPem, PrimeSearches } from '../../pki/rsa.ts';
 
 for (const bits of [2048, 2048, 3072]) {
   t.test(`generateRsaPrivateKeyPem(${bits}) makes a key that openssl finds consistent`, async (t) => {
@@ -22,6 +22,16 @@ for (const bits of [2048, 2048, 3072]) {
     }
   });
 }
+
+t.test('PrimeSearches serves every caller, however many there are', async (t) => {
+  const searches = new PrimeSearches();
+  const primes = await Promise.all(Array.from({ length: 12 }, () => searches.find(512)));
+  t.equal(new Set(primes).size, 12);
+  for (const prime of primes)
+    t.ok(checkPrimeSync(prime) && prime >> 510n === 3n, 'a prime with its two highest bits');
+  // Whoever waited has made room again.
+  t.ok(checkPrimeSync(await searches.find(512)));
+});
 
 t.test('two keys differ', async (t) => {
   const [a, b] = await Promise.all([generateRsaPrivateKeyPem(2048), generateRsaPrivateKeyPem(2048)]);

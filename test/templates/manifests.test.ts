@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { load } from 'js-yaml';
 import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
@@ -157,5 +159,31 @@ t.test('formatKubeletFlags() writes one line and refuses what it cannot hold', (
   );
   t.equal(flags([], false), 'KUBELET_KUBEADM_ARGS="--hostname-override=other --node-ip=10.0.0.1"\n');
   t.throws(() => flags([{ name: 'x', value: 'a"; rm' }]), { code: 'TEMPLATE_INVALID' });
+  t.end();
+});
+
+t.test("the engines' manifests differ in image, store, leader election and startup probe alone", (t) => {
+  const read = (engine: string, name: string) =>
+    load(readFileSync(join(import.meta.dirname, `../golden/${engine}/${name}.yaml`), 'utf8')) as Pod;
+  for (const name of ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler']) {
+    const common = (pod: Pod) => {
+      const [container] = pod.spec!.containers;
+      const { image: _, startupProbe, command = [], volumeMounts = [], ...rest } = container!;
+      const isOwn = (flag: string) =>
+        /^--(store-dir|etcd-|leader-elect|allocate-node-cidrs|cluster-cidr|service-cluster-ip-range)/.test(
+          flag,
+        );
+      return {
+        ...rest,
+        startup: startupProbe?.httpGet,
+        command: command.filter((flag) => !isOwn(flag)),
+        mounts: volumeMounts.filter((mount) => mount.name !== 'store'),
+        volumes: pod.spec!.volumes?.filter((volume) => volume.name !== 'store'),
+        pod: { ...pod.spec, containers: [], volumes: [] },
+        metadata: pod.metadata,
+      };
+    };
+    t.same(common(read('embedded', name)), common(read('upstream', name)), name);
+  }
   t.end();
 });

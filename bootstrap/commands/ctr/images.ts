@@ -180,7 +180,8 @@ export async function runBuild(context: CliContext, flags: BuildFlags, path: str
   }
   const { file, tag = [], target, cache, buildArg } = flags;
   // As docker's: relative to where the command runs, not to the context.
-  const dockerfile = file === undefined || isAbsolute(file) ? file : join(context.cwd, file);
+  const isPlain = file === undefined || file === '-' || isAbsolute(file);
+  const dockerfile = isPlain ? file : join(context.cwd, file);
   await runImageBuild(flags.quiet ? { ...context, write: () => {} } : context, resolve(context.cwd, path), {
     tag,
     cache,

@@ -119,3 +119,26 @@ export function moveMount(section: Section, tree: DataRef, places: RootPlaces): 
   places.close(tree);
   places.close(places.target);
 }
+
+/** File systems whose place must be a directory and no link: what is masked is looked for in them (CVE-2023-27561). */
+const KERNEL_TYPES: readonly string[] = ['proc', 'sysfs'];
+
+/** What mount(2) is told. */
+export interface NewMount {
+  readonly destination: string;
+  readonly source: string;
+  readonly type: string;
+  readonly flags: number;
+  /** The file system's own options. */
+  readonly data: string;
+}
+
+/** mount(2) of a file system of its own onto a directory, by way of the working directory. */
+export function mountAt(section: Section, places: RootPlaces, mount: NewMount): void {
+  const { destination, source, type, flags, data } = mount;
+  places.openTarget(destination, true, KERNEL_TYPES.includes(type));
+  section.call('fchdir', [{ at: places.target }]);
+  const options = data === '' ? 0 : section.text(data);
+  section.call('mount', [section.text(source), section.text('.'), section.text(type), flags, options]);
+  places.close(places.target);
+}

@@ -1,15 +1,15 @@
-import { join } from 'node:path';
 import type { RootfsSource } from '../engine.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MS } from '../kernel-constants.ts';
 import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
 import type { OciMount, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
+import { mountCgroups } from './cgroup-mounts.ts';
 import { makeDeviceNodes } from './device-nodes.ts';
 import { changeMountFlags, changePropagation, mapMountIds } from './mount-attributes.ts';
 import { REPORT, waitForRuntime } from './process-program.ts';
 import type { DataRef, Section } from './program.ts';
-import { moveMount, RootPlaces } from './root-places.ts';
+import { mountAt, moveMount, RootPlaces } from './root-places.ts';
 import { mountSource, rootIds } from './root-source.ts';
 import { makeUserNamespace } from './user-namespace.ts';
 
@@ -19,8 +19,6 @@ const O_PATH = 0o10000000;
 const OPEN_TREE = 1 | O_CLOEXEC;
 /** move_mount(2) from one descriptor to another: MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH */
 const MOVE_BY_DESCRIPTORS = 0x44;
-/** File systems whose place must be a directory and no link: what is masked is looked for in them (CVE-2023-27561). */
-const KERNEL_TYPES: readonly (string | undefined)[] = ['proc', 'sysfs'];
 /** File systems that label their files themselves. */
 const UNLABELLED_TYPES: readonly string[] = ['proc', 'sysfs', 'mqueue'];
 
@@ -166,19 +164,19 @@ export class RootfsProgram {
     else this.#mountNew(mount, options);
   }
 
+  #mountCgroup(mount: OciMount): void {
+    const { spec, cgroupMounts } = this.#options;
+    mountCgroups({ section: this.#section, places: this.#places, spec, cgroupMounts }, mount);
+  }
+
   #mountNew(mount: OciMount, options: MountOptions): void {
     const { destination, type = 'none', source = type } = mount;
     const label = this.#options.spec.linux?.mountLabel;
     const isLabelled = label && !UNLABELLED_TYPES.includes(type);
     const data = [options.data, ...(isLabelled ? [`context="${label}"`] : [])].filter(Boolean).join(',');
     if (options.isCopiedUp) this.#keepSource(destination);
-    this.#mountAt(
-      destination,
-      source,
-      type,
-      options.isCopiedUp ? options.flags & ~MS.RDONLY : options.flags,
-      data,
-    );
+    const flags = options.isCopiedUp ? options.flags & ~MS.RDONLY : options.flags;
+    mountAt(this.#section, this.#places, { destination, source, type, flags, data });
     if (options.isCopiedUp) this.#fill(mount, options);
     const { propagation, recursive } = options;
     if (propagation === undefined && recursive.set === 0 && recursive.clear === 0) return;
@@ -250,73 +248,6 @@ export class RootfsProgram {
     this.#nameMount(mount);
     mapMountIds(this.#section, tree, user, options.idMap === 'all');
     if (own) this.#places.close(user);
-  }
-
-  /** mount(2) of a file system of its own onto a directory, by way of the working directory. */
-  #mountAt(destination: string, source: string, type: string, flags: number, data: string): void {
-    const section = this.#section;
-    this.#places.openTarget(destination, true, KERNEL_TYPES.includes(type));
-    section.call('fchdir', [{ at: this.#places.target }]);
-    section.call('mount', [
-      section.text(source),
-      section.text('.'),
-      section.text(type),
-      flags,
-      data === '' ? 0 : section.text(data),
-    ]);
-    this.#places.close(this.#places.target);
-  }
-
-  #mountCgroup(mount: OciMount): void {
-    const { destination } = mount;
-    const { cgroupMounts } = this.#options;
-    const section = this.#section;
-    const flags = MS.NOSUID | MS.NODEV | MS.NOEXEC;
-    const readonly = (mount.options ?? []).includes('ro') ? MS.RDONLY : 0;
-    if (cgroupMounts.version === 2) {
-      const { mountPoint } = cgroupMounts;
-      this.#mountHierarchy(destination, {
-        type: 'cgroup2',
-        mountPoint,
-        flags: flags | MS.RELATIME | readonly,
-        data: '',
-      });
-      return;
-    }
-    this.#mountAt(destination, 'tmpfs', 'tmpfs', flags, 'mode=755');
-    for (const { name, options, mountPoint } of cgroupMounts.hierarchies) {
-      const place = `${destination}/${name}`;
-      this.#mountHierarchy(place, {
-        type: 'cgroup',
-        mountPoint,
-        flags: flags | MS.RELATIME | readonly,
-        data: options,
-      });
-    }
-    this.#places.openTarget(destination, true);
-    for (const { name } of cgroupMounts.hierarchies) {
-      if (!name.includes(',')) continue;
-      for (const part of name.split(',')) {
-        section.call('symlinkat', [section.text(name), { at: this.#places.target }, section.text(part)]);
-      }
-    }
-    if (readonly !== 0) changeMountFlags(section, this.#places.target, { set: MS.RDONLY, clear: 0 });
-    this.#places.close(this.#places.target);
-  }
-
-  /** The container's own part of a hierarchy: what its cgroup namespace shows, or else its directory alone. */
-  #mountHierarchy(destination: string, { type, mountPoint, flags, data }: Hierarchy): void {
-    const { namespaces = [], cgroupsPath } = this.#options.spec.linux ?? {};
-    if (cgroupsPath === undefined || namespaces.some((namespace) => namespace.type === 'cgroup')) {
-      this.#mountAt(destination, type, type, flags, data);
-      return;
-    }
-    const path = this.#section.text(join(mountPoint, cgroupsPath));
-    this.#section.call('open_tree', [AT_FDCWD, path, OPEN_TREE], { into: this.#tree });
-    changeMountFlags(this.#section, this.#tree, { set: flags, clear: 0 });
-    changePropagation(this.#section, this.#tree, MS.PRIVATE);
-    this.#places.openTarget(destination, true);
-    moveMount(this.#section, this.#tree, this.#places);
   }
 
   /** Makes process_.cwd where it is missing; that it cannot shows at chdir(2). */
@@ -392,13 +323,6 @@ export class RootfsProgram {
     }
     section.call('chdir', [root]);
   }
-}
-
-interface Hierarchy {
-  readonly type: 'cgroup' | 'cgroup2';
-  readonly mountPoint: string;
-  readonly flags: number;
-  readonly data: string;
 }
 
 function isIdMapped(mount: OciMount, options: MountOptions): boolean {

@@ -70,7 +70,8 @@ async function readFiles(flags: FlagValues<typeof FLAGS>) {
     paths: readonly (string | undefined)[],
     check: (texts: readonly string[]) => void,
   ) => {
-    const given = paths.filter((path) => path !== undefined);
+    // With an external CA kubeadm's manifest gives the flags of the signing CA without a value.
+    const given = paths.flatMap((path) => path || []);
     return given.length === paths.length ? FileGroup.read({ subject, paths: given, check }) : undefined;
   };
   const [signing, rootCa, serviceAccountKey] = await Promise.all([

@@ -21,7 +21,10 @@ export interface EtcdClientOptions {
   /** "https://10.0.0.1:2379": each is a member of the same cluster. */
   readonly endpoints: readonly string[];
   readonly credentials: EtcdCredentials;
-  /** How long one member may take for one call. */
+  /**
+   * How long one member may take for one call, and how long calls are tried again, by every member at least once: an
+   * election or a restart takes a second or two.
+   */
   readonly attemptTimeoutMs: number;
 }
 
@@ -54,8 +57,6 @@ const OPTIONS = {
   // New credentials need connections of their own.
   'grpc.use_local_subchannel_pool': 1,
 };
-/** Each member is tried so often before a call fails. */
-const ROUNDS = 2;
 const PAUSE_MS = 100;
 /** Failures of one member that another may not have. */
 const MEMBER_FAILURES: readonly number[] = [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED];
@@ -83,7 +84,9 @@ export class EtcdClient {
   /** @throws STORE_FAILED, STORE_COMPACTED, STORE_FUTURE_REVISION, STORE_FULL */
   async call<C extends EtcdCall>(name: C, request: EtcdRequest<C>): Promise<EtcdAnswer<C>> {
     const row: EtcdRow = ETCD_CALLS[name];
-    const limit = this.#clients.length * ROUNDS;
+    const deadline = performance.now() + this.#options.attemptTimeoutMs;
+    const isOver = (attempts: number) =>
+      this.#isClosed || (attempts >= this.#clients.length && performance.now() > deadline);
     for (let attempts = 1; ; attempts += 1) {
       const index = this.#current;
       try {
@@ -91,8 +94,7 @@ export class EtcdClient {
         return { response: response as EtcdResponse<C>, attempts };
       } catch (error) {
         const { code } = error as ServiceError;
-        if (this.#isClosed || attempts >= limit || !MEMBER_FAILURES.includes(code))
-          throw toStoreError(name, error);
+        if (isOver(attempts) || !MEMBER_FAILURES.includes(code)) throw toStoreError(name, error);
         this.skip(index);
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }

@@ -1,8 +1,9 @@
 import { isTkadmError, TkadmError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { sleep, waitFor } from '../../base/time.ts';
+import { waitFor } from '../../base/time.ts';
 import { EtcdClient, type EtcdCredentials, type EtcdRequest } from './etcd-client.ts';
 import { startCompactor } from './etcd-compactor.ts';
+import { EtcdConfirmation } from './etcd-confirmation.ts';
 import { rangeEnd } from './etcd-messages.ts';
 import { EtcdWatch, toStored } from './etcd-watch.ts';
 import { KEY_PREFIX } from './keys.ts';
@@ -35,10 +36,6 @@ export interface EtcdStoreOptions {
 
 /** Below the prefix, so that watches see it, and no resource's. */
 const MARK_KEY = `${KEY_PREFIX}tkadm.io/mark`;
-/** Changes of other prefixes count revisions up without an event: after this time a write of one's own tells. */
-const MARK_AFTER_MS = 30;
-const REOPEN_AFTER_MS = 3000;
-const GIVE_UP_AFTER_MS = 10_000;
 const LOOK_EVERY_MS = 5000;
 
 /**
@@ -51,16 +48,20 @@ export class EtcdStore implements SharedStore {
   readonly #watches = new Set<EtcdWatch>();
   readonly #looking: NodeJS.Timeout;
   readonly #endCompactor: () => void;
+  readonly #confirmation: EtcdConfirmation;
   #revision = 0;
   #compactedRevision = 0;
   #sizeBytes = 0;
   #hasFailed = false;
-  #confirming: Promise<void> = Promise.resolve();
-  #nextConfirmation: Promise<void> | undefined;
 
   private constructor(options: EtcdStoreOptions) {
     this.#options = options;
     this.#client = new EtcdClient({ ...options, attemptTimeoutMs: options.attemptTimeoutMs ?? 5000 });
+    this.#confirmation = new EtcdConfirmation({
+      watches: this.#watches,
+      readRevision: () => this.#readRevision(),
+      writeMark: () => this.#writeMark(),
+    });
     this.#looking = setInterval(() => void this.#look(), LOOK_EVERY_MS);
     this.#looking.unref();
     const { compactionIntervalMs: intervalMs, logger } = options;
@@ -163,8 +164,7 @@ export class EtcdStore implements SharedStore {
   }
 
   confirm(): Promise<void> {
-    this.#nextConfirmation ??= this.#startConfirmation();
-    return this.#nextConfirmation;
+    return this.#confirmation.confirm();
   }
 
   async compact(revision: number): Promise<void> {
@@ -215,8 +215,11 @@ export class EtcdStore implements SharedStore {
     const found = response.responses[0]?.range?.kvs[0];
     const current = found && this.#stored(found);
     // The first of two attempts may have been done although its answer was lost.
-    const isOwn = attempts > 1 && value !== undefined && current?.value.equals(value) === true;
-    return isOwn ? this.#committed(key, current.modRevision) : { isCommitted: false, current };
+    if (attempts > 1 && isDone(current, value)) {
+      await this.confirm();
+      return { isCommitted: true, revision: current?.modRevision ?? revision };
+    }
+    return { isCommitted: false, current };
   }
 
   async #committed(key: string, revision: number): Promise<WriteResult> {
@@ -237,38 +240,17 @@ export class EtcdStore implements SharedStore {
     };
   }
 
-  // Whoever asks while a confirmation is under way gets the next one: this one may be older than his question.
-  async #startConfirmation(): Promise<void> {
-    await this.#confirming.catch(() => {});
-    this.#nextConfirmation = undefined;
-    this.#confirming = this.#confirmOnce();
-    await this.#confirming;
-  }
-
-  async #confirmOnce(): Promise<void> {
-    const revision = await this.#readRevision();
-    const behind = () => [...this.#watches].filter((watch) => watch.revision < revision);
-    if (behind().length === 0) return;
-    await toldWithin(behind(), revision, MARK_AFTER_MS);
-    if (behind().length === 0) return;
-    const { response } = await this.#client.call('put', { key: this.#bytes(MARK_KEY) });
-    const mark = response.header?.revision ?? revision;
-    await toldWithin(behind(), mark, REOPEN_AFTER_MS);
-    for (const watch of behind()) watch.reopen();
-    await toldWithin(behind(), mark, GIVE_UP_AFTER_MS);
-    if (behind().length === 0) return;
-    throw new TkadmError(
-      'STORE_FAILED',
-      `Cannot read the newest state: etcd's watch stays behind revision ${revision}`,
-    );
-  }
-
   async #readRevision(): Promise<number> {
     const { response } = await this.#client.call('range', { key: this.#bytes(MARK_KEY), keysOnly: true });
     const revision = response.header?.revision ?? 0;
     this.#saw(revision);
     this.#hasFailed = false;
     return revision;
+  }
+
+  async #writeMark(): Promise<number> {
+    const { response } = await this.#client.call('put', { key: this.#bytes(MARK_KEY) });
+    return response.header?.revision ?? 0;
   }
 
   async #readSize(): Promise<void> {
@@ -308,9 +290,8 @@ export class EtcdStore implements SharedStore {
   }
 }
 
-async function toldWithin(watches: readonly EtcdWatch[], revision: number, timeoutMs: number): Promise<void> {
-  const end = new AbortController();
-  const told = Promise.all(watches.map((watch) => watch.told(revision)));
-  await Promise.race([told, sleep(timeoutMs, end.signal).catch(() => {})]);
-  end.abort();
+/** True when a key is as a write would have left it. */
+function isDone(current: StoredValue | undefined, value: Buffer | undefined): boolean {
+  if (value === undefined) return current === undefined;
+  return current?.value.equals(value) ?? false;
 }

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatError, isTkadmError, TkadmError } from '../../base/errors.ts';
-import { readFileIfExists, writeFileAtomic } from '../../base/files.ts';
 import type { Instruction } from '../dockerfile.ts';
 import { type LayerFile, packFiles } from '../pack.ts';
+import type { CachedStep } from './cache.ts';
 import type { BuildOptions } from './options.ts';
 import { digestOf, type StageState } from './state.ts';
 
@@ -22,12 +22,6 @@ export interface LayerHolder {
   hold(layers: readonly string[]): void;
 }
 
-/** A cache entry: the layer that a step made, and when. */
-interface CacheEntry {
-  readonly diffId: string;
-  readonly createdAt: string;
-}
-
 /**
  * The state with one more layer, from the cache or by `make`.
  * @throws IMAGE_BUILD_STEP with the line.
@@ -39,31 +33,22 @@ export async function addLayer(
 ): Promise<StageState> {
   const { row, state } = step;
   const cacheKey = digestOf(state.cacheKey, row.name, row.text, step.content);
-  const cachePath = join(options.cacheDir, cacheKey);
-  const cached = options.usesCache ? await readCache(cachePath, step, options, holder) : undefined;
-  if (cached) options.onProgress('  from the cache');
-  const { diffId, createdAt } = cached ?? (await makeLayer(step, options));
+  const cached = options.usesCache ? await options.cache.get(cacheKey) : undefined;
+  if (cached) {
+    // Held before it is looked for: a removal may be under way.
+    holder.hold([...state.layers, cached.diffId]);
+  }
+  const isThere = cached !== undefined && (await options.store.layer(cached.diffId)) !== undefined;
+  if (isThere) options.onProgress('  from the cache');
+  const { diffId, createdAt } = isThere ? cached : await makeLayer(step, options);
   const layers = [...state.layers, diffId];
   holder.hold(layers);
-  if (!cached) await writeFileAtomic(cachePath, JSON.stringify({ diffId, createdAt }), { sync: false });
+  if (!isThere) await options.cache.put(cacheKey, { diffId, createdAt });
   const history = [...state.history, { created: createdAt, created_by: `${row.name} ${row.text}` }];
   return { ...state, layers, history, createdAt, cacheKey };
 }
 
-async function readCache(
-  path: string,
-  { state }: LayerStep,
-  { store }: BuildOptions,
-  holder: LayerHolder,
-): Promise<CacheEntry | undefined> {
-  const text = await readFileIfExists(path);
-  if (text === undefined) return undefined;
-  const entry = JSON.parse(text) as CacheEntry;
-  holder.hold([...state.layers, entry.diffId]);
-  return (await store.layer(entry.diffId)) && entry;
-}
-
-async function makeLayer({ row, make }: LayerStep, options: BuildOptions): Promise<CacheEntry> {
+async function makeLayer({ row, make }: LayerStep, options: BuildOptions): Promise<CachedStep> {
   const directory = join(options.workDir, `step-${randomBytes(6).toString('hex')}`);
   try {
     await mkdir(directory, { recursive: true });

@@ -1,6 +1,7 @@
 import type { Inodes } from '../inodes.ts';
 import type { ImagePuller } from '../puller.ts';
 import type { ImageStore } from '../store.ts';
+import type { BuildCache } from './cache.ts';
 import type { CacheLocks } from './step-mounts.ts';
 
 /** One RUN: a command over the layers so far, its changes in `upperDir`. */
@@ -41,8 +42,8 @@ export interface BuildOptions {
   readonly runStep: StepRunner;
   /** Directory for what steps change, on the store's file system. */
   readonly workDir: string;
-  /** Directory that remembers which layer a step made. */
-  readonly cacheDir: string;
+  /** Remembers which layer a step made. */
+  readonly cache: BuildCache;
   /** Directory of `RUN --mount=type=cache`; kept between builds. */
   readonly mountCacheDir: string;
   /** Directory in memory for secrets while a step runs. */

@@ -138,13 +138,18 @@ t.test(
   'root is asked for where the machine is changed, unless that is to be ignored',
   { skip },
   async (t) => {
-    const machine = await createPrivateMachine({ uid: 65534 });
+    const setup =
+      'mkdir -p /etc/kubernetes/manifests; (umask 077; : > /etc/kubernetes/manifests/kube-apiserver.yaml)';
+    const machine = await createPrivateMachine({ uid: 65534, setup });
     t.teardown(() => machine.close());
     const refused = await tkadm(machine, ['reset', '-f']);
     t.equal(refused.exitCode, EXIT_CODES.preflight);
     t.match(refused.stderr, /root is needed/);
     const ignoring = await tkadm(machine, ['reset', '-f', '--ignore-preflight-errors=isprivilegeduser']);
     t.match(ignoring.stdout, /\[warning\] IsPrivilegedUser, ignored/);
+    const checks = await tkadm(machine, ['preflight']);
+    t.equal(checks.exitCode, EXIT_CODES.preflight, 'files that only root reads are no obstacle to saying so');
+    t.match(checks.stdout, /^ERROR +IsPrivilegedUser$/m, checks.stderr);
     const certs = await tkadm(machine, ['init', 'phase', 'certs', 'ca', '--cert-dir', '/tmp/pki']);
     t.equal(certs.exitCode, 0, certs.stderr);
     t.ok(await machine.host.stat('/tmp/pki/ca.key'), 'files are written by whoever may write them');

@@ -157,6 +157,11 @@ t.test('reset honours cleanupTmpDir and unmountFlags, and leaves /var/lib/etcd',
   await t.rejects(planReset('preflight', host, 'unmountFlags: [MNT_EXPIRE]\n'), { code: 'UNSUPPORTED' });
 });
 
+t.test('reset removes the requests that generate-csr has left', async (t) => {
+  const path = '/etc/kubernetes/admin.conf.csr';
+  t.ok((await planReset('cleanup-node/files', await hostWith({ [path]: 'x' }))).includes(path));
+});
+
 t.test('reset removes the pods of the runtime that the agent was given, too', async (t) => {
   const socket = '/run/other.sock';
   const file = { '/var/lib/kubelet/instance-config.yaml': `containerRuntimeEndpoint: unix://${socket}\n` };
@@ -241,4 +246,23 @@ t.test('a wait that is over says what to look at', async (t) => {
     api: async () => t.fail(),
   };
   await t.rejects(waitForTarget(action, context as never), { code: 'WAIT_TIMEOUT', hint: 'look there' });
+});
+
+t.test('waitForTarget() tells of a wait that goes on: what, why, how long', async (t) => {
+  const told: unknown[][] = [];
+  const subject = 'the agent at http://127.0.0.1:9/healthz';
+  const wait = waitForTarget(
+    { kind: 'wait', subject, timeoutMs: 400, target: { kind: 'http', url: 'http://127.0.0.1:9/healthz' } },
+    {
+      host: createLocalHost(),
+      api: async () => Promise.reject(new Error('none')),
+      signal: new AbortController().signal,
+      progressMs: 20,
+      onProgress: (...args) => told.push(args),
+    },
+  );
+  await t.rejects(wait, { code: 'WAIT_TIMEOUT' });
+  t.ok(told.length > 0);
+  t.match(told[0]?.[0], /^still waiting for the agent at http\S+: .*ECONNREFUSED.* \(0 of 0 s\)$/);
+  t.match(told[0]?.[1], { elapsedMs: Number, timeoutMs: 400 });
 });

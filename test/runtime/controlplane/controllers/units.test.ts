@@ -8,6 +8,7 @@ import { generateKeyPair } from '../../../../pki/keys.ts';
 import type { ApiClient } from '../../../../runtime/api/client.ts';
 import { CERTIFICATE_SIGNING_REQUESTS } from '../../../../runtime/api/kinds.ts';
 import { formatCidr, parseCidr } from '../../../../runtime/base/cidr.ts';
+import { parseFlags } from '../../../../runtime/base/flags.ts';
 import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
 import { flattenActions } from '../../../../runtime/controlplane/component/action.ts';
 import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
@@ -17,8 +18,10 @@ import {
   nextCronTime,
   parseCronSchedule,
 } from '../../../../runtime/controlplane/controllers/cron-schedule.ts';
+import { FLAGS } from '../../../../runtime/controlplane/controllers/flags.ts';
 import { formatIndexes, parseIndexes } from '../../../../runtime/controlplane/controllers/job-index.ts';
 import { findFreeCidr } from '../../../../runtime/controlplane/controllers/node-ipam.ts';
+import { loadSettings } from '../../../../runtime/controlplane/controllers/settings.ts';
 import {
   CONTROLLERS,
   selectControllers,
@@ -139,4 +142,13 @@ t.test('createCsrSigner() signs approved requests of its signers, and says why n
   ] as const) {
     t.match((await sign(commonName, usages))?.conditions?.at(-1), { type: 'Failed', message });
   }
+});
+
+t.test('loadSettings() takes flags of the signing CA without a value, as with an external CA', async (t) => {
+  const flags = parseFlags(FLAGS, [
+    '--kubeconfig=/etc/kubernetes/controller-manager.conf',
+    '--cluster-signing-cert-file=',
+    '--cluster-signing-key-file=',
+  ]);
+  t.match(await loadSettings(flags), { signing: undefined, files: [] });
 });

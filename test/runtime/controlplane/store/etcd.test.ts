@@ -1,3 +1,4 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import type { TkadmError } from '../../../../runtime/base/errors.ts';
 import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
@@ -8,6 +9,45 @@ import { takeTurn } from '../../../../runtime/controlplane/store/etcd-compactor.
 import type { StoreEvent } from '../../../../runtime/controlplane/store/types.ts';
 import { etcdObstacle, startEtcd, type TestEtcd } from '../../../hosts/etcd.ts';
 import { testStoreContract } from './store-contract.ts';
+
+/** Forwards TCP; when told to, it cuts all connections instead of passing on what etcd says next. */
+async function startLossyRelay(t: Test, to: number) {
+  let isLosing = false;
+  let lost = 0;
+  const sockets = new Set<Socket>();
+  const server = createServer((client) => {
+    const upstream = connect(to, '127.0.0.1');
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        upstream.destroy();
+      });
+    }
+    client.pipe(upstream);
+    upstream.on('data', (chunk) => {
+      if (!isLosing) return void client.write(chunk);
+      isLosing = false;
+      lost += 1;
+      for (const socket of sockets) socket.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    lost: () => lost,
+    loseNextAnswer: () => {
+      isLosing = true;
+    },
+  };
+}
 
 let prefixes = 0;
 
@@ -157,6 +197,28 @@ t.test('EtcdStore', { skip: etcdObstacle }, async (t) => {
     await t.rejects(store.range('/registry/'), refusal);
     await waitFor(async () => lost[0], { subject: 'the refusal', timeoutMs: 10_000 });
     t.match(lost, [refusal]);
+  });
+
+  await t.test('a write whose answer is lost is not refused when it is tried again', async (t) => {
+    const prefix = '/lost-answers';
+    const relay = await startLossyRelay(t, Number(new URL(etcd.endpoints[0]!).port));
+    const endpoint = `https://127.0.0.1:${relay.port}`;
+    const store = await openStore(t, etcd, { prefix, endpoints: [endpoint] });
+    const direct = await openStore(t, etcd, { prefix });
+    store.watch('/registry/', store.stats().revision, () => {});
+    const lose = async <T>(write: () => Promise<T>): Promise<T> => {
+      await store.confirm();
+      relay.loseNextAnswer();
+      return write();
+    };
+    const created = await lose(() => store.put('/registry/a', Buffer.from('1'), 0));
+    t.ok(created.isCommitted);
+    const stored = await direct.get('/registry/a');
+    t.equal(created.isCommitted && created.revision, stored?.modRevision);
+    const deleted = await lose(() => store.delete('/registry/a', stored!.modRevision));
+    t.ok(deleted.isCommitted);
+    t.equal(await direct.get('/registry/a'), undefined);
+    t.equal(relay.lost(), 2, 'two answers were lost');
   });
 
   await t.test('a client without a certificate of the CA is not let in', async (t) => {
