@@ -123,10 +123,13 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 /** Counts what there is now. */
 export function readTraces({ directory, cgroupParent }: Service): Traces {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  const own = listProcesses().filter(({ cwd }) => cwd.startsWith(directory));
+  const processes = listProcesses();
+  const own = processes.filter(({ cwd }) => cwd.startsWith(directory));
+  // Other tests run beside this one, and make network namespaces too.
+  const born = processes.filter(({ cgroup }) => cgroup.includes(cgroupParent));
   return {
     mounts: mounts.filter((line) => line.includes(directory)).length,
-    networkNamespaces: new Set(listProcesses().map(({ network }) => network)).size,
+    networkNamespaces: new Set([...own, ...born].map(({ network }) => network)).size,
     cgroups: cgroupRoots().flatMap((root) => listTree(`${root}${cgroupParent}`)).length,
     interfaces: readdirSync('/sys/class/net').filter((name) => name.startsWith('tk')).length,
     addresses: listIf(ADDRESSES).filter((name) => !name.startsWith('.')).length,
@@ -157,6 +160,7 @@ function listIf(path: string): readonly string[] {
 interface Process {
   readonly cwd: string;
   readonly network: string;
+  readonly cgroup: string;
 }
 
 function listProcesses(): readonly Process[] {
@@ -164,7 +168,13 @@ function listProcesses(): readonly Process[] {
     .filter((name) => /^\d+$/.test(name))
     .flatMap((pid) => {
       try {
-        return [{ cwd: readlink(`/proc/${pid}/cwd`), network: readlink(`/proc/${pid}/ns/net`) }];
+        return [
+          {
+            cwd: readlink(`/proc/${pid}/cwd`),
+            network: readlink(`/proc/${pid}/ns/net`),
+            cgroup: readFileSync(`/proc/${pid}/cgroup`, 'utf8'),
+          },
+        ];
       } catch {
         return [];
       }
