@@ -16,8 +16,9 @@ import { openNamespace } from './sockets.ts';
 const RTM = { newLink: 16, deleteLink: 17, getLink: 18, newAddress: 20, newRoute: 24 } as const;
 /** Attributes, <linux/if_link.h>, <linux/if_addr.h>, <linux/rtnetlink.h>. */
 const IFLA = { address: 1, name: 3, mtu: 4, master: 10, linkInfo: 18, netnsFd: 28 } as const;
-const INFO = { kind: 1, data: 2 } as const;
+const INFO = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 const VETH_PEER = 1;
+const BRIDGE_PORT_HAIRPIN = 4;
 const IFA = { address: 1, local: 2 } as const;
 const RTA = { target: 1, link: 4, gateway: 5 } as const;
 const AF_INET = 2;
@@ -44,7 +45,10 @@ export interface PodInterface {
   readonly gateway: string;
 }
 
-/** Makes the pair, the bridge's port up. @throws NETWORK_COMMAND */
+/**
+ * Makes the pair, the bridge's port up and with hairpin: where br_netfilter is loaded, a packet to a Service that comes
+ * back to its own pod is rewritten within the bridge and leaves by the port that it came in by. @throws NETWORK_COMMAND
+ */
 export async function addVethPair(pair: VethPair): Promise<void> {
   const netns = openNamespace(pair.netns);
   try {
@@ -66,6 +70,16 @@ export async function addVethPair(pair: VethPair): Promise<void> {
           attribute(IFLA.mtu, pair.mtu),
           attribute(IFLA.master, master),
           nested(IFLA.linkInfo, attribute(INFO.kind, 'veth'), nested(INFO.data, nested(VETH_PEER, peer))),
+        ]),
+      });
+      const hairpin = nested(INFO.slaveData, attribute(BRIDGE_PORT_HAIRPIN, Buffer.from([1])));
+      route.ask({
+        type: RTM.newLink,
+        step: `set hairpin of "${pair.name}"`,
+        body: Buffer.concat([
+          linkHeader({}),
+          attribute(IFLA.name, pair.name),
+          nested(IFLA.linkInfo, attribute(INFO.slaveKind, 'bridge'), hairpin),
         ]),
       });
     });
