@@ -630,7 +630,13 @@ const CASES: readonly Case[] = [
 const ELSEWHERE = {
   'remote.test.ts': ['ClockSkew', 'ExternalEtcdVersion', 'ExistingCertificates'],
   'container-runtime.test.ts': ['ContainerRuntimeVersion', 'CgroupDriver', 'ImagePull'],
-  'upgrade.test.ts': ['CoreDNSUnsupportedPlugins', 'CoreDNSMigration', 'ControlPlaneNodesReady', 'CreateJob'],
+  'upgrade.test.ts': [
+    'CoreDNSUnsupportedPlugins',
+    'CoreDNSMigration',
+    'ControlPlaneNodesReady',
+    'CreateJob',
+    'ProductUUID',
+  ],
 };
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
