@@ -33,7 +33,8 @@ interface Report {
 
 /** `tkadm` on the machine, which nothing but its own files and sockets belong to. */
 async function tkadm(machine: PrivateMachine, args: readonly string[], input?: string) {
-  const command = [process.execPath, CLI, ...args];
+  // tap follows every Node.js process and lets it write into its own directory, which another user may not.
+  const command = ['env', '-u', 'NODE_OPTIONS', process.execPath, CLI, ...args];
   return machine.host.run(command, { timeoutMs: 60_000, ...(input === undefined ? {} : { input }) });
 }
 
