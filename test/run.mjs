@@ -1,9 +1,13 @@
 // Runs the test suite with tap and ends with the line "N passed, N failed", counted in assertions.
 import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+// Containers with a network of their own turn forwarding on; the machine gets its own setting back.
+const FORWARDING = '/proc/sys/net/ipv4/ip_forward';
+const forwarding = await readFile(FORWARDING, 'utf8');
 
 const dir = await mkdtemp(join(tmpdir(), 'tkadm-test-'));
 const tapFile = join(dir, 'results.tap');
@@ -29,6 +33,7 @@ const isBroken = failed === 0 && (code !== 0 || passed + skipped === 0);
 if (isBroken) process.stdout.write(`The run broke: tap ended with ${code ?? 'a signal'}\n`);
 process.stdout.write(`${passed} passed, ${isBroken ? 1 : failed} failed\n`);
 await rm(dir, { recursive: true, force: true });
+await writeFile(FORWARDING, forwarding).catch(() => {});
 process.exitCode = failed > 0 || isBroken ? 1 : 0;
 
 /** Test files and failing or skipped assertions are shown live; the rest is in the count. */
