@@ -90,9 +90,13 @@ async function cyclePod(client: CriClient, name: string): Promise<void> {
 }
 
 async function count(host: LabHost): Promise<Readonly<Record<string, number>>> {
-  const pid = "p=$(grep -al 'tkadm-runtime.cjs' /proc/[0-9]*/cmdline | head -1 | cut -d/ -f3)";
+  // The brackets keep the pattern from finding the shell that it stands in.
+  const pid = `for f in $(grep -al '[t]kadm-runtime' /proc/[0-9]*/cmdline); do
+  d=\${f%/cmdline}; case $(readlink $d/exe) in */node) p=\${d#/proc/};; esac
+done
+: "\${p:?the service was not found}"`;
   const lines = COUNTS.map(({ key, script }) => `echo "${key} $(${script})"`);
-  const rss = 'echo "rss $(sed -n \'s/VmRSS: *\\([0-9]*\\) kB/\\1/p\' /proc/$p/status)"';
+  const rss = 'echo "rss $(sed -n \'s/VmRSS:[[:space:]]*\\([0-9]*\\) kB/\\1/p\' /proc/$p/status)"';
   const { stdout } = await host.exec(['sh', '-c', [pid, ...lines, rss].join('\n')]);
   const numbers = stdout
     .trim()
