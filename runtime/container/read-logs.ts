@@ -72,15 +72,19 @@ async function* followLines(source: LogSource, query: LogQuery): AsyncGenerator<
   let file = await open(path, 'r');
   const notice = new Notice(path);
   try {
-    let offset = query.tailLines === undefined ? 0 : await findTail(file, query.tailLines);
+    const { size } = await file.stat();
+    let offset = query.tailLines === undefined ? 0 : await findTail(file, size, query.tailLines);
     let rest: Buffer = Buffer.alloc(0);
-    let isLast = !query.isFollowing;
+    // What is written from now on belongs to a follower only: `--tail=2` is two lines, however busy the log.
+    const end = query.isFollowing ? Number.POSITIVE_INFINITY : size;
+    let isLast = false;
     while (!signal.aborted) {
-      const chunk = await readAt(file, offset);
+      const chunk = await readAt(file, offset, Math.min(BLOCK_BYTES, end - offset));
       offset += chunk.length;
       const lines = splitLines(Buffer.concat([rest, chunk]));
       rest = lines.rest;
       yield* lines.complete;
+      if (offset >= end || (chunk.length === 0 && !query.isFollowing)) return;
       if (chunk.length > 0) continue;
       const next = await openRotated(file, path);
       if (next) {
@@ -124,9 +128,9 @@ class Notice {
   }
 }
 
-async function readAt(file: FileHandle, offset: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(BLOCK_BYTES);
-  const { bytesRead } = await file.read(buffer, 0, BLOCK_BYTES, offset);
+async function readAt(file: FileHandle, offset: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(length);
+  const { bytesRead } = await file.read(buffer, 0, length, offset);
   return buffer.subarray(0, bytesRead);
 }
 
@@ -147,11 +151,10 @@ async function openRotated(file: FileHandle, path: string): Promise<FileHandle |
   return open(path, 'r');
 }
 
-/** The offset at which the last `count` lines begin. */
-async function findTail(file: FileHandle, count: number): Promise<number> {
-  let { size: end } = await file.stat();
+/** The offset at which the last `count` lines of the first `size` bytes begin. */
+async function findTail(file: FileHandle, size: number, count: number): Promise<number> {
+  let end = size;
   let found = 0;
-  const size = end;
   while (end > 0) {
     const start = Math.max(0, end - BLOCK_BYTES);
     const buffer = Buffer.alloc(end - start);
