@@ -16,6 +16,9 @@ export interface UploadOptions {
   readonly onProgress: (sentBytes: number) => void;
 }
 
+/** What is asked of a machine by commands alone. */
+type Machine = Pick<SshHost, 'name' | 'run'>;
+
 /** Kernel machine name → Node.js's name of the architecture. */
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = { x86_64: 'x64', aarch64: 'arm64' };
 
@@ -23,7 +26,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = { x86_64: 'x64', a
  * The architecture of a machine, by its kernel.
  * @throws JOIN_FAILED when there are no bundles for it.
  */
-export async function readArchitecture(host: SshHost): Promise<Architecture> {
+export async function readArchitecture(host: Machine): Promise<Architecture> {
   const { stdout, stderr, exitCode } = await host.run(['uname', '-sm']);
   const [system = '', machine = ''] = stdout.trim().split(' ');
   if (exitCode !== 0) throw new TkadmError('JOIN_FAILED', `Cannot look at "${host.name}": ${stderr.trim()}`);
@@ -55,7 +58,7 @@ const ARCHITECTURE_DIFFERS = 46;
  * elf(5)) as the machine's own programs. One that was laid out for other machines gets this machine's part before.
  * @throws JOIN_FAILED
  */
-export async function acceptBundle(host: SshHost, directory: string): Promise<void> {
+export async function acceptBundle(host: Machine, directory: string): Promise<void> {
   const target = `${PATHS.bundle}/${basename(directory)}`;
   const script = `set -e
 machine() { head -c 20 "$1" | tail -c 2 | cksum; }
@@ -77,7 +80,7 @@ mv "$1.part" "$1"`;
 }
 
 /** Removes what was sent and not accepted. */
-export async function removePartial(host: SshHost, directory: string): Promise<void> {
+export async function removePartial(host: Machine, directory: string): Promise<void> {
   const { part, archive } = remotePaths(directory);
   await host.run(['rm', '-rf', part, archive]);
 }
