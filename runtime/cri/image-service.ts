@@ -31,10 +31,12 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
       const info = verboseInfo(verbose, () => ({ layers: image.layers, imageSpec: image.config }));
       return { image: buildImage(image), info };
     },
-    async pullImage({ image: spec, auth }, { signal }) {
+    async pullImage({ image: spec, auth, sandboxConfig }, { signal }) {
       const reference = spec?.image ?? '';
       if (reference === '') throw new TkadmError('CRI_INVALID', 'Cannot pull image: it has no name');
       checkHandler(context, spec);
+      const { namespace = '', name = '' } = sandboxConfig?.metadata ?? {};
+      context.log.info('pulling', { image: reference, ...(name && { pod: `${namespace}/${name}` }) });
       const image = await pullImage(context, reference, { auth, signal });
       return { imageRef: image.id };
     },
