@@ -14,9 +14,10 @@ import { ContainerEvents } from './container-events.ts';
 import { podEventTarget } from './container-starter.ts';
 import { DeviceManager } from './devices/device-manager.ts';
 import { parseResolvConf } from './dns.ts';
-import { ApiEventRecorder } from './events.ts';
+import { ApiEventRecorder, type EventText } from './events.ts';
 import { serveHealthz } from './healthz.ts';
 import { HttpGetter } from './http-get.ts';
+import { ImageCollector } from './image-collector.ts';
 import { ImagePuller } from './images.ts';
 import { defaultKubeletConfig, type KubeletConfig, parseKubeletConfig } from './kubelet-config.ts';
 import { rotateLogs } from './log-rotation.ts';
@@ -226,11 +227,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     void apiPods.follow(session);
     if (options.hasRoutes ?? true) void followNodeRoutes(session, { nodeName, log: log.child('routes') });
   });
-  const recordOnNode = (message: string) =>
-    recorder.record(
-      { kind: 'Node', name: nodeName, uid: node.node?.metadata?.uid ?? nodeName },
-      { type: 'Warning', reason: 'CertificateRotationFailed', message },
-    );
+  const recordOnNode = (text: EventText) =>
+    recorder.record({ kind: 'Node', name: nodeName, uid: node.node?.metadata?.uid ?? nodeName }, text);
+  const recordRotation = (message: string) =>
+    recordOnNode({ type: 'Warning', reason: 'CertificateRotationFailed', message });
   void keepCredentials({
     flags,
     link,
@@ -239,7 +239,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     nodeName,
     now,
     random: options.random,
-    recordOnNode,
+    recordOnNode: recordRotation,
     signal,
   });
 
@@ -286,6 +286,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child('runtime'),
     signal,
   });
+  void new ImageCollector({
+    cri,
+    settings: config.imageGc,
+    now,
+    record: recordOnNode,
+    log: log.child('images'),
+  }).run(signal);
   void rotateLogs({ cri, manager, config, now, log: log.child('logs'), signal });
   const server = await startKubeletServer({
     cri,
@@ -298,7 +305,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     certDir: flags['cert-dir'],
     rootDir,
     rssBytes: options.rssBytes,
-    onCertificateFailure: recordOnNode,
+    onCertificateFailure: recordRotation,
     random: options.random,
     now,
     log: log.child('server'),
