@@ -114,6 +114,7 @@ export const ERRORS = {
   AGENT_CONTAINER_CONFIG: 'usage',
   AGENT_PROBE: 'host',
   AGENT_HOOK: 'host',
+  AGENT_DEVICE: 'host',
   AGENT_BOOTSTRAP: 'cluster',
   AGENT_DISCONNECTED: 'cluster',
   AGENT_REQUEST: 'usage',
