@@ -8,6 +8,7 @@ import { loadArchive } from '../image/archive.ts';
 import { buildImage } from '../image/build/build.ts';
 import type { BuildCache } from '../image/build/cache.ts';
 import { CacheLocks } from '../image/build/step-mounts.ts';
+import type { StorageDriver } from '../image/container-files.ts';
 import { loadInodes } from '../image/inodes.ts';
 import type { RegistryPuller } from '../image/pull.ts';
 import { pushImage } from '../image/push.ts';
@@ -36,6 +37,7 @@ export interface ImageCallOptions {
   /** The file of loadRegistries; its usual place when undefined. */
   readonly registriesPath?: string;
   readonly buildCache: BuildCache;
+  readonly storageDriver: StorageDriver;
   /** Directory of `RUN --mount=type=cache`. */
   readonly mountCacheDir: string;
   /** Directory in memory for the secrets of builds. */
@@ -101,6 +103,7 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
         store,
         puller,
         inodes,
+        storageDriver: options.storageDriver,
         runStep,
         workDir,
         architecture,
