@@ -131,7 +131,7 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
       const images = store.list().filter((image) => isPrunable(image, all) && !store.isInUse(image));
       for (const { id } of images) await store.remove(id);
       const cachedSteps = isCachePruned ? await buildCache.clear() : 0;
-      await store.sweep();
+      await store.sweep({ isThorough: true });
       const after = await store.fsUsage();
       return { images: images.map(summarize), cachedSteps, freedBytes: before.usedBytes - after.usedBytes };
     },

@@ -148,7 +148,8 @@ async function pullFrom(
   checkLayerCount(manifest, config, name);
   const work = manifest.layers.map((layer, index) => ({ layer, diffId: config.rootfs.diff_ids[index]! }));
   await pullLayers(client, work, context);
-  return context.store.putManifest({ manifest: bytes, config: configBytes, names: [name] });
+  const image = { manifest: bytes, config: configBytes, names: [name] };
+  return context.store.putManifest({ ...image, isReplaceable: true });
 }
 
 /** The manifest's bytes; of an index the one of the platform. */
