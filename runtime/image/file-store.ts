@@ -8,6 +8,7 @@ import type { Logger } from '../base/log.ts';
 import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
 import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
 import { findImage, namesProgramOf } from './find-image.ts';
+import { type ImageIndex, type IndexDocument, indexMembers, isIndexMember } from './image-index.ts';
 import { loadInodes } from './inodes.ts';
 import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
 import type { OciImageConfig, OciManifest } from './oci-image.ts';
@@ -134,8 +135,11 @@ export class FileImageStore implements ImageStore {
       const image = this.resolve(reference);
       if (image === undefined) return;
       if (!this.#isLeftBundle(image)) checkRemovable(image, reference, image.repoTags);
-      await rm(this.#recordPath(image.id), { force: true });
-      this.#images.delete(image.id);
+      await this.#forget(image);
+      for (const other of image.index === undefined ? [] : indexMembers(this, image.index)) {
+        const isNamed = other.repoTags.length > 0 || isIndexMember(this.list(), other);
+        if (!isNamed && !this.isInUse(other)) await this.#forget(other);
+      }
       await this.#sweepNow();
     });
   }
@@ -174,8 +178,10 @@ export class FileImageStore implements ImageStore {
     const record = await this.#exclusively(async () => {
       await this.blobs.put(Readable.from([options.config]), id);
       await this.blobs.put(Readable.from([options.manifest]), manifestDigest);
+      const index = options.index && (await this.#putIndex(options.index));
+      const { isPinned = false } = options;
       return this.#put(
-        { id, manifestDigest, layers, config, isPinned: options.isPinned ?? false, ...EMPTY_NAMES },
+        { id, manifestDigest, layers, config, isPinned, index, ...EMPTY_NAMES },
         options.names,
       );
     });
@@ -184,6 +190,11 @@ export class FileImageStore implements ImageStore {
       this.#left.delete(diffId);
     }
     return record;
+  }
+
+  async #putIndex({ bytes, ...index }: IndexDocument): Promise<ImageIndex> {
+    await this.blobs.put(Readable.from([bytes]), index.digest);
+    return index;
   }
 
   async registerDirectory(options: RegisterDirectoryOptions): Promise<ImageRecord> {
@@ -288,6 +299,7 @@ export class FileImageStore implements ImageStore {
       repoTags: union(known?.repoTags, tags),
       repoDigests: union(known?.repoDigests, digests),
       isPinned: image.isPinned || (known?.isPinned ?? false),
+      index: image.index ?? known?.index,
     };
     await this.#write(record);
     for (const other of this.list()) {
@@ -316,9 +328,13 @@ export class FileImageStore implements ImageStore {
       const directories = image.layers.flatMap((layer) => layer.directory ?? []);
       const isBundle = directories.length === image.layers.length && directories.length > 0;
       if (!isBundle || (image.repoTags.length > 0 && directories.every((path) => existsSync(path)))) continue;
-      await rm(this.#recordPath(image.id), { force: true });
-      this.#images.delete(image.id);
+      await this.#forget(image);
     }
+  }
+
+  async #forget({ id }: ImageRecord): Promise<void> {
+    await rm(this.#recordPath(id), { force: true });
+    this.#images.delete(id);
   }
 
   async #sweepNow(): Promise<void> {
@@ -366,7 +382,7 @@ function checkRemovable({ isPinned }: ImageRecord, name: string, tags: readonly 
 }
 
 function blobsOf(image: ImageRecord): readonly string[] {
-  return [image.id, image.manifestDigest ?? image.id];
+  return [image.id, image.manifestDigest ?? image.id, image.index?.digest ?? image.id];
 }
 
 function union(first: readonly string[] = [], second: readonly string[] = []): readonly string[] {

@@ -5,6 +5,7 @@ import type { Logger } from '../base/log.ts';
 import type { BlobStore } from './blobs.ts';
 import { FileImageStore } from './file-store.ts';
 import { readBootId } from './fresh-layers.ts';
+import type { ImageIndex, IndexDocument } from './image-index.ts';
 import type { Inodes } from './inodes.ts';
 import type { ImportLayerOptions, LayerRecord } from './layers.ts';
 import type { OciImageConfig } from './oci-image.ts';
@@ -32,6 +33,8 @@ export interface ImageRecord {
   readonly config: OciImageConfig;
   /** Recommended to be spared by garbage collection. */
   readonly isPinned: boolean;
+  /** What the name leads to in a registry, of an image that was pulled for all its platforms. */
+  readonly index?: ImageIndex | undefined;
 }
 
 export interface PutManifestOptions {
@@ -43,6 +46,8 @@ export interface PutManifestOptions {
   readonly isPinned?: boolean;
   /** The image could be had again after a loss of power: nobody waits until its layers are on disk. */
   readonly isReplaceable?: boolean;
+  /** Its other images were put before. */
+  readonly index?: IndexDocument | undefined;
 }
 
 export interface RegisterDirectoryOptions {
@@ -78,7 +83,10 @@ export interface ImageStore {
   lowerDirs(image: ImageRecord): readonly string[];
   /** The directories of layers given bottom first, topmost first. */
   lowerDirsOf(diffIds: readonly string[]): readonly string[];
-  /** Removes the image with all its names, and layers that nothing else needs. No error when absent. */
+  /**
+   * Removes the image with all its names and those of its index that have none, and layers that nothing else needs. No
+   * error when absent.
+   */
   remove(reference: string): Promise<void>;
   importLayer(stream: Readable, options?: ImportLayerOptions): Promise<LayerRecord>;
   /** An unpacked layer of the store. */
