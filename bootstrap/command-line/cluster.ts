@@ -113,4 +113,15 @@ export const CLUSTER_COMMANDS: readonly CommandRow[] = [
     ],
     run: async (context, options) => (await import('../commands/reset.ts')).runReset(context, options),
   },
+  {
+    usage: 'why [subject]',
+    description: 'Say what is wrong with the cluster, node/NAME or pod/NAMESPACE/NAME, and how to mend it',
+    flags: [
+      ...flags('kubeconfig', 'output'),
+      ['--no-ssh', 'do not look at other machines over SSH'],
+      ...CONNECTION_FLAGS,
+    ],
+    run: async (context, options, subject) =>
+      (await import('../commands/why.ts')).runWhy(context, options, subject),
+  },
 ];

@@ -165,6 +165,8 @@ export const ERRORS = {
   INTERNAL: 'internal',
   INTERRUPTED: 'interrupted',
   NODE_EXISTS: 'cluster',
+  DIAGNOSIS_SUBJECT: 'cluster',
+  FAULT_FOUND: 'cluster',
   CONTAINER_CRASHES: 'cluster',
   ROLLBACK_FAILED: 'cluster',
   UPGRADE_NEEDED: 'usage',
