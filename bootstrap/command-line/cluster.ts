@@ -124,4 +124,14 @@ export const CLUSTER_COMMANDS: readonly CommandRow[] = [
     run: async (context, options, subject) =>
       (await import('../commands/why.ts')).runWhy(context, options, subject),
   },
+  {
+    usage: 'status',
+    description: 'Show the cluster at a glance',
+    flags: [
+      ...flags('kubeconfig', 'output'),
+      ['-w, --watch', 'go on and show what changes'],
+      ['--interval <seconds>', 'time between two looks with --watch (default: 2)'],
+    ],
+    run: async (context, options) => (await import('../commands/status.ts')).runStatus(context, options),
+  },
 ];

@@ -69,7 +69,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
 
 /** @throws DIAGNOSIS_SUBJECT */
 function refuseUnknown(subject: Subject, { problem, nodes, pods }: ClusterEvidence): void {
-  if (problem || subject.kind === 'cluster') return;
+  if (problem || subject.kind === 'cluster' || subject.kind === 'machine') return;
   const isKnown =
     subject.kind === 'node'
       ? nodes.length === 0 || nodes.some(({ metadata }) => metadata?.name === subject.name)
@@ -89,7 +89,7 @@ function refuseUnknown(subject: Subject, { problem, nodes, pods }: ClusterEviden
 
 /** "cluster", "node/NAME", "pod/NAMESPACE/NAME" */
 export function formatSubject(subject: Subject): string {
-  if (subject.kind === 'cluster') return 'cluster';
+  if (subject.kind === 'cluster' || subject.kind === 'machine') return subject.kind;
   return subject.kind === 'node' ? `node/${subject.name}` : `pod/${subject.namespace}/${subject.name}`;
 }
 
@@ -97,7 +97,7 @@ export function formatSubject(subject: Subject): string {
 function selectVisits(subject: Subject, { nodes }: ClusterEvidence, local: MachineEvidence): readonly Node[] {
   const others = nodes.filter(({ metadata }) => metadata?.name !== local.name);
   if (subject.kind === 'node') return others.filter(({ metadata }) => metadata?.name === subject.name);
-  if (subject.kind === 'pod') return [];
+  if (subject.kind === 'pod' || subject.kind === 'machine') return [];
   return others.filter((node) => !isNodeReady(node)).slice(0, VISITS_AT_MOST);
 }
 
@@ -124,7 +124,12 @@ function narrow(evidence: Evidence): Evidence {
     ({ metadata }) =>
       subject.kind === 'pod' && metadata?.name === subject.name && metadata.namespace === subject.namespace,
   );
-  const nodeName = subject.kind === 'node' ? subject.name : pods[0]?.spec?.nodeName;
+  const local = machines.find(({ isLocal }) => isLocal);
+  const nodeName = {
+    node: 'name' in subject ? subject.name : undefined,
+    pod: pods[0]?.spec?.nodeName,
+    machine: local?.name,
+  }[subject.kind];
   const isMeant = (name: string | undefined) => name === nodeName;
   return {
     ...evidence,

@@ -6,6 +6,8 @@ import type { Event, Node, Pod } from 'kubernetes-types/core/v1.d.ts';
 /** What a question is about. */
 export type Subject =
   | { readonly kind: 'cluster' }
+  /** This machine, for a wait on it. */
+  | { readonly kind: 'machine' }
   | { readonly kind: 'node'; readonly name: string }
   | { readonly kind: 'pod'; readonly namespace: string; readonly name: string };
 

@@ -167,6 +167,7 @@ export const ERRORS = {
   NODE_EXISTS: 'cluster',
   DIAGNOSIS_SUBJECT: 'cluster',
   FAULT_FOUND: 'cluster',
+  REQUEST_NOT_SIGNED: 'cluster',
   CONTAINER_CRASHES: 'cluster',
   ROLLBACK_FAILED: 'cluster',
   UPGRADE_NEEDED: 'usage',

@@ -43,8 +43,17 @@ export async function collectCluster(options: ClusterOptions): Promise<ClusterEv
   } catch (error) {
     return { ...NOTHING, server: serverOf(error), problem: problemOf(error) };
   }
+  const forbidden: string[] = [];
   const list = <T extends KubeObject>(kind: Kind<T>, limits: { namespace?: string; limit?: number } = {}) =>
-    looker.look(kind.plural, async () => (await client.list(kind, limits)).items as readonly T[], []);
+    looker.look(kind.plural, async (): Promise<readonly T[]> => {
+      try {
+        return (await client.list(kind, limits)).items;
+      } catch (error) {
+        if (!isApiError(error, 'Forbidden')) throw error;
+        forbidden.push(kind.plural);
+        return [];
+      }
+    }, []);
   const [nodes, leases, pods, events, deployments, daemonSets, requests] = await Promise.all([
     list(NODES),
     list(LEASES, { namespace: 'kube-node-lease' }),
@@ -54,6 +63,8 @@ export async function collectCluster(options: ClusterOptions): Promise<ClusterEv
     list(DAEMON_SETS, { namespace: SYSTEM }),
     list(CERTIFICATE_SIGNING_REQUESTS),
   ]);
+  if (forbidden.length > 0)
+    looker.note(`${forbidden.join(', ')}: the credentials of this machine may not list them`);
   const [agentProbes, containerLogs] = await Promise.all([
     looker.look("the agents' ports", () => probeAgents(nodes, options), []),
     looker.look('logs', () => readLogs(pods, client, timeoutMs), new Map()),

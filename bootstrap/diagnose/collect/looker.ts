@@ -4,6 +4,8 @@ import { formatError } from '../../../runtime/base/errors.ts';
 export interface Looker {
   /** What `work` finds; `fallback` when it fails or takes too long. */
   look<T>(what: string, work: () => Promise<T>, fallback: T): Promise<T>;
+  /** Remembers what could not be seen. */
+  note(line: string): void;
   /** "kubelet.conf: permission denied", in the order in which it was found out. */
   readonly unseen: readonly string[];
 }
@@ -13,6 +15,7 @@ export function createLooker(timeoutMs: number): Looker {
   const unseen: string[] = [];
   return {
     unseen,
+    note: (line) => unseen.push(line),
     async look(what, work, fallback) {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<never>((_, reject) => {

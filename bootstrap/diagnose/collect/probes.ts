@@ -9,16 +9,13 @@ export interface ProbeTarget {
 }
 
 /**
- * Arguments: milliseconds, then name, URL and path of the CA of each target. What counts is an answer, not a connection:
+ * Standard input: milliseconds, and name, URL and path of the CA of each target, as JSON. What counts is an answer, not a connection:
  * a proxy on the way may accept for an address that nobody has. The certificate is judged, and not insisted on.
  */
 const SCRIPT = `
-const [ms, ...words] = process.argv.slice(1);
 const fs = require('fs');
-const done = [];
-while (words.length > 0) {
-  const [name, url, ca] = words.splice(0, 3);
-  done.push(new Promise((end) => {
+const { ms, targets } = JSON.parse(fs.readFileSync(0, 'utf8'));
+const done = targets.map(({ name, url, caPath: ca }) => new Promise((end) => {
     const tell = (row) => end({ name, url, ...row });
     const send = require(url.startsWith('https') ? 'https' : 'http').request;
     let text;
@@ -28,11 +25,10 @@ while (words.length > 0) {
       tell({ status: answer.statusCode, date: answer.headers.date, distrust: text && answer.socket.authorizationError ? String(answer.socket.authorizationError.code || answer.socket.authorizationError) : undefined });
     });
     request.on('error', (error) => tell({ code: error.code || '', message: error.message }));
-    setTimeout(() => { tell({ code: 'SILENT', message: 'no answer within ' + ms + ' ms' }); request.destroy(); }, Number(ms)).unref();
+    setTimeout(() => { tell({ code: 'SILENT', message: 'no answer within ' + ms + ' ms' }); request.destroy(); }, ms).unref();
     request.end();
-  }));
-}
-Promise.all(done).then((rows) => { process.stdout.write(JSON.stringify(rows)); });
+}));
+Promise.all(done).then((rows) => fs.writeSync(1, JSON.stringify(rows)));
 `;
 
 interface ProbeRow {
@@ -59,10 +55,9 @@ export async function probeAll(
   { nodePath, timeoutMs, now }: ProbeOptions,
 ): Promise<readonly ProbeEvidence[]> {
   if (targets.length === 0) return [];
-  const words = targets.flatMap(({ name, url, caPath = '' }) => [name, url, caPath]);
+  const input = JSON.stringify({ ms: timeoutMs, targets });
   // A machine that is slow to start a program needs longer than what it asks.
-  const options = { timeoutMs: timeoutMs + 10_000 };
-  const result = await host.run([nodePath, '-e', SCRIPT, String(timeoutMs), ...words], options);
+  const result = await host.run([nodePath, '-e', SCRIPT], { input, timeoutMs: timeoutMs + 10_000 });
   if (result.exitCode !== 0) throw new Error(result.stderr.trim().split('\n').at(-1) ?? 'it ended at once');
   return (JSON.parse(result.stdout) as readonly ProbeRow[]).map((row) => describe(row, now()));
 }

@@ -7,6 +7,9 @@ import type { ClusterEvidence } from '../evidence.ts';
 const LEASE_MS = 50_000;
 /** An approved request is signed at once where somebody signs. */
 const SIGNING_MS = 15_000;
+/** The controllers approve what may be approved at once. */
+const APPROVAL_MS = 2_000;
+const NODE_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
 
 /** The cluster and its nodes, by the API server's word. */
 export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
@@ -15,8 +18,11 @@ export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
     of: 'cluster',
     summary: 'The kubeconfig cannot be read or used',
     confidence: 'likely',
-    matches: ({ problem }, { machines }) =>
-      problem?.code === 'KUBECONFIG_INVALID' && machines.some(({ role }) => role !== 'none')
+    matches: ({ problem }, { machines, subject }) =>
+      // While a node is made there is none yet.
+      subject.kind !== 'machine' &&
+      problem?.code === 'KUBECONFIG_INVALID' &&
+      machines.some(({ role }) => role !== 'none')
         ? {
             cause: 'the cluster cannot be asked: its kubeconfig is not usable',
             fix: 'sudo tkadm why, or: export KUBECONFIG=FILE',
@@ -71,6 +77,26 @@ export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
             ? 'kubectl -n kube-system scale deployment coredns --replicas=1'
             : 'kubectl -n kube-system get pods -l k8s-app=kube-dns; then tkadm why pod/kube-system/NAME',
         evidence: [`coredns: ${dns.status?.readyReplicas ?? 0} of ${wanted} ready`],
+      };
+    },
+  },
+  {
+    name: 'request-not-approved',
+    of: 'cluster',
+    summary: "A node's certificate request waits for somebody to approve it",
+    confidence: 'likely',
+    matches: ({ requests }, { now }) => {
+      const stuck = requests.find(
+        ({ status, spec, metadata }) =>
+          spec.signerName === NODE_SIGNER &&
+          (status?.conditions ?? []).length === 0 &&
+          now.getTime() - Date.parse(metadata?.creationTimestamp ?? '') > APPROVAL_MS,
+      );
+      if (!stuck) return undefined;
+      return {
+        cause: 'a node waits for its certificate: its request was not approved',
+        fix: `kubectl certificate approve ${stuck.metadata?.name}; why not by itself: kubectl get clusterrolebinding kubeadm:node-autoapprove-bootstrap, and whether kube-controller-manager runs`,
+        evidence: [`CertificateSigningRequest ${stuck.metadata?.name} of ${stuck.spec.username}: Pending`],
       };
     },
   },

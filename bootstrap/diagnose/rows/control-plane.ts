@@ -117,7 +117,8 @@ export const CONTROL_PLANE_ROWS: readonly DiagnosisRow[] = [
       const probe = machine.probes.find(
         ({ name, outcome }) => name !== 'agent' && outcome !== 'answered' && machine.role === 'control-plane',
       );
-      if (!probe || probe.outcome === 'silent') return undefined;
+      // A silent API server is a matter of the network rows.
+      if (!probe || (probe.outcome === 'silent' && probe.name === 'kube-apiserver')) return undefined;
       const pod = machine.staticPods.find(({ component }) => component === probe.name);
       return {
         cause: `${probe.name} does not run on ${machine.name}${EFFECTS[probe.name] ?? ''}`,
