@@ -3,9 +3,11 @@ import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { type BundleSources, isBundleInstalled, readBundleId } from '../../runtime/host/bundle.ts';
 import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { detectInitSystem } from '../../runtime/host/services.ts';
+import type { Finding } from '../diagnose/diagnosis.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
 import type { Action } from '../workflow/action.ts';
 import { createFinder, type FindObject, isActionDone, type Observation } from '../workflow/observe.ts';
@@ -94,6 +96,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
       perform: (action, onProgress) =>
         performAction(action, {
           onProgress,
+          diagnose: () => diagnoseMachine(run, api),
           host,
           initSystem,
           signal,
@@ -118,6 +121,26 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     await renderer.finish({ isOk: false, text: '', data: {} });
     throw error;
   }
+}
+
+/** What a wait that fails tells of this machine. Its sources are loaded for that alone. */
+async function diagnoseMachine<C>(
+  { cli, host }: CommandRun<C>,
+  api: () => Promise<ApiClient>,
+): Promise<readonly Finding[]> {
+  const { diagnose } = await import('../diagnose/diagnose.ts');
+  // Before it has a certificate of its own, a node asks with its token.
+  const ask = () => api().catch(() => clientOnce(`${PATHS.kubernetes}/bootstrap-kubelet.conf`, undefined)());
+  const { findings } = await diagnose({
+    subject: { kind: 'machine' },
+    host,
+    nodePath: cli.nodePath,
+    remoteNodePath: cli.nodePath,
+    api: ask,
+    now: cli.now,
+    lookMs: 5_000,
+  });
+  return findings.filter(({ confidence }) => confidence !== 'possible');
 }
 
 async function findBundleId(host: Host, sources: BundleSources): Promise<string | undefined> {
