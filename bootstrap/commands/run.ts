@@ -15,6 +15,7 @@ import { performAction } from '../workflow/perform.ts';
 import { checkPhaseNames, isSelected, type Phase } from '../workflow/phase.ts';
 import { previewAction } from '../workflow/preview.ts';
 import { runPhases } from '../workflow/run.ts';
+import type { OnProgress } from '../workflow/wait.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 
@@ -90,18 +91,20 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
     searches: new PrimeSearches(),
   };
+  const context = { host, initSystem, signal, api, superApi, bundleSources: sources };
+  const perform = (action: Action, phase: string, onProgress?: OnProgress) => {
+    const task = () => performAction(action, { ...context, onProgress });
+    return session ? session.record(action, phase, task) : task();
+  };
   let changes = 0;
   let state: 'done' | 'failed' | 'interrupted' = 'failed';
   try {
     tellInterruption(session?.interruption, run, renderer);
+    for (const action of (await session?.planHalfDone()) ?? []) await perform(action, 'interruption');
     await runPhases({
       phases,
       context: run.buildContext(tools),
-      perform: (action, onProgress, phase) => {
-        const context = { onProgress, host, initSystem, signal, api, superApi, bundleSources: sources };
-        const perform = () => performAction(action, context);
-        return session ? session.record(action, phase, perform) : perform();
-      },
+      perform: (action, onProgress, phase) => perform(action, phase, onProgress),
       isDone: (action) => isActionDone(action, { host, api, signal, find }),
       emit(event) {
         if (event.type === 'phase-done') changes += event.changes;

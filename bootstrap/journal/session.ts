@@ -4,10 +4,10 @@ import { buildServiceFile, type InitSystem, SERVICES } from '../../runtime/host/
 import { type Action, formatAction } from '../workflow/action.ts';
 import { type Change, listPackages, observeAfter, observeChanges } from './change.ts';
 import { type Entry, findInterruption, type Interruption } from './entries.ts';
+import { planHalfDone } from './half-done.ts';
 import { lockMachine, type MachineLock } from './lock.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { JournalWriter, readEntries, readSnapshot } from './store.ts';
-import { removeTornFiles } from './torn-files.ts';
 
 export interface SessionOptions {
   readonly host: Host;
@@ -26,6 +26,8 @@ export interface SessionOptions {
 export interface JournalSession {
   /** The run before, when it was interrupted. */
   readonly interruption: Interruption | undefined;
+  /** What must be removed of it before the machine is looked at. */
+  planHalfDone(): Promise<readonly Action[]>;
   /** Performs an action between the two lines of it. */
   record(action: Action, phase: string, perform: () => Promise<void>): Promise<void>;
   end(state: 'done' | 'failed' | 'interrupted'): Promise<void>;
@@ -64,7 +66,7 @@ class Session implements JournalSession {
   readonly #directory: string;
   readonly #run: number;
   readonly #snapshot: ReturnType<typeof takeFirstSnapshot>;
-  readonly #tornPaths: readonly string[];
+  readonly #entries: readonly Entry[];
   #nextId: number;
   #lock: MachineLock | undefined;
   #opening: Promise<JournalWriter> | undefined;
@@ -82,9 +84,14 @@ class Session implements JournalSession {
     this.interruption = findInterruption(entries);
     this.#run = 1 + Math.max(0, ...entries.map(({ run }) => run));
     this.#nextId = 1 + Math.max(0, ...entries.map((entry) => ('id' in entry ? entry.id : 0)));
-    this.#tornPaths = listUnended(entries);
+    this.#entries = entries;
     this.#snapshot = takeFirstSnapshot(options, directory);
     this.#snapshot.catch(() => {});
+  }
+
+  async planHalfDone(): Promise<readonly Action[]> {
+    const isGoingOn = this.interruption !== undefined && this.#options.command !== 'reset';
+    return isGoingOn ? planHalfDone(this.#entries) : [];
   }
 
   async record(action: Action, phase: string, perform: () => Promise<void>): Promise<void> {
@@ -143,7 +150,6 @@ class Session implements JournalSession {
     const snapshot = await this.#snapshot;
     const journal = await JournalWriter.open(this.#directory);
     if (snapshot) await journal.writeSnapshot(snapshot);
-    await removeTornFiles(this.#tornPaths);
     const time = now().toISOString();
     await journal.append({ type: 'run-started', run: this.#run, command, time }, { isSynced: false });
     return journal;
@@ -168,14 +174,4 @@ async function takeFirstSnapshot({ host, command, now }: SessionOptions, directo
   // A node of a time without journals: what it was like before, nobody knows.
   if (await host.stat(`${PATHS.bundle}/current`)) return undefined;
   return takeSnapshot(host, now);
-}
-
-/** Files of actions that had begun and not ended. */
-function listUnended(entries: readonly Entry[]): readonly string[] {
-  const done = new Set(entries.flatMap((entry) => (entry.type === 'done' ? [entry.id] : [])));
-  return entries.flatMap((entry) =>
-    entry.type === 'started' && !done.has(entry.id)
-      ? entry.changes.flatMap((change) => (change.kind === 'file' ? [change.path] : []))
-      : [],
-  );
 }

@@ -1,12 +1,7 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
-/** Removes what an interrupted writeFileAtomic has left beside these files: they may hold secrets. */
-export async function removeTornFiles(paths: readonly string[]): Promise<void> {
-  for (const path of await listTornFiles(paths)) await rm(path, { force: true });
-}
-
-/** The temporary files beside files: "admin.conf" and "admin.conf.0123456789ab.tmp". */
+/** What an interrupted writeFileAtomic has left beside files: "admin.conf" and "admin.conf.0123456789ab.tmp". */
 export async function listTornFiles(paths: readonly string[]): Promise<readonly string[]> {
   const found: string[] = [];
   for (const directory of new Set(paths.map((path) => dirname(path)))) {
