@@ -36,11 +36,13 @@ export function machineObstacle(): string | false {
 }
 
 /** Runs tkadm from the payload on a machine. */
-export async function runTkadm(machine: ReachableMachine, args: readonly string[]): Promise<TimedOutput> {
+export async function runTkadm(
+  machine: ReachableMachine,
+  args: readonly string[],
+  timeoutMs = COMMAND_TIMEOUT_MS,
+): Promise<TimedOutput> {
   const startedAt = performance.now();
-  const result = await machine.exec([PAYLOAD.node, PAYLOAD.tkadm, ...args], {
-    timeoutMs: COMMAND_TIMEOUT_MS,
-  });
+  const result = await machine.exec([PAYLOAD.node, PAYLOAD.tkadm, ...args], { timeoutMs });
   return {
     ...result,
     all: `${result.stdout}${result.stderr}`,
