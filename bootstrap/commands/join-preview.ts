@@ -11,7 +11,7 @@ import { joinPhases } from '../phases/join.ts';
 import { toRepairs } from '../phases/preflight.ts';
 import type { MachineReporter } from '../render/fleet.ts';
 import { toEventFields } from '../render/json.ts';
-import { checkMachine } from '../ssh/check-machine.ts';
+import { checkMachine, type MachineToJoin } from '../ssh/check-machine.ts';
 import type { SshHost } from '../ssh/host.ts';
 import type { RemoteJoinInput } from '../ssh/join-remote.ts';
 import type { RemoteEvent } from '../ssh/remote-command.ts';
@@ -80,7 +80,7 @@ export async function previewJoin(
 }
 
 /** Tells of events as the command on the machine would, and counts changes. */
-function createTeller(machine: MachineReporter) {
+export function createTeller(machine: MachineReporter) {
   let changes = 0;
   return {
     changes: () => changes,
@@ -92,9 +92,9 @@ function createTeller(machine: MachineReporter) {
 }
 
 /** Shows what the checks find and what would be repaired; returns the number of repairs. @throws PREFLIGHT_FAILED */
-async function previewChecks(
+export async function previewChecks(
   host: Host,
-  { input, context }: JoinPreviewInput,
+  { input, context }: { readonly input: MachineToJoin; readonly context: Pick<CliContext, 'signal'> },
   emit: (event: WorkflowEvent) => void,
 ): Promise<number> {
   const findings = await checkMachine(host, input, context.signal);

@@ -163,7 +163,6 @@ export const ERRORS = {
   JOIN_FAILED: 'host',
   APPLY_FAILED: 'host',
   FLEET_DRAIN: 'timeout',
-  FLEET_HOST: 'usage',
   USAGE: 'usage',
   INTERNAL: 'internal',
   INTERRUPTED: 'interrupted',
