@@ -1,8 +1,8 @@
-import { createBatchedHost } from '../../preflight/batch.ts';
+import { randomBytes } from 'node:crypto';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { detectInitSystem, isServiceRunning, SERVICES } from '../../runtime/host/services.ts';
+import { runningScript, SERVICES } from '../../runtime/host/services.ts';
 import { KUBELET_KUBECONFIG } from '../phases/join.ts';
 import { pinsOf } from '../tokens/pin.ts';
 import type { FleetHost } from './cluster-file.ts';
@@ -17,27 +17,32 @@ export interface MachineState {
   readonly isRunning: boolean;
 }
 
-/** Looks at a machine; nothing needs to be installed there. */
-export async function inspectMachine(machine: Host): Promise<MachineState> {
-  const host = createBatchedHost(machine);
-  const [kubeconfig, caPem, flags, hostname = '', isRunning] = await Promise.all([
-    host.stat(KUBELET_KUBECONFIG),
-    host.readFile(`${PATHS.kubernetes}/pki/ca.crt`),
-    host.readFile(`${PATHS.kubelet}/kubeadm-flags.env`),
-    host.readFile('/proc/sys/kernel/hostname'),
-    areServicesRunning(host),
-  ]);
-  return {
-    nodeName: /--hostname-override=([^\s"]+)/.exec(flags ?? '')?.[1] ?? hostname.trim().toLowerCase(),
-    pins: kubeconfig && caPem !== undefined ? pinsOf(caPem) : [],
-    isRunning,
-  };
-}
+/** What is told of a machine: a mark before each part. */
+const SCRIPT = `m=$1; say() { printf '\\n%s\\n' "$m"; }
+cat /proc/sys/kernel/hostname
+say; cat ${PATHS.kubelet}/kubeadm-flags.env
+say; [ -e ${KUBELET_KUBECONFIG} ] && cat ${PATHS.kubernetes}/pki/ca.crt
+say; ${SERVICES.map(({ name }) => runningScript(name)).join(' && ')} && echo running
+say`;
 
-async function areServicesRunning(host: Host): Promise<boolean> {
-  const initSystem = await detectInitSystem(host);
-  const running = await Promise.all(SERVICES.map(({ name }) => isServiceRunning(host, name, initSystem)));
-  return running.every(Boolean);
+/**
+ * Looks at a machine in one session; nothing needs to be installed there.
+ * @throws COMMAND_FAILED when the machine does not answer
+ */
+export async function inspectMachine(machine: Pick<Host, 'run' | 'name'>): Promise<MachineState> {
+  const mark = randomBytes(9).toString('hex');
+  const { stdout, stderr } = await machine.run(['sh', '-c', `exec 2>/dev/null; ${SCRIPT}`, 'sh', mark]);
+  const [hostname, flags = '', caPem = '', services = '', end] = stdout.split(`\n${mark}\n`);
+  if (hostname === undefined || end === undefined)
+    throw new TkadmError(
+      'COMMAND_FAILED',
+      `Cannot look at "${machine.name}": ${stderr.trim() || 'no answer'}`,
+    );
+  return {
+    nodeName: /--hostname-override=([^\s"]+)/.exec(flags)?.[1] ?? hostname.trim().toLowerCase(),
+    pins: pinsOf(caPem),
+    isRunning: services.includes('running'),
+  };
 }
 
 /**

@@ -33,7 +33,11 @@ export function formatSummary(results: readonly HostResult[]): string {
   const rows = results.map(({ host, node = '-', outcome, changes, error }) => [
     host,
     node,
-    error ? 'failed' : (outcome ?? `${changes} changes`),
+    error
+      ? isTkadmError(error, 'INTERRUPTED')
+        ? 'interrupted'
+        : 'failed'
+      : (outcome ?? `${changes} changes`),
     error ? firstLine(error.message) : '',
   ]);
   const table = formatTable([['HOST', 'NODE', 'RESULT', 'REASON'], ...rows]);
