@@ -11,10 +11,11 @@ import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import {
   acceptBundle,
   bundledCommand,
-  checkArchitecture,
   hasBundle,
+  readArchitecture,
   uploadBundle,
 } from '../ssh/upload-bundle.ts';
+import { bundleChooser } from './bundle.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
@@ -54,7 +55,8 @@ export async function runUpgradeOverSsh(
     { ...context, isTerminal: false },
     { format: options.output, command: 'upgrade node' },
   );
-  const { directory } = await stageBundle(createLocalHost(), bundleSources(context));
+  const own = await stageBundle(createLocalHost(), bundleSources(context));
+  const bundleFor = bundleChooser(context, own.directory);
   reporter.start(
     targets.map((target) => ({
       host: target.host,
@@ -65,7 +67,7 @@ export async function runUpgradeOverSsh(
   for (const target of targets) {
     const machine = reporter.machine(target.host);
     const startedAt = performance.now();
-    const tools = { context, options, directory, machine, settings };
+    const tools = { context, options, bundleFor, machine, settings };
     const result = await upgradeOne(target, tools).then(
       ({ node = target.host, changes = 0 }) => ({
         node,
@@ -84,8 +86,8 @@ export async function runUpgradeOverSsh(
 interface UpgradeOne {
   readonly context: CliContext;
   readonly options: SshUpgradeOptions;
-  /** The bundle of this package, here. */
-  readonly directory: string;
+  /** Directory of the bundle of this package for an architecture, here. */
+  readonly bundleFor: ReturnType<typeof bundleChooser>;
   readonly machine: MachineReporter;
   readonly settings: ReturnType<typeof buildSshSettings>;
 }
@@ -93,12 +95,12 @@ interface UpgradeOne {
 /** Sends the bundle beside the one in use and runs `upgrade node` from it. */
 async function upgradeOne(
   target: SshTarget,
-  { context, options, directory, machine, settings }: UpgradeOne,
+  { context, options, bundleFor, machine, settings }: UpgradeOne,
 ): Promise<RemoteResult> {
   const { signal } = context;
   machine.progress('connect');
   return withMachine(target, { settings, signal }, async (host) => {
-    await checkArchitecture(host, process.arch);
+    const directory = await bundleFor(await readArchitecture(host));
     if (!(await hasBundle(host, directory))) {
       const onProgress = (bytes: number) =>
         machine.progress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`);

@@ -3,6 +3,7 @@ import { ApiClient } from '../../runtime/api/client.ts';
 import type { ClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { formatError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import type { Architecture } from '../../runtime/host/elf-architecture.ts';
 import type { MachineReporter } from '../render/fleet.ts';
 import { checkMachine, findTwin, type MachineToJoin } from '../ssh/check-machine.ts';
 import type { SshHost } from '../ssh/host.ts';
@@ -22,8 +23,8 @@ export interface JoinPlan {
 export interface FleetTools {
   readonly signal: AbortSignal;
   readonly now: () => Date;
-  /** The bundle of this machine, assembled when it is first asked for. */
-  readonly bundleDirectory: () => Promise<string>;
+  /** Directory of the bundle for an architecture; this machine's is assembled when it is first asked for. */
+  readonly bundleFor: (architecture: Architecture) => Promise<string>;
   readonly uploads: Slots;
 }
 
@@ -72,17 +73,14 @@ export async function bringMemberBundle(
     isUnchecked = false,
   }: Omit<MemberJoin, 'plan'> & { readonly isUnchecked?: boolean },
 ): Promise<string> {
-  const { signal, uploads } = tools;
-  const bundleDirectory = await tools.bundleDirectory();
-  await bringBundle(host, {
-    bundleDirectory,
-    architecture: process.arch,
+  const { signal, uploads, bundleFor } = tools;
+  return bringBundle(host, {
+    bundleFor,
     check: async (seen) => isUnchecked || checkMachine(seen, toCheck, signal),
     uploads,
     signal,
     onProgress: machine.progress,
   });
-  return bundleDirectory;
 }
 
 /** Only the administrator may list Nodes, so the machine itself cannot tell whose copy it is. */

@@ -10,7 +10,7 @@ import { createPatchReader } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
 import type { MachineReporter } from '../render/fleet.ts';
 import type { SshHost } from '../ssh/host.ts';
-import { checkArchitecture } from '../ssh/upload-bundle.ts';
+import { readArchitecture } from '../ssh/upload-bundle.ts';
 import { runPhases } from '../workflow/run.ts';
 import type { ApplyMember, ApplyRun } from './apply-run.ts';
 import { formatInitDocuments } from './documents.ts';
@@ -27,7 +27,7 @@ export async function previewInit(
   },
 ): Promise<MemberEnd> {
   const { run, member, machine, nodeIp } = input;
-  await checkArchitecture(sshHost, process.arch);
+  await readArchitecture(sshHost);
   const host = createBatchedHost(sshHost);
   const hostname = ((await host.readFile('/proc/sys/kernel/hostname')) ?? '').trim().toLowerCase();
   const { config } = await loadConfiguration({

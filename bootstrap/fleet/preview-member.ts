@@ -3,7 +3,7 @@ import { createTeller, previewChecks, previewJoin } from '../commands/join-previ
 import type { MachineReporter } from '../render/fleet.ts';
 import type { MachineToJoin } from '../ssh/check-machine.ts';
 import type { SshHost } from '../ssh/host.ts';
-import { checkArchitecture, hasBundle } from '../ssh/upload-bundle.ts';
+import { hasBundle, readArchitecture } from '../ssh/upload-bundle.ts';
 import type { ApplyRun } from './apply-run.ts';
 import type { MachineState } from './inspect.ts';
 import type { MemberEnd } from './run.ts';
@@ -39,14 +39,15 @@ async function previewBeforeCluster(
   { run, machine, toCheck, state }: MemberPreview,
   bundleDirectory: string | undefined,
 ): Promise<MemberEnd> {
-  await checkArchitecture(host, process.arch);
+  const architecture = await readArchitecture(host);
   const tell = createTeller(machine);
   const repairs = await previewChecks(
     createBatchedHost(host),
     { input: toCheck, context: run.context },
     tell.emit,
   );
-  const hasPrograms = bundleDirectory !== undefined && (await hasBundle(host, bundleDirectory));
+  const isOwn = architecture === process.arch && bundleDirectory !== undefined;
+  const hasPrograms = isOwn && (await hasBundle(host, bundleDirectory));
   const role = toCheck.controlPlane ? 'a control plane' : 'a worker';
   const steps = [
     ...(hasPrograms ? [] : [['bundle', 'install the node bundle'] as const]),

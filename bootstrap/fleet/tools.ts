@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { installBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
+import { bundleChooser } from '../commands/bundle.ts';
 import { bundleSources } from '../commands/bundle-sources.ts';
 import type { CliContext } from '../commands/context.ts';
 import { resolveSshHost } from '../ssh/config-resolve.ts';
@@ -21,7 +22,8 @@ export function createFleetTools(context: CliContext): FleetTools {
     signal: context.signal,
     now: context.now,
     uploads: new Slots(UPLOADS),
-    bundleDirectory: () => {
+    bundleFor: async (architecture) => {
+      if (architecture !== process.arch) return bundleChooser(context, undefined)(architecture);
       directory ??= ensureBundle(context);
       return directory;
     },

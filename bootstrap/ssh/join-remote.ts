@@ -2,13 +2,14 @@ import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import type { Architecture } from '../../runtime/host/elf-architecture.ts';
 import type { SshHost } from './host.ts';
 import { followCommand, type RemoteEvent } from './remote-command.ts';
 import {
   acceptBundle,
   bundledCommand,
-  checkArchitecture,
   hasBundle,
+  readArchitecture,
   removePartial,
   uploadBundle,
 } from './upload-bundle.ts';
@@ -37,8 +38,8 @@ export interface UploadSlots {
 }
 
 export interface BundleOptions {
-  readonly bundleDirectory: string;
-  readonly architecture: string;
+  /** Directory of the bundle for an architecture, here. */
+  readonly bundleFor: (architecture: Architecture) => Promise<string>;
   /** What the machine is checked for while the bundle is on its way. */
   readonly check: (host: Host) => Promise<unknown>;
   readonly uploads: UploadSlots;
@@ -57,14 +58,15 @@ export interface RemoteJoinOptions {
 }
 
 /**
- * Sends the bundle if the machine does not have it.
+ * Sends the bundle for the machine if it does not have it; returns the bundle's directory here.
  * @throws JOIN_FAILED, PREFLIGHT_FAILED
  */
-export async function bringBundle(host: SshHost, options: BundleOptions): Promise<void> {
-  await checkArchitecture(host, options.architecture);
-  const isThere = await hasBundle(host, options.bundleDirectory);
-  if (!isThere) await sendBundle(host, options);
+export async function bringBundle(host: SshHost, options: BundleOptions): Promise<string> {
+  const directory = await options.bundleFor(await readArchitecture(host));
+  const isThere = await hasBundle(host, directory);
+  if (!isThere) await sendBundle(host, directory, options);
   options.onProgress(isThere ? 'node bundle is there' : 'node bundle sent');
+  return directory;
 }
 
 /**
@@ -97,8 +99,8 @@ function createRateMeter(tell: (text: string) => void): (bytes: number) => void 
 }
 
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
-async function sendBundle(host: SshHost, options: BundleOptions): Promise<void> {
-  const { check, signal, bundleDirectory: directory, onProgress } = options;
+async function sendBundle(host: SshHost, directory: string, options: BundleOptions): Promise<void> {
+  const { check, signal, onProgress } = options;
   onProgress('check the machine');
   const stop = new AbortController();
   signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
