@@ -2,16 +2,22 @@ import { dirname, resolve } from 'node:path';
 import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { parseDuration } from '../../runtime/base/flags.ts';
-import { VERSION } from '../../runtime/base/version.ts';
 import type { ApplyMember, ApplyRun } from '../fleet/apply-run.ts';
 import { type ClusterAccess, openCluster, readKubeconfig } from '../fleet/cluster-access.ts';
-import { type Fleet, readClusterFile } from '../fleet/cluster-file.ts';
+import { type HostSsh, readClusterFile } from '../fleet/cluster-file.ts';
 import { convergeHost } from '../fleet/converge-host.ts';
 import { convergeFirst } from '../fleet/first-control-plane.ts';
 import { createGate } from '../fleet/gate.ts';
 import { type Member, toMember } from '../fleet/member.ts';
-import { findNodeOf, isControlPlane } from '../fleet/nodes.ts';
-import { type LeftMember, listLeft, pruneMember, refuseLastControlPlane } from '../fleet/prune.ts';
+import { orderMembers } from '../fleet/order-members.ts';
+import {
+  isPruneCertain,
+  type LeftMember,
+  listLeft,
+  pruneMember,
+  refuseLastControlPlane,
+  withoutFound,
+} from '../fleet/prune.ts';
 import { failureOf, runMembers } from '../fleet/run.ts';
 import { createFleetTools, describeTarget } from '../fleet/tools.ts';
 import { createFleetReporter, type FleetReporter } from '../render/fleet.ts';
@@ -53,16 +59,16 @@ export async function runApply(context: CliContext, options: ApplyOptions): Prom
     isDryRun: isPlan,
   });
   for (const warning of fleet.warnings) reporter.note(warning, 'warning');
-  const base = {
-    ...buildSshSettings({ ...context, ask: reporter.askThrough(context.ask) }, options),
-    ...(options.sshUser === undefined ? {} : { defaultUser: options.sshUser }),
-  };
-  const directory = path === '-' ? context.cwd : dirname(resolve(context.cwd, path));
-  const kubeconfigPath = resolve(
-    context.cwd,
-    options.kubeconfig ?? context.env['KUBECONFIG'] ?? `${fleet.name}.kubeconfig`,
-  );
-  const written = fleet.hosts.map((host) => ({ ...toMember(host, { base, directory }), host }));
+  const { base, directory, kubeconfigPath } = findWays(context, {
+    options,
+    reporter,
+    path,
+    name: fleet.name,
+  });
+  const written = fleet.hosts.map((host) => ({
+    ...toMember({ ...host, ssh: { ...givenUser(options), ...host.ssh } }, { base, directory }),
+    host,
+  }));
   const firstGuess = written.find(({ host }) => host.role === 'control-plane');
   const known = await openKnown(kubeconfigPath, firstGuess);
   try {
@@ -87,6 +93,33 @@ export async function runApply(context: CliContext, options: ApplyOptions): Prom
   } finally {
     known?.close();
   }
+}
+
+/** How machines are reached where the file does not say it, and where the kubeconfig is kept. */
+function findWays(
+  context: CliContext,
+  {
+    options,
+    reporter,
+    path,
+    name,
+  }: {
+    readonly options: ApplyOptions;
+    readonly reporter: FleetReporter;
+    readonly path: string;
+    readonly name: string;
+  },
+) {
+  const kubeconfig = options.kubeconfig ?? context.env['KUBECONFIG'] ?? `${name}.kubeconfig`;
+  return {
+    base: buildSshSettings({ ...context, ask: reporter.askThrough(context.ask) }, options),
+    directory: path === '-' ? context.cwd : dirname(resolve(context.cwd, path)),
+    kubeconfigPath: resolve(context.cwd, kubeconfig),
+  };
+}
+
+function givenUser({ sshUser }: ApplyOptions): HostSsh {
+  return sshUser === undefined ? {} : { user: sshUser };
 }
 
 interface Limits {
@@ -122,46 +155,6 @@ async function openKnown(path: string, first: Member | undefined): Promise<Clust
     if (isTkadmError(error)) return undefined;
     throw error;
   });
-}
-
-/**
- * The hosts with the one first that is a control plane already, or becomes the cluster's first.
- * @throws CONFIG_INVALID, UPGRADE_NEEDED before anything is changed
- */
-function orderMembers(
-  written: readonly Omit<ApplyMember, 'isFirst'>[],
-  { nodes, fleet, path }: { readonly nodes: readonly Node[]; readonly fleet: Fleet; readonly path: string },
-): readonly ApplyMember[] {
-  const controlPlanes = written.filter(({ host }) => host.role === 'control-plane');
-  const present = nodes.filter(isControlPlane);
-  const first =
-    present.length === 0
-      ? controlPlanes[0]
-      : controlPlanes.find(({ host }) => present.includes(findNodeOf(host, nodes) as Node));
-  if (first === undefined) {
-    const names = present.map(({ metadata }) => metadata?.name).join(', ');
-    throw new TkadmError(
-      'CONFIG_INVALID',
-      `Cannot apply "${path}": no control plane of it is one of cluster "${fleet.name}", which has ${names}`,
-      { hint: 'Name its host in the file, with its nodeName; or --kubeconfig FILE of another cluster' },
-    );
-  }
-  refuseOtherVersion(present);
-  const others = written.filter((member) => member !== first);
-  return [{ ...first, isFirst: true }, ...others.map((member) => ({ ...member, isFirst: false }))];
-}
-
-/** @throws UPGRADE_NEEDED for a cluster that another version has made */
-function refuseOtherVersion(controlPlanes: readonly Node[]): void {
-  for (const { metadata, status } of controlPlanes) {
-    const version = /^tkadm:\/\/(.+)$/.exec(status?.nodeInfo?.containerRuntimeVersion ?? '')?.[1];
-    if (version === undefined || version === VERSION) continue;
-    throw new TkadmError(
-      'UPGRADE_NEEDED',
-      `Cannot apply: node "${metadata?.name}" runs tkadm ${version}, and this is tkadm ${VERSION}`,
-      { hint: 'tkadm upgrade apply, on the control plane' },
-    );
-  }
 }
 
 /** Asks before machines are reset. @throws USAGE, UNSUPPORTED */
@@ -227,20 +220,6 @@ async function applyAll(run: ApplyRun, { members, left, options, limits, base }:
 
 function describeMember(member: Member, base: SshSettings) {
   return member.isLocal ? { host: member.name, user: '' } : describeTarget(member.target, base);
-}
-
-/** Without those whose machine has turned out to be a host of the file. */
-function withoutFound(left: readonly LeftMember[], results: readonly HostResult[]): readonly LeftMember[] {
-  return left.filter((member) => !results.some(({ node }) => node === member.node.metadata?.name));
-}
-
-/** False while a host that was not reached may be one of the nodes that the file seems not to name. */
-function isPruneCertain(
-  { nodes }: ApplyRun,
-  members: readonly ApplyMember[],
-  results: readonly HostResult[],
-): boolean {
-  return members.every(({ host }, index) => !results[index]!.error || findNodeOf(host, nodes) !== undefined);
 }
 
 /** Says which nodes no host of the file is. */

@@ -3,10 +3,11 @@ import { isApiError } from '../../runtime/api/client.ts';
 import { NODES } from '../../runtime/api/kinds.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import type { MachineReporter } from '../render/fleet.ts';
+import type { HostResult } from '../render/fleet-result.ts';
 import type { SshSettings } from '../ssh/connection.ts';
 import { followCommand } from '../ssh/remote-command.ts';
 import { bundledCommand } from '../ssh/upload-bundle.ts';
-import type { ApplyRun } from './apply-run.ts';
+import type { ApplyMember, ApplyRun } from './apply-run.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { drainNode } from './drain.ts';
 import { type Member, toMember, withMember } from './member.ts';
@@ -31,6 +32,23 @@ export function listLeft(
         readRemembered(node) ?? {};
       return { ...toMember({ address, ssh }, { base, directory }), node };
     });
+}
+
+/** Without those whose machine has turned out to be a host of the file. */
+export function withoutFound(
+  left: readonly LeftMember[],
+  results: readonly HostResult[],
+): readonly LeftMember[] {
+  return left.filter((member) => !results.some(({ node }) => node === member.node.metadata?.name));
+}
+
+/** False while a host that was not reached may be one of the nodes that the file seems not to name. */
+export function isPruneCertain(
+  { nodes }: ApplyRun,
+  members: readonly ApplyMember[],
+  results: readonly HostResult[],
+): boolean {
+  return members.every(({ host }, index) => !results[index]!.error || findNodeOf(host, nodes) !== undefined);
 }
 
 /** @throws UNSUPPORTED when no control plane would be left */
