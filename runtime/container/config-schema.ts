@@ -1,6 +1,7 @@
 import type { OciProcess, OciResources, OciSpec } from './oci-spec.ts';
 import {
   absolutePath,
+  cpuList,
   type FieldRow,
   flag,
   integer,
@@ -70,7 +71,7 @@ const PROCESS = object({
     period: count,
   }),
   ioPriority: object({ class: required(text), priority: required(integer(0, 7)) }),
-  execCPUAffinity: refused('processes run on every CPU of the container'),
+  execCPUAffinity: object({ initial: cpuList, final: cpuList }),
 });
 
 const MOUNT = object({

@@ -84,7 +84,7 @@ export function buildProgramOf(
     process: { ...process_, env: [...(process_.env ?? []), ...home] },
     hasUserNamespace: hasUserNamespace(container.spec),
     hostUid: hostUid(container.spec, process_.user?.uid ?? 0),
-    cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
+    cgroupJoinFiles: container.cgroup?.joinFilesBelow(traits?.cgroups ?? []) ?? [],
     stdin,
     seccomp: filters.get(container.spec),
     inheritStreams: traits !== undefined,

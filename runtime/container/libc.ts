@@ -24,6 +24,9 @@ const SCM_RIGHTS = 1;
 const F_ADD_SEALS = 1033;
 const ALL_SEALS = 15;
 
+/** The kernel's limit of a value and of a list of names, xattr(7). */
+const MAX_ATTRIBUTE_BYTES = 1 << 16;
+
 /** A failed libc call; `code` is the errno's name, as in Node.js system errors. */
 export class LibcError extends Error {
   readonly code: string;
@@ -59,6 +62,9 @@ export function loadLibc() {
   const pipe2 = declare('pipe2', 'int', ['void *', 'int']);
   const close = declare('close', 'int', ['int']);
   const socketpair = declare('socketpair', 'int', ['int', 'int', 'int', 'void *']);
+  const flistxattr = declare('flistxattr', 'long', ['int', 'void *', 'size_t']);
+  const fgetxattr = declare('fgetxattr', 'long', ['int', 'str', 'void *', 'size_t']);
+  const lsetxattr = declare('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
   const sendmsg = declare('sendmsg', 'long', ['int', 'void *', 'int']);
 
   const check = (result: number, step: string): number => {
@@ -136,6 +142,26 @@ export function loadLibc() {
       if (fd >= 0) return fd;
       const error = new LibcError(`open "${path}" in the root file system`, lastErrno());
       if (error.code === 'ENOENT') return undefined;
+      throw error;
+    },
+    /** The extended attributes of an open file, xattr(7); none where the file system has none. */
+    attributes(fd: number): ReadonlyMap<string, Buffer> {
+      const list = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
+      const length = flistxattr()(fd, list, list.length);
+      const names = list.toString('utf8', 0, Math.max(0, length)).split('\0').filter(Boolean);
+      return new Map(
+        names.map((name) => {
+          const value = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
+          const size = check(fgetxattr()(fd, name, value, value.length), `read attribute "${name}"`);
+          return [name, value.subarray(0, size)];
+        }),
+      );
+    },
+    /** False when the file system has no such attributes. */
+    setAttribute(path: string, name: string, value: Buffer): boolean {
+      if (lsetxattr()(path, name, value, value.length, 0) === 0) return true;
+      const error = new LibcError(`set attribute "${name}" of "${path}"`, lastErrno());
+      if (error.code === 'EOPNOTSUPP') return false;
       throw error;
     },
     pidfdOpen(pid: number): number {
