@@ -16,6 +16,9 @@ const MFD_EXEC = 0x10;
 /** socketpair(2): AF_UNIX; type with SOCK_CLOEXEC */
 const AF_UNIX = 1;
 const SOCKET_TYPES = { stream: 0x80001, seqpacket: 0x80005 } as const;
+/** `struct sockaddr_un` */
+const UNIX_ADDRESS_BYTES = 110;
+const SOCK_NONBLOCK = 0x800;
 /** sendmsg(2): MSG_DONTWAIT | MSG_NOSIGNAL; cmsg(3): SOL_SOCKET, SCM_RIGHTS */
 const SEND_FLAGS = 0x4040;
 const SOL_SOCKET = 1;
@@ -65,6 +68,8 @@ export function loadLibc() {
   const flistxattr = declare('flistxattr', 'long', ['int', 'void *', 'size_t']);
   const fgetxattr = declare('fgetxattr', 'long', ['int', 'str', 'void *', 'size_t']);
   const lsetxattr = declare('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
+  const socket = declare('socket', 'int', ['int', 'int', 'int']);
+  const connect = declare('connect', 'int', ['int', 'void *', 'uint']);
   const sendmsg = declare('sendmsg', 'long', ['int', 'void *', 'int']);
 
   const check = (result: number, step: string): number => {
@@ -102,6 +107,19 @@ export function loadLibc() {
       const ends = Buffer.alloc(8);
       check(socketpair()(AF_UNIX, SOCKET_TYPES[type], 0, ends), 'socketpair');
       return [ends.readInt32LE(0), ends.readInt32LE(4)];
+    },
+    /** A socket that is connected to the one at a path (unix(7)); it never waits. */
+    connectUnix(path: string): number {
+      const address = Buffer.alloc(UNIX_ADDRESS_BYTES);
+      if (Buffer.byteLength(path) > UNIX_ADDRESS_BYTES - 3)
+        throw new Error('the path has more than 107 bytes');
+      address.writeUInt16LE(AF_UNIX);
+      address.write(path, 2);
+      const fd = check(socket()(AF_UNIX, SOCKET_TYPES.stream | SOCK_NONBLOCK, 0), 'socket');
+      if (connect()(fd, address, address.length) === 0) return fd;
+      const error = new LibcError('connect', lastErrno());
+      close()(fd);
+      throw error;
     },
     /** Sends data with descriptors (unix(7)), without waiting; false when there is no other side any more. */
     sendDescriptors(socket: number, data: Buffer, descriptors: readonly number[]): boolean {
