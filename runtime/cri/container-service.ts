@@ -96,8 +96,14 @@ export function createContainerHandlers(context: RuntimeContext): ContainerHandl
         info: verboseInfo(verbose, () => containerInfo(context, record)),
       };
     },
-    async updateContainerResources({ containerId, linux }) {
+    async updateContainerResources({ containerId, linux, annotations }) {
       const record = getContainer(context, containerId);
+      if (Object.keys(annotations).length > 0) {
+        throw new TkadmError(
+          'UNSUPPORTED',
+          `Cannot update container "${record.id}": "annotations": this runtime has no resources that they would name`,
+        );
+      }
       if (linux === undefined) return {};
       await context.locks.run(record.id, async () => {
         await context.engine.update(record.id, buildResources(linux));
