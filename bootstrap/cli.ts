@@ -22,6 +22,7 @@ function buildContext(): CliContext {
     entryPath: fileURLToPath(import.meta.url),
     nodePath: process.execPath,
     uid: process.getuid?.() ?? 0,
+    pid: process.pid,
     now: () => new Date(),
     write: (text) => process.stdout.write(text),
     writeBytes: (bytes) => new Promise((done) => process.stdout.write(bytes, () => done())),

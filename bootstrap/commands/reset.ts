@@ -3,12 +3,15 @@ import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
+import { readDone } from '../journal/read.ts';
 import { findNodeName } from '../phases/node-name.ts';
 import { RESET_PHASES } from '../phases/reset.ts';
+import { type Comparison, compareWithBefore, describeComparison } from '../phases/reset-compare.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { checkPhaseNames, isSelected } from '../workflow/phase.ts';
 import { confirm } from './confirm.ts';
 import { type CliContext, readInput } from './context.ts';
+import { once } from './once.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
@@ -53,6 +56,8 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
   const manifest = (await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`)) ?? '';
+  const done = once(() => readDone(PATHS.journal));
+  const compare = once(async () => compareWithBefore(host, await done(), context.now));
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
   await runCommandPhases({
     command: 'reset',
@@ -73,11 +78,22 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
         nodeName,
         kubeconfig: hasKubeconfig ? kubeconfig : undefined,
         warn: tools.warn,
+        done,
+        compare,
       };
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun || only ? '' : describeReset(changes, await findLeftEtcd(host, manifest)),
-      data: { node: nodeName, changes },
+      ...(config.isDryRun || only || changes === 0
+        ? {
+            text: config.isDryRun || only ? '' : 'There was nothing to reset on this machine.\n',
+            data: { node: nodeName, changes },
+          }
+        : await describeReset({
+            nodeName,
+            changes,
+            comparison: await compare(),
+            etcd: await findLeftEtcd(host, manifest),
+          })),
     }),
   });
 }
@@ -87,8 +103,14 @@ interface LeftEtcd {
   readonly keyFile: string | undefined;
 }
 
-function describeReset(changes: number, etcd: LeftEtcd | undefined): string {
-  if (changes === 0) return 'There was nothing to reset on this machine.\n';
+interface ResetResult {
+  readonly nodeName: string;
+  readonly changes: number;
+  readonly comparison: Comparison;
+  readonly etcd: LeftEtcd | undefined;
+}
+
+function describeReset({ nodeName, changes, comparison, etcd }: ResetResult) {
   const key = etcd?.keyFile ? `, and "${etcd.keyFile}" on this machine lets into it` : '';
   const lines = [
     'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.',
@@ -98,8 +120,13 @@ function describeReset(changes: number, etcd: LeftEtcd | undefined): string {
           'If this was its last control-plane node: etcdctl del --prefix /registry/',
         ]
       : []),
+    ...describeComparison(comparison),
   ];
-  return lines.map((line) => `${line}\n`).join('');
+  const { since = null, others, kept } = comparison;
+  return {
+    text: lines.map((line) => `${line}\n`).join(''),
+    data: { node: nodeName, changes, comparedWith: since, differences: others, kept },
+  };
 }
 
 /** What stays of an etcd elsewhere, of a control-plane node whose API server ran with these arguments. */

@@ -82,6 +82,7 @@ export function toRepairs(finding: Finding): readonly Action[] {
     kind: 'run' as const,
     argv,
     summary: `fix ${finding.check}: ${finding.fix ?? argv.join(' ')}`,
+    ...(finding.alters ? { alters: finding.alters } : {}),
   }));
 }
 

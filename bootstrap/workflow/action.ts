@@ -1,3 +1,4 @@
+import type { Alteration } from '../../preflight/finding.ts';
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import type { ServiceName } from '../../runtime/host/services.ts';
 
@@ -60,7 +61,25 @@ export type Action =
     }
   | { readonly kind: 'make-directory'; readonly path: string; readonly mode: number }
   | { readonly kind: 'remove'; readonly path: string }
-  | { readonly kind: 'run'; readonly argv: readonly string[]; readonly summary: string }
+  | {
+      readonly kind: 'run';
+      readonly argv: readonly string[];
+      readonly summary: string;
+      /** What it changes of the machine, as far as that is to be put back. */
+      readonly alters?: readonly Alteration[];
+    }
+  /** Puts a file back that was replaced; its content is beside the journal. */
+  | {
+      readonly kind: 'restore-file';
+      readonly path: string;
+      /** SHA-256 in hex. */
+      readonly digest: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  /** Forgets what was done to this machine. */
+  | { readonly kind: 'end-journal' }
   | { readonly kind: 'install-bundle' }
   /** Lays the bundle of this package out beside the one in use. */
   | { readonly kind: 'stage-bundle' }
@@ -114,6 +133,10 @@ export function formatAction(action: Action): string {
       return `remove ${action.path}`;
     case 'run':
       return action.summary;
+    case 'restore-file':
+      return `put ${action.path} back`;
+    case 'end-journal':
+      return 'forget the journal of this machine';
     case 'install-bundle':
       return 'install the node bundle';
     case 'stage-bundle':

@@ -3,6 +3,7 @@ import type { KubeObject } from '../../runtime/api/kinds.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { type BundleSources, installBundle, stageBundle, useBundle } from '../../runtime/host/bundle.ts';
 import {
@@ -43,6 +44,14 @@ export async function performAction(action: Action, context: PerformContext): Pr
       return host.remove(action.path);
     case 'run':
       return runCommand(action.argv, context);
+    case 'restore-file': {
+      const { restoreFile } = await import('../journal/restore.ts');
+      return restoreFile(PATHS.journal, action);
+    }
+    case 'end-journal': {
+      const { endJournal } = await import('../journal/store.ts');
+      return endJournal(PATHS.journal);
+    }
     case 'install-bundle':
       await installBundle(host, context.bundleSources);
       return;
