@@ -53,6 +53,8 @@ export interface RunTools {
   /** Digest of the bundle that this package makes; undefined where its parts are not at hand. */
   readonly bundleId: () => Promise<string | undefined>;
   readonly warn: (message: string) => void;
+  /** The run before, when it was interrupted. */
+  readonly interruption: Interruption | undefined;
   /** For the keys that phases make at the same time. */
   readonly searches: PrimeSearches;
 }
@@ -89,6 +91,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     isBundleInstalled: () => isBundleInstalled(host, sources),
     bundleId: () => findBundleId(host, sources),
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
+    interruption: session?.interruption,
     searches: new PrimeSearches(),
   };
   const context = { host, initSystem, signal, api, superApi, bundleSources: sources };
@@ -130,7 +133,16 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
 
 /** From here on the machine is this command's. @throws MACHINE_BUSY, JOURNAL_DAMAGED */
 function open<C>({ cli, host, command, only }: CommandRun<C>, initSystem: InitSystem) {
-  return openSession({ host, initSystem, command, pid: cli.pid, now: cli.now, isPhase: only !== undefined });
+  return openSession({
+    host,
+    initSystem,
+    command,
+    pid: cli.pid,
+    now: cli.now,
+    isPhase: only !== undefined,
+    // One whose connection was lost ends by itself within seconds.
+    waitMs: cli.env['TKADM_FOLLOWED'] ? 20_000 : 0,
+  });
 }
 
 /** Says in a line that a run goes on, or what another one has left half done. */

@@ -18,6 +18,8 @@ export interface SessionOptions {
   readonly now: () => Date;
   /** One phase alone: files that it writes elsewhere are its user's. */
   readonly isPhase: boolean;
+  /** How long another command may take to end. */
+  readonly waitMs?: number;
   /** Default: PATHS.journal. */
   readonly directory?: string;
 }
@@ -49,8 +51,8 @@ const NODE_PLACES = [PATHS.kubernetes, PATHS.kubelet, PATHS.state];
  * @throws MACHINE_BUSY, JOURNAL_DAMAGED
  */
 export async function openSession(options: SessionOptions): Promise<JournalSession> {
-  const { directory = PATHS.journal, isPhase, command } = options;
-  const lock = isPhase ? undefined : await lockMachine({ pid: options.pid, command });
+  const { directory = PATHS.journal, isPhase } = options;
+  const lock = isPhase ? undefined : await lockMachine(options, options);
   try {
     const { entries } = await readEntries(directory);
     return new Session(options, directory, entries, lock);
@@ -145,8 +147,8 @@ class Session implements JournalSession {
   }
 
   async #begin(): Promise<JournalWriter> {
-    const { command, pid, now } = this.#options;
-    this.#lock ??= await lockMachine({ pid, command });
+    const { command, now } = this.#options;
+    this.#lock ??= await lockMachine(this.#options, this.#options);
     const snapshot = await this.#snapshot;
     const journal = await JournalWriter.open(this.#directory);
     if (snapshot) await journal.writeSnapshot(snapshot);
