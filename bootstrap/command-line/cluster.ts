@@ -113,4 +113,25 @@ export const CLUSTER_COMMANDS: readonly CommandRow[] = [
     ],
     run: async (context, options) => (await import('../commands/reset.ts')).runReset(context, options),
   },
+  {
+    usage: 'why [subject]',
+    description: 'Say what is wrong with the cluster, node/NAME or pod/NAMESPACE/NAME, and how to mend it',
+    flags: [
+      ...flags('kubeconfig', 'output'),
+      ['--no-ssh', 'do not look at other machines over SSH'],
+      ...CONNECTION_FLAGS,
+    ],
+    run: async (context, options, subject) =>
+      (await import('../commands/why.ts')).runWhy(context, options, subject),
+  },
+  {
+    usage: 'status',
+    description: 'Show the cluster at a glance',
+    flags: [
+      ...flags('kubeconfig', 'output'),
+      ['-w, --watch', 'go on and show what changes'],
+      ['--interval <seconds>', 'time between two looks with --watch (default: 2)'],
+    ],
+    run: async (context, options) => (await import('../commands/status.ts')).runStatus(context, options),
+  },
 ];

@@ -26,5 +26,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'certs renew': ['tkadm certs renew all', 'tkadm certs renew apiserver'],
   'image build': ['tkadm image build . -t shop/web:1 --build-arg VERSION=2'],
   'image load': ['tkadm image load -i web.tar', 'docker save shop/web:1 | tkadm image load -i -'],
+  why: ['tkadm why', 'tkadm why node/worker1', 'tkadm why pod/shop/web-0 -o json'],
+  status: ['tkadm status', 'tkadm status -w'],
   completion: ['source <(tkadm completion bash)', 'tkadm completion zsh > ~/.tkadm.zsh'],
 };

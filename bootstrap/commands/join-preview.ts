@@ -17,11 +17,12 @@ import { createSshHost } from '../ssh/host.ts';
 import type { RemoteJoinInput } from '../ssh/join-remote.ts';
 import { askSudoPassword, type RemoteEvent } from '../ssh/remote-command.ts';
 import type { SshTarget } from '../ssh/target.ts';
-import { checkArchitecture, hasBundle } from '../ssh/upload-bundle.ts';
+import { hasBundle, readArchitecture } from '../ssh/upload-bundle.ts';
 import type { DiscoveredCluster } from '../tokens/cluster-info.ts';
 import { checkPins, discoverCluster } from '../tokens/discover.ts';
 import type { WorkflowEvent } from '../workflow/event.ts';
 import { runPhases } from '../workflow/run.ts';
+import { bundleChooser } from './bundle.ts';
 import type { CliContext } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { previewAndPlan } from './run.ts';
@@ -52,13 +53,16 @@ export async function previewJoinOverSsh(
     const sshHost = createSshHost(connection, {
       sudoPassword: () => askSudoPassword(connection, settings),
     });
-    await checkArchitecture(sshHost, process.arch);
+    const architecture = await readArchitecture(sshHost);
     const tell = createTeller(machine);
     const repairs = await previewChecks(createBatchedHost(sshHost), preview, tell.emit);
     const { config, nodeIp, hostname } = await loadRemoteConfig(sshHost, preview);
     const planned = createPlannedHost(sshHost);
     const warn = (message: string) => tell.emit({ type: 'note', level: 'warning', message });
-    const { bundleDirectory } = preview;
+    const bundleDirectory =
+      architecture === process.arch
+        ? preview.bundleDirectory
+        : await bundleChooser(context, undefined)(architecture);
     await runPhases({
       phases: joinPhases(config).filter((phase) => phase.name !== 'preflight'),
       context: {

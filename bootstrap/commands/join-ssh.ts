@@ -20,6 +20,7 @@ import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import { parseCaPins, pinsOf } from '../tokens/pin.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import { parseToken } from '../tokens/token.ts';
+import { bundleChooser } from './bundle.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
@@ -190,8 +191,7 @@ async function joinMachine(target: SshTarget, shared: SshJoin, machine: MachineR
     const node = await joinOverSsh({
       target,
       settings: { ...settings, onNotice: machine.progress },
-      bundleDirectory: bundleDirectory ?? '',
-      architecture: process.arch,
+      bundleFor: bundleChooser(context, bundleDirectory),
       input,
       getToken,
       signal: context.signal,

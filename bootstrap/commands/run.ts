@@ -3,9 +3,11 @@ import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { type BundleSources, isBundleInstalled, readBundleId } from '../../runtime/host/bundle.ts';
 import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { detectInitSystem, type InitSystem } from '../../runtime/host/services.ts';
+import type { Finding } from '../diagnose/diagnosis.ts';
 import type { Interruption } from '../journal/entries.ts';
 import { openSession } from '../journal/session.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
@@ -94,7 +96,15 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     interruption: session?.interruption,
     searches: new PrimeSearches(),
   };
-  const context = { host, initSystem, signal, api, superApi, bundleSources: sources };
+  const context = {
+    host,
+    initSystem,
+    signal,
+    api,
+    superApi,
+    bundleSources: sources,
+    diagnose: () => diagnoseMachine(run, api),
+  };
   const perform = (action: Action, phase: string, onProgress?: OnProgress) => {
     const task = () => performAction(action, { ...context, onProgress });
     return session ? session.record(action, phase, task) : task();
@@ -129,6 +139,26 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   } finally {
     await session?.end(state);
   }
+}
+
+/** What a wait that fails tells of this machine. Its sources are loaded for that alone. */
+async function diagnoseMachine<C>(
+  { cli, host }: CommandRun<C>,
+  api: () => Promise<ApiClient>,
+): Promise<readonly Finding[]> {
+  const { diagnose } = await import('../diagnose/diagnose.ts');
+  // Before it has a certificate of its own, a node asks with its token.
+  const ask = () => api().catch(() => clientOnce(`${PATHS.kubernetes}/bootstrap-kubelet.conf`, undefined)());
+  const { findings } = await diagnose({
+    subject: { kind: 'machine' },
+    host,
+    nodePath: cli.nodePath,
+    remoteNodePath: cli.nodePath,
+    api: ask,
+    now: cli.now,
+    lookMs: 5_000,
+  });
+  return findings.filter(({ confidence }) => confidence !== 'possible');
 }
 
 /** From here on the machine is this command's. @throws MACHINE_BUSY, JOURNAL_DAMAGED */

@@ -10,10 +10,11 @@ import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import {
   acceptBundle,
   bundledCommand,
-  checkArchitecture,
   hasBundle,
+  readArchitecture,
   uploadBundle,
 } from '../ssh/upload-bundle.ts';
+import { bundleChooser } from './bundle.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
@@ -50,7 +51,8 @@ export async function runUpgradeOverSsh(
   );
   const settings = buildSshSettings(context, options);
   const reporter = createSshReporter(context, options.output, 'upgrade node');
-  const { directory } = await stageBundle(createLocalHost(), bundleSources(context));
+  const own = await stageBundle(createLocalHost(), bundleSources(context));
+  const bundleFor = bundleChooser(context, own.directory);
   reporter.start(
     targets.map((target) => ({
       host: target.host,
@@ -65,7 +67,7 @@ export async function runUpgradeOverSsh(
       const { node = target.host, changes = 0 } = await upgradeOne(target, {
         context,
         options,
-        directory,
+        bundleFor,
         machine,
         settings,
       });
@@ -83,8 +85,8 @@ export async function runUpgradeOverSsh(
 interface UpgradeOne {
   readonly context: CliContext;
   readonly options: SshUpgradeOptions;
-  /** The bundle of this package, here. */
-  readonly directory: string;
+  /** Directory of the bundle of this package for an architecture, here. */
+  readonly bundleFor: ReturnType<typeof bundleChooser>;
   readonly machine: MachineReporter;
   readonly settings: ReturnType<typeof buildSshSettings>;
 }
@@ -92,12 +94,12 @@ interface UpgradeOne {
 /** Sends the bundle beside the one in use and runs `upgrade node` from it. */
 async function upgradeOne(
   target: SshTarget,
-  { context, options, directory, machine, settings }: UpgradeOne,
+  { context, options, bundleFor, machine, settings }: UpgradeOne,
 ): Promise<RemoteResult> {
   const { signal } = context;
   machine.progress('connect');
   return withMachine(target, { settings, signal }, async (host) => {
-    await checkArchitecture(host, process.arch);
+    const directory = await bundleFor(await readArchitecture(host));
     if (!(await hasBundle(host, directory))) {
       const onProgress = (bytes: number) =>
         machine.progress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`);

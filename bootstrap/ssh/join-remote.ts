@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import type { Architecture } from '../../runtime/host/elf-architecture.ts';
 import { checkMachine } from './check-machine.ts';
 import type { SshSettings } from './connection.ts';
 import type { SshHost } from './host.ts';
@@ -10,8 +11,8 @@ import type { SshTarget } from './target.ts';
 import {
   acceptBundle,
   bundledCommand,
-  checkArchitecture,
   hasBundle,
+  readArchitecture,
   removePartial,
   uploadBundle,
 } from './upload-bundle.ts';
@@ -31,8 +32,8 @@ export interface RemoteJoinInput {
 export interface RemoteJoinOptions {
   readonly target: SshTarget;
   readonly settings: SshSettings;
-  readonly bundleDirectory: string;
-  readonly architecture: string;
+  /** Directory of the bundle for an architecture, here. */
+  readonly bundleFor: (architecture: Architecture) => Promise<string>;
   readonly input: Omit<RemoteJoinInput, 'token'>;
   /** Asked for the token once the machine is reached and has the programs. */
   readonly getToken: () => Promise<string>;
@@ -54,13 +55,13 @@ export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
   const { target, signal, onProgress, onEvent } = options;
   onProgress('connect');
   return withMachine(target, options, async (host) => {
-    await checkArchitecture(host, options.architecture);
+    const directory = await options.bundleFor(await readArchitecture(host));
     const inspected = options.inspect?.(host).catch(() => {});
-    const wasSent = !(await hasBundle(host, options.bundleDirectory));
-    if (wasSent) await sendBundle(host, options);
+    const wasSent = !(await hasBundle(host, directory));
+    if (wasSent) await sendBundle(host, directory, options);
     onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
     const input = formatInput({ ...options.input, token: await options.getToken() });
-    const argv = buildCommand(options);
+    const argv = buildCommand(directory, options);
     const result = await followCommand(host, {
       argv,
       input,
@@ -86,8 +87,8 @@ function createRateMeter(tell: (text: string) => void): (bytes: number) => void 
 }
 
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
-async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<void> {
-  const { input, signal, bundleDirectory: directory, onProgress } = options;
+async function sendBundle(host: SshHost, directory: string, options: RemoteJoinOptions): Promise<void> {
+  const { input, signal, onProgress } = options;
   onProgress('check the machine');
   const stop = new AbortController();
   signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
@@ -110,12 +111,12 @@ async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<vo
   }
 }
 
-function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly string[] {
+function buildCommand(directory: string, { input }: RemoteJoinOptions): readonly string[] {
   return [
     'env',
     // A join whose connection is lost ends, so that the next one can go on.
     'TKADM_FOLLOWED=1',
-    ...bundledCommand(basename(bundleDirectory)),
+    ...bundledCommand(basename(directory)),
     'join',
     '--config=-',
     '--output=json',

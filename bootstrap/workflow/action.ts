@@ -2,26 +2,36 @@ import type { Alteration } from '../../preflight/finding.ts';
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import type { ServiceName } from '../../runtime/host/services.ts';
 
+/** The pod that runs from a manifest. */
+export interface StaticPodRun {
+  readonly component: string;
+  readonly nodeName: string;
+  /** Of hashStaticPod. */
+  readonly hash: string;
+}
+
 /** What is waited for; the performer knows how to look. */
 export type WaitTarget =
-  | { readonly kind: 'http'; readonly url: string; readonly caPem?: string | undefined }
+  | {
+      readonly kind: 'http';
+      readonly url: string;
+      readonly caPem?: string | undefined;
+      /** Whose container answers there: when it ends again and again there is no answer to wait for. */
+      readonly staticPod?: StaticPodRun | undefined;
+    }
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'node-registered' | 'node-ready'; readonly nodeName: string }
   | {
       readonly kind: 'node-client';
       readonly kubeconfig: string;
+      /** With which the agent asks for its certificate; whether that is signed is looked at meanwhile. */
+      readonly bootstrapKubeconfig?: string;
       readonly nodeName: string;
       readonly isReadyNeeded?: boolean;
     }
   | { readonly kind: 'runtime-ready' }
-  | {
-      /** The pod that runs from a manifest: ready, and of that content. */
-      readonly kind: 'static-pod';
-      readonly component: string;
-      readonly nodeName: string;
-      /** Of hashStaticPod. */
-      readonly hash: string;
-    }
+  /** The pod that runs from a manifest: ready, and of that content. */
+  | ({ readonly kind: 'static-pod' } & StaticPodRun)
   | {
       readonly kind: 'node-version';
       readonly nodeName: string;

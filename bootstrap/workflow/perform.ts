@@ -15,7 +15,7 @@ import {
 } from '../../runtime/host/services.ts';
 import type { Action } from './action.ts';
 import { mergeOntoLive, resourceOf } from './objects.ts';
-import { type OnProgress, waitForTarget } from './wait.ts';
+import { type OnProgress, type WaitContext, waitForTarget } from './wait.ts';
 
 export interface PerformContext {
   readonly host: Host;
@@ -26,6 +26,8 @@ export interface PerformContext {
   readonly api: () => Promise<ApiClient>;
   /** The same with super-admin.conf. */
   readonly superApi?: () => Promise<ApiClient>;
+  /** Names what is wrong when a wait has failed. */
+  readonly diagnose?: WaitContext['diagnose'];
   /** Told of waits that go on. */
   readonly onProgress?: OnProgress | undefined;
 }

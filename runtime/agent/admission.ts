@@ -1,21 +1,27 @@
 import { quantityToInteger, quantityToMilli } from '../api/quantity.ts';
 import { type AgentPod, isSidecar, isStaticPod } from './pod.ts';
+import { findForbiddenSysctl } from './sysctls.ts';
 
 export interface AdmissionContext {
   /** Pods that run on the node already. */
   readonly active: readonly AgentPod[];
   readonly allocatable: Readonly<Record<string, string>>;
+  readonly allowedUnsafeSysctls: readonly string[];
   /** undefined while the Node is not known: nothing is checked against it. */
   readonly nodeLabels: Readonly<Record<string, string>> | undefined;
 }
 
 const CRITICAL_PRIORITY = 2_000_000_000;
 
-/** Why the node cannot take the pod, or undefined. Static and critical pods are bound by ports alone. */
+/** Why the node cannot take the pod, or undefined. Static and critical pods are bound by sysctls and ports alone. */
 export function admitPod(
   pod: AgentPod,
   context: AdmissionContext,
 ): { readonly reason: string; readonly message: string } | undefined {
+  const forbidden = findForbiddenSysctl(pod, context.allowedUnsafeSysctls);
+  if (forbidden) {
+    return { reason: 'SysctlForbidden', message: `Pod was rejected: forbidden sysctl: ${forbidden}` };
+  }
   const conflict = findPortConflict(pod, context.active);
   if (conflict) {
     return {
@@ -55,8 +61,16 @@ function findShortage(pod: AgentPod, { active, allocatable }: AdmissionContext) 
       capacity: quantityToInteger(allocatable['memory']),
     },
   ];
-  const short = checks.find(
-    ({ requested, used, capacity }) => capacity > 0 && requested > 0 && requested + used > capacity,
+  const extended = Object.keys(allocatable)
+    .filter((name) => name.includes('/'))
+    .map((name) => ({
+      name,
+      requested: sumRequests(pod, name, quantityToInteger),
+      used: others.reduce((sum, other) => sum + sumRequests(other, name, quantityToInteger), 0),
+      capacity: quantityToInteger(allocatable[name]),
+    }));
+  const short = [...checks.filter(({ capacity }) => capacity > 0), ...extended].find(
+    ({ requested, used, capacity }) => requested > 0 && requested + used > capacity,
   );
   if (!short) return undefined;
   const { name, requested, used, capacity } = short;

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { hostname as readHostname } from 'node:os';
+import { join } from 'node:path';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { formatError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -11,10 +12,12 @@ import { ApiPodSource } from './api-pods.ts';
 import { Backoff } from './backoff.ts';
 import { ContainerEvents } from './container-events.ts';
 import { podEventTarget } from './container-starter.ts';
+import { DeviceManager } from './devices/device-manager.ts';
 import { parseResolvConf } from './dns.ts';
-import { ApiEventRecorder } from './events.ts';
+import { ApiEventRecorder, type EventText } from './events.ts';
 import { serveHealthz } from './healthz.ts';
 import { HttpGetter } from './http-get.ts';
+import { ImageCollector } from './image-collector.ts';
 import { ImagePuller } from './images.ts';
 import { defaultKubeletConfig, type KubeletConfig, parseKubeletConfig } from './kubelet-config.ts';
 import { rotateLogs } from './log-rotation.ts';
@@ -56,6 +59,8 @@ export interface AgentOptions {
   readonly hasRoutes?: boolean;
 }
 
+/** Below the root directory, where plugins look for the socket. */
+const DEVICE_PLUGINS = 'device-plugins';
 const CRASH_FIRST_MS = 10_000;
 const CRASH_MAX_MS = 300_000;
 const CONNECT_RETRY_MS = 100;
@@ -106,6 +111,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     machine,
     rootDir,
     isRegistering: flags['register-node'] && config.registerNode,
+    devices: () => devices.counts(),
     now: () => new Date(now()),
     log: log.child('node'),
     signal,
@@ -139,11 +145,19 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child('status'),
     signal,
   });
+  const devices: DeviceManager = new DeviceManager({
+    directory: join(rootDir, DEVICE_PLUGINS),
+    isSettled: () => areSourcesKnown(),
+    isUsing: (uid) => manager.isUsing(uid),
+    onChange: () => node.refresh(),
+    log: log.child('devices'),
+  });
   const podServices: PodServices = {
     cri,
     reader,
     images: new ImagePuller(cri, { isSerial: config.serializeImagePulls, now }),
     prober,
+    devices,
     restarts: new Backoff(CRASH_FIRST_MS, CRASH_MAX_MS, now),
     link,
     objects,
@@ -207,16 +221,16 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   let hasStaticPods = config.staticPodPath === undefined && flags['pod-manifest-path'] === undefined;
   const isStandalone = !flags.kubeconfig;
+  const areSourcesKnown = () => hasStaticPods && (isStandalone || apiPods.isSynced);
 
   link.onSession((session) => {
     void apiPods.follow(session);
     if (options.hasRoutes ?? true) void followNodeRoutes(session, { nodeName, log: log.child('routes') });
   });
-  const recordOnNode = (message: string) =>
-    recorder.record(
-      { kind: 'Node', name: nodeName, uid: node.node?.metadata?.uid ?? nodeName },
-      { type: 'Warning', reason: 'CertificateRotationFailed', message },
-    );
+  const recordOnNode = (text: EventText) =>
+    recorder.record({ kind: 'Node', name: nodeName, uid: node.node?.metadata?.uid ?? nodeName }, text);
+  const recordRotation = (message: string) =>
+    recordOnNode({ type: 'Warning', reason: 'CertificateRotationFailed', message });
   void keepCredentials({
     flags,
     link,
@@ -225,7 +239,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     nodeName,
     now,
     random: options.random,
-    recordOnNode,
+    recordOnNode: recordRotation,
     signal,
   });
 
@@ -235,6 +249,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     cri.close();
     return;
   }
+  await devices.start();
   await node.computeStatus().catch(() => {});
   const staticPodPath = config.staticPodPath ?? flags['pod-manifest-path'];
   if (staticPodPath) {
@@ -266,11 +281,18 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     reader,
     onChange: (uid) => manager.wake(uid),
     onList: (uids) => {
-      if (hasStaticPods && (isStandalone || apiPods.isSynced)) void orphans.collect(uids);
+      if (areSourcesKnown()) void orphans.collect(uids);
     },
     log: log.child('runtime'),
     signal,
   });
+  void new ImageCollector({
+    cri,
+    settings: config.imageGc,
+    now,
+    record: recordOnNode,
+    log: log.child('images'),
+  }).run(signal);
   void rotateLogs({ cri, manager, config, now, log: log.child('logs'), signal });
   const server = await startKubeletServer({
     cri,
@@ -283,7 +305,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     certDir: flags['cert-dir'],
     rootDir,
     rssBytes: options.rssBytes,
-    onCertificateFailure: recordOnNode,
+    onCertificateFailure: recordRotation,
     random: options.random,
     now,
     log: log.child('server'),
@@ -292,6 +314,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   log.info('The agent runs', { node: nodeName, runtime: runtimeName });
   await aborted(signal);
   manager.stop();
+  devices.close();
   healthz?.close();
   server.close();
   server.closeAllConnections();

@@ -7,6 +7,7 @@ import { writeFileAtomic } from '../base/files.ts';
 import type { InitOf } from '../base/protobuf.ts';
 import type { ContainerConfig, Mount } from '../cri/messages/container.ts';
 import { hashContainer } from './container-hash.ts';
+import type { DeviceGrant } from './devices/grant.ts';
 import { expandVariables } from './environment.ts';
 import { buildContainerResources } from './linux-resources.ts';
 import { type AgentPod, type Container, gracePeriodSeconds } from './pod.ts';
@@ -23,6 +24,8 @@ export interface ContainerConfigOptions {
   readonly imageRef: string;
   readonly imageUser: ImageUser;
   readonly environment: ReadonlyMap<string, string>;
+  /** What the container's devices bring along. */
+  readonly grant: DeviceGrant;
   /** Host directory of each mounted volume. */
   readonly volumes: ReadonlyMap<string, string>;
   readonly paths: PodPaths;
@@ -49,7 +52,7 @@ type MountInit = InitOf<typeof Mount>;
 export async function buildContainerConfig(
   options: ContainerConfigOptions,
 ): Promise<InitOf<typeof ContainerConfig>> {
-  const { pod, container, restartCount, environment, idRange } = options;
+  const { pod, container, restartCount, environment, idRange, grant } = options;
   const expand = (text: string) => expandVariables(text, (name) => environment.get(name));
   const { mount, file } = await makeTerminationLog(options);
   const security = buildContainerSecurity(options);
@@ -62,8 +65,13 @@ export async function buildContainerConfig(
     command: (container.command ?? []).map(expand),
     args: (container.args ?? []).map(expand),
     workingDir: container.workingDir ?? '',
-    envs: [...environment].map(([key, value]) => ({ key, value })),
-    mounts: [...(await buildMounts(options, expand)), mount].map((one) => ({
+    envs: [...new Map([...Object.entries(grant.envs), ...environment])].map(([key, value]) => ({
+      key,
+      value,
+    })),
+    devices: grant.devices,
+    cdiDevices: grant.cdiDevices,
+    mounts: [...(await buildMounts(options, expand)), mount, ...grant.mounts].map((one) => ({
       ...one,
       ...(idRange && { uidMappings: buildMappings(idRange), gidMappings: buildMappings(idRange) }),
     })),
@@ -73,7 +81,7 @@ export async function buildContainerConfig(
       [LABELS.podNamespace]: pod.metadata.namespace,
       [LABELS.podUid]: pod.metadata.uid,
     },
-    annotations: buildAnnotations(options, file),
+    annotations: { ...grant.annotations, ...buildAnnotations(options, file) },
     logPath: `${container.name}/${restartCount}.log`,
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,

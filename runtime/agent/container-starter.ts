@@ -68,6 +68,7 @@ export async function startContainer(
       imageRef: image.ref,
       imageUser: image.user,
       environment: await readEnvironment(services, options),
+      grant: await services.devices.prepareStart(pod.metadata.uid, container.name),
       volumes: options.volumes,
       paths: options.paths,
       rootDir: services.rootDir,

@@ -11,13 +11,13 @@ export const FOLLOWED_FIELDS: readonly string[] = [
   ...['nodeLeaseDurationSeconds', 'containerLogMaxSize', 'containerLogMaxFiles', 'serializeImagePulls'],
   ...['systemReserved', 'kubeReserved', 'registerNode', 'registerWithTaints', 'enableDebuggingHandlers'],
   ...['enableSystemLogHandler', 'streamingConnectionIdleTimeout', 'allowedUnsafeSysctls', 'podLogsDir'],
-  ...['cgroupDriver', 'seccompDefault'],
+  ...['cgroupDriver', 'seccompDefault', 'imageGCHighThresholdPercent', 'imageGCLowThresholdPercent'],
+  ...['imageMinimumGCAge', 'imageMaximumGCAge'],
 ];
 
 const NOT_DONE = 'the agent does not do this';
 const OWN_PACE = 'the agent has a pace of its own';
 const NO_EVICTION = "pressure is told at the kubelet's default thresholds, and no pod is evicted for it";
-const NO_IMAGE_GC = 'the agent removes no images by itself';
 const NO_PINNING = 'processors and memory are not pinned';
 const NO_HOLD = 'it protects something, and the agent does not do it';
 
@@ -40,10 +40,6 @@ export const UNFOLLOWED_FIELDS: readonly UnfollowedField[] = [
     `evictionHard evictionSoft evictionSoftGracePeriod evictionMinimumReclaim evictionMaxPodGracePeriod
     evictionPressureTransitionPeriod mergeDefaultEvictionSettings`,
     { neutral: [false] },
-  ),
-  ...unfollowed(
-    NO_IMAGE_GC,
-    'imageGCHighThresholdPercent imageGCLowThresholdPercent imageMinimumGCAge imageMaximumGCAge',
   ),
   ...unfollowed(
     OWN_PACE,

@@ -38,6 +38,7 @@ export interface KubeletConfig {
   readonly containerLogMaxBytes: number;
   readonly containerLogMaxFiles: number;
   readonly serializeImagePulls: boolean;
+  readonly imageGc: ImageGcSettings;
   readonly systemReserved: Readonly<Record<string, string>>;
   readonly kubeReserved: Readonly<Record<string, string>>;
   readonly registerNode: boolean;
@@ -50,6 +51,16 @@ export interface KubeletConfig {
   readonly cgroupDriver: string;
   /** Containers without a seccomp profile of their own run under the runtime's. */
   readonly isSeccompDefault: boolean;
+}
+
+/** When unused images are removed: imageGCHighThresholdPercent, imageGCLowThresholdPercent, imageMinimumGCAge, imageMaximumGCAge. */
+export interface ImageGcSettings {
+  /** 100 is never. */
+  readonly highPercent: number;
+  readonly lowPercent: number;
+  readonly minAgeMs: number;
+  /** 0 is no limit. */
+  readonly maxAgeMs: number;
 }
 
 export interface ParsedKubeletConfig {
@@ -131,6 +142,7 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     containerLogMaxBytes: parseSize(field.text('containerLogMaxSize', '10Mi'), path),
     containerLogMaxFiles: field.number('containerLogMaxFiles', 5),
     serializeImagePulls: field.boolean('serializeImagePulls', true),
+    imageGc: readImageGc(field, path),
     systemReserved: field.map('systemReserved'),
     kubeReserved: field.map('kubeReserved'),
     registerNode: field.boolean('registerNode', true),
@@ -143,6 +155,23 @@ function readFields(raw: Raw, path: string): KubeletConfig {
     cgroupDriver: field.text('cgroupDriver', 'cgroupfs'),
     isSeccompDefault: field.boolean('seccompDefault', false),
   };
+}
+
+function readImageGc(field: ReturnType<typeof createFieldReader>, path: string): ImageGcSettings {
+  const settings = {
+    highPercent: field.number('imageGCHighThresholdPercent', 85),
+    lowPercent: field.number('imageGCLowThresholdPercent', 80),
+    minAgeMs: field.duration('imageMinimumGCAge', 2 * 60_000),
+    maxAgeMs: field.duration('imageMaximumGCAge', 0),
+  };
+  const { highPercent, lowPercent, minAgeMs, maxAgeMs } = settings;
+  if (!(lowPercent >= 0 && lowPercent < highPercent && highPercent <= 100)) {
+    const state = `imageGCLowThresholdPercent ${lowPercent} and imageGCHighThresholdPercent ${highPercent}`;
+    throw invalid(path, `${state} are not 0 to 100, the low one below the high one`);
+  }
+  if (maxAgeMs !== 0 && maxAgeMs <= minAgeMs)
+    throw invalid(path, 'imageMaximumGCAge is not above imageMinimumGCAge');
+  return settings;
 }
 
 /** Older versions than 1.2 are not spoken, which is no less than what was asked for. */

@@ -3,7 +3,7 @@ import { admitPod } from './admission.ts';
 import { podEventTarget } from './container-starter.ts';
 import { type AgentPod, podKey } from './pod.ts';
 import type { PodServices } from './pod-services.ts';
-import { PodWorker } from './pod-worker.ts';
+import { PodWorker, type Rejection } from './pod-worker.ts';
 
 /** Owns the workers of all pods of the node; the sources tell it what should run. */
 export class PodManager {
@@ -62,6 +62,12 @@ export class PodManager {
     return this.#workers.has(uid);
   }
 
+  /** Whether containers of the pod run or may still be started. */
+  isUsing(uid: string): boolean {
+    const worker = this.#workers.get(uid);
+    return worker !== undefined && !worker.isRejected && !isEnded(worker.status?.phase);
+  }
+
   /** Ends the workers and leaves the pods running. */
   stop(): void {
     this.#isStopped = true;
@@ -74,13 +80,14 @@ export class PodManager {
     const hasRun = (pod.status?.containerStatuses?.length ?? 0) > 0;
     const isNew = !pod.metadata.deletionTimestamp && !hasRun;
     const rejection = isNew ? this.#admit(pod) : undefined;
-    if (rejection) {
-      this.#services.recorder.record(podEventTarget(pod), { type: 'Warning', ...rejection });
-      this.#log.info(`Rejected pod "${podKey(pod)}"`, { reason: rejection.reason });
-    }
+    if (rejection) this.#recordRejection(pod, rejection);
     // Variables and files of a new pod come from what the API has now.
     this.#services.objects.expire(pod.metadata.namespace);
-    const worker = new PodWorker(pod, this.#services, { rejection, after: older?.finished });
+    const worker = new PodWorker(pod, this.#services, {
+      rejection,
+      after: older?.finished,
+      admit: isNew && !rejection ? () => this.#giveDevices(pod) : undefined,
+    });
     this.#workers.set(uid, worker);
     if (pod.metadata.deletionTimestamp) worker.end('deleted');
     void worker.finished.then(
@@ -92,12 +99,34 @@ export class PodManager {
     );
   }
 
-  #admit(pod: AgentPod) {
+  #recordRejection(pod: AgentPod, rejection: Rejection): void {
+    this.#services.recorder.record(podEventTarget(pod), { type: 'Warning', ...rejection });
+    this.#log.info(`Rejected pod "${podKey(pod)}"`, { reason: rejection.reason });
+  }
+
+  async #giveDevices(pod: AgentPod): Promise<Rejection | undefined> {
+    try {
+      await this.#services.devices.allocate(pod);
+      return undefined;
+    } catch (error) {
+      const message = `Pod was rejected: Allocate failed due to ${(error as Error).message}, which is unexpected`;
+      const rejection = { reason: 'UnexpectedAdmissionError', message };
+      this.#recordRejection(pod, rejection);
+      return rejection;
+    }
+  }
+
+  #admit(pod: AgentPod): Rejection | undefined {
     const active = this.workers().filter(({ isDone, isRejected }) => !isDone && !isRejected);
     return admitPod(pod, {
       active: active.map((worker) => worker.pod),
       allocatable: this.#services.allocatable(),
+      allowedUnsafeSysctls: this.#services.config.allowedUnsafeSysctls,
       nodeLabels: this.#nodeLabels(),
     });
   }
+}
+
+function isEnded(phase: string | undefined): boolean {
+  return phase === 'Failed' || phase === 'Succeeded';
 }

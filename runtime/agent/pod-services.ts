@@ -3,6 +3,7 @@ import type { Logger } from '../base/log.ts';
 import type { CriClient } from '../cri/client.ts';
 import type { ApiLink } from './api-link.ts';
 import type { Backoff } from './backoff.ts';
+import type { DeviceManager } from './devices/device-manager.ts';
 import type { DnsSettings } from './dns.ts';
 import type { EventRecorder } from './events.ts';
 import type { ImagePuller } from './images.ts';
@@ -19,6 +20,7 @@ export interface PodServices {
   readonly reader: RuntimeReader;
   readonly images: ImagePuller;
   readonly prober: Prober;
+  readonly devices: DeviceManager;
   readonly restarts: Backoff;
   readonly link: ApiLink;
   readonly objects: ApiObjectSource;

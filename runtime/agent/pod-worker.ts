@@ -29,6 +29,8 @@ export interface PodWorkerOptions {
   readonly rejection?: Rejection | undefined;
   /** Before the first look at the pod: an older pod of the same name still has to end. */
   readonly after?: Promise<void> | undefined;
+  /** Then: the last that may reject it. */
+  readonly admit?: (() => Promise<Rejection | undefined>) | undefined;
 }
 
 /** Why a pod ends: deleted through the API, or gone from its source without that. */
@@ -52,6 +54,7 @@ export class PodWorker {
   readonly #stop = new AbortController();
   readonly #syncing = new AbortController();
   #pod: AgentPod;
+  #rejection: Rejection | undefined;
   #status: PodStatus | undefined;
   #state: PodState | undefined;
   #endCause: EndCause | undefined;
@@ -66,6 +69,7 @@ export class PodWorker {
 
   constructor(pod: AgentPod, services: PodServices, options: PodWorkerOptions = {}) {
     this.#pod = pod;
+    this.#rejection = options.rejection;
     this.#services = services;
     this.#options = options;
     this.#status = pod.status;
@@ -87,7 +91,7 @@ export class PodWorker {
   }
 
   get isRejected(): boolean {
-    return this.#options.rejection !== undefined;
+    return this.#rejection !== undefined;
   }
 
   /** True once the pod has run to its end or is being removed: it uses no resources of the node. */
@@ -127,6 +131,7 @@ export class PodWorker {
 
   async #run(): Promise<void> {
     await this.#options.after;
+    this.#rejection ??= await this.#options.admit?.();
     while (!this.#stop.signal.aborted) {
       await this.#wait();
       if (this.#stop.signal.aborted) return;
@@ -175,7 +180,7 @@ export class PodWorker {
     const state = await this.#read();
     this.#watchProbes(state);
     await this.#publish(state, false);
-    if (this.#options.rejection) return;
+    if (this.#rejection) return;
     if (this.isDone) return this.#settle(state);
     const actions = computePodActions(this.#pod, state, prober);
     const problems = await this.#perform(actions, state);
@@ -399,7 +404,7 @@ export class PodWorker {
       now: formatMs(now()),
       startTime: this.#startedAt,
       isTerminating,
-      rejection: this.#options.rejection,
+      rejection: this.#rejection,
     });
     this.#status = status;
     statuses.set(this.#pod.metadata.uid, status);

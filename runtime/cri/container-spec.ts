@@ -6,6 +6,7 @@ import type { OciMount, OciProcess, OciSpec } from '../container/oci-spec.ts';
 import type { OciSeccomp } from '../container/seccomp/oci-seccomp.ts';
 import type { OciExecutionConfig } from '../image/oci-image.ts';
 import type { ProcessUser } from '../image/process-user.ts';
+import { readAppArmor } from './apparmor.ts';
 import type { ContainerConfig } from './messages/container.ts';
 import type { NamespaceOption } from './messages/linux.ts';
 import { buildResources } from './resources.ts';
@@ -97,6 +98,7 @@ function buildProcess(plan: ContainerPlan): OciProcess {
   const { config, image, user } = plan;
   const security = config.linux?.securityContext;
   const oomScoreAdj = oomScore(plan);
+  const apparmor = readAppArmor(security);
   return {
     terminal: config.tty,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
@@ -105,6 +107,7 @@ function buildProcess(plan: ContainerPlan): OciProcess {
     cwd: config.workingDir || image.WorkingDir || '/',
     capabilities: plan.capabilities,
     noNewPrivileges: security?.noNewPrivs ?? false,
+    ...(typeof apparmor === 'object' && { apparmorProfile: apparmor.profile }),
     ...(oomScoreAdj !== 0 && { oomScoreAdj }),
   };
 }

@@ -15,10 +15,12 @@ type ImageHandlers = Pick<
 >;
 
 export function createImageHandlers(context: RuntimeContext): ImageHandlers {
+  // A collector is to spare what a container uses, of which those of `tkadm ctr` are not in CRI's list.
+  const build = (image: ImageRecord) => buildImage(image, context.images.isInUse(image));
   const list = (spec: ImageSpec | undefined): readonly Image[] => {
-    if (spec === undefined || spec.image === '') return context.images.list().map(buildImage);
+    if (spec === undefined || spec.image === '') return context.images.list().map(build);
     const image = findImage(context, spec);
-    return image === undefined ? [] : [buildImage(image)];
+    return image === undefined ? [] : [build(image)];
   };
   return {
     listImages: async ({ filter }) => ({ images: list(filter?.image) }),
@@ -29,12 +31,14 @@ export function createImageHandlers(context: RuntimeContext): ImageHandlers {
       const image = findImage(context, spec);
       if (image === undefined) return {};
       const info = verboseInfo(verbose, () => ({ layers: image.layers, imageSpec: image.config }));
-      return { image: buildImage(image), info };
+      return { image: build(image), info };
     },
-    async pullImage({ image: spec, auth }, { signal }) {
+    async pullImage({ image: spec, auth, sandboxConfig }, { signal }) {
       const reference = spec?.image ?? '';
       if (reference === '') throw new TkadmError('CRI_INVALID', 'Cannot pull image: it has no name');
       checkHandler(context, spec);
+      const { namespace = '', name = '' } = sandboxConfig?.metadata ?? {};
+      context.log.info('pulling', { image: reference, ...(name && { pod: `${namespace}/${name}` }) });
       const image = await pullImage(context, reference, { auth, signal });
       return { imageRef: image.id };
     },
@@ -125,7 +129,7 @@ function isRegistryName(text: string): boolean {
   return digest === undefined && registry !== EMBEDDED_IMAGE_REPOSITORY;
 }
 
-function buildImage(image: ImageRecord): Image {
+function buildImage(image: ImageRecord, isInUse: boolean): Image {
   const [user = ''] = (image.config.config?.User ?? '').split(':');
   const isUid = /^\d+$/.test(user);
   return {
@@ -136,6 +140,6 @@ function buildImage(image: ImageRecord): Image {
     uid: isUid || user === '' ? { value: Number(user) } : undefined,
     username: isUid ? '' : user,
     spec: undefined,
-    pinned: image.isPinned,
+    pinned: image.isPinned || isInUse,
   };
 }

@@ -1,4 +1,5 @@
 import { type ErrorCode, TkadmError } from '../base/errors.ts';
+import { readAppArmor } from './apparmor.ts';
 import type { KernelSecurity } from './kernel-security.ts';
 import type { ContainerConfig } from './messages/container.ts';
 import type { PodSandboxConfig } from './messages/sandbox.ts';
@@ -93,9 +94,7 @@ export const SANDBOX_REFUSALS: readonly Refusal<SandboxWish>[] = [
 ];
 
 const securityOf = ({ container }: ContainerWish) => container.linux?.securityContext;
-const isAppArmorLocal = (wish: ContainerWish) =>
-  securityOf(wish)?.apparmor?.profileType === 'Localhost' ||
-  (securityOf(wish)?.apparmorProfile ?? '').startsWith('localhost/');
+const appArmorOf = (wish: ContainerWish) => readAppArmor(securityOf(wish));
 
 /** What CreateContainer refuses. */
 export const CONTAINER_REFUSALS: readonly Refusal<ContainerWish>[] = [
@@ -147,9 +146,25 @@ export const CONTAINER_REFUSALS: readonly Refusal<ContainerWish>[] = [
   },
   {
     field: 'apparmor',
-    state: 'profile "Localhost" is not supported',
+    state: 'profile "Localhost" needs AppArmor, which this kernel does not have or has switched off',
     code: 'UNSUPPORTED',
-    isAsked: isAppArmorLocal,
+    isAsked: (wish) => typeof appArmorOf(wish) === 'object' && !wish.kernel.hasAppArmor,
+  },
+  {
+    field: 'apparmor',
+    state: 'profile "Localhost" names no profile',
+    code: 'CRI_INVALID',
+    isAsked: (wish) => {
+      const asked = appArmorOf(wish);
+      return typeof asked === 'object' && asked.profile === '';
+    },
+  },
+  {
+    field: 'apparmor',
+    state: 'profile "RuntimeDefault" is not there: this runtime has no profile of its own',
+    code: 'UNSUPPORTED',
+    isAsked: (wish) =>
+      appArmorOf(wish) === 'runtime-default' && wish.kernel.hasAppArmor && !securityOf(wish)?.privileged,
   },
   {
     field: 'selinux_options',

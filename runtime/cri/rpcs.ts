@@ -1,18 +1,10 @@
-import type { InitOf, MessageOf, MessageType } from '../base/protobuf.ts';
+import type { InitOf, MessageOf } from '../base/protobuf.ts';
+import type { RpcRow } from '../base/rpc-rows.ts';
 import * as container from './messages/container.ts';
 import * as image from './messages/image.ts';
 import * as runtime from './messages/runtime.ts';
 import * as sandbox from './messages/sandbox.ts';
 import * as stats from './messages/stats.ts';
-
-export interface RpcRow {
-  readonly service: 'runtime.v1.RuntimeService' | 'runtime.v1.ImageService';
-  readonly name: string;
-  readonly request: MessageType;
-  readonly response: MessageType;
-  /** True when the server answers with a stream. */
-  readonly isStream: boolean;
-}
 
 const RUNTIME = 'runtime.v1.RuntimeService';
 const IMAGE = 'runtime.v1.ImageService';
@@ -316,8 +308,3 @@ export type CriRequest<M extends CriMethod> = MessageOf<CriRow<M>['request']>;
 export type CriRequestInit<M extends CriMethod> = InitOf<CriRow<M>['request']>;
 export type CriResponse<M extends CriMethod> = MessageOf<CriRow<M>['response']>;
 export type CriResponseInit<M extends CriMethod> = InitOf<CriRow<M>['response']>;
-
-/** The method name of a row: "RunPodSandbox" → "runPodSandbox". */
-export function methodOf(row: RpcRow): CriMethod {
-  return `${row.name.charAt(0).toLowerCase()}${row.name.slice(1)}` as CriMethod;
-}

@@ -83,6 +83,8 @@ export interface SingleLayerOptions {
   readonly architecture: string;
   readonly names: readonly string[];
   readonly config: OciExecutionConfig;
+  /** Default: true. */
+  readonly isPinned?: boolean;
 }
 
 /** Makes an image of one layer tar, plain or compressed. */
@@ -110,6 +112,6 @@ export async function addSingleLayerImage(
     manifest: Buffer.from(JSON.stringify(manifest)),
     config: configBytes,
     names: options.names,
-    isPinned: true,
+    isPinned: options.isPinned ?? true,
   });
 }

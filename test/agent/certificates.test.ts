@@ -192,7 +192,7 @@ authentication: {x509: {clientCAFile: ${server.directory}/ca.crt}, webhook: {ena
     const { spec: before } = await lease();
     await waitFor(async () => ((await lease()).spec?.renewTime !== before?.renewTime ? true : undefined), {
       subject: 'the lease being renewed after the first two certificates have expired',
-      timeoutMs: 5_000,
+      timeoutMs: 20_000,
     });
     const config = await loadClientConfig(kubeconfig);
     t.ok(config.certPem?.includes('PRIVATE KEY'), 'certificate and key are in one file');

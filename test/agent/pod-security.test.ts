@@ -5,6 +5,7 @@ import t from 'tap';
 import type { AgentPod } from '../../runtime/agent/pod.ts';
 import { asksIfPossible, isRecursiveReadOnly } from '../../runtime/agent/recursive-read-only.ts';
 import { buildContainerSecurity, buildSandboxSecurity } from '../../runtime/agent/security.ts';
+import { findForbiddenSysctl } from '../../runtime/agent/sysctls.ts';
 import { claimIdRange } from '../../runtime/agent/user-namespaces.ts';
 
 const CONTAINER = { name: 'c', image: 'i' };
@@ -88,5 +89,25 @@ t.test('isRecursiveReadOnly() follows the four answers of Kubernetes', (t) => {
     t.equal(isRecursiveReadOnly(one, can), expected, JSON.stringify(one));
   t.equal(asksIfPossible({ ...CONTAINER, volumeMounts: [mount('IfPossible')] }), true);
   t.equal(asksIfPossible({ ...CONTAINER, volumeMounts: [mount('Enabled')] }), false);
+  t.end();
+});
+
+t.test('findForbiddenSysctl() lets a pod set what is safe or allowed, of its own namespaces', (t) => {
+  const allowed = ['net.core.*', 'kernel.msgmax'];
+  const rows = [
+    ['net.ipv4.tcp_syncookies', {}, undefined],
+    ['net/ipv4/tcp_syncookies', {}, undefined],
+    ['net.core.somaxconn', {}, undefined],
+    ['kernel.msgmax', {}, undefined],
+    ['kernel.msgmnb', {}, '"kernel.msgmnb" not allowlisted'],
+    ['net.corex', {}, '"net.corex" not allowlisted'],
+    ['net.ipv4.tcp_syncookies', { hostIPC: true }, undefined],
+    ['net.core.somaxconn', { hostNetwork: true }, '"net.core.somaxconn" not allowed with host net enabled'],
+    ['kernel.msgmax', { hostIPC: true }, '"kernel.msgmax" not allowed with host ipc enabled'],
+  ] as const;
+  for (const [name, spec, expected] of rows) {
+    const asking = pod({ ...spec, securityContext: { sysctls: [{ name, value: '1' }] } });
+    t.equal(findForbiddenSysctl(asking, allowed), expected, `${name} ${JSON.stringify(spec)}`);
+  }
   t.end();
 });

@@ -54,7 +54,7 @@ t.test(
       log: createLogger({ name: 'agent', write: (line) => lines.push(line), now: () => new Date() }),
       signal: controller.signal,
     });
-    await waitFor(async () => lines[0], { subject: 'a line in the log', timeoutMs: 5_000 });
+    await waitFor(async () => lines[0], { subject: 'a line in the log', timeoutMs: 20_000 });
     t.match(lines[0], /The client certificate of ".*kubelet.conf" expired on /);
     t.match(lines[0], /tkadm kubeconfig user --org system:nodes --client-name system:node:n1/);
     writeFileSync(kubeconfig, await formatKubeconfig(Date.now() + HOUR_MS));

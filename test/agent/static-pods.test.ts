@@ -67,7 +67,7 @@ t.test('runAgent() runs static pods with no API server', { skip: skipReason }, a
   const uid = first?.labels['io.kubernetes.pod.uid'] ?? '';
   await waitFor(async () => (log(first!, uid).includes(`I am web-${fixture.nodeName}`) ? true : undefined), {
     subject: 'the output',
-    timeoutMs: 5000,
+    timeoutMs: 20_000,
   });
 
   const health = await fetch(`http://127.0.0.1:${fixture.healthzPort}/healthz`);

@@ -333,12 +333,23 @@ t.test('admitPod() refuses clashing host ports and full nodes', (t) => {
       containers: [{ name: 'c', ports: [{ containerPort: 1, hostPort, ...(hostIP ? { hostIP } : {}) }] }],
     });
   const other = (value: AgentPod): AgentPod => ({ ...value, metadata: { ...value.metadata, uid: 'other' } });
-  const node = { allocatable: { cpu: '1', pods: '2' }, nodeLabels: { zone: 'a' } };
+  const node = {
+    allocatable: { cpu: '1', pods: '2', 'a.b/c': '3' },
+    nodeLabels: { zone: 'a' },
+    allowedUnsafeSysctls: [],
+  };
   t.equal(admitPod(port(80), { ...node, active: [other(port(80))] })?.reason, 'NodePorts');
   t.equal(admitPod(port(80, '127.0.0.1'), { ...node, active: [other(port(80, '10.0.0.1'))] }), undefined);
   t.equal(admitPod(pod(), { ...node, active: [other(pod()), other(pod())] })?.reason, 'OutOfpods');
   const big = pod({ containers: [{ name: 'c', resources: { requests: { cpu: '2' } } }] });
   t.equal(admitPod(big, { ...node, active: [] })?.reason, 'OutOfcpu');
+  const device = (name: string, count: string) =>
+    pod({ containers: [{ name: 'c', resources: { requests: { [name]: count } } }] });
+  t.equal(admitPod(device('a.b/c', '4'), { ...node, active: [] })?.reason, 'OutOfa.b/c');
+  t.equal(admitPod(device('a.b/c', '1'), { ...node, active: [other(device('a.b/c', '2'))] }), undefined);
+  t.equal(admitPod(device('of.others/c', '4'), { ...node, active: [] }), undefined, 'not of this node');
+  const sysctl = pod({ securityContext: { sysctls: [{ name: 'kernel.msgmax', value: '1' }] } });
+  t.equal(admitPod(sysctl, { ...node, active: [] })?.reason, 'SysctlForbidden');
   t.equal(admitPod(pod({ nodeSelector: { zone: 'b' } }), { ...node, active: [] })?.reason, 'NodeAffinity');
   t.end();
 });

@@ -78,7 +78,7 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
     const status = await engine.wait('exits');
     t.match(status, { state: 'exited', exitCode: 42 });
     const age = status.finishedAt!.getTime() - status.startedAt!.getTime();
-    t.ok(age > 900 && age < 1800, `${age} ms`);
+    t.ok(age > 900 && age < 20_000, `${age} ms`);
     const log = readFileSync(fixture.logPath('exits'), 'utf8');
     t.match(log, / F meanwhile\n/);
     t.equal(log.split('').filter((letter) => letter === 'y').length, 30000);

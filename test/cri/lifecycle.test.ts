@@ -123,7 +123,7 @@ t.test('CRI over the real engine', { skip: skipReason }, async (t) => {
       const { status } = await client.containerStatus({ containerId });
       const log = () => readFileSync(status!.logPath, 'utf8');
       await waitFor(() => Promise.resolve(/made|can't create/.test(log()) || undefined), {
-        timeoutMs: 5000,
+        timeoutMs: 20_000,
         subject: 'the end of the script',
       });
       const own = log().replaceAll(/^.* F /gm, '');
@@ -261,7 +261,7 @@ t.test('CRI over the real engine', { skip: skipReason }, async (t) => {
     const { status } = await client.containerStatus({ containerId: running });
     await waitFor(async () => (readFileSync(status!.logPath, 'utf8').includes('later') ? true : undefined), {
       subject: 'the log',
-      timeoutMs: 3000,
+      timeoutMs: 20_000,
     });
     t.equal((await client.execSync({ containerId: running, cmd: ['true'] })).exitCode, 0);
   });

@@ -56,7 +56,7 @@ t.test('streaming', { skip: skipReason }, async (t) => {
       const attached = await front.run(['attach', '-i', 'p', '-c', 'c'], {
         env,
         input: 'hello\n',
-        timeoutMs: 1500,
+        timeoutMs: 4000,
       });
       t.match(attached.stdout, /got hello/);
       t.match(attached.stderr, /err hello/);
@@ -125,7 +125,7 @@ t.test(
     const dialer = createNetnsDialer();
     const socket = await waitFor(() => dialer.dialLocalhost(`/proc/${server.pid}/ns/net`, 7777), {
       subject: 'the server',
-      timeoutMs: 3000,
+      timeoutMs: 20_000,
     });
     let text = '';
     for await (const chunk of socket) text += chunk;

@@ -1,6 +1,7 @@
 import type { Test } from 'tap';
 import { apply, eventually, follow, getJson, kubectl, kubectlText, readyPods } from '../hosts/cluster.ts';
 import type { LabHost } from '../hosts/lab.ts';
+import { inTerminal } from '../hosts/terminal.ts';
 
 interface Streams {
   readonly cp: LabHost;
@@ -29,14 +30,7 @@ spec:
 `;
 }
 
-/** Commands typed into a terminal of its own; what it shows. */
-async function inTerminal(cp: LabHost, script: string, typed = ''): Promise<string> {
-  const { stdout } = await cp.exec(['sh', '-c', `(${typed || ':'}) | script -qec "$SCRIPT" /dev/null`], {
-    env: { KUBECONFIG: '/etc/kubernetes/admin.conf', SCRIPT: script },
-    timeoutMs: 40_000,
-  });
-  return stdout;
-}
+const TERMINAL_ENV = { KUBECONFIG: '/etc/kubernetes/admin.conf' };
 
 /** kubectl attach, run -i, cp and debug against a cluster whose node is named "cp". */
 export async function testStreams(t: Test, { cp, image }: Streams): Promise<void> {
@@ -83,7 +77,11 @@ export async function testStreams(t: Test, { cp, image }: Streams): Promise<void
     const shown = await inTerminal(
       cp,
       'stty rows 33 cols 99; kubectl attach -it terminal; echo "code $?"',
-      'sleep 2; echo hello; sleep 1; echo end; sleep 1',
+      [
+        { seen: 'pressing enter', type: 'hello' },
+        { seen: 'got hello', type: 'end' },
+      ],
+      { env: TERMINAL_ENV, last: 'code' },
     );
     t.match(shown, /33 99[\s\S]*got hello[\s\S]*got end[\s\S]*code 0/);
     t.match(
@@ -173,7 +171,11 @@ export async function testStreams(t: Test, { cp, image }: Streams): Promise<void
     const shown = await inTerminal(
       cp,
       `kubectl debug -it ticker --image=${image} -c shell --target=main -- sh; echo "code $?"`,
-      'sleep 4; echo "cat /proc/1/root/etc/motd"; sleep 1; echo "exit 0"; sleep 1',
+      [
+        { seen: 'pressing enter', type: 'cat /proc/1/root/etc/motd' },
+        { seen: 'shop[^ ]*:1', type: 'exit 0' },
+      ],
+      { env: TERMINAL_ENV, last: 'code' },
     );
     t.match(shown, /shop\S+:1/, 'its shell reads the files of its target');
     const waiting = debug(['-c', 'waits', '--', 'sleep', '60']);

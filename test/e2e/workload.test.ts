@@ -17,6 +17,7 @@ import {
   tkadm,
 } from '../hosts/cluster.ts';
 import { createLab, type Lab, type LabHost } from '../hosts/lab.ts';
+import { inTerminal } from '../hosts/terminal.ts';
 import { testStreams } from './streams.ts';
 
 /** Serves its pod's name on 8080 and counts on standard output. */
@@ -150,6 +151,7 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
     t.match(wide, /NAME +READY +STATUS +RESTARTS +AGE +IP +NODE/);
     t.match(wide, new RegExp(`${name} +1/1 +Running +0 `));
     const watch = follow(cp, ['kubectl', 'get', 'pods', '-w']);
+    await eventually('the watch to begin', 15_000, async () => watch.text().includes(name));
     await kubectlText(cp, ['run', 'late', `--image=${image('1')}`, '--command', '--', 'sleep', '60']);
     await eventually('the watch to show the new pod run', 15_000, async () =>
       /late +1\/1 +Running/.test(watch.text()),
@@ -157,7 +159,11 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
     t.match(watch.text(), /late +0\/1 +(Pending|ContainerCreating)/);
     await kubectlText(cp, ['delete', 'pod', 'late', '--grace-period=1']);
     await watch.stop();
-    const described = await kubectlText(cp, ['describe', 'pod', name]);
+    // Events are written beside what they tell of.
+    const described = await eventually('the events of the pod', 15_000, async () => {
+      const text = await kubectlText(cp, ['describe', 'pod', name]);
+      return /Normal +Started/.test(text) && text;
+    });
     for (const part of [
       /^Name: +web-/m,
       /^Node: +\S+\/10\.77\./m,
@@ -170,10 +176,13 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
       await kubectlText(cp, ['describe', 'node', 'cp']),
       /Allocatable:[\s\S]*Non-terminated Pods:[\s\S]*web-/,
     );
-    t.match(await kubectlText(cp, ['describe', 'service', 'web']), /Endpoints: +10\.244\./);
-    t.match(
-      await kubectlText(cp, ['describe', 'deployment', 'web']),
-      /3 desired \| 3 updated \| 3 total \| 3 available/,
+    await eventually('the endpoints', 15_000, async () =>
+      /Endpoints: +10\.244\./.test(await kubectlText(cp, ['describe', 'service', 'web'])),
+    );
+    await eventually('the Deployment to be available', 15_000, async () =>
+      /3 desired \| 3 updated \| 3 total \| 3 available/.test(
+        await kubectlText(cp, ['describe', 'deployment', 'web']),
+      ),
     );
   });
 
@@ -220,15 +229,21 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
   await t.test('exec -it through a terminal, which is resized', async (t) => {
     const script = [
       'stty rows 30 cols 101',
-      '(sleep 3; stty -F /dev/tty rows 41 cols 122) &',
+      '(until [ -e /tmp/resize ]; do sleep 0.1; done; stty -F /dev/tty rows 41 cols 122) &',
       `kubectl exec -it ${name} -- sh -c 'tty; (while sleep 0.3; do stty -F /dev/tty size; done) & while read line; do echo "got $line"; [ "$line" = end ] && exit 7; done'`,
       'echo "code $?"',
     ];
-    const typed = '(sleep 2; echo one; sleep 3; echo two; sleep 1; echo end; sleep 1)';
-    const { stdout } = await cp.exec(['sh', '-c', `${typed} | script -qec "$SCRIPT" /dev/null`], {
-      env: { KUBECONFIG: '/etc/kubernetes/admin.conf', SCRIPT: script.join('\n') },
-      timeoutMs: 30_000,
-    });
+    const stdout = await inTerminal(
+      cp,
+      script.join('\n'),
+      [
+        { seen: '30 101', type: 'one' },
+        { seen: 'got one', run: 'touch /tmp/resize' },
+        { seen: '41 122', type: 'two' },
+        { seen: 'got two', type: 'end' },
+      ],
+      { env: { KUBECONFIG: '/etc/kubernetes/admin.conf' }, last: 'code' },
+    );
     t.match(stdout, /\/dev\/pts\/\d+/);
     t.match(stdout, /30 101/, 'size at the start');
     t.match(stdout, /41 122/, 'size after the change');
@@ -332,7 +347,9 @@ t.test('images and kubectl against a cluster of two machines', { skip, timeout: 
     t.match(await kubectlText(cp, ['auth', 'can-i', 'create', 'pods']), /yes/);
     t.match((await kubectl(cp, ['auth', 'can-i', 'create', 'pods', '--as=nobody'])).stdout, /no/);
     t.match(await kubectlText(cp, ['auth', 'whoami']), /Username +kubernetes-admin/);
-    t.match(await kubectlText(cp, ['events', '-n', 'shop']), /Normal +Started +Pod\/second-/);
+    await eventually('the events of the namespace', 15_000, async () =>
+      /Normal +Started +Pod\/second-/.test(await kubectlText(cp, ['events', '-n', 'shop'])),
+    );
     t.match(await kubectlText(cp, ['api-resources']), /deployments +deploy +apps\/v1 +true +Deployment/);
     t.match(await kubectlText(cp, ['version']), /Server Version: v1\.36\.2/);
   });

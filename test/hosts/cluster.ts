@@ -164,16 +164,20 @@ export async function readyNodes(host: CommandHost): Promise<readonly string[]> 
     .sort();
 }
 
+/** How many times the usual duration is waited: for machines that are slow or busy. */
+const PATIENCE = 3;
+
 /**
  * What `probe` returns once it is neither undefined nor false; an error counts as not yet.
  * @throws when the time is over, with the last error and what `describe` tells
  */
 export async function eventually<T>(
   subject: string,
-  timeoutMs: number,
+  usualMs: number,
   probe: () => Promise<T | undefined | false>,
   describe?: () => Promise<string>,
 ): Promise<T> {
+  const timeoutMs = usualMs * PATIENCE;
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     let last: unknown;

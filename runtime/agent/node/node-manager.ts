@@ -7,6 +7,7 @@ import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/time.ts';
 import type { CriClient } from '../../cri/client.ts';
 import type { ApiLink, ApiSession } from '../api-link.ts';
+import type { DeviceCounts } from '../devices/device-manager.ts';
 import type { KubeletConfig } from '../kubelet-config.ts';
 import type { MachineFacts } from './machine.ts';
 import {
@@ -28,6 +29,7 @@ export interface NodeManagerOptions {
   readonly machine: MachineFacts;
   readonly rootDir: string;
   readonly isRegistering: boolean;
+  readonly devices: () => DeviceCounts;
   readonly now: () => Date;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -46,6 +48,7 @@ export class NodeManager {
   #status: core.NodeStatus | undefined;
   #reportedAtMs = 0;
   #wake: () => void = () => {};
+  #isStale = false;
 
   constructor(options: NodeManagerOptions) {
     this.#options = options;
@@ -62,14 +65,15 @@ export class NodeManager {
     return this.#status?.allocatable ?? this.#node?.status?.allocatable ?? {};
   }
 
-  /** Looks at the runtime again at once: its network may have become ready. */
+  /** Looks at the machine again at once: its network may have become ready, or devices changed. */
   refresh(): void {
+    this.#isStale = true;
     this.#wake();
   }
 
   /** The status from this machine's own view, for use before and without an API server. */
   async computeStatus(): Promise<{ readonly status: core.NodeStatus; readonly runtime: RuntimeFacts }> {
-    const { cri, config, identity, machine, now, rootDir } = this.#options;
+    const { cri, config, identity, machine, now, rootDir, devices } = this.#options;
     const [runtime, images, pressure] = await Promise.all([
       readRuntimeFacts(cri),
       readImages(cri),
@@ -82,6 +86,7 @@ export class NodeManager {
       runtime,
       pressure,
       images,
+      devices: devices(),
       now: formatTime(now()),
       previous: this.#status ?? this.#node?.status,
     });
@@ -151,6 +156,7 @@ export class NodeManager {
     const { config, identity, log, now } = this.#options;
     while (!signal.aborted) {
       let isReady = false;
+      this.#isStale = false;
       try {
         const before = this.#node?.status;
         const { status, runtime } = await this.computeStatus();
@@ -172,6 +178,7 @@ export class NodeManager {
       }
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
+        if (this.#isStale) resolve();
       });
       const pauseMs = isReady ? config.nodeStatusUpdateMs : UNREADY_POLL_MS;
       await Promise.race([woken, sleep(pauseMs, signal).catch(() => {})]);

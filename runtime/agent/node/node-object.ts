@@ -1,6 +1,7 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { quantityToInteger, quantityToMilli } from '../../api/quantity.ts';
 import { KUBERNETES_VERSION } from '../../base/version.ts';
+import type { DeviceCounts } from '../devices/device-manager.ts';
 import type { KubeletConfig } from '../kubelet-config.ts';
 import type { MachineFacts } from './machine.ts';
 
@@ -43,6 +44,8 @@ export interface NodeStatusInput {
   readonly runtime: RuntimeFacts;
   readonly pressure: PressureFacts;
   readonly images: readonly NodeImage[];
+  /** Of device plugins. */
+  readonly devices: DeviceCounts;
   readonly now: string;
   readonly previous: core.NodeStatus | undefined;
 }
@@ -83,15 +86,15 @@ export function defaultNodeLabels(hostname: string, architecture: string): Recor
 
 /** The node's whole status; condition times carry over from the previous one. */
 export function buildNodeStatus(input: NodeStatusInput): core.NodeStatus {
-  const { identity, config, machine, runtime } = input;
+  const { identity, config, machine, runtime, devices } = input;
   const capacity = buildCapacity(machine, config);
   const status = {
     addresses: [
       ...identity.addresses.map((address) => ({ type: 'InternalIP', address })),
       { type: 'Hostname', address: identity.hostname },
     ],
-    capacity,
-    allocatable: buildAllocatable(capacity, config),
+    capacity: { ...capacity, ...devices.capacity },
+    allocatable: { ...buildAllocatable(capacity, config), ...devices.allocatable },
     conditions: buildConditions(input),
     daemonEndpoints: { kubeletEndpoint: { Port: config.port } },
     images: [...input.images]

@@ -26,7 +26,7 @@ async function followFile(t: Test, path: string, pollMs?: number): Promise<FileG
 }
 
 const isTaken = (group: FileGroup, text: string) =>
-  waitFor(async () => group.texts[0] === text || undefined, { subject: `"${text}"`, timeoutMs: 3_000 });
+  waitFor(async () => group.texts[0] === text || undefined, { subject: `"${text}"`, timeoutMs: 20_000 });
 
 t.test('FileGroup takes a file that is written in place or renamed over', async (t) => {
   const path = join(t.testdir({ file: 'one' }), 'file');
@@ -86,7 +86,7 @@ t.test(
       t.same(detached, [], 'written in place it can be seen');
       writeFileSync(`${source}.tmp`, 'three');
       renameSync(`${source}.tmp`, source);
-      await waitFor(async () => detached[0], { subject: 'the replaced file', timeoutMs: 3_000 });
+      await waitFor(async () => detached[0], { subject: 'the replaced file', timeoutMs: 20_000 });
       t.equal(detached[0], target);
     } finally {
       controller.abort();

@@ -58,7 +58,7 @@ const has = (informer: Informer<ConfigMap>, name: string) =>
   informer.get(`${NAMESPACE}/${name}`) ? true : undefined;
 
 const soon = (subject: string, probe: () => Promise<true | undefined>) =>
-  waitFor(probe, { subject, timeoutMs: 5_000, intervalMs: 50 });
+  waitFor(probe, { subject, timeoutMs: 20_000, intervalMs: 50 });
 
 t.test('kube-apiserver takes renewed files while it serves', async (t) => {
   const server = await startTestServer(t);

@@ -39,7 +39,7 @@ t.test('keepLeadership() writes over its own version, and notices what others wr
         const { spec } = await client.get(LEASES, REF);
         return spec?.renewTime !== before && spec?.holderIdentity === 'host_1' ? spec : undefined;
       },
-      { subject: 'a renewal', timeoutMs: 5_000, intervalMs: 50 },
+      { subject: 'a renewal', timeoutMs: 20_000, intervalMs: 50 },
     );
   const { renewTime } = await renewedAfter(lease.spec?.renewTime);
 
@@ -52,7 +52,7 @@ t.test('keepLeadership() writes over its own version, and notices what others wr
   t.equal(end, undefined, 'it still leads');
 
   await patch({ spec: { holderIdentity: 'other_2' } });
-  await waitFor(async () => end, { subject: 'the end', timeoutMs: 5_000 });
+  await waitFor(async () => end, { subject: 'the end', timeoutMs: 20_000 });
   t.equal(end, 'lost');
   t.equal((await client.get(LEASES, REF)).spec?.holderIdentity, 'other_2');
 });
