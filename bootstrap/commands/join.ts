@@ -141,7 +141,7 @@ export async function joinThisMachine(
         shouldFix: options.fix ?? false,
         env: context.env,
         nodeIp: machine.advertiseAddress,
-        isGoingOn: tools.interruption?.command === 'join',
+        isGoingOn: tools.unfinished?.command === 'join',
         ...look,
         discover,
         isBundleInstalled,

@@ -59,6 +59,7 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   const done = once(() => readDone(PATHS.journal));
   const compare = once(async () => compareWithBefore(host, await done(), context.now));
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
+  const isNode = (await host.stat(`${PATHS.kubernetes}/kubelet.conf`)) !== undefined;
   await runCommandPhases({
     command: 'reset',
     cli: context,
@@ -90,6 +91,7 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
           }
         : await describeReset({
             nodeName,
+            isNodeLeft: isNode && !hasKubeconfig,
             changes,
             comparison: await compare(),
             etcd: await findLeftEtcd(host, manifest),
@@ -105,15 +107,22 @@ interface LeftEtcd {
 
 interface ResetResult {
   readonly nodeName: string;
+  /** Nobody here may delete the Node. */
+  readonly isNodeLeft: boolean;
   readonly changes: number;
   readonly comparison: Comparison;
   readonly etcd: LeftEtcd | undefined;
 }
 
-function describeReset({ nodeName, changes, comparison, etcd }: ResetResult) {
+function describeReset({ nodeName, isNodeLeft, changes, comparison, etcd }: ResetResult) {
   const key = etcd?.keyFile ? `, and "${etcd.keyFile}" on this machine lets into it` : '';
   const lines = [
     'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.',
+    ...(isNodeLeft
+      ? [
+          `The cluster still has its Node. With an administrator's kubeconfig: kubectl delete node ${nodeName}`,
+        ]
+      : []),
     ...(etcd
       ? [
           `The objects of the cluster are in etcd still${key}.`,

@@ -35,7 +35,7 @@ export interface JoinContext {
   readonly config: JoinConfig;
   readonly host: Host;
   readonly shouldFix: boolean;
-  /** A join of this machine was interrupted: its agent may have gone on by itself. */
+  /** A join of this machine has not come to its end: its agent may have gone on by itself. */
   readonly isGoingOn?: boolean;
   /** For its proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -232,7 +232,7 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
   return [{ kind: 'write-file', path, mode: 0o644, content: caPem }];
 }
 
-/** True when an interrupted join has got this machine its certificate of this very cluster. */
+/** True when an unfinished join has got this machine its certificate of this very cluster. */
 async function isMemberAlready({ host, config, isGoingOn }: JoinContext, caPem: string): Promise<boolean> {
   if (!isGoingOn || !(await host.stat(KUBELET_KUBECONFIG))) return false;
   return (await host.readFile(config.caCertPath))?.trim() === caPem.trim();

@@ -21,7 +21,7 @@ export interface PreflightContext {
   readonly now?: () => Date;
   /** A worker's address, which is not part of its configuration. */
   readonly nodeIp?: string;
-  /** A join was interrupted after which the agent may have got its certificate. */
+  /** A join has not come to its end, after which the agent may have got its certificate. */
   readonly isGoingOn?: boolean;
   /** The user named the address. */
   readonly isAddressGiven?: boolean;
