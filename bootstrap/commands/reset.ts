@@ -4,6 +4,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
 import { readDone } from '../journal/read.ts';
+import type { Done } from '../journal/undo.ts';
 import { findNodeName } from '../phases/node-name.ts';
 import { RESET_PHASES } from '../phases/reset.ts';
 import { type Comparison, compareWithBefore, describeComparison } from '../phases/reset-compare.ts';
@@ -56,7 +57,9 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
   const manifest = (await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`)) ?? '';
-  const done = once(() => readDone(PATHS.journal));
+  // Nobody else can read it, and nobody else but in a dry run comes here.
+  const nothing: Done = { changes: [], snapshot: undefined };
+  const done = once(async () => (context.uid === 0 ? readDone(PATHS.journal) : nothing));
   const compare = once(async () => compareWithBefore(host, await done(), context.now));
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
   const isNode = (await host.stat(`${PATHS.kubernetes}/kubelet.conf`)) !== undefined;
