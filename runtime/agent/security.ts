@@ -1,6 +1,7 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { TkadmError } from '../base/errors.ts';
 import type { InitOf } from '../base/protobuf.ts';
+import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from '../container/defaults.ts';
 import type {
   LinuxContainerSecurityContext,
   NamespaceOption,
@@ -12,22 +13,6 @@ import { buildUserNamespace, type IdRange } from './user-namespaces.ts';
 
 /** Where Localhost seccomp profiles lie, below the root directory. */
 const SECCOMP_DIR = 'seccomp';
-
-const MASKED_PATHS = [
-  '/proc/asound',
-  '/proc/acpi',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
-const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** Which namespaces a pod's containers share, by hostNetwork, hostPID, hostIPC and shareProcessNamespace. */
 function buildNamespaces(pod: AgentPod, idRange: IdRange | undefined): InitOf<typeof NamespaceOption> {
@@ -106,8 +91,8 @@ export function buildContainerSecurity(
     noNewPrivs: own.allowPrivilegeEscalation === false,
     supplementalGroups: buildGroups(shared),
     ...readGroupsPolicy(shared),
-    maskedPaths: isUnmasked ? [] : MASKED_PATHS,
-    readonlyPaths: isUnmasked ? [] : READONLY_PATHS,
+    maskedPaths: isUnmasked ? [] : DEFAULT_MASKED_PATHS,
+    readonlyPaths: isUnmasked ? [] : DEFAULT_READONLY_PATHS,
     seccomp: buildSeccomp(own.seccompProfile ?? shared.seccompProfile, options),
     ...(apparmor ? { apparmor } : {}),
     ...(selinux ? { selinuxOptions: selinux } : {}),

@@ -19,6 +19,7 @@ import { SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
 import { createContainerEngine } from '../../runtime/container/create-engine.ts';
+import { DEFAULT_MOUNTS } from '../../runtime/container/defaults.ts';
 import type { ContainerEngine } from '../../runtime/container/engine.ts';
 import type { OciLinux, OciProcess, OciSpec } from '../../runtime/container/oci-spec.ts';
 
@@ -111,46 +112,7 @@ export function createFixture(): Fixture {
         ociVersion: '1.2.0',
         hostname: 'box',
         ...changes.spec,
-        mounts: [
-          { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-          {
-            destination: '/dev',
-            type: 'tmpfs',
-            source: 'tmpfs',
-            options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'],
-          },
-          {
-            destination: '/dev/pts',
-            type: 'devpts',
-            source: 'devpts',
-            options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-          },
-          {
-            destination: '/dev/shm',
-            type: 'tmpfs',
-            source: 'shm',
-            options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=1m'],
-          },
-          {
-            destination: '/dev/mqueue',
-            type: 'mqueue',
-            source: 'mqueue',
-            options: ['nosuid', 'noexec', 'nodev'],
-          },
-          {
-            destination: '/sys',
-            type: 'sysfs',
-            source: 'sysfs',
-            options: ['nosuid', 'noexec', 'nodev', 'ro'],
-          },
-          {
-            destination: '/sys/fs/cgroup',
-            type: 'cgroup',
-            source: 'cgroup',
-            options: ['nosuid', 'noexec', 'nodev', 'ro'],
-          },
-          ...(changes.spec?.mounts ?? []),
-        ],
+        mounts: [...DEFAULT_MOUNTS, ...(changes.spec?.mounts ?? [])],
         process: {
           args,
           cwd: '/',
