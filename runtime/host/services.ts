@@ -137,6 +137,14 @@ export async function isServiceRunning(
   return pid !== undefined && (await isProcess(host, pid, `/${name}`));
 }
 
+/** A command of POSIX sh that tells the same by its exit code, whatever the init system: one session over SSH. */
+export function runningScript(name: ServiceName): string {
+  const byPid = `read -r pid < ${pidPath(name, 'supervisor')} && grep -q /${name} "/proc/$pid/cmdline"`;
+  const byOpenRc = `rc-service ${name} status`;
+  const bySystemd = `systemctl is-active --quiet ${name}.service`;
+  return `{ if [ -e /run/systemd/system ]; then ${bySystemd}; elif [ -e /run/openrc ] && [ -e /sbin/openrc-run ]; then ${byOpenRc}; else ${byPid}; fi; } >/dev/null 2>&1`;
+}
+
 /** Pid of the service's own process, undefined when it does not run. */
 export async function servicePid(
   host: Host,
