@@ -10,11 +10,11 @@ import {
   readyNodes,
   readyPods,
 } from '../hosts/cluster.ts';
-import { administratorOf, readTraces, runTkadm } from '../vm/cluster.ts';
+import { administratorOf, readTraces, resetAll, runTkadm } from '../vm/cluster.ts';
 import { prepareSystemDisk } from '../vm/disk.ts';
 import { chooseAccelerator } from '../vm/machine.ts';
 import { PAYLOAD } from '../vm/payload.ts';
-import { CLUSTER_CONFIG, expectAnswer, readObjects, WORKLOAD, webPods } from '../vm/workload.ts';
+import { CLUSTER_CONFIG, expectAnswers, readObjects, WORKLOAD } from '../vm/workload.ts';
 import { prepareBox } from './box.ts';
 import { bringUp } from './machines.ts';
 
@@ -89,7 +89,7 @@ t.test('three machines that Vagrant brings up', { skip: obstacle(), timeout: TIM
     }
     await apply(administrator, WORKLOAD);
     await readyPods(administrator, [], { count: 5, ...READY });
-    await expectAnswers();
+    await expectAnswers(administrator, lab.machines);
     note('the workload answers');
     await kubectlText(administrator, ['delete', 'pod', 'busy', '--wait=false']);
   });
@@ -113,29 +113,10 @@ t.test('three machines that Vagrant brings up', { skip: obstacle(), timeout: TIM
       await readyPods(administrator, SYSTEM_PODS, { count: 7, ...READY });
       t.same([...(await readyNodes(administrator))].sort(), NODES);
       t.same(await readObjects(administrator), objects, 'the same objects');
-      await expectAnswers();
+      await expectAnswers(administrator, lab.machines);
       note('the workload answers again');
     },
   );
 
-  await t.test('tkadm reset takes everything back', async (t) => {
-    for (const [index, machine] of [...lab.machines.entries()].reverse()) {
-      const result = await runTkadm(machine, ['reset', '-f']);
-      t.equal(result.exitCode, 0, result.all);
-      note(`reset of ${machine.name} took ${result.seconds.toFixed(0)} s`);
-      t.same(await readTraces(machine), before[index], `${machine.name} is as it was`);
-    }
-  });
-
-  /** The web server of every node by its pod's address, and all by the Service's, asked on every machine. */
-  async function expectAnswers(): Promise<void> {
-    const pods = await webPods(administrator);
-    const names = pods.map(({ name }) => name);
-    const field = ['-o', 'jsonpath={.spec.clusterIP}'];
-    const address = await kubectlText(administrator, ['get', 'service', 'web', ...field]);
-    for (const machine of lab.machines) {
-      for (const { name, ip } of pods) await expectAnswer(machine, `http://${ip}:8080/`, [name]);
-      await expectAnswer(machine, `http://${address}/`, names);
-    }
-  }
+  await t.test('tkadm reset takes everything back', (t) => resetAll(t, lab.machines, before));
 });
