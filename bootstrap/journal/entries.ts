@@ -91,14 +91,14 @@ export interface Unfinished {
   readonly summary: string | undefined;
 }
 
-/** Commands that finish nothing that another one has begun. */
-const SIDE_COMMANDS = ['preflight', 'service start'];
+/** False for commands that finish nothing that another one has begun. */
+export function finishesOthers(command: string): boolean {
+  return !['preflight', 'service start'].includes(command) && !command.endsWith(' phase');
+}
 
 /** The last run, when it is to be gone on with; undefined: there is none. */
 export function findUnfinished(entries: readonly Entry[]): Unfinished | undefined {
-  const last = entries.findLast(
-    (entry) => entry.type === 'run-started' && !SIDE_COMMANDS.includes(entry.command),
-  );
+  const last = entries.findLast((entry) => entry.type === 'run-started' && finishesOthers(entry.command));
   if (last?.type !== 'run-started') return undefined;
   const own = entries.filter((entry) => entry.run === last.run);
   const end = own.find((entry) => entry.type === 'run-ended');

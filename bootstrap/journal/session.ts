@@ -3,7 +3,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { buildServiceFile, type InitSystem, SERVICES } from '../../runtime/host/services.ts';
 import { type Action, formatAction } from '../workflow/action.ts';
 import { type Change, listPackages, observeAfter, observeChanges } from './change.ts';
-import { type Entry, findUnfinished, type Unfinished } from './entries.ts';
+import { type Entry, findUnfinished, finishesOthers, type Unfinished } from './entries.ts';
 import { planHalfDone } from './half-done.ts';
 import { lockMachine, type MachineLock } from './lock.ts';
 import { takeSnapshot } from './snapshot.ts';
@@ -91,6 +91,12 @@ class Session implements JournalSession {
     this.#snapshot.catch(() => {});
   }
 
+  /** As the journal has it: "init phase" for a phase alone. */
+  get #command(): string {
+    const { command, isPhase } = this.#options;
+    return isPhase ? `${command} phase` : command;
+  }
+
   async planHalfDone(): Promise<readonly Action[]> {
     const isGoingOn = this.unfinished !== undefined && this.#options.command !== 'reset';
     return isGoingOn ? planHalfDone(this.#entries) : [];
@@ -124,14 +130,16 @@ class Session implements JournalSession {
 
   async end(state: 'done' | 'failed' | 'interrupted'): Promise<void> {
     // A run that finds everything there has gone on with an unfinished one all the same.
-    const mustTell = this.#opening !== undefined || (this.unfinished && state === 'done');
-    if (mustTell && !this.#hasEnded) {
-      const journal = await this.#open();
-      await journal.append({ type: 'run-ended', run: this.#run, state }, { isSynced: true });
-      await journal.close();
+    if (this.unfinished && state === 'done' && finishesOthers(this.#command)) this.#open().catch(() => {});
+    try {
+      // What could not be opened has said so to the action that needed it.
+      const journal = this.#hasEnded ? undefined : await this.#opening?.catch(() => undefined);
+      await journal?.append({ type: 'run-ended', run: this.#run, state }, { isSynced: true });
+      await journal?.close();
+    } finally {
+      await this.#snapshot.catch(() => {});
+      await this.#lock?.release();
     }
-    await this.#snapshot.catch(() => {});
-    await this.#lock?.release();
   }
 
   #isRecorded(action: Action): boolean {
@@ -147,13 +155,16 @@ class Session implements JournalSession {
   }
 
   async #begin(): Promise<JournalWriter> {
-    const { command, now } = this.#options;
+    const { now } = this.#options;
     this.#lock ??= await lockMachine(this.#options, this.#options);
     const snapshot = await this.#snapshot;
     const journal = await JournalWriter.open(this.#directory);
     if (snapshot) await journal.writeSnapshot(snapshot);
     const time = now().toISOString();
-    await journal.append({ type: 'run-started', run: this.#run, command, time }, { isSynced: false });
+    await journal.append(
+      { type: 'run-started', run: this.#run, command: this.#command, time },
+      { isSynced: false },
+    );
     return journal;
   }
 
