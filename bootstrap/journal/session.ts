@@ -8,6 +8,7 @@ import { planHalfDone } from './half-done.ts';
 import { lockMachine, type MachineLock } from './lock.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { JournalWriter, readEntries, readSnapshot } from './store.ts';
+import { listChanges } from './undo.ts';
 
 export interface SessionOptions {
   readonly host: Host;
@@ -22,6 +23,8 @@ export interface SessionOptions {
   readonly waitMs?: number;
   /** Default: PATHS.journal. */
   readonly directory?: string;
+  /** Of the lock; default: the machine's. */
+  readonly lockName?: string;
 }
 
 /** A command that changes the machine: it has the machine for itself, and records what it does. */
@@ -69,6 +72,7 @@ class Session implements JournalSession {
   readonly #run: number;
   readonly #snapshot: ReturnType<typeof takeFirstSnapshot>;
   readonly #entries: readonly Entry[];
+  readonly #changedPaths: Set<string>;
   #nextId: number;
   #lock: MachineLock | undefined;
   #opening: Promise<JournalWriter> | undefined;
@@ -87,6 +91,8 @@ class Session implements JournalSession {
     this.#run = 1 + Math.max(0, ...entries.map(({ run }) => run));
     this.#nextId = 1 + Math.max(0, ...entries.map((entry) => ('id' in entry ? entry.id : 0)));
     this.#entries = entries;
+    const known = listChanges(entries).filter((change) => change.kind === 'file');
+    this.#changedPaths = new Set(known.map(({ path }) => path));
     this.#snapshot = takeFirstSnapshot(options, directory);
     this.#snapshot.catch(() => {});
   }
@@ -112,6 +118,7 @@ class Session implements JournalSession {
     }
     const { host } = this.#options;
     const changes = await this.#observe(action, journal);
+    for (const change of changes) if (change.kind === 'file') this.#changedPaths.add(change.path);
     const before = changes.some(({ kind }) => kind === 'packages') ? await listPackages(host) : undefined;
     const run = this.#run;
     const id = this.#nextId;
@@ -174,7 +181,10 @@ class Session implements JournalSession {
     if (command === 'reset') return [];
     return observeChanges(action, {
       host,
-      keep: (content) => journal.keep(content),
+      keep: async (content, path) => {
+        // Only what was there before the first change is ever put back: later contents are tkadm's own, old keys too.
+        if (!this.#changedPaths.has(path)) await journal.keep(content);
+      },
       serviceFiles: ({ name }) =>
         SERVICES.filter((row) => row.name === name).map((row) => buildServiceFile(row, initSystem)),
     });

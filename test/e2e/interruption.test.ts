@@ -135,6 +135,7 @@ async function interrupt(host: LabHost, args: readonly string[]): Promise<number
   const child = host.spawn([process.execPath, TKADM, ...args]);
   let text = '';
   await new Promise<void>((resolve) => {
+    void child.then(() => resolve());
     child.stdout?.on('data', (chunk: Buffer) => {
       text += chunk;
       if (text.includes('"type":"action"')) resolve();
