@@ -161,7 +161,10 @@ export async function servicePid(
     ]);
     return Number(stdout.trim()) || undefined;
   }
-  const pid = await readPid(host, pidPath(name, 'service'));
+  const pid =
+    initSystem === 'openrc'
+      ? await superviseChild(host, name)
+      : await readPid(host, pidPath(name, 'service'));
   return pid !== undefined && (await isProcess(host, pid, `${name}.cjs`)) ? pid : undefined;
 }
 
@@ -181,6 +184,14 @@ function pidPath(name: string, role: 'supervisor' | 'service'): string {
 async function readPid(host: Host, path: string): Promise<number | undefined> {
   const text = await host.readFile(path);
   return text === undefined ? undefined : Number(text.trim()) || undefined;
+}
+
+/** Pid of the program below OpenRC's supervise-daemon, which writes down its own: proc(5), `children`. */
+async function superviseChild(host: Host, name: string): Promise<number | undefined> {
+  const supervisor = await readPid(host, `/run/supervise-${name}.pid`);
+  if (supervisor === undefined) return undefined;
+  const { stdout } = await host.run(['cat', `/proc/${supervisor}/task/${supervisor}/children`]);
+  return Number(stdout.trim().split(' ')[0]) || undefined;
 }
 
 /** A pid may have been given to another process since: its command line must still name the service. */
@@ -248,7 +259,13 @@ function formatOpenRcScript(service: ServiceRow): string {
     'respawn_max=0',
     `output_log=${serviceLogPath(service.name)}`,
     `error_log=${serviceLogPath(service.name)}`,
-    ...(service.after ? [`depend() { need ${service.after}; }`] : []),
+    'rc_ulimit="-n 1048576"',
+    // supervise-daemon ends its program at once when it cannot open the log.
+    `start_pre() { checkpath --directory ${PATHS.logs}; }`,
+    'depend() {',
+    '  use net',
+    ...(service.after ? [`  want ${service.after}`, `  after ${service.after}`] : []),
+    '}',
     '',
   ].join('\n');
 }
