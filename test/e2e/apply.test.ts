@@ -94,8 +94,6 @@ networking: {podSubnet: 10.77.0.0/16}
       // Whatever runs over its second sshd sees a clock that is an hour ahead.
       const clock = 'SetEnv LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1 FAKETIME=+3600s';
       await w3.exec(['/usr/sbin/sshd', '-f', '/etc/ssh/sshd_lab_config', '-p', '2222', '-o', clock]);
-      // Every twentieth packet is lost.
-      for (const rule of LOSS) await w1.exec(['nft', rule]);
       // A disk that is full before the programs are there.
       await w2.exec(['mount', '-t', 'tmpfs', '-o', 'size=20m', 'tmpfs', '/var/lib/tkadm']);
       const { exitCode, all, stdout } = await apply();
