@@ -270,6 +270,8 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 240_000 }, async (t) => {
     const plain = await cp.exec([...user, process.execPath, TKADM, 'why']);
     t.match(plain.stdout, /Not seen:[\s\S]*what only root may see: sudo tkadm why/, plain.stderr);
     t.match(plain.stdout, /this user may not read it/);
+    const list = await cp.exec([...user, process.execPath, TKADM, 'token', 'list']);
+    t.match(list.stderr, /try: the same command with sudo; .*export KUBECONFIG=FILE/);
     const missing = await tkadm(cp, ['why', 'node/absent']);
     t.match(missing, { exitCode: 7, stderr: /the cluster has no such node/ });
   });
