@@ -1,4 +1,5 @@
 import { PATHS } from '../../../runtime/base/paths.ts';
+import { nodeAddress } from '../collect/cluster.ts';
 import { type DiagnosisRow, seen } from '../diagnosis.ts';
 import type { LinkEvidence, MachineEvidence, ProbeEvidence } from '../evidence.ts';
 
@@ -168,7 +169,7 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
     confidence: 'certain',
     matches: ({ links, name }, { cluster }) => {
       const node = cluster?.nodes.find(({ metadata }) => metadata?.name === name);
-      const address = node?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+      const address = node && nodeAddress(node);
       const own = links.flatMap(({ addresses }) => addresses);
       if (!address || own.length === 0 || own.includes(address)) return undefined;
       return {
