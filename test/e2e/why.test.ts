@@ -5,6 +5,7 @@ import {
   componentPattern,
   eventually,
   findPids,
+  follow,
   initCluster,
   joinCluster,
   kubectl,
@@ -290,6 +291,11 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 280_000 }, async (t) => {
       storeBytes: Number,
       nextExpiry: { notAfter: String },
     });
+    const watch = follow(cp, [process.execPath, TKADM, 'status', '--watch', '--interval', '1', '-o', 'json']);
+    const lines = () => watch.text().split('\n').filter(Boolean);
+    await eventually('three looks', 30_000, async () => lines().length >= 4);
+    await watch.stop();
+    t.match(JSON.parse(lines()[2] ?? ''), { time: String, ok: true });
     const text = await tkadm(cp, ['status']);
     t.match(text.stdout, /node1 +Ready +<none>/);
   });

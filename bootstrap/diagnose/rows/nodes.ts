@@ -26,13 +26,27 @@ export const NODE_ROWS: readonly DiagnosisRow[] = [
     },
   },
   {
+    name: 'pod-range-missing',
+    of: 'node',
+    summary: 'A Node was given no range of pod addresses',
+    confidence: 'likely',
+    matches: (node) =>
+      !isNodeReady(node) && !node.spec?.podCIDR
+        ? {
+            cause: `${node.metadata?.name} waits for its range of pod addresses: kube-controller-manager does not work, or no range is left`,
+            fix: 'on the control plane: tkadm why; kubectl -n kube-system logs -l component=kube-controller-manager',
+            evidence: ['spec.podCIDR is not set'],
+          }
+        : undefined,
+  },
+  {
     name: 'node-network-not-ready',
     of: 'node',
     summary: 'A Node says that its network or runtime is not ready',
     confidence: 'likely',
     matches: (node) => {
       const ready = findCondition(node, 'Ready');
-      if (ready?.status !== 'False') return undefined;
+      if (ready?.status !== 'False' || !node.spec?.podCIDR) return undefined;
       return {
         cause: `the agent of ${node.metadata?.name} says that it is not ready`,
         fix: `on ${node.metadata?.name}: tkadm why`,
