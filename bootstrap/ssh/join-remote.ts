@@ -128,9 +128,6 @@ async function sendBundle(host: SshHost, directory: string, options: BundleOptio
 
 function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly string[] {
   return [
-    'env',
-    // A join whose connection is lost ends, so that the next one can go on.
-    'TKADM_FOLLOWED=1',
     ...bundledCommand(basename(bundleDirectory)),
     'join',
     '--config=-',

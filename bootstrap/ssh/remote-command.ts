@@ -83,8 +83,8 @@ export interface RemoteCommand {
   readonly onEvent: (event: RemoteEvent) => void;
 }
 
-/** Tells its own process id, which the command then has. */
-const TELL_PID = 'echo "{\\"type\\":\\"pid\\",\\"pid\\":$$}"; exec "$@"';
+/** Tells its own process id, which the command then has. One whose connection is lost ends, so that the next can go on. */
+const TELL_PID = 'echo "{\\"type\\":\\"pid\\",\\"pid\\":$$}"; export TKADM_FOLLOWED=1; exec "$@"';
 
 /**
  * Runs tkadm with `-o json` on a machine and tells of its events; returns its result. When the signal comes, the
