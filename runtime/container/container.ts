@@ -18,8 +18,8 @@ import { missingHome } from './passwd.ts';
 import { explainStart } from './performer/container-program.ts';
 import { RECORD } from './performer/machine.ts';
 import { PERFORMER_NAME, type Performer } from './performer/performer.ts';
-import { REPORT } from './performer/process-program.ts';
 import { ReportChannel } from './performer/report-channel.ts';
+import { REPORT } from './performer/report-program.ts';
 import { sendListener } from './seccomp/listener.ts';
 import type { FilterStore } from './seccomp/stored-filter.ts';
 
