@@ -10,6 +10,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'tkadm join 10.0.0.5:6443 --token TOKEN --discovery-token-ca-cert-hash sha256:HEX',
     'tkadm join --discovery-file https://example.com/cluster.conf --tls-bootstrap-token TOKEN',
   ],
+  apply: [
+    'tkadm apply --print-example > cluster.yaml',
+    'tkadm apply -f cluster.yaml --plan',
+    'tkadm apply -f cluster.yaml --prune',
+  ],
   reset: ['tkadm reset --dry-run', 'tkadm reset -f'],
   'upgrade plan': ['tkadm upgrade plan', 'tkadm upgrade plan -o json'],
   'upgrade diff': ['tkadm upgrade diff', 'tkadm upgrade diff --patches /root/patches -c 0'],

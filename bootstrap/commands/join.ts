@@ -141,6 +141,7 @@ export async function joinThisMachine(
         shouldFix: options.fix ?? false,
         env: context.env,
         nodeIp: machine.advertiseAddress,
+        isGoingOn: tools.unfinished?.command === 'join',
         ...look,
         discover,
         isBundleInstalled,

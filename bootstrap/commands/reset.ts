@@ -4,6 +4,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
 import { readDone } from '../journal/read.ts';
+import type { Done } from '../journal/undo.ts';
 import { findNodeName } from '../phases/node-name.ts';
 import { RESET_PHASES } from '../phases/reset.ts';
 import { type Comparison, compareWithBefore, describeComparison } from '../phases/reset-compare.ts';
@@ -56,9 +57,12 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
   const manifest = (await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`)) ?? '';
-  const done = once(() => readDone(PATHS.journal));
+  // Nobody else can read it, and nobody else but in a dry run comes here.
+  const nothing: Done = { changes: [], snapshot: undefined };
+  const done = once(async () => (context.uid === 0 ? readDone(PATHS.journal) : nothing));
   const compare = once(async () => compareWithBefore(host, await done(), context.now));
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
+  const isNode = (await host.stat(`${PATHS.kubernetes}/kubelet.conf`)) !== undefined;
   await runCommandPhases({
     command: 'reset',
     cli: context,
@@ -90,6 +94,7 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
           }
         : await describeReset({
             nodeName,
+            isNodeLeft: isNode && !hasKubeconfig,
             changes,
             comparison: await compare(),
             etcd: await findLeftEtcd(host, manifest),
@@ -105,15 +110,22 @@ interface LeftEtcd {
 
 interface ResetResult {
   readonly nodeName: string;
+  /** Nobody here may delete the Node. */
+  readonly isNodeLeft: boolean;
   readonly changes: number;
   readonly comparison: Comparison;
   readonly etcd: LeftEtcd | undefined;
 }
 
-function describeReset({ nodeName, changes, comparison, etcd }: ResetResult) {
+function describeReset({ nodeName, isNodeLeft, changes, comparison, etcd }: ResetResult) {
   const key = etcd?.keyFile ? `, and "${etcd.keyFile}" on this machine lets into it` : '';
   const lines = [
     'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.',
+    ...(isNodeLeft
+      ? [
+          `The cluster still has its Node. With an administrator's kubeconfig: kubectl delete node ${nodeName}`,
+        ]
+      : []),
     ...(etcd
       ? [
           `The objects of the cluster are in etcd still${key}.`,

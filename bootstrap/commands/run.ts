@@ -8,7 +8,7 @@ import { type BundleSources, isBundleInstalled, readBundleId } from '../../runti
 import { createPlannedHost } from '../../runtime/host/planned.ts';
 import { detectInitSystem, type InitSystem } from '../../runtime/host/services.ts';
 import type { Finding } from '../diagnose/diagnosis.ts';
-import type { Interruption } from '../journal/entries.ts';
+import type { Unfinished } from '../journal/entries.ts';
 import { openSession } from '../journal/session.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
 import type { Action } from '../workflow/action.ts';
@@ -55,6 +55,8 @@ export interface RunTools {
   /** Digest of the bundle that this package makes; undefined where its parts are not at hand. */
   readonly bundleId: () => Promise<string | undefined>;
   readonly warn: (message: string) => void;
+  /** The run before, when it has not come to its end. */
+  readonly unfinished: Unfinished | undefined;
   /** For the keys that phases make at the same time. */
   readonly searches: PrimeSearches;
 }
@@ -91,6 +93,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     isBundleInstalled: () => isBundleInstalled(host, sources),
     bundleId: () => findBundleId(host, sources),
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
+    unfinished: session?.unfinished,
     searches: new PrimeSearches(),
   };
   const context = {
@@ -109,7 +112,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   let changes = 0;
   let state: 'done' | 'failed' | 'interrupted' = 'failed';
   try {
-    tellInterruption(session?.interruption, run, renderer);
+    tellInterruption(session?.unfinished, run, renderer);
     for (const action of (await session?.planHalfDone()) ?? []) await perform(action, 'interruption');
     await runPhases({
       phases,
@@ -160,22 +163,31 @@ async function diagnoseMachine<C>(
 
 /** From here on the machine is this command's. @throws MACHINE_BUSY, JOURNAL_DAMAGED */
 function open<C>({ cli, host, command, only }: CommandRun<C>, initSystem: InitSystem) {
-  return openSession({ host, initSystem, command, pid: cli.pid, now: cli.now, isPhase: only !== undefined });
+  return openSession({
+    host,
+    initSystem,
+    command,
+    pid: cli.pid,
+    now: cli.now,
+    isPhase: only !== undefined,
+    // One whose connection was lost ends by itself within seconds.
+    waitMs: cli.env['TKADM_FOLLOWED'] ? 20_000 : 0,
+  });
 }
 
 /** Says in a line that a run goes on, or what another one has left half done. */
 function tellInterruption<C>(
-  interruption: Interruption | undefined,
+  unfinished: Unfinished | undefined,
   { command }: CommandRun<C>,
   renderer: Renderer,
 ): void {
-  if (!interruption) return;
-  const { phase, summary } = interruption;
+  if (!unfinished?.isInterrupted) return;
+  const { phase, summary } = unfinished;
   const at = phase === undefined ? '' : ` at ${phase} (${summary})`;
-  const isSame = interruption.command === command;
+  const isSame = unfinished.command === command;
   const message = isSame
     ? `Going on after an interruption${at}`
-    : `"tkadm ${interruption.command}" was interrupted${at}`;
+    : `"tkadm ${unfinished.command}" was interrupted${at}`;
   renderer.emit({ type: 'note', level: isSame ? 'info' : 'warning', message });
 }
 

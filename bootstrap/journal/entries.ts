@@ -81,23 +81,31 @@ export function damaged(path: string, state: string): TkadmError {
   });
 }
 
-/** The last run, when it has not ended by itself. */
-export interface Interruption {
+/** A run that has not come to its end. */
+export interface Unfinished {
   readonly command: string;
-  /** Where it was: the phase of the last action that had begun, and the action. */
+  /** It was ended from outside; else it has failed. */
+  readonly isInterrupted: boolean;
+  /** Where it was: the phase of the first action that had begun and not ended, else of the last; and the action. */
   readonly phase: string | undefined;
   readonly summary: string | undefined;
 }
 
-/** What was interrupted and not gone on with since; undefined: nothing. */
-export function findInterruption(entries: readonly Entry[]): Interruption | undefined {
-  const last = entries.findLast((entry) => entry.type === 'run-started');
-  if (!last) return undefined;
+/** Commands that finish nothing that another one has begun. */
+const SIDE_COMMANDS = ['preflight', 'service start'];
+
+/** The last run, when it is to be gone on with; undefined: there is none. */
+export function findUnfinished(entries: readonly Entry[]): Unfinished | undefined {
+  const last = entries.findLast(
+    (entry) => entry.type === 'run-started' && !SIDE_COMMANDS.includes(entry.command),
+  );
+  if (last?.type !== 'run-started') return undefined;
   const own = entries.filter((entry) => entry.run === last.run);
   const end = own.find((entry) => entry.type === 'run-ended');
-  if (end && end.state !== 'interrupted') return undefined;
+  if (end?.state === 'done') return undefined;
   const started = own.filter((entry) => entry.type === 'started');
   const ended = new Set(own.flatMap((entry) => (entry.type === 'done' ? [entry.id] : [])));
   const at = started.find((entry) => !ended.has(entry.id)) ?? started.at(-1);
-  return { command: last.command, phase: at?.phase, summary: at?.summary };
+  const isInterrupted = end?.state !== 'failed';
+  return { command: last.command, isInterrupted, phase: at?.phase, summary: at?.summary };
 }

@@ -1,5 +1,6 @@
 import { createConnection, createServer, type Server } from 'node:net';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import { sleep } from '../../runtime/base/time.ts';
 
 /**
  * The name of the lock among abstract unix sockets (unix(7)): as long as the kernel takes, so that every version of
@@ -7,6 +8,7 @@ import { TkadmError } from '../../runtime/base/errors.ts';
  */
 const NAME_BYTES = 107;
 const ANSWER_TIMEOUT_MS = 3_000;
+const RETRY_MS = 100;
 
 /** Who changes the machine. */
 interface Holder {
@@ -18,17 +20,33 @@ export interface MachineLock {
   release(): Promise<void>;
 }
 
+interface LockOptions {
+  /** How long another command may take to end; default: it is not waited for. */
+  readonly waitMs?: number | undefined;
+  /** Default: "tkadm-machine". */
+  readonly name?: string;
+}
+
 /**
  * Takes the machine for one command that changes it.
  * @throws MACHINE_BUSY naming the command that has it, and its pid
  */
-export async function lockMachine(holder: Holder, name = 'tkadm-machine'): Promise<MachineLock> {
+export async function lockMachine(
+  holder: Holder,
+  { waitMs = 0, name = 'tkadm-machine' }: LockOptions = {},
+): Promise<MachineLock> {
   const address = `\0${name.padEnd(NAME_BYTES, '-')}`;
+  const endsAt = performance.now() + waitMs;
   const server = createServer((socket) => {
     socket.on('error', () => {});
-    socket.end(JSON.stringify(holder));
+    socket.end(JSON.stringify({ pid: holder.pid, command: holder.command }));
   });
-  if (await listen(server, address)) {
+  let isTaken = !(await listen(server, address));
+  while (isTaken && performance.now() < endsAt) {
+    await sleep(RETRY_MS);
+    isTaken = !(await listen(server, address));
+  }
+  if (!isTaken) {
     // The command ends when its work is done.
     server.unref();
     return { release: () => new Promise((resolve) => server.close(() => resolve())) };
@@ -46,6 +64,7 @@ export async function lockMachine(holder: Holder, name = 'tkadm-machine'): Promi
 /** False when the address is taken. */
 function listen(server: Server, address: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
+    server.removeAllListeners('error').removeAllListeners('listening');
     server.once('error', (error: NodeJS.ErrnoException) =>
       error.code === 'EADDRINUSE' ? resolve(false) : reject(error),
     );

@@ -3,7 +3,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { buildServiceFile, type InitSystem, SERVICES } from '../../runtime/host/services.ts';
 import { type Action, formatAction } from '../workflow/action.ts';
 import { type Change, listPackages, observeAfter, observeChanges } from './change.ts';
-import { type Entry, findInterruption, type Interruption } from './entries.ts';
+import { type Entry, findUnfinished, type Unfinished } from './entries.ts';
 import { planHalfDone } from './half-done.ts';
 import { lockMachine, type MachineLock } from './lock.ts';
 import { takeSnapshot } from './snapshot.ts';
@@ -18,14 +18,16 @@ export interface SessionOptions {
   readonly now: () => Date;
   /** One phase alone: files that it writes elsewhere are its user's. */
   readonly isPhase: boolean;
+  /** How long another command may take to end. */
+  readonly waitMs?: number;
   /** Default: PATHS.journal. */
   readonly directory?: string;
 }
 
 /** A command that changes the machine: it has the machine for itself, and records what it does. */
 export interface JournalSession {
-  /** The run before, when it was interrupted. */
-  readonly interruption: Interruption | undefined;
+  /** The run before, when it has not come to its end. */
+  readonly unfinished: Unfinished | undefined;
   /** What must be removed of it before the machine is looked at. */
   planHalfDone(): Promise<readonly Action[]>;
   /** Performs an action between the two lines of it. */
@@ -49,8 +51,8 @@ const NODE_PLACES = [PATHS.kubernetes, PATHS.kubelet, PATHS.state];
  * @throws MACHINE_BUSY, JOURNAL_DAMAGED
  */
 export async function openSession(options: SessionOptions): Promise<JournalSession> {
-  const { directory = PATHS.journal, isPhase, command } = options;
-  const lock = isPhase ? undefined : await lockMachine({ pid: options.pid, command });
+  const { directory = PATHS.journal, isPhase } = options;
+  const lock = isPhase ? undefined : await lockMachine(options, options);
   try {
     const { entries } = await readEntries(directory);
     return new Session(options, directory, entries, lock);
@@ -61,7 +63,7 @@ export async function openSession(options: SessionOptions): Promise<JournalSessi
 }
 
 class Session implements JournalSession {
-  readonly interruption: Interruption | undefined;
+  readonly unfinished: Unfinished | undefined;
   readonly #options: SessionOptions;
   readonly #directory: string;
   readonly #run: number;
@@ -81,7 +83,7 @@ class Session implements JournalSession {
     this.#options = options;
     this.#directory = directory;
     this.#lock = lock;
-    this.interruption = findInterruption(entries);
+    this.unfinished = findUnfinished(entries);
     this.#run = 1 + Math.max(0, ...entries.map(({ run }) => run));
     this.#nextId = 1 + Math.max(0, ...entries.map((entry) => ('id' in entry ? entry.id : 0)));
     this.#entries = entries;
@@ -90,7 +92,7 @@ class Session implements JournalSession {
   }
 
   async planHalfDone(): Promise<readonly Action[]> {
-    const isGoingOn = this.interruption !== undefined && this.#options.command !== 'reset';
+    const isGoingOn = this.unfinished !== undefined && this.#options.command !== 'reset';
     return isGoingOn ? planHalfDone(this.#entries) : [];
   }
 
@@ -121,8 +123,8 @@ class Session implements JournalSession {
   }
 
   async end(state: 'done' | 'failed' | 'interrupted'): Promise<void> {
-    // A run that finds everything there has gone on with an interrupted one all the same.
-    const mustTell = this.#opening !== undefined || (this.interruption && state === 'done');
+    // A run that finds everything there has gone on with an unfinished one all the same.
+    const mustTell = this.#opening !== undefined || (this.unfinished && state === 'done');
     if (mustTell && !this.#hasEnded) {
       const journal = await this.#open();
       await journal.append({ type: 'run-ended', run: this.#run, state }, { isSynced: true });
@@ -145,8 +147,8 @@ class Session implements JournalSession {
   }
 
   async #begin(): Promise<JournalWriter> {
-    const { command, pid, now } = this.#options;
-    this.#lock ??= await lockMachine({ pid, command });
+    const { command, now } = this.#options;
+    this.#lock ??= await lockMachine(this.#options, this.#options);
     const snapshot = await this.#snapshot;
     const journal = await JournalWriter.open(this.#directory);
     if (snapshot) await journal.writeSnapshot(snapshot);

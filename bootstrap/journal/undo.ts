@@ -67,6 +67,8 @@ export function goBack(
   changes: readonly { readonly before: string; readonly after?: string | undefined }[],
   isSame: (a: string, b: string) => boolean,
 ): string | undefined {
+  // An undo that was interrupted has put it back already.
+  if (now === changes[0]?.before) return now;
   let state = now;
   for (const { before, after } of changes.toReversed()) {
     // Without an end of the action nobody knows how far it came.
@@ -85,7 +87,7 @@ async function undoFiles(done: Done): Promise<Undo> {
     const { state: now } = await readFileState(path);
     if (now.startsWith('directory')) continue;
     // A file that only a node has is its own, whoever has written it last.
-    const isOwn = own.every((change) => change.before === ABSENT && !change.isShared);
+    const isOwn = own[0]?.before === ABSENT && !own.some((change) => change.isShared);
     const before = isOwn ? ABSENT : goBack(now, own, isSameContent);
     if (before === undefined) {
       kept.push({ name: path, reason: now === ABSENT ? 'it was removed since' : 'it was changed since' });

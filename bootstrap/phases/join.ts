@@ -35,6 +35,8 @@ export interface JoinContext {
   readonly config: JoinConfig;
   readonly host: Host;
   readonly shouldFix: boolean;
+  /** A join of this machine has not come to its end: its agent may have gone on by itself. */
+  readonly isGoingOn?: boolean;
   /** For its proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** This node's address towards the cluster. */
@@ -81,8 +83,8 @@ const PHASES: readonly Phase<JoinContext>[] = [
     unchanged: 'Verified',
     after: ['preflight'],
     async plan(context) {
-      const { client, explain } = await openCluster(context);
-      await refuseExistingNode(client, context.config.nodeRegistration.name)
+      const { client, caPem, explain } = await openCluster(context);
+      await refuseOtherNode(context, { client, caPem })
         .then(() => refuseOlderCluster(client))
         .catch(explain)
         .finally(() => client.close());
@@ -167,7 +169,7 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
   const { config, host, nodeIp } = context;
   const { client, server, caPem, credentials, explain } = await openCluster(context);
   try {
-    await refuseExistingNode(client, config.nodeRegistration.name).catch(explain);
+    await refuseOtherNode(context, { client, caPem }).catch(explain);
     const kubelet = await readKubeletConfig(client);
     judgeKubeletConfig(kubelet, context);
     const files = buildKubeletFiles({
@@ -230,10 +232,20 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
   return [{ kind: 'write-file', path, mode: 0o644, content: caPem }];
 }
 
-/** @throws NODE_EXISTS when a Ready node has this name. */
-async function refuseExistingNode(client: ApiClient, name: string): Promise<void> {
+/** True when an unfinished join has got this machine its certificate of this very cluster. */
+async function isMemberAlready({ host, config, isGoingOn }: JoinContext, caPem: string): Promise<boolean> {
+  if (!isGoingOn || !(await host.stat(KUBELET_KUBECONFIG))) return false;
+  return (await host.readFile(config.caCertPath))?.trim() === caPem.trim();
+}
+
+/** @throws NODE_EXISTS when a Ready node has this name, and it is not this machine. */
+async function refuseOtherNode(
+  context: JoinContext,
+  { client, caPem }: { readonly client: ApiClient; readonly caPem: string },
+): Promise<void> {
+  const { name } = context.config.nodeRegistration;
   const node = await client.find(NODES, { name });
-  if (!isNodeReady(node)) return;
+  if (!isNodeReady(node) || (await isMemberAlready(context, caPem))) return;
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
     hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
   });

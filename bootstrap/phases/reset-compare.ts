@@ -52,10 +52,12 @@ export async function compareWithBefore(host: Host, done: Done, now: () => Date)
  * The end of a reset, once it is proved: the journal goes, and with it the last directory.
  * @throws RESET_INCOMPLETE with what is left; the journal stays for the next try
  */
-export async function planEnd({ host, compare }: ResetContext): Promise<readonly Action[]> {
-  if (!(await host.stat(PATHS.state))) return [];
+export async function planEnd({ host, config, compare }: ResetContext): Promise<readonly Action[]> {
+  const state = await host.stat(PATHS.state);
+  if (!state) return [];
   const hasJournal = (await host.stat(PATHS.journal)) !== undefined;
-  const { left } = await compare();
+  // In a dry run everything is there still.
+  const { left } = config.isDryRun ? { left: [] } : await compare();
   if (left.length > 0) {
     throw new TkadmError(
       'RESET_INCOMPLETE',
@@ -63,7 +65,8 @@ export async function planEnd({ host, compare }: ResetContext): Promise<readonly
       { hint: 'tkadm reset -f, once what holds them is gone', details: { differences: left } },
     );
   }
-  const isRemoved = !(await isMountPoint(host, PATHS.state));
+  // A link or a disk was there before.
+  const isRemoved = state.kind === 'directory' && !(await isMountPoint(host, PATHS.state));
   return [
     ...(hasJournal ? [{ kind: 'end-journal' } as const] : []),
     ...(isRemoved ? [{ kind: 'remove', path: PATHS.state } as const] : []),

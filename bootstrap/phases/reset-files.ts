@@ -4,7 +4,7 @@ import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import type { ResetConfig } from '../config/types.ts';
 import { CGROUPS } from '../journal/own.ts';
-import { listSpared } from '../journal/undo.ts';
+import { type Done, listSpared } from '../journal/undo.ts';
 import type { Action } from '../workflow/action.ts';
 import type { ResetContext } from './reset.ts';
 
@@ -22,7 +22,8 @@ const OWN_DIRS = [PATHS.manifests, PATHS.podLogs, PATHS.containerLogs, PATHS.log
 
 /** What of files, mounts and cgroups is a node's. What was there before stays. */
 export async function planFiles({ host, config, done }: ResetContext): Promise<readonly Action[]> {
-  const spared = listSpared(await done());
+  const known = await done();
+  const spared = listSpared(known);
   const actions: Action[] = [];
   const kubeletDir = await resolveLink(host, PATHS.kubelet);
   for (const path of await mountPoints(host, kubeletDir)) {
@@ -38,7 +39,7 @@ export async function planFiles({ host, config, done }: ResetContext): Promise<r
     else stateDirs.push(...(await host.list(path)).map((name) => `${path}/${name}`));
   }
   actions.push(...(await planCgroups(host)));
-  const certificates = await certificatePaths(host, config);
+  const certificates = await certificatePaths(host, config, known);
   const temporary = config.shouldCleanTmpDir ? [`${PATHS.kubernetes}/tmp`] : [];
   for (const path of [...CONFIG_FILES, ...kubeletEntries, ...certificates, ...temporary, ...stateDirs]) {
     if (path !== PATHS.journal) actions.push(...(await planRemoval(host, path, spared)));
@@ -62,7 +63,11 @@ async function planRemoval(host: Host, path: string, spared: readonly string[]):
  * What goes of the certificates: the default directory as a whole; of another one, which may be shared, only the
  * files that tkadm writes. The directory is the configuration's, else the one that the API server runs with.
  */
-async function certificatePaths(host: Host, { certificatesDir }: ResetConfig): Promise<readonly string[]> {
+async function certificatePaths(
+  host: Host,
+  { certificatesDir }: ResetConfig,
+  { changes, snapshot }: Done,
+): Promise<readonly string[]> {
   const directory = certificatesDir ?? (await findCertificatesDir(host)) ?? PATHS.pki;
   if (directory === PATHS.pki) return [directory];
   const names = [
@@ -70,7 +75,9 @@ async function certificatePaths(host: Host, { certificatesDir }: ResetConfig): P
     'sa.key',
     'sa.pub',
   ];
+  const written = new Set(changes.flatMap((change) => (change.kind === 'file' ? [change.path] : [])));
   const own = names.map((name) => `${directory}/${name}`);
+  if (snapshot) return own.filter((path) => written.has(path));
   const etcdDir = `${directory}/etcd`;
   const foreign = (await host.list(etcdDir)).filter((name) => !names.includes(`etcd/${name}`));
   return foreign.length > 0 ? own : [...own, etcdDir];

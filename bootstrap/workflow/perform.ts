@@ -1,6 +1,5 @@
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { type ApiClient, isApiError } from '../../runtime/api/client.ts';
 import type { KubeObject } from '../../runtime/api/kinds.ts';
-import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -81,8 +80,10 @@ export async function performAction(action: Action, context: PerformContext): Pr
     }
     case 'delete-object':
       return deleteObject(await context.api(), action.object);
-    case 'delete-node':
+    case 'delete-node': {
+      const { deleteNode } = await import('./delete-node.ts');
       return deleteNode(action.nodeName, action.kubeconfig);
+    }
     case 'apply-object':
       return applyAsAllowed(action, context);
     case 'patch-object':
@@ -108,13 +109,6 @@ async function deleteObject(api: ApiClient, object: KubeObject): Promise<void> {
   await api.delete(resourceOf(object), { name, namespace }, preconditions).catch((error) => {
     if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
   });
-}
-
-/** Best effort: reset must work with the cluster gone. */
-async function deleteNode(nodeName: string, kubeconfig: string): Promise<void> {
-  const client = new ApiClient(await loadClientConfig(kubeconfig));
-  const request = client.requestJson('DELETE', `/api/v1/nodes/${nodeName}`, { timeoutMs: 3_000 });
-  await request.catch(() => {}).finally(() => client.close());
 }
 
 type ApplyAction = Extract<Action, { kind: 'apply-object' }>;

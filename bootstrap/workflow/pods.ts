@@ -11,8 +11,6 @@ const CONFIG_HASH = 'kubernetes.io/config.hash';
 const ADDONS = 'k8s-app in (kube-proxy, kube-dns)';
 /** How often a container is started before it is said to crash: the first restarts may only be too early. */
 const CRASHES = 3;
-/** Starts that are further apart are those of reboots. */
-const CRASHES_WITHIN_MS = 10 * 60_000;
 const LOG_LINES = 3;
 
 type AddonTarget = Extract<WaitTarget, { kind: 'addon-pods' }>;
@@ -29,29 +27,44 @@ export async function isStaticPodReady(api: ApiClient, target: StaticPodRun): Pr
  * be asked when it is the one that crashes.
  * @throws CONTAINER_CRASHES with the last lines that it wrote
  */
-export async function refuseCrash(
-  { component, nodeName, hash }: StaticPodRun,
-  host: Pick<Host, 'list' | 'readFile'>,
-): Promise<void> {
-  const directory = `${PATHS.podLogs}/${SYSTEM}_${component}-${nodeName}_${hash}/${component}`;
-  const starts = (await host.list(directory)).flatMap((name) => /^(\d+)\.log$/.exec(name)?.[1] ?? []);
-  const last = Math.max(-1, ...starts.map(Number));
-  if (last + 1 < CRASHES) return;
+export async function refuseCrash(run: StaticPodRun, host: Pick<Host, 'list' | 'readFile'>): Promise<void> {
+  const starts = await countStarts(run, host);
+  if (starts < CRASHES) return;
+  const directory = logDirectory(run);
   const texts = await Promise.all(
-    [last, last - 1, last - 2].map((count) => host.readFile(`${directory}/${count}.log`)),
+    [starts - 1, starts - 2].map((count) => host.readFile(`${directory}/${count}.log`)),
   );
-  if (spanMs(texts) > CRASHES_WITHIN_MS) return;
   const said = texts.map((text) => lastLines(text ?? '')).find((text) => text !== '') ?? 'it wrote nothing';
   throw new TkadmError(
     'CONTAINER_CRASHES',
-    `Cannot run ${component}: its container ended again and again, ${last + 1} starts so far: ${said}`,
+    `Cannot run ${run.component}: its container ended again and again, ${starts} starts so far: ${said}`,
   );
 }
 
-/** Between the last words in logs; 0 when some are silent. Each line begins with its time. */
-function spanMs(texts: readonly (string | undefined)[]): number {
-  const times = texts.map((text) => Date.parse(text?.trimEnd().split('\n').at(-1)?.split(' ')[0] ?? ''));
-  return times.some(Number.isNaN) ? 0 : Math.max(...times) - Math.min(...times);
+/**
+ * Returns a function that refuses a static pod that crashes while it is waited for. Starts of before are none: a machine
+ * may have been booted often. @throws CONTAINER_CRASHES
+ */
+export function createCrashWatch(
+  run: StaticPodRun,
+  host: Pick<Host, 'list' | 'readFile'>,
+): () => Promise<void> {
+  let before: number | undefined;
+  return async () => {
+    const starts = await countStarts(run, host);
+    before ??= starts;
+    if (before < CRASHES || starts > before) await refuseCrash(run, host);
+  };
+}
+
+/** Of logs the last ones are kept: their numbers count the starts. */
+async function countStarts(run: StaticPodRun, host: Pick<Host, 'list'>): Promise<number> {
+  const names = await host.list(logDirectory(run));
+  return 1 + Math.max(-1, ...names.flatMap((name) => Number(/^(\d+)\.log$/.exec(name)?.[1] ?? -1)));
+}
+
+function logDirectory({ component, nodeName, hash }: StaticPodRun): string {
+  return `${PATHS.podLogs}/${SYSTEM}_${component}-${nodeName}_${hash}/${component}`;
 }
 
 /** What a container wrote last, without the time and stream that CRI logs put before each line. */

@@ -10,7 +10,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
 import type { Finding } from '../diagnose/diagnosis.ts';
 import type { Action, WaitTarget } from './action.ts';
-import { areAddonPodsMoved, isStaticPodReady, refuseCrash } from './pods.ts';
+import { areAddonPodsMoved, createCrashWatch, isStaticPodReady, refuseCrash } from './pods.ts';
 import { createRequestWatch } from './unsigned-request.ts';
 
 export interface WaitContext {
@@ -47,10 +47,10 @@ export async function waitForTarget(
   const { target, subject, timeoutMs } = action;
   const { signal } = context;
   let failure: TkadmError | undefined;
-  const watchRequest = requestWatchOf(target);
+  const watch = watchOf(target, context);
   const look = async () => {
     try {
-      await watchRequest?.();
+      await watch?.();
       return await probe(target, context);
     } catch (error) {
       // With some, waiting on is of no use.
@@ -72,7 +72,9 @@ export async function waitForTarget(
   if (failure) throw await explain(failure, action.hint, context);
 }
 
-function requestWatchOf(target: WaitTarget): (() => Promise<void>) | undefined {
+/** What makes a wait hopeless, looked at besides its target. */
+function watchOf(target: WaitTarget, { host }: WaitContext): (() => Promise<void>) | undefined {
+  if (target.kind === 'http') return target.staticPod && createCrashWatch(target.staticPod, host);
   if (target.kind !== 'node-client' || target.bootstrapKubeconfig === undefined) return undefined;
   return createRequestWatch({ kubeconfig: target.bootstrapKubeconfig, nodeName: target.nodeName });
 }
@@ -122,10 +124,7 @@ export async function isReached(
 }
 
 async function probe(target: WaitTarget, context: WaitContext): Promise<true | undefined> {
-  if (target.kind === 'http') {
-    if (target.staticPod) await refuseCrash(target.staticPod, context.host);
-    return (await probeHttp(target.url, target.caPem)) === 200 ? true : undefined;
-  }
+  if (target.kind === 'http') return (await probeHttp(target.url, target.caPem)) === 200 ? true : undefined;
   if (target.kind === 'file') return (await context.host.stat(target.path)) ? true : undefined;
   if (target.kind === 'runtime-ready') return probeRuntime();
   const { nodeName } = target;

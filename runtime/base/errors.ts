@@ -165,6 +165,8 @@ export const ERRORS = {
   SSH_AUTHENTICATION: 'host',
   SSH_HOST_KEY: 'host',
   JOIN_FAILED: 'host',
+  APPLY_FAILED: 'host',
+  FLEET_DRAIN: 'timeout',
   USAGE: 'usage',
   INTERNAL: 'internal',
   INTERRUPTED: 'interrupted',

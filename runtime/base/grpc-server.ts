@@ -62,7 +62,9 @@ function unaryHandler(row: RpcRow, handle: UnaryFunction, toStatus: RpcStatus) {
   return (call: ServerUnaryCall<object, object>, done: sendUnaryData<object>): void => {
     const abort = new AbortController();
     call.on('cancelled', () => abort.abort());
-    handle(call.request, { signal: abort.signal }).then(
+    // Also what a handler throws before it has a promise.
+    const answer = async () => handle(call.request, { signal: abort.signal });
+    answer().then(
       (response) => done(null, response),
       (error: unknown) => done(toStatus(row, error)),
     );

@@ -11,6 +11,10 @@ import { MASTER_FD } from './performer/monitor-program.ts';
 import { openMaster } from './terminal-master.ts';
 
 const TIOCSWINSZ = 0x5414;
+/** fcntl(2) */
+const F_SETPIPE_SZ = 1031;
+/** What an unprivileged process may ask for as well. */
+const PIPE_BYTES = 1024 * 1024;
 /** An attached client that reads nothing is dropped when this much waits for it. */
 const MAX_SESSION_BYTES = 16 * 1024 * 1024;
 type StreamName = 'stdout' | 'stderr';
@@ -53,7 +57,7 @@ export class ContainerStreams {
       return;
     }
     const pumps = (['stdout', 'stderr'] as const).map((name) => {
-      const source = openFifoReader(join(options.directory, SLOT_FILES[name]));
+      const source = openFifoReader(join(options.directory, SLOT_FILES[name]), options.libc);
       this.#sources.push(source);
       return this.#pump(name, source);
     });
@@ -170,12 +174,22 @@ export function takeDescriptor(libc: Libc, pid: number, fd: number): number | un
   }
 }
 
-/** Reads a FIFO through the event loop, without a thread for each. */
-export function openFifoReader(path: string): Socket {
+/** Reads a FIFO through the event loop, without a thread for each; with `libc` it takes more while nobody reads. */
+export function openFifoReader(path: string, libc?: Libc): Socket {
   const fd = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
+  if (libc !== undefined) widenPipe(libc, fd);
   // A reader that opens after the last writer has gone is never told of the end: let one more come and go.
   closeSync(openSync(path, fs.O_WRONLY | fs.O_NONBLOCK));
   return new Socket({ fd, readable: true, writable: false });
+}
+
+/** Pages are taken as they are filled: an idle pipe of this size costs 10 KiB. */
+function widenPipe(libc: Libc, fd: number): void {
+  try {
+    libc.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
+  } catch {
+    // The machine's limit is lower (/proc/sys/fs/pipe-max-size), or there are too many pipes: 64 KiB, then.
+  }
 }
 
 function openFifoWriter(path: string): Writable | undefined {

@@ -41,11 +41,11 @@ export class LogWriter {
     return this.#append(stream, lines);
   }
 
-  /** Writes an unfinished last line of the stream. */
+  /** Writes an unfinished last line of the stream, as a part: readers add no line end that was not there. */
   flush(stream: 'stdout' | 'stderr'): Promise<void> {
     const rest = this.#pending.get(stream);
     this.#pending.delete(stream);
-    return rest === undefined ? Promise.resolve() : this.#append(stream, [{ tag: 'F', text: rest }]);
+    return rest === undefined ? Promise.resolve() : this.#append(stream, [{ tag: 'P', text: rest }]);
   }
 
   /** Closes the file; the next line opens the path anew. */

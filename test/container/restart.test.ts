@@ -61,12 +61,16 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
   const shell = (script: string) => fixture.buildSpec(['sh', '-c', script]);
   await runAndKillEngine({
     runs: shell('echo before; read l; echo got $l; exit 6'),
-    exits: shell('sleep 1; echo meanwhile; head -c 30000 /dev/zero | tr "\\0" y; exit 42'),
+    exits: shell('sleep 1; echo meanwhile; head -c 600000 /dev/zero | tr "\\0" y; exit 42'),
     stays: shell('sleep 60'),
   });
 
+  // It prints more than a pipe takes by itself, and does not wait for a reader.
   const exitPath = join(fixture.stateDir, 'containers/exits', SLOT_FILES.exit);
-  await waitFor(async () => existsSync(exitPath) || undefined, { subject: 'the exit', timeoutMs: 30e3 });
+  await waitFor(async () => (existsSync(exitPath) && readFileSync(exitPath).length > 0) || undefined, {
+    subject: 'the exit',
+    timeoutMs: 30_000,
+  });
   const reopenedAt = Date.now();
   const engine = await fixture.openEngine();
 
@@ -84,7 +88,7 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
     t.ok(status.finishedAt!.getTime() <= reopenedAt, 'the time of the exit, not of finding it');
     const log = readFileSync(fixture.logPath('exits'), 'utf8');
     t.match(log, / F meanwhile\n/);
-    t.equal(log.split('').filter((letter) => letter === 'y').length, 30000);
+    t.equal(log.split('').filter((letter) => letter === 'y').length, 600000);
   });
 
   await t.test('created containers wait for the next engine; unfinished ones are removed', async (t) => {
@@ -111,9 +115,9 @@ t.test('containers survive the engine', { skip: skipReason }, async (t) => {
 });
 
 async function until(probe: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 250; tries += 1) {
+  for (let tries = 0; tries < 1500; tries += 1) {
     if (probe()) return;
     await sleep(20);
   }
-  throw new Error('Cannot see the awaited state after 5 s');
+  throw new Error('Cannot see the awaited state after 30 s');
 }

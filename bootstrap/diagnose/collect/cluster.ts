@@ -47,7 +47,7 @@ export async function collectCluster(options: ClusterOptions): Promise<ClusterEv
   const list = <T extends KubeObject>(kind: Kind<T>, limits: { namespace?: string; limit?: number } = {}) =>
     looker.look(kind.plural, async (): Promise<readonly T[]> => {
       try {
-        return (await client.list(kind, limits)).items;
+        return (await client.list(kind, limits)).items ?? [];
       } catch (error) {
         if (!isApiError(error, 'Forbidden')) throw error;
         forbidden.push(kind.plural);

@@ -1,6 +1,6 @@
 import { PATHS } from '../../../runtime/base/paths.ts';
 import { type DiagnosisRow, quoteLog, seen } from '../diagnosis.ts';
-import type { MachineEvidence, StaticPodEvidence } from '../evidence.ts';
+import type { MachineEvidence, ProbeOutcome, StaticPodEvidence } from '../evidence.ts';
 
 /** Starts within ten minutes: the first restarts may only be too early. */
 const CRASHES = 3;
@@ -114,11 +114,13 @@ export const CONTROL_PLANE_ROWS: readonly DiagnosisRow[] = [
     summary: 'A component of the control plane does not answer',
     confidence: 'likely',
     matches: (machine) => {
+      const crashing = findCrashing(machine).map(({ component }) => component);
       const probe = machine.probes.find(
-        ({ name, outcome }) => name !== 'agent' && outcome !== 'answered' && machine.role === 'control-plane',
+        ({ name, outcome }) => DOWN.includes(outcome) && isComponent(name) && !crashing.includes(name),
       );
-      // A silent API server is a matter of the network rows.
-      if (!probe || (probe.outcome === 'silent' && probe.name === 'kube-apiserver')) return undefined;
+      // A silent API server is a matter of the network rows, and a worker has none of its own.
+      const isElsewhere = probe?.name === 'kube-apiserver' && probe.outcome === 'silent';
+      if (!probe || isElsewhere || machine.role !== 'control-plane') return undefined;
       const pod = machine.staticPods.find(({ component }) => component === probe.name);
       return {
         cause: `${probe.name} does not run on ${machine.name}${EFFECTS[probe.name] ?? ''}`,
@@ -149,6 +151,12 @@ const EFFECTS: Readonly<Record<string, string>> = {
   'kube-scheduler': ': no new pod is given a node',
   'kube-controller-manager': ': nothing makes pods of Deployments, and nodes are not watched',
 };
+
+const DOWN: readonly ProbeOutcome[] = ['refused', 'silent', 'broken'];
+
+function isComponent(name: string): boolean {
+  return name !== 'agent';
+}
 
 /** A component that has started often and does not answer now. */
 function findCrashing({ staticPods, probes }: MachineEvidence): readonly StaticPodEvidence[] {

@@ -1,7 +1,9 @@
 import type { ContainerStatus, Pod } from 'kubernetes-types/core/v1.d.ts';
 import { type DiagnosisRow, quoteLog, seen } from '../diagnosis.ts';
+import type { ClusterEvidence } from '../evidence.ts';
 import { containersOf, findWarning, isUnwell, podName, podWords, warningsOf } from './pod-facts.ts';
 
+const MISSING_KEY = /couldn't find key|references non-existent|no key/;
 const MISSING_OBJECT = /(configmap|secret|persistentvolumeclaim) "([^"]+)" not found/i;
 
 /** Why the containers of a pod that has a node do not work. */
@@ -30,7 +32,7 @@ export const POD_ROWS: readonly DiagnosisRow[] = [
     summary: 'A ConfigMap or Secret lacks a key that a pod uses',
     confidence: 'certain',
     matches: (pod) => {
-      const said = waitingMessage(pod, /couldn't find key|references non-existent|no key/);
+      const said = waitingMessage(pod, MISSING_KEY);
       return said
         ? {
             cause: `a ConfigMap or Secret lacks a key that pod ${podName(pod)} uses`,
@@ -119,9 +121,8 @@ export const POD_ROWS: readonly DiagnosisRow[] = [
     summary: 'A container is ended by its liveness or startup probe',
     confidence: 'likely',
     matches: (pod, cluster) => {
-      const said = findWarning(pod, cluster, /^(Liveness|Startup) probe failed/);
-      const isRestarted = containersOf(pod).some(({ restartCount }) => restartCount > 0);
-      if (!said || !isUnwell(pod) || (!isRestarted && !/Startup/.test(said))) return undefined;
+      const said = endingProbe(pod, cluster);
+      if (!said) return undefined;
       return {
         cause: `the ${/Startup/.test(said) ? 'startup' : 'liveness'} probe of pod ${podName(pod)} fails, which ends its container`,
         fix: `correct port, path or timeoutSeconds of the probe: kubectl describe pod ${podWords(pod)}`,
@@ -141,6 +142,7 @@ export const POD_ROWS: readonly DiagnosisRow[] = [
       );
       const end = status && ended(status);
       if (!status || !end || ['OOMKilled', 'StartError'].includes(end.reason ?? '')) return undefined;
+      if (endingProbe(pod, cluster)) return undefined;
       const log = cluster.containerLogs.get(`${podName(pod)}/${status.name}`) ?? [];
       return {
         cause: `the program of container ${status.name} of pod ${podName(pod)} ends with exit code ${end.exitCode}`,
@@ -192,12 +194,10 @@ export const POD_ROWS: readonly DiagnosisRow[] = [
         const reason = state?.waiting?.reason ?? '';
         return /Error$/.test(reason) && !/Image/.test(reason);
       })?.state?.waiting;
-      if (
-        !waiting ||
-        MISSING_OBJECT.test(waiting.message ?? '') ||
-        /has a command/.test(waiting.message ?? '')
-      )
-        return undefined;
+      const isKnown = [MISSING_OBJECT, MISSING_KEY, /has a command/].some((pattern) =>
+        pattern.test(waiting?.message ?? ''),
+      );
+      if (!waiting || isKnown) return undefined;
       return {
         cause: `a container of pod ${podName(pod)} cannot be made: ${waiting.reason}`,
         fix: `kubectl describe pod ${podWords(pod)}`,
@@ -206,6 +206,13 @@ export const POD_ROWS: readonly DiagnosisRow[] = [
     },
   },
 ];
+
+/** The failure of a probe that ends containers, which has ended one. */
+function endingProbe(pod: Pod, cluster: ClusterEvidence): string | undefined {
+  const said = findWarning(pod, cluster, /^(Liveness|Startup) probe failed/);
+  const isEnded = containersOf(pod).some((row) => row.restartCount > 0 && (ended(row)?.exitCode ?? 0) >= 128);
+  return said !== undefined && isUnwell(pod) && isEnded ? said : undefined;
+}
 
 /** How a container ended last. */
 function ended({ state, lastState }: ContainerStatus) {
