@@ -91,6 +91,7 @@ async function launch(context: CtrContext, record: CtrRecord): Promise<void> {
     spec,
     rootfs: { kind: 'overlay', lowerDirs, upperDir: paths.upper, workDir: paths.work },
     logPath: paths.log,
+    logLimit: options.logLimit,
     stdin: options.hasStdin,
     stdinOnce: options.isStdinOnce,
   });
