@@ -4,7 +4,7 @@ import { hrtime } from 'node:process';
 export interface Row {
   readonly key: string;
   readonly what: string;
-  readonly unit: 'ms' | 's' | 'MiB' | '1/s' | '%' | 'MB' | 'n';
+  readonly unit: 'ms' | 's' | 'MiB' | '1/s' | '%' | 'MB' | 'n' | 'x';
   /** The figure to reach; absent where it is only compared with a peer of the same run. */
   readonly bar?: number;
   /** Rates are better when they are higher. */

@@ -4,6 +4,7 @@ import { certsSubject } from './subjects/certs.ts';
 import { containersSubject } from './subjects/containers.ts';
 import { criSubject } from './subjects/cri.ts';
 import { crowdSubject } from './subjects/crowd.ts';
+import { fleetSubject } from './subjects/fleet.ts';
 import { imagesSubject } from './subjects/images.ts';
 import { initSubject } from './subjects/init.ts';
 import { joinSubject } from './subjects/join.ts';
@@ -16,6 +17,7 @@ import { sizesSubject } from './subjects/sizes.ts';
 export const SUBJECTS: readonly Subject[] = [
   initSubject,
   joinSubject,
+  fleetSubject,
   containersSubject,
   criSubject,
   crowdSubject,

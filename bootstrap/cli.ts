@@ -3,9 +3,14 @@ import { addPhases, buildProgram, commandWords } from './command-line/program.ts
 import type { CliContext, Terminal } from './commands/context.ts';
 import { requestedFormat } from './render/requested-format.ts';
 
+const abort = new AbortController();
+
+function loseReader(): void {
+  if (!abort.signal.aborted) abort.abort(new Error('the connection was lost'));
+}
+
 /** Only this file touches `process`; every command gets what it needs through this context. */
 function buildContext(): CliContext {
-  const abort = new AbortController();
   const interrupt = () => {
     if (abort.signal.aborted) process.exit(130);
     abort.abort(new Error('interrupted'));
@@ -22,6 +27,7 @@ function buildContext(): CliContext {
     entryPath: fileURLToPath(import.meta.url),
     nodePath: process.execPath,
     uid: process.getuid?.() ?? 0,
+    pid: process.pid,
     now: () => new Date(),
     write: (text) => process.stdout.write(text),
     writeBytes: (bytes) => new Promise((done) => process.stdout.write(bytes, () => done())),
@@ -74,8 +80,10 @@ const program = buildProgram({
     process.exitCode = code;
   },
 });
-// A reader that goes away, as `head` does, ends neither a run nor its effect.
-process.stdout.on('error', () => {});
+// A reader that goes away, as `head` does, ends neither a run nor its effect; over SSH it is the one who has asked.
+process.stdout.on('error', () => {
+  if (context.env['TKADM_FOLLOWED']) loseReader();
+});
 process.stderr.on('error', () => {});
 // Nothing else may print a crash: its stack can hold a secret.
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {

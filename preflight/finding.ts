@@ -12,6 +12,22 @@ export type PreflightEngine = 'embedded' | 'upstream';
 /** A note stands in nobody's way: what was chosen, or why something was not looked at. */
 export type Severity = 'error' | 'warning' | 'note';
 
+/** Something of a machine that a command changes. */
+export type Alteration =
+  | { readonly kind: 'file'; readonly path: string }
+  | {
+      readonly kind: 'kernel-parameter';
+      /** Below /proc/sys. */
+      readonly path: string;
+      /** Parameters that the kernel sets along with it. */
+      readonly alongWith?: readonly string[];
+    }
+  /** Debian packages: the one that is asked for, and what it needs. */
+  | { readonly kind: 'packages'; readonly wanted: string }
+  | { readonly kind: 'swap' }
+  | { readonly kind: 'module'; readonly name: string }
+  | { readonly kind: 'unit'; readonly name: string };
+
 /** One thing that stands in the way, or may, or should be known. */
 export interface Finding {
   /** The check's name, as kubeadm has it where it has one; also the name for --ignore-preflight-errors. */
@@ -24,6 +40,8 @@ export interface Finding {
   readonly fix?: string;
   /** Commands, without a shell, that mend it; absent when only a person can. */
   readonly repair?: readonly (readonly string[])[];
+  /** What those commands change, so that it can be put back. */
+  readonly alters?: readonly Alteration[];
   /** Its name is among those to be ignored: it is told, it stops nothing and nothing repairs it. */
   readonly isIgnored?: boolean;
   /** The check itself failed or took too long, so nothing is known. */

@@ -1,8 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { createReadStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { sha256Digest } from '../../runtime/image/blobs.ts';
+import { PIECE_BYTES } from '../../runtime/image/decompress.ts';
 import { MEDIA_TYPES } from '../../runtime/image/oci-image.ts';
 import { createRegistryPuller } from '../../runtime/image/pull.ts';
 import { RegistryClient } from '../../runtime/image/registry.ts';
@@ -11,6 +22,7 @@ import { seededRandom } from '../../test/runtime/image/random.ts';
 import { registrySkip, startRegistry, type TestRegistry } from '../../test/runtime/image/registry.ts';
 import { type Bench, type Subject, timed } from '../measure.ts';
 
+const INODE_REST_MS = 6000;
 const LAYERS = 4;
 const FILES = 1000;
 const FILE_BYTES = 50_000;
@@ -58,6 +70,7 @@ export const imagesSubject: Subject = {
       for (const row of KINDS) await measureUnpack(bench, row, layers);
       if (registrySkip) bench.note(`pull: ${registrySkip}`);
       else await measurePulls(bench, layers);
+      await emptyTrash(bench);
     }
   },
 };
@@ -94,7 +107,8 @@ async function measureUnpack(
   await withStore(bench, async (store) => {
     const before = process.cpuUsage();
     const { ms } = await timed(async () => {
-      for (const path of paths) await store.importLayer(createReadStream(path));
+      for (const path of paths)
+        await store.importLayer(createReadStream(path, { highWaterMark: PIECE_BYTES }));
     });
     const { user, system } = process.cpuUsage(before);
     bench.record(`unpack.${kind}`, (100 * tarMs) / ms);
@@ -114,7 +128,7 @@ async function unpackWithTar(
       execFileSync('tar', ['-x', ...flags, '-C', join(target, String(index)), '-f', path]);
     }
   });
-  rmSync(target, { recursive: true });
+  putAside(scratch, target);
   return ms;
 }
 
@@ -167,6 +181,21 @@ async function withStore<T>({ scratch }: Bench, work: (store: ImageStore) => Pro
   try {
     return await work(await openImageStore({ root, log: SILENT_LOGGER }));
   } finally {
-    rmSync(root, { recursive: true, force: true });
+    putAside(scratch, root);
   }
+}
+
+/**
+ * Files are removed between samples alone: ext4 gives an inode out again after 5 s at the earliest, and each new file
+ * has to pass by all those that are younger.
+ */
+function putAside(scratch: string, path: string): void {
+  const trash = join(scratch, 'trash');
+  mkdirSync(trash, { recursive: true });
+  renameSync(path, join(trash, randomUUID()));
+}
+
+async function emptyTrash({ scratch }: Bench): Promise<void> {
+  rmSync(join(scratch, 'trash'), { recursive: true, force: true });
+  await sleep(INODE_REST_MS);
 }

@@ -95,6 +95,29 @@ export const CLUSTER_COMMANDS: readonly CommandRow[] = [
       (await import('../commands/join.ts')).runJoin(context, addresses, options),
   },
   {
+    usage: 'apply',
+    description: 'Make the machines of a file one cluster, or the cluster what the file says',
+    flags: [
+      [
+        '-f, --file <file>',
+        'tkadm.io/v1alpha1 Cluster, and kubeadm documents beside it; "-" for standard input',
+      ],
+      ['--plan', 'show for each machine what would be changed, touch nothing'],
+      ['--prune', 'drain and reset the machines of nodes that the file does not name'],
+      ['-y, --yes', 'do not ask before --prune'],
+      ['--concurrency <number>', 'machines that are worked on at one time (default: 32)'],
+      ['--drain-timeout <duration>', 'how long --prune waits for the pods of a node (default: 5m)'],
+      [
+        '--kubeconfig <file>',
+        "where the administrator's kubeconfig is kept (default: $KUBECONFIG, else NAME.kubeconfig)",
+      ],
+      ['--print-example', 'print a file with every field'],
+      ...CONNECTION_FLAGS,
+      ...flags('ignore-preflight-errors', 'output'),
+    ],
+    run: async (context, options) => (await import('../commands/apply.ts')).runApply(context, options),
+  },
+  {
     usage: 'reset',
     description: 'Undo init or join on this machine',
     flags: [
@@ -112,5 +135,26 @@ export const CLUSTER_COMMANDS: readonly CommandRow[] = [
       ),
     ],
     run: async (context, options) => (await import('../commands/reset.ts')).runReset(context, options),
+  },
+  {
+    usage: 'why [subject]',
+    description: 'Say what is wrong with the cluster, node/NAME or pod/NAMESPACE/NAME, and how to mend it',
+    flags: [
+      ...flags('kubeconfig', 'output'),
+      ['--no-ssh', 'do not look at other machines over SSH'],
+      ...CONNECTION_FLAGS,
+    ],
+    run: async (context, options, subject) =>
+      (await import('../commands/why.ts')).runWhy(context, options, subject),
+  },
+  {
+    usage: 'status',
+    description: 'Show the cluster at a glance',
+    flags: [
+      ...flags('kubeconfig', 'output'),
+      ['-w, --watch', 'go on and show what changes'],
+      ['--interval <seconds>', 'time between two looks with --watch (default: 2)'],
+    ],
+    run: async (context, options) => (await import('../commands/status.ts')).runStatus(context, options),
   },
 ];

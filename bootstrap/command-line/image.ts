@@ -45,6 +45,7 @@ export const IMAGE_COMMANDS: readonly CommandRow[] = [
         description: 'Pull an image from its registry',
         flags: [
           ['--platform <os/arch>', "linux/amd64 or linux/arm64 (default: this machine's)"],
+          ['--all-platforms', 'every image of an index, so that "push" makes an index again'],
           ...REGISTRY,
           FLAGS.output,
         ],

@@ -4,6 +4,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { VERSION } from '../../runtime/base/version.ts';
 import type { CliContext } from '../commands/context.ts';
 import { EXAMPLES } from '../commands/examples.ts';
+import { BUNDLE_COMMANDS } from './bundle.ts';
 import { CERTS_COMMANDS } from './certs.ts';
 import { CLUSTER_COMMANDS } from './cluster.ts';
 import { addCommand, type CommandRow } from './command.ts';
@@ -27,6 +28,7 @@ const COMMANDS: readonly CommandRow[] = [
   ...IMAGE_COMMANDS,
   ...CTR_COMMANDS,
   ...SERVICE_COMMANDS,
+  ...BUNDLE_COMMANDS,
   ...VERSION_COMMANDS,
 ];
 

@@ -13,8 +13,14 @@ export function bundleSources(context: Pick<CliContext, 'entryPath' | 'nodePath'
   return {
     nodePath,
     distDir,
-    nodeModulesDir: join(distDir, '..', 'node_modules'),
+    packageFolders: listPackageFolders(distDir),
     ...(installed ? { installedDirectory: installed } : {}),
     signal,
   };
+}
+
+/** Where Node.js looks for packages: `node_modules` of each folder above, of which npm may have chosen any. */
+function listPackageFolders(folder: string): readonly string[] {
+  const above = dirname(folder);
+  return above === folder ? [] : [join(above, 'node_modules'), ...listPackageFolders(above)];
 }

@@ -28,6 +28,7 @@ export interface CliContext {
   readonly entryPath: string;
   readonly nodePath: string;
   readonly uid: number;
+  readonly pid: number;
   readonly now: () => Date;
   readonly write: (text: string) => void;
   /** Resolves when standard output has taken them. */

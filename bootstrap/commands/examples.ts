@@ -10,6 +10,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'tkadm join 10.0.0.5:6443 --token TOKEN --discovery-token-ca-cert-hash sha256:HEX',
     'tkadm join --discovery-file https://example.com/cluster.conf --tls-bootstrap-token TOKEN',
   ],
+  apply: [
+    'tkadm apply --print-example > cluster.yaml',
+    'tkadm apply -f cluster.yaml --plan',
+    'tkadm apply -f cluster.yaml --prune',
+  ],
   reset: ['tkadm reset --dry-run', 'tkadm reset -f'],
   'upgrade plan': ['tkadm upgrade plan', 'tkadm upgrade plan -o json'],
   'upgrade diff': ['tkadm upgrade diff', 'tkadm upgrade diff --patches /root/patches -c 0'],
@@ -26,5 +31,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'certs renew': ['tkadm certs renew all', 'tkadm certs renew apiserver'],
   'image build': ['tkadm image build . -t shop/web:1 --build-arg VERSION=2'],
   'image load': ['tkadm image load -i web.tar', 'docker save shop/web:1 | tkadm image load -i -'],
+  why: ['tkadm why', 'tkadm why node/worker1', 'tkadm why pod/shop/web-0 -o json'],
+  status: ['tkadm status', 'tkadm status -w'],
   completion: ['source <(tkadm completion bash)', 'tkadm completion zsh > ~/.tkadm.zsh'],
 };

@@ -129,10 +129,14 @@ interface RegistryFlags extends ImageFlags {
 export async function runImagePull(
   context: CliContext,
   name: string,
-  flags: RegistryFlags & { readonly platform?: string },
+  flags: RegistryFlags & { readonly platform?: string; readonly allPlatforms?: boolean },
 ): Promise<void> {
+  const { allPlatforms: hasAllPlatforms = false } = flags;
+  if (hasAllPlatforms && flags.platform !== undefined) {
+    throw new TkadmError('USAGE', 'Cannot use "--all-platforms": --platform is given as well');
+  }
   const architecture = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
-  const body = { ...(await registryRequest(context, name, flags)), architecture };
+  const body = { ...(await registryRequest(context, name, flags)), architecture, hasAllPlatforms };
   const display = createPullDisplay(context, flags.output);
   const onLayer = (layer: LayerProgress) => display.update(layer);
   const image = await call(context, 'pull', { body, output: flags.output, onLayer }).finally(() =>

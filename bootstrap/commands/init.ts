@@ -165,8 +165,8 @@ function withoutSkippedAddons(config: InitConfig): InitConfig {
   };
 }
 
-/** @throws UNSUPPORTED */
-function checkEngine({ tkadm, cluster }: InitConfig, onlyPhase: string | undefined): void {
+/** @throws UNSUPPORTED for what this package does not hold */
+export function checkEngine({ tkadm, cluster }: InitConfig, onlyPhase: string | undefined): void {
   if (onlyPhase !== undefined && FILE_GROUPS.includes(groupOf(onlyPhase))) return;
   if (tkadm.engine !== 'embedded') {
     throw new TkadmError('UNSUPPORTED', `Cannot init with engine "${tkadm.engine}": it is not there yet`, {

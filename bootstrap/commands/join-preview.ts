@@ -9,27 +9,24 @@ import type { JoinConfig } from '../config/types.ts';
 import { createPatchReader } from '../phases/files.ts';
 import { joinPhases } from '../phases/join.ts';
 import { toRepairs } from '../phases/preflight.ts';
+import type { MachineReporter } from '../render/fleet.ts';
 import { toEventFields } from '../render/json.ts';
-import type { MachineReporter } from '../render/ssh-join.ts';
-import { checkMachine } from '../ssh/check-machine.ts';
-import { connectSsh, type SshSettings } from '../ssh/connection.ts';
-import { createSshHost } from '../ssh/host.ts';
+import { checkMachine, type MachineToJoin } from '../ssh/check-machine.ts';
+import type { SshHost } from '../ssh/host.ts';
 import type { RemoteJoinInput } from '../ssh/join-remote.ts';
-import { askSudoPassword, type RemoteEvent } from '../ssh/remote-command.ts';
-import type { SshTarget } from '../ssh/target.ts';
-import { checkArchitecture, hasBundle } from '../ssh/upload-bundle.ts';
+import type { RemoteEvent } from '../ssh/remote-command.ts';
+import { hasBundle, readArchitecture } from '../ssh/upload-bundle.ts';
 import type { DiscoveredCluster } from '../tokens/cluster-info.ts';
 import { checkPins, discoverCluster } from '../tokens/discover.ts';
 import type { WorkflowEvent } from '../workflow/event.ts';
 import { runPhases } from '../workflow/run.ts';
+import { bundleChooser } from './bundle.ts';
 import type { CliContext } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { previewAndPlan } from './run.ts';
 
 export interface JoinPreviewInput {
   readonly context: CliContext;
-  readonly target: SshTarget;
-  readonly settings: SshSettings;
   readonly input: Omit<RemoteJoinInput, 'token'>;
   /** The user's, else the cluster is asked as administrator. */
   readonly token: string | undefined;
@@ -40,62 +37,54 @@ export interface JoinPreviewInput {
 }
 
 /** What a join over SSH would do, seen from here: nothing is sent to the machine, and no token is made. */
-export async function previewJoinOverSsh(
+export async function previewJoin(
+  sshHost: SshHost,
   preview: JoinPreviewInput,
 ): Promise<{ readonly node: string; readonly changes: number }> {
-  const { target, settings, context, input, machine } = preview;
-  machine.progress('connect');
-  const connection = await connectSsh(target, settings);
-  const close = () => connection.close();
-  context.signal.addEventListener('abort', close, { once: true });
-  try {
-    const sshHost = createSshHost(connection, {
-      sudoPassword: () => askSudoPassword(connection, settings),
-    });
-    await checkArchitecture(sshHost, process.arch);
-    const tell = createTeller(machine);
-    const repairs = await previewChecks(createBatchedHost(sshHost), preview, tell.emit);
-    const { config, nodeIp, hostname } = await loadRemoteConfig(sshHost, preview);
-    const planned = createPlannedHost(sshHost);
-    const warn = (message: string) => tell.emit({ type: 'note', level: 'warning', message });
-    const { bundleDirectory } = preview;
-    await runPhases({
-      phases: joinPhases(config).filter((phase) => phase.name !== 'preflight'),
-      context: {
-        config,
-        host: planned,
-        hostname,
-        nodeIp,
-        shouldFix: input.shouldFix,
-        env: {},
-        now: context.now,
-        signal: context.signal,
-        warn,
-        discover: () => discover(preview, warn),
-        joinClient: onlyForControlPlanes,
-        controlPlane: onlyForControlPlanes,
-        // Of a token that a join would make; a preview does not show it.
-        agentCredentials: { token: preview.token ?? 'abcdef.0123456789abcdef' },
-        isBundleInstalled: async () =>
-          bundleDirectory !== undefined && (await hasBundle(sshHost, bundleDirectory)),
-        patches: createPatchReader(planned, undefined, warn),
-      },
-      perform: async () => {},
-      // What it would wait for cannot be there.
-      isDone: async () => false,
-      preview: (action) => previewAndPlan(action, planned),
-      emit: tell.emit,
+  const { context, input, machine } = preview;
+  const architecture = await readArchitecture(sshHost);
+  const tell = createTeller(machine);
+  const repairs = await previewChecks(createBatchedHost(sshHost), preview, tell.emit);
+  const { config, nodeIp, hostname } = await loadRemoteConfig(sshHost, preview);
+  const planned = createPlannedHost(sshHost);
+  const warn = (message: string) => tell.emit({ type: 'note', level: 'warning', message });
+  const bundleDirectory =
+    architecture === process.arch
+      ? preview.bundleDirectory
+      : await bundleChooser(context, undefined)(architecture);
+  await runPhases({
+    phases: joinPhases(config).filter((phase) => phase.name !== 'preflight'),
+    context: {
+      config,
+      host: planned,
+      hostname,
+      nodeIp,
+      shouldFix: input.shouldFix,
+      env: {},
+      now: context.now,
       signal: context.signal,
-    });
-    return { node: config.nodeRegistration.name, changes: repairs + tell.changes() };
-  } finally {
-    context.signal.removeEventListener('abort', close);
-    connection.close();
-  }
+      warn,
+      discover: () => discover(preview, warn),
+      joinClient: onlyForControlPlanes,
+      controlPlane: onlyForControlPlanes,
+      // Of a token that a join would make; a preview does not show it.
+      agentCredentials: { token: preview.token ?? 'abcdef.0123456789abcdef' },
+      isBundleInstalled: async () =>
+        bundleDirectory !== undefined && (await hasBundle(sshHost, bundleDirectory)),
+      patches: createPatchReader(planned, undefined, warn),
+    },
+    perform: async () => {},
+    // What it would wait for cannot be there.
+    isDone: async () => false,
+    preview: (action) => previewAndPlan(action, planned),
+    emit: tell.emit,
+    signal: context.signal,
+  });
+  return { node: config.nodeRegistration.name, changes: repairs + tell.changes() };
 }
 
 /** Tells of events as the command on the machine would, and counts changes. */
-function createTeller(machine: MachineReporter) {
+export function createTeller(machine: MachineReporter) {
   let changes = 0;
   return {
     changes: () => changes,
@@ -107,9 +96,9 @@ function createTeller(machine: MachineReporter) {
 }
 
 /** Shows what the checks find and what would be repaired; returns the number of repairs. @throws PREFLIGHT_FAILED */
-async function previewChecks(
+export async function previewChecks(
   host: Host,
-  { input, context }: JoinPreviewInput,
+  { input, context }: { readonly input: MachineToJoin; readonly context: Pick<CliContext, 'signal'> },
   emit: (event: WorkflowEvent) => void,
 ): Promise<number> {
   const findings = await checkMachine(host, input, context.signal);

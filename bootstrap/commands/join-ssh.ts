@@ -1,26 +1,17 @@
-import { realpath } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseCertificateKey } from '../../pki/certificate-secret.ts';
-import { formatWarning } from '../../preflight/format.ts';
-import { ApiClient } from '../../runtime/api/client.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
-import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
-import type { Host } from '../../runtime/base/host.ts';
+import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { installBundle } from '../../runtime/host/bundle.ts';
-import { createLocalHost } from '../../runtime/host/local.ts';
-import { maskSecrets } from '../render/mask.ts';
+import { joinMember } from '../fleet/join-member.ts';
+import { withMember } from '../fleet/member.ts';
+import { failureOf, runMembers } from '../fleet/run.ts';
+import { createFleetTools, describeTarget, findBundle } from '../fleet/tools.ts';
+import { createFleetReporter } from '../render/fleet.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { createSshReporter, type MachineReporter, type SshReporter } from '../render/ssh-join.ts';
-import { findTwin } from '../ssh/check-machine.ts';
-import { resolveSshHost } from '../ssh/config-resolve.ts';
-import type { SshSettings } from '../ssh/connection.ts';
-import { joinOverSsh, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import type { RemoteJoinInput } from '../ssh/join-remote.ts';
 import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import { parseCaPins, pinsOf } from '../tokens/pin.ts';
-import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import { parseToken } from '../tokens/token.ts';
-import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
 
@@ -51,19 +42,6 @@ const LOCAL_FLAGS = [
   'apiserver-bind-port',
 ] as const;
 
-/** What all machines of one command share. */
-interface SshJoin {
-  readonly context: CliContext;
-  readonly options: SshJoinOptions;
-  /** The administrator's; without one, --token, --api-server and a pin are needed. */
-  readonly config: ClientConfig | undefined;
-  readonly input: Omit<RemoteJoinInput, 'token'>;
-  readonly settings: SshSettings;
-  /** Undefined in a dry run on a machine that has none. */
-  readonly bundleDirectory: string | undefined;
-  readonly reporter: SshReporter;
-}
-
 /** Joins machines over SSH, all at the same time; one that fails does not stop the others. */
 export async function runJoinOverSsh(
   context: CliContext,
@@ -77,35 +55,43 @@ export async function runJoinOverSsh(
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
   refuseLocalFlags(options);
-  const reporter = createSshReporter(context, options.output);
-  const settings = buildSshSettings(context, options);
-  const config = await readAdminConfig(context);
-  const input = { ...buildInput(config, options), ...(await prepareControlPlane(context, config, options)) };
-  reporter.start(
-    targets.map((target) => ({
-      host: target.host,
-      user: resolveSshHost(target, settings.person).user ?? settings.defaultUser,
-    })),
-  );
-  const shared: SshJoin = {
-    context,
-    options,
-    config,
-    input,
-    settings,
-    bundleDirectory: await (options.dryRun ? findBundle(context) : ensureBundle(context)),
+  const { output, dryRun: isDryRun = false } = options;
+  const reporter = await createFleetReporter(context, { format: output, command: 'join', isDryRun });
+  const settings = buildSshSettings({ ...context, ask: reporter.askThrough(context.ask) }, options);
+  const admin = await readAdminConfig(context);
+  const input = { ...buildInput(admin, options), ...(await prepareControlPlane(context, admin, options)) };
+  reporter.start(targets.map((target) => describeTarget(target, settings)));
+  const members = targets.map((target) => ({ name: target.host, target, settings, isLocal: false }));
+  const run = {
     reporter,
+    concurrency: members.length,
+    signal: context.signal,
+    isSaidLater: members.length === 1,
   };
-  const results = await Promise.all(targets.map((target) => joinOne(target, shared, targets.length)));
-  const failures = results.flatMap((result) => ('error' in result ? [result.error] : []));
-  if (failures.length === 1 && targets.length === 1) throw failures[0];
-  if (failures.length > 0) {
-    throw new TkadmError('JOIN_FAILED', `Cannot join ${failures.length} of ${targets.length} machines`, {
-      cause: failures[0],
-      hint: 'Mend what is said above and run the same command again',
+  const plan = { input, admin, token: options.token };
+  const tools = createFleetTools(context);
+  const bundleDirectory = isDryRun ? await findBundle(context) : undefined;
+  const results = await runMembers(members, run, (member, machine) => {
+    machine.progress('connect');
+    return withMember(member, { signal: context.signal, onNotice: machine.progress }, async (host) => {
+      if (!isDryRun) {
+        const node = await joinMember(host, { machine, tools, toCheck: input, plan: async () => plan });
+        return { node, outcome: 'joined' };
+      }
+      const { previewJoin } = await import('./join-preview.ts');
+      return previewJoin(host, {
+        context,
+        input,
+        machine,
+        bundleDirectory,
+        token: plan.token,
+        config: admin,
+      });
     });
-  }
-  reporter.finish(results.flatMap((result) => ('node' in result ? [result.node] : [])));
+  });
+  const failure = failureOf(results, { code: 'JOIN_FAILED', verb: 'join' });
+  await reporter.finish(results, failure ? undefined : { nodes: results.map(({ node }) => node) });
+  if (failure) throw failure;
 }
 
 /** @throws USAGE for flags that a machine behind SSH would not get */
@@ -160,89 +146,6 @@ async function prepareControlPlane(
   return { controlPlane: { certificateKey: await uploadCertificates(context, config) } };
 }
 
-/** Joins one machine, or shows what that would do. */
-async function joinOne(
-  target: SshTarget,
-  shared: SshJoin,
-  count: number,
-): Promise<{ readonly node: string } | { readonly error: unknown }> {
-  const machine = shared.reporter.machine(target.host);
-  try {
-    const join = shared.options.dryRun ? previewMachine : joinMachine;
-    return { node: await join(target, shared, machine) };
-  } catch (error) {
-    machine.failed(isTkadmError(error) ? error : new Error(maskSecrets(formatError(error))), count > 1);
-    return { error };
-  }
-}
-
-/** The token is made when the connection stands, and removed whatever happens. */
-async function joinMachine(target: SshTarget, shared: SshJoin, machine: MachineReporter): Promise<string> {
-  const { context, options, config, input, settings, bundleDirectory } = shared;
-  const startedAt = performance.now();
-  let made: ShortLivedToken | undefined;
-  const getToken = async (): Promise<string> => {
-    if (options.token) return options.token;
-    made = await createShortLivedToken(config!, context.now());
-    return made.token;
-  };
-  try {
-    const node = await joinOverSsh({
-      target,
-      settings: { ...settings, onNotice: machine.progress },
-      bundleDirectory: bundleDirectory ?? '',
-      architecture: process.arch,
-      input,
-      getToken,
-      signal: context.signal,
-      onProgress: machine.progress,
-      onEvent: machine.event,
-      ...(config ? { inspect: (host: Host) => warnOfTwin(host, config, { ...shared, machine }) } : {}),
-    });
-    machine.done(node, performance.now() - startedAt);
-    return node;
-  } finally {
-    await made?.remove().catch((error) => {
-      machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
-    });
-  }
-}
-
-async function previewMachine(
-  target: SshTarget,
-  { context, options, config, input, settings, bundleDirectory }: SshJoin,
-  machine: MachineReporter,
-): Promise<string> {
-  const { previewJoinOverSsh } = await import('./join-preview.ts');
-  const { node, changes } = await previewJoinOverSsh({
-    context,
-    target,
-    settings: { ...settings, onNotice: machine.progress },
-    input,
-    token: options.token,
-    config,
-    bundleDirectory,
-    machine,
-  });
-  machine.previewed(node, changes);
-  return node;
-}
-
-/** Only the administrator may list Nodes, so the machine itself cannot tell whose copy it is. */
-async function warnOfTwin(
-  host: Host,
-  config: ClientConfig,
-  { context, input, machine }: SshJoin & { readonly machine: MachineReporter },
-): Promise<void> {
-  const api = new ApiClient(config);
-  try {
-    for (const finding of await findTwin(host, { ...input, api: async () => api }, context.signal))
-      machine.warn(formatWarning(finding));
-  } finally {
-    api.close();
-  }
-}
-
 async function readAdminConfig(context: CliContext): Promise<ClientConfig | undefined> {
   const path = context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
   return (await context.fileExists(path)) ? loadClientConfig(path) : undefined;
@@ -283,16 +186,4 @@ function buildInput(
     ignorePreflightErrors: options.ignorePreflightErrors ?? [],
     shouldFix: options.fix ?? true,
   };
-}
-
-/** The bundle of this machine, assembled when it has none. */
-async function ensureBundle(context: CliContext): Promise<string> {
-  return (
-    (await findBundle(context)) ?? (await installBundle(createLocalHost(), bundleSources(context))).directory
-  );
-}
-
-async function findBundle(context: CliContext): Promise<string | undefined> {
-  const current = join(PATHS.bundle, 'current');
-  return (await context.fileExists(join(current, 'image.json'))) ? realpath(current) : undefined;
 }

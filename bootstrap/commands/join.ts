@@ -22,6 +22,7 @@ import { refusePhases } from '../workflow/run.ts';
 import { type CliContext, readInput } from './context.ts';
 import { listJoinTraces, settleFailedJoin } from './join-left.ts';
 import { observeMachine } from './machine.ts';
+import { once } from './once.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
@@ -140,6 +141,7 @@ export async function joinThisMachine(
         shouldFix: options.fix ?? false,
         env: context.env,
         nodeIp: machine.advertiseAddress,
+        isGoingOn: tools.unfinished?.command === 'join',
         ...look,
         discover,
         isBundleInstalled,
@@ -207,15 +209,6 @@ async function readJoinedConfig(
   } finally {
     client.close();
   }
-}
-
-/** What a task gives, which is run when it is first asked for. */
-function once<T>(task: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined;
-  return () => {
-    running ??= task();
-    return running;
-  };
 }
 
 function discoverOnce(

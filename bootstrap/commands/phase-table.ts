@@ -215,5 +215,7 @@ export const RESET_PHASE_COMMANDS: readonly PhaseCommandRow[] = [
     pods: ['Stop the agent, the pods and the runtime', ['cri-socket']],
     network: ['Remove interfaces, routes and rules', []],
     files: ['Remove files and directories', ['cert-dir', 'cleanup-tmp-dir']],
+    restore: ['Put back what was replaced and repaired', []],
+    compare: ['Compare the machine with what it was', []],
   }),
 ];

@@ -9,11 +9,13 @@ import { EXIT_CODES } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
+import { detectInitSystem } from '../../runtime/host/services.ts';
 import { loadConfiguration } from '../config/load.ts';
+import { type JournalSession, openSession } from '../journal/session.ts';
 import { createCriProbe } from '../phases/cri-probe.ts';
 import { buildPreflightInput, toRepairs } from '../phases/preflight.ts';
 import { formatTable } from '../render/table.ts';
-import { formatAction } from '../workflow/action.ts';
+import { type Action, formatAction } from '../workflow/action.ts';
 import { type CliContext, readInput } from './context.ts';
 import { observeMachine } from './machine.ts';
 import { writeData } from './output.ts';
@@ -53,15 +55,15 @@ export async function runPreflightCommand(
   let report = await runPreflight(host, input, { signal });
   const repairs: { readonly check: string; readonly summary: string; readonly error?: string }[] = [];
   if (options.fix) {
-    for (const finding of selectRepairable(report.findings)) {
-      for (const action of toRepairs(finding)) {
-        if (action.kind !== 'run') continue;
-        const summary = formatAction(action);
-        const result = options.dryRun ? undefined : await host.run(action.argv, { signal });
-        const error = result && result.exitCode !== 0 ? result.stderr.trim() : undefined;
-        repairs.push({ check: finding.check, summary, ...(error === undefined ? {} : { error }) });
-      }
+    const session = options.dryRun || context.uid !== 0 ? undefined : await open(context, host);
+    const actions = selectRepairable(report.findings).flatMap((finding) =>
+      toRepairs(finding).map((action) => ({ action, check: finding.check })),
+    );
+    for (const { action, check } of actions) {
+      const error = options.dryRun ? undefined : await repair(action, { host, session, signal });
+      repairs.push({ check, summary: formatAction(action), ...(error === undefined ? {} : { error }) });
     }
+    await session?.end('done');
     if (repairs.length > 0 && !options.dryRun) report = await runPreflight(host, input, { signal });
   }
   const fatal = selectFatal(report.findings);
@@ -78,6 +80,30 @@ export async function runPreflightCommand(
     context.writeError(`error: preflight failed: ${names}\n  try: ${preflightError(fatal).hint}\n`);
   }
   return EXIT_CODES.preflight;
+}
+
+async function open(context: CliContext, host: Host): Promise<JournalSession> {
+  const initSystem = await detectInitSystem(host);
+  const { pid, now } = context;
+  return openSession({ host, initSystem, command: 'preflight', pid, now, isPhase: false });
+}
+
+interface RepairTools {
+  readonly host: Host;
+  readonly session: JournalSession | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Runs a repair; returns what it said when it failed. */
+async function repair(action: Action, { host, session, signal }: RepairTools): Promise<string | undefined> {
+  let error: string | undefined;
+  const perform = async () => {
+    if (action.kind !== 'run') return;
+    const result = await host.run(action.argv, { signal });
+    if (result.exitCode !== 0) error = result.stderr.trim();
+  };
+  await (session ? session.record(action, 'preflight', perform) : perform());
+  return error;
 }
 
 function listChecks(context: CliContext, output: string): number {

@@ -3,12 +3,16 @@ import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { loadConfiguration } from '../config/load.ts';
+import { readDone } from '../journal/read.ts';
+import type { Done } from '../journal/undo.ts';
 import { findNodeName } from '../phases/node-name.ts';
 import { RESET_PHASES } from '../phases/reset.ts';
+import { type Comparison, compareWithBefore, describeComparison } from '../phases/reset-compare.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { checkPhaseNames, isSelected } from '../workflow/phase.ts';
 import { confirm } from './confirm.ts';
 import { type CliContext, readInput } from './context.ts';
+import { once } from './once.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
@@ -53,7 +57,12 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
   const manifest = (await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`)) ?? '';
+  // Nobody else can read it, and nobody else but in a dry run comes here.
+  const nothing: Done = { changes: [], snapshot: undefined };
+  const done = once(async () => (context.uid === 0 ? readDone(PATHS.journal) : nothing));
+  const compare = once(async () => compareWithBefore(host, await done(), context.now));
   const hasKubeconfig = (await host.stat(kubeconfig)) !== undefined;
+  const isNode = (await host.stat(`${PATHS.kubernetes}/kubelet.conf`)) !== undefined;
   await runCommandPhases({
     command: 'reset',
     cli: context,
@@ -73,11 +82,23 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
         nodeName,
         kubeconfig: hasKubeconfig ? kubeconfig : undefined,
         warn: tools.warn,
+        done,
+        compare,
       };
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun || only ? '' : describeReset(changes, await findLeftEtcd(host, manifest)),
-      data: { node: nodeName, changes },
+      ...(config.isDryRun || only || changes === 0
+        ? {
+            text: config.isDryRun || only ? '' : 'There was nothing to reset on this machine.\n',
+            data: { node: nodeName, changes },
+          }
+        : await describeReset({
+            nodeName,
+            isNodeLeft: isNode && !hasKubeconfig,
+            changes,
+            comparison: await compare(),
+            etcd: await findLeftEtcd(host, manifest),
+          })),
     }),
   });
 }
@@ -87,19 +108,37 @@ interface LeftEtcd {
   readonly keyFile: string | undefined;
 }
 
-function describeReset(changes: number, etcd: LeftEtcd | undefined): string {
-  if (changes === 0) return 'There was nothing to reset on this machine.\n';
+interface ResetResult {
+  readonly nodeName: string;
+  /** Nobody here may delete the Node. */
+  readonly isNodeLeft: boolean;
+  readonly changes: number;
+  readonly comparison: Comparison;
+  readonly etcd: LeftEtcd | undefined;
+}
+
+function describeReset({ nodeName, isNodeLeft, changes, comparison, etcd }: ResetResult) {
   const key = etcd?.keyFile ? `, and "${etcd.keyFile}" on this machine lets into it` : '';
   const lines = [
     'This machine is no node any more. Kubeconfig copies such as ~/.kube/config are yours and were kept.',
+    ...(isNodeLeft
+      ? [
+          `The cluster still has its Node. With an administrator's kubeconfig: kubectl delete node ${nodeName}`,
+        ]
+      : []),
     ...(etcd
       ? [
           `The objects of the cluster are in etcd still${key}.`,
           'If this was its last control-plane node: etcdctl del --prefix /registry/',
         ]
       : []),
+    ...describeComparison(comparison),
   ];
-  return lines.map((line) => `${line}\n`).join('');
+  const { since = null, others, kept } = comparison;
+  return {
+    text: lines.map((line) => `${line}\n`).join(''),
+    data: { node: nodeName, changes, comparedWith: since, differences: others, kept },
+  };
 }
 
 /** What stays of an etcd elsewhere, of a control-plane node whose API server ran with these arguments. */

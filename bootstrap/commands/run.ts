@@ -3,9 +3,13 @@ import { ApiClient } from '../../runtime/api/client.ts';
 import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { type BundleSources, isBundleInstalled, readBundleId } from '../../runtime/host/bundle.ts';
 import { createPlannedHost } from '../../runtime/host/planned.ts';
-import { detectInitSystem } from '../../runtime/host/services.ts';
+import { detectInitSystem, type InitSystem } from '../../runtime/host/services.ts';
+import type { Finding } from '../diagnose/diagnosis.ts';
+import type { Unfinished } from '../journal/entries.ts';
+import { openSession } from '../journal/session.ts';
 import { createRenderer, type OutputFormat, type Renderer } from '../render/renderer.ts';
 import type { Action } from '../workflow/action.ts';
 import { createFinder, type FindObject, isActionDone, type Observation } from '../workflow/observe.ts';
@@ -13,6 +17,7 @@ import { performAction } from '../workflow/perform.ts';
 import { checkPhaseNames, isSelected, type Phase } from '../workflow/phase.ts';
 import { previewAction } from '../workflow/preview.ts';
 import { runPhases } from '../workflow/run.ts';
+import type { OnProgress } from '../workflow/wait.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 
@@ -50,6 +55,8 @@ export interface RunTools {
   /** Digest of the bundle that this package makes; undefined where its parts are not at hand. */
   readonly bundleId: () => Promise<string | undefined>;
   readonly warn: (message: string) => void;
+  /** The run before, when it has not come to its end. */
+  readonly unfinished: Unfinished | undefined;
   /** For the keys that phases make at the same time. */
   readonly searches: PrimeSearches;
 }
@@ -59,6 +66,9 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   const { cli, host, phases, isDryRun } = run;
   checkPhaseNames(phases, [...run.skip, ...(run.only ?? [])]);
   const planned = createPlannedHost(host);
+  const initSystem = await detectInitSystem(host);
+  // Without root there is nothing of the machine that could be changed.
+  const session = isDryRun || cli.uid !== 0 ? undefined : await open(run, initSystem);
   const renderer: Renderer = await createRenderer({
     format: run.output,
     // A dry run is a text to read, in order.
@@ -72,7 +82,6 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
   const { signal } = cli;
   const api = clientOnce(run.kubeconfig, run.server);
   const superApi = clientOnce(run.superKubeconfig ?? run.kubeconfig, run.server);
-  const initSystem = await detectInitSystem(host);
   const sources = bundleSources(cli);
   const observation = { api, isDryRun, signal };
   const find = createFinder(observation);
@@ -84,23 +93,31 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     isBundleInstalled: () => isBundleInstalled(host, sources),
     bundleId: () => findBundleId(host, sources),
     warn: (message) => renderer.emit({ type: 'note', level: 'warning', message }),
+    unfinished: session?.unfinished,
     searches: new PrimeSearches(),
   };
+  const context = {
+    host,
+    initSystem,
+    signal,
+    api,
+    superApi,
+    bundleSources: sources,
+    diagnose: () => diagnoseMachine(run, api),
+  };
+  const perform = (action: Action, phase: string, onProgress?: OnProgress) => {
+    const task = () => performAction(action, { ...context, onProgress });
+    return session ? session.record(action, phase, task) : task();
+  };
   let changes = 0;
+  let state: 'done' | 'failed' | 'interrupted' = 'failed';
   try {
+    tellInterruption(session?.unfinished, run, renderer);
+    for (const action of (await session?.planHalfDone()) ?? []) await perform(action, 'interruption');
     await runPhases({
       phases,
       context: run.buildContext(tools),
-      perform: (action, onProgress) =>
-        performAction(action, {
-          onProgress,
-          host,
-          initSystem,
-          signal,
-          api,
-          superApi,
-          bundleSources: sources,
-        }),
+      perform: (action, onProgress, phase) => perform(action, phase, onProgress),
       isDone: (action) => isActionDone(action, { host, api, signal, find }),
       emit(event) {
         if (event.type === 'phase-done') changes += event.changes;
@@ -112,12 +129,66 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
       ...(isDryRun ? { preview: (action) => previewAndPlan(action, planned) } : {}),
     });
     await renderer.finish({ isOk: true, ...(await run.finish({ ...tools, changes })) });
+    state = 'done';
   } catch (error) {
+    if (signal.aborted) state = 'interrupted';
     // The run's own failure is what is told.
     await run.onFailure?.(tools).catch(() => {});
     await renderer.finish({ isOk: false, text: '', data: {} });
     throw error;
+  } finally {
+    await session?.end(state);
   }
+}
+
+/** What a wait that fails tells of this machine. Its sources are loaded for that alone. */
+async function diagnoseMachine<C>(
+  { cli, host }: CommandRun<C>,
+  api: () => Promise<ApiClient>,
+): Promise<readonly Finding[]> {
+  const { diagnose } = await import('../diagnose/diagnose.ts');
+  // Before it has a certificate of its own, a node asks with its token.
+  const ask = () => api().catch(() => clientOnce(`${PATHS.kubernetes}/bootstrap-kubelet.conf`, undefined)());
+  const { findings } = await diagnose({
+    subject: { kind: 'machine' },
+    host,
+    nodePath: cli.nodePath,
+    remoteNodePath: cli.nodePath,
+    api: ask,
+    now: cli.now,
+    lookMs: 5_000,
+  });
+  return findings.filter(({ confidence }) => confidence !== 'possible');
+}
+
+/** From here on the machine is this command's. @throws MACHINE_BUSY, JOURNAL_DAMAGED */
+function open<C>({ cli, host, command, only }: CommandRun<C>, initSystem: InitSystem) {
+  return openSession({
+    host,
+    initSystem,
+    command,
+    pid: cli.pid,
+    now: cli.now,
+    isPhase: only !== undefined,
+    // One whose connection was lost ends by itself within seconds.
+    waitMs: cli.env['TKADM_FOLLOWED'] ? 20_000 : 0,
+  });
+}
+
+/** Says in a line that a run goes on, or what another one has left half done. */
+function tellInterruption<C>(
+  unfinished: Unfinished | undefined,
+  { command }: CommandRun<C>,
+  renderer: Renderer,
+): void {
+  if (!unfinished?.isInterrupted) return;
+  const { phase, summary } = unfinished;
+  const at = phase === undefined ? '' : ` at ${phase} (${summary})`;
+  const isSame = unfinished.command === command;
+  const message = isSame
+    ? `Going on after an interruption${at}`
+    : `"tkadm ${unfinished.command}" was interrupted${at}`;
+  renderer.emit({ type: 'note', level: isSame ? 'info' : 'warning', message });
 }
 
 async function findBundleId(host: Host, sources: BundleSources): Promise<string | undefined> {

@@ -12,6 +12,7 @@ import {
   startService,
   stopService,
 } from '../../runtime/host/services.ts';
+import { openSession } from '../journal/session.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 import { writeData } from './output.ts';
@@ -39,7 +40,6 @@ export async function runServiceStart(
   if (!hasBundle && wanted === 'runtime') {
     requireRoot(context);
     tell('Installing the node bundle\n');
-    await installBundle(host, bundleSources(context));
   } else if (!hasBundle) {
     throw new TkadmError(
       'SERVICE_FAILED',
@@ -49,12 +49,32 @@ export async function runServiceStart(
       },
     );
   }
-  for (const service of services) {
-    const file = buildServiceFile(service, initSystem);
-    if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
-    await startService(host, service.name, initSystem);
-    if (wanted === 'runtime') await waitForContainers();
-    tell(`Started ${service.name}\n`);
+  const session = await openSession({
+    host,
+    initSystem,
+    command: 'service start',
+    pid: context.pid,
+    now: context.now,
+    isPhase: false,
+  });
+  let state: 'done' | 'failed' = 'failed';
+  try {
+    if (!hasBundle)
+      await session.record({ kind: 'install-bundle' }, 'bundle', async () => {
+        await installBundle(host, bundleSources(context));
+      });
+    for (const service of services) {
+      const file = buildServiceFile(service, initSystem);
+      await session.record({ kind: 'start-service', name: service.name }, 'start', async () => {
+        if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
+        await startService(host, service.name, initSystem);
+      });
+      if (wanted === 'runtime') await waitForContainers();
+      tell(`Started ${service.name}\n`);
+    }
+    state = 'done';
+  } finally {
+    await session.end(state);
   }
   writeData(context, options.output, { started: services.map(({ name }) => name) }, '');
 }

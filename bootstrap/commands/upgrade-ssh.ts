@@ -2,18 +2,20 @@ import { basename } from 'node:path';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { stageBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
+import { createFleetReporter, type MachineReporter } from '../render/fleet.ts';
+import type { HostResult } from '../render/fleet-result.ts';
 import type { OutputFormat } from '../render/renderer.ts';
-import { createSshReporter, type MachineReporter } from '../render/ssh-join.ts';
 import { resolveSshHost } from '../ssh/config-resolve.ts';
 import { followCommand, type RemoteResult, withMachine } from '../ssh/remote-command.ts';
 import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
 import {
   acceptBundle,
   bundledCommand,
-  checkArchitecture,
   hasBundle,
+  readArchitecture,
   uploadBundle,
 } from '../ssh/upload-bundle.ts';
+import { bundleChooser } from './bundle.ts';
 import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
 import { buildSshSettings, type SshOptions } from './ssh-settings.ts';
@@ -49,42 +51,43 @@ export async function runUpgradeOverSsh(
     (text) => ({ user: options.sshUser, ...parseSshTarget(text) }) satisfies SshTarget,
   );
   const settings = buildSshSettings(context, options);
-  const reporter = createSshReporter(context, options.output, 'upgrade node');
-  const { directory } = await stageBundle(createLocalHost(), bundleSources(context));
+  const reporter = await createFleetReporter(
+    { ...context, isTerminal: false },
+    { format: options.output, command: 'upgrade node' },
+  );
+  const own = await stageBundle(createLocalHost(), bundleSources(context));
+  const bundleFor = bundleChooser(context, own.directory);
   reporter.start(
     targets.map((target) => ({
       host: target.host,
       user: resolveSshHost(target, settings.person).user ?? settings.defaultUser,
     })),
   );
-  const nodes: string[] = [];
+  const results: HostResult[] = [];
   for (const target of targets) {
     const machine = reporter.machine(target.host);
     const startedAt = performance.now();
-    try {
-      const { node = target.host, changes = 0 } = await upgradeOne(target, {
-        context,
-        options,
-        directory,
-        machine,
-        settings,
-      });
-      if (options.dryRun) machine.previewed(node, changes);
-      else machine.done(node, performance.now() - startedAt);
-      nodes.push(node);
-    } catch (error) {
-      machine.failed(error as Error, false);
-      throw error;
-    }
+    const tools = { context, options, bundleFor, machine, settings };
+    const result = await upgradeOne(target, tools).then(
+      ({ node = target.host, changes = 0 }) => ({
+        node,
+        ...(options.dryRun ? { changes } : { outcome: 'upgraded' as const }),
+      }),
+      (error: Error) => ({ error }),
+    );
+    const ended = { host: target.host, durationMs: performance.now() - startedAt, ...result };
+    machine.ended(ended, true);
+    if ('error' in result) throw result.error;
+    results.push(ended);
   }
-  reporter.finish(nodes);
+  await reporter.finish(results, { nodes: results.map(({ node }) => node) });
 }
 
 interface UpgradeOne {
   readonly context: CliContext;
   readonly options: SshUpgradeOptions;
-  /** The bundle of this package, here. */
-  readonly directory: string;
+  /** Directory of the bundle of this package for an architecture, here. */
+  readonly bundleFor: ReturnType<typeof bundleChooser>;
   readonly machine: MachineReporter;
   readonly settings: ReturnType<typeof buildSshSettings>;
 }
@@ -92,12 +95,12 @@ interface UpgradeOne {
 /** Sends the bundle beside the one in use and runs `upgrade node` from it. */
 async function upgradeOne(
   target: SshTarget,
-  { context, options, directory, machine, settings }: UpgradeOne,
+  { context, options, bundleFor, machine, settings }: UpgradeOne,
 ): Promise<RemoteResult> {
   const { signal } = context;
   machine.progress('connect');
   return withMachine(target, { settings, signal }, async (host) => {
-    await checkArchitecture(host, process.arch);
+    const directory = await bundleFor(await readArchitecture(host));
     if (!(await hasBundle(host, directory))) {
       const onProgress = (bytes: number) =>
         machine.progress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`);

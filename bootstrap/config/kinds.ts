@@ -23,6 +23,7 @@ export const DOCUMENT_KINDS = [
   { kind: 'KubeletConfiguration', group: 'kubelet.config.k8s.io', version: 'v1beta1' },
   { kind: 'KubeProxyConfiguration', group: 'kubeproxy.config.k8s.io', version: 'v1alpha1' },
   { kind: 'TkadmConfiguration', group: 'tkadm.io', version: 'v1alpha1' },
+  { kind: 'Cluster', group: 'tkadm.io', version: 'v1alpha1' },
 ] as const satisfies readonly DocumentKind[];
 
 export type DocumentKindName = (typeof DOCUMENT_KINDS)[number]['kind'];

@@ -1,4 +1,5 @@
 import { KUBE_PROXY_SCHEMA, KUBELET_SCHEMA } from './component-schemas.ts';
+import { CLUSTER_SCHEMA } from './fleet-schema.ts';
 import type { DocumentKindName } from './kinds.ts';
 import {
   anything,
@@ -140,6 +141,7 @@ export const SCHEMAS = {
     store: { type: 'string', enum: ['embedded', 'etcd'] },
     imageRepository: text,
   }),
+  Cluster: CLUSTER_SCHEMA,
 } as const satisfies Record<DocumentKindName, Schema>;
 
 const oldComponent = { extraArgs: map(text), extraVolumes: volumes };

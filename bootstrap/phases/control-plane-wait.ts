@@ -1,8 +1,13 @@
+import { load } from 'js-yaml';
+import { hashStaticPod } from '../../runtime/api/static-pod-hash.ts';
 import { formatHostPort } from '../../runtime/base/cidr.ts';
+import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { resolveArgument } from '../../templates/arguments.ts';
 import { buildClusterAdminsBinding } from '../addons/bootstrap-rbac.ts';
 import type { ControlPlaneComponent, InitConfig } from '../config/types.ts';
-import type { Action } from '../workflow/action.ts';
+import { COMPONENTS } from '../diagnose/collect/static-pods.ts';
+import type { Action, StaticPodRun } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { readCaBundle } from './files.ts';
 import { podLogHint, serviceLogHint } from './hints.ts';
@@ -17,13 +22,14 @@ export const waitControlPlanePhase: Phase<InitContext> = {
     const { timeouts, nodeRegistration, cluster } = config;
     const caPem = await readCaBundle(host, cluster.certificatesDir);
     const agentHint = await serviceLogHint(host, 'tkadm-agent');
+    const runs = await readStaticPods(host, nodeRegistration.name);
     const [apiServer, ...others] = componentEndpoints(config).map(({ name, url }): Action => {
       const isApiServer = name === 'kube-apiserver';
       return {
         kind: 'wait',
         subject: `${name} at ${url}`,
         timeoutMs: timeouts.controlPlaneComponentHealthCheckMs,
-        target: { kind: 'http', url, caPem: isApiServer ? caPem : undefined },
+        target: { kind: 'http', url, caPem: isApiServer ? caPem : undefined, staticPod: runs.get(name) },
         hint: podLogHint(name, nodeRegistration.name),
       };
     });
@@ -48,6 +54,21 @@ export const waitControlPlanePhase: Phase<InitContext> = {
     ];
   },
 };
+
+/** The components' pods by the manifests that were written. One that cannot be read is the agent's to refuse. */
+async function readStaticPods(host: Host, nodeName: string): Promise<ReadonlyMap<string, StaticPodRun>> {
+  const runs = COMPONENTS.map(async (component) => {
+    const path = `${PATHS.manifests}/${component}.yaml`;
+    const text = await host.readFile(path);
+    try {
+      const hash = text === undefined ? undefined : hashStaticPod(load(text), { path, nodeName });
+      return hash === undefined ? [] : [[component, { component, nodeName, hash }] as const];
+    } catch {
+      return [];
+    }
+  });
+  return new Map((await Promise.all(runs)).flat());
+}
 
 /** Where the three components answer; the user's arguments may have moved them. */
 export function componentEndpoints({

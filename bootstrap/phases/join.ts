@@ -8,6 +8,7 @@ import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { findUnfollowed } from '../../runtime/base/unfollowed-fields.ts';
+import { KUBERNETES_VERSION, VERSION } from '../../runtime/base/version.ts';
 import { buildKubeconfig, localServer } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
 import type { PatchSet } from '../../templates/patches.ts';
@@ -15,6 +16,7 @@ import { renderYaml } from '../../templates/yaml.ts';
 import type { JoinConfig } from '../config/types.ts';
 import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.ts';
 import { explainRefusedToken } from '../tokens/refused.ts';
+import { parseVersion } from '../upgrade/version-rules.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import {
@@ -33,6 +35,8 @@ export interface JoinContext {
   readonly config: JoinConfig;
   readonly host: Host;
   readonly shouldFix: boolean;
+  /** A join of this machine has not come to its end: its agent may have gone on by itself. */
+  readonly isGoingOn?: boolean;
   /** For its proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** This node's address towards the cluster. */
@@ -79,8 +83,9 @@ const PHASES: readonly Phase<JoinContext>[] = [
     unchanged: 'Verified',
     after: ['preflight'],
     async plan(context) {
-      const { client, explain } = await openCluster(context);
-      await refuseExistingNode(client, context.config.nodeRegistration.name)
+      const { client, caPem, explain } = await openCluster(context);
+      await refuseOtherNode(context, { client, caPem })
+        .then(() => refuseOlderCluster(client))
         .catch(explain)
         .finally(() => client.close());
       // What cannot be joined as control plane is refused before anything is changed.
@@ -113,6 +118,7 @@ const PHASES: readonly Phase<JoinContext>[] = [
         target: {
           kind: 'node-client',
           kubeconfig: KUBELET_KUBECONFIG,
+          bootstrapKubeconfig: BOOTSTRAP_KUBECONFIG,
           nodeName: config.nodeRegistration.name,
         },
       },
@@ -163,7 +169,7 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
   const { config, host, nodeIp } = context;
   const { client, server, caPem, credentials, explain } = await openCluster(context);
   try {
-    await refuseExistingNode(client, config.nodeRegistration.name).catch(explain);
+    await refuseOtherNode(context, { client, caPem }).catch(explain);
     const kubelet = await readKubeletConfig(client);
     judgeKubeletConfig(kubelet, context);
     const files = buildKubeletFiles({
@@ -226,13 +232,40 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
   return [{ kind: 'write-file', path, mode: 0o644, content: caPem }];
 }
 
-/** @throws NODE_EXISTS when a Ready node has this name. */
-async function refuseExistingNode(client: ApiClient, name: string): Promise<void> {
+/** True when an unfinished join has got this machine its certificate of this very cluster. */
+async function isMemberAlready({ host, config, isGoingOn }: JoinContext, caPem: string): Promise<boolean> {
+  if (!isGoingOn || !(await host.stat(KUBELET_KUBECONFIG))) return false;
+  return (await host.readFile(config.caCertPath))?.trim() === caPem.trim();
+}
+
+/** @throws NODE_EXISTS when a Ready node has this name, and it is not this machine. */
+async function refuseOtherNode(
+  context: JoinContext,
+  { client, caPem }: { readonly client: ApiClient; readonly caPem: string },
+): Promise<void> {
+  const { name } = context.config.nodeRegistration;
   const node = await client.find(NODES, { name });
-  if (!isNodeReady(node)) return;
+  if (!isNodeReady(node) || (await isMemberAlready(context, caPem))) return;
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
     hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
   });
+}
+
+/**
+ * A node must not be newer than the API server that it speaks to (Kubernetes' version skew policy).
+ * @throws UPGRADE_NEEDED
+ */
+async function refuseOlderCluster(client: ApiClient): Promise<void> {
+  const { gitVersion } = await client.requestJson<{ readonly gitVersion: string }>('GET', '/version');
+  const [theirs, own] = [parseVersion(gitVersion), parseVersion(KUBERNETES_VERSION)];
+  if (!theirs || !own || theirs.minor * 1_000 + theirs.patch >= own.minor * 1_000 + own.patch) return;
+  throw new TkadmError(
+    'UPGRADE_NEEDED',
+    `Cannot join: the cluster runs Kubernetes ${gitVersion}, and tkadm ${VERSION} would make a node of ${KUBERNETES_VERSION}: no node may be newer than its API server`,
+    {
+      hint: 'tkadm upgrade apply, on the control plane; or join with the package that the cluster was made with',
+    },
+  );
 }
 
 /**

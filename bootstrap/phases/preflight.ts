@@ -21,6 +21,8 @@ export interface PreflightContext {
   readonly now?: () => Date;
   /** A worker's address, which is not part of its configuration. */
   readonly nodeIp?: string;
+  /** A join has not come to its end, after which the agent may have got its certificate. */
+  readonly isGoingOn?: boolean;
   /** The user named the address. */
   readonly isAddressGiven?: boolean;
   /** A client of the cluster that is joined, where there is one before discovery. */
@@ -82,6 +84,7 @@ export function toRepairs(finding: Finding): readonly Action[] {
     kind: 'run' as const,
     argv,
     summary: `fix ${finding.check}: ${finding.fix ?? argv.join(' ')}`,
+    ...(finding.alters ? { alters: finding.alters } : {}),
   }));
 }
 
@@ -139,7 +142,7 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
   };
 }
 
-async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightContext) {
+async function buildJoinInput(config: JoinConfig, { host, nodeIp, isGoingOn }: PreflightContext) {
   const { controlPlane, discovery, tkadm } = config;
   const manifests = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
   const endpoint = controlPlane?.localAPIEndpoint;
@@ -154,13 +157,13 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp }: PreflightCon
     ],
     emptyDirectories: hasLocalEtcd ? ['/var/lib/etcd'] : [],
     absentFiles: [
-      `${PATHS.kubernetes}/kubelet.conf`,
+      ...(isGoingOn ? [] : [`${PATHS.kubernetes}/kubelet.conf`]),
       ...(controlPlane
         ? [
             ...(tkadm.engine === 'embedded'
               ? await selectForeign(host, manifests, tkadm.imageRepository)
               : manifests),
-            `${PATHS.kubernetes}/bootstrap-kubelet.conf`,
+            ...(isGoingOn ? [] : [`${PATHS.kubernetes}/bootstrap-kubelet.conf`]),
           ]
         : await selectLeftTrust(host, config.caCertPath, tkadm.engine === 'embedded' ? pinsIn(config) : [])),
     ],

@@ -1,6 +1,4 @@
-import { CERTIFICATES } from '../../pki/certificates.ts';
 import type { PreflightInput } from '../../preflight/finding.ts';
-import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import {
@@ -10,9 +8,14 @@ import {
   SERVICES,
 } from '../../runtime/host/services.ts';
 import type { ResetConfig } from '../config/types.ts';
+import { BRIDGES, CNI_FILE, ROUTE_PROTOCOL, TABLES } from '../journal/own.ts';
+import type { Done } from '../journal/undo.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import { planChecks } from './preflight.ts';
+import type { Comparison } from './reset-compare.ts';
+import { planEnd, planRestore } from './reset-compare.ts';
+import { planFiles, refuseUnmountFlags } from './reset-files.ts';
 
 export interface ResetContext {
   readonly host: Host;
@@ -21,29 +24,11 @@ export interface ResetContext {
   readonly nodeName: string;
   readonly kubeconfig: string | undefined;
   readonly warn: (message: string) => void;
+  /** What the journal tells. @throws JOURNAL_DAMAGED */
+  readonly done: () => Promise<Done>;
+  /** The machine as it is once everything is undone, against what it was; looked at once. */
+  readonly compare: () => Promise<Comparison>;
 }
-
-const CONFIG_FILES = [
-  'admin.conf',
-  'super-admin.conf',
-  'kubelet.conf',
-  'bootstrap-kubelet.conf',
-  'controller-manager.conf',
-  'scheduler.conf',
-].flatMap((name) => [name, `${name}.csr`].map((file) => `${PATHS.kubernetes}/${file}`));
-
-/** nftables tables of the service proxy, of the bridge plugin and of `tkadm ctr`. */
-const TABLES = ['kube-proxy', 'tkadm-bridge', 'tkadm-ctr0'];
-/** Bridges of pods, and of `tkadm ctr`. */
-const BRIDGES = ['tkadm0', 'tkadm-ctr0'];
-const CNI_FILE = '10-tkadm.conflist';
-/** Parent cgroups of all pods, as the kubelet's, and of image builds and monitors. */
-const CGROUPS = ['kubepods', 'tkadm'];
-/** The mark on routes to other nodes' pods: ip-route(8) `proto`. */
-const ROUTE_PROTOCOL = '116';
-
-/** Directories that only tkadm fills, in the order in which they are removed. */
-const STATE_DIRS = [PATHS.manifests, PATHS.podLogs, PATHS.containerLogs, PATHS.logs, PATHS.run, PATHS.state];
 
 /** The phases of reset, named as kubeadm's; `remove-node` and the parts of `cleanup-node` are tkadm's own. */
 export const RESET_PHASES: readonly Phase<ResetContext>[] = [
@@ -51,8 +36,9 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
     name: 'preflight',
     summary: 'Check that a reset is possible',
     unchanged: 'Passed',
-    async plan({ config, host, nodeName, warn }) {
+    async plan({ config, host, nodeName, warn, done }) {
       refuseUnmountFlags(config.unmountFlags);
+      await done();
       return planChecks(host, buildResetInput(config, nodeName), { warn });
     },
   },
@@ -88,6 +74,19 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
     summary: 'Remove files and directories',
     after: ['cleanup-node/network'],
     plan: planFiles,
+  },
+  {
+    name: 'cleanup-node/restore',
+    summary: 'Put back what was replaced and repaired',
+    after: ['cleanup-node/files'],
+    unchanged: 'Nothing to put back',
+    plan: planRestore,
+  },
+  {
+    name: 'cleanup-node/compare',
+    summary: 'Compare the machine with what it was',
+    after: ['cleanup-node/restore'],
+    plan: planEnd,
   },
 ];
 
@@ -168,106 +167,4 @@ async function planNetwork({ host }: ResetContext): Promise<readonly Action[]> {
     actions.push({ kind: 'remove', path });
   }
   return actions;
-}
-
-async function planFiles({ host, config }: ResetContext): Promise<readonly Action[]> {
-  const actions: Action[] = [];
-  const kubeletDir = await resolveLink(host, PATHS.kubelet);
-  for (const path of await mountPoints(host, kubeletDir)) {
-    const argv = ['umount', ...umountOptions(config.unmountFlags), path];
-    actions.push({ kind: 'run', argv, summary: `unmount ${path}` });
-  }
-  const kubeletEntries = (await host.list(kubeletDir)).map((name) => `${kubeletDir}/${name}`);
-  const stateDirs = [];
-  for (const path of STATE_DIRS) {
-    // A mount point is somebody's disk: it is emptied, not removed.
-    if (!(await isMountPoint(host, path))) stateDirs.push(path);
-    else stateDirs.push(...(await host.list(path)).map((name) => `${path}/${name}`));
-  }
-  actions.push(...(await planCgroups(host)));
-  const certificates = await certificatePaths(host, config);
-  const temporary = config.shouldCleanTmpDir ? [`${PATHS.kubernetes}/tmp`] : [];
-  for (const path of [...CONFIG_FILES, ...kubeletEntries, ...certificates, ...temporary, ...stateDirs]) {
-    if (await host.stat(path)) actions.push({ kind: 'remove', path });
-  }
-  return actions;
-}
-
-/**
- * What goes of the certificates: the default directory as a whole; of another one, which may be shared, only the
- * files that tkadm writes. The directory is the configuration's, else the one that the API server runs with.
- */
-async function certificatePaths(host: Host, { certificatesDir }: ResetConfig): Promise<readonly string[]> {
-  const directory = certificatesDir ?? (await findCertificatesDir(host)) ?? PATHS.pki;
-  if (directory === PATHS.pki) return [directory];
-  const names = [
-    ...CERTIFICATES.flatMap(({ baseName }) => [`${baseName}.crt`, `${baseName}.key`]),
-    'sa.key',
-    'sa.pub',
-  ];
-  const own = names.map((name) => `${directory}/${name}`);
-  const etcdDir = `${directory}/etcd`;
-  const foreign = (await host.list(etcdDir)).filter((name) => !names.includes(`etcd/${name}`));
-  return foreign.length > 0 ? own : [...own, etcdDir];
-}
-
-async function findCertificatesDir(host: Host): Promise<string | undefined> {
-  const manifest = await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`);
-  return /--client-ca-file=(\S+)\/ca\.crt/.exec(manifest ?? '')?.[1];
-}
-
-/** umount(8)'s options for flags of umount2(2). A mount point is no link, so that there is nothing to follow. */
-const UNMOUNT_FLAGS: Readonly<Record<string, readonly string[]>> = {
-  MNT_FORCE: ['-f'],
-  MNT_DETACH: ['-l'],
-  UMOUNT_NOFOLLOW: [],
-};
-
-function umountOptions(flags: readonly string[]): readonly string[] {
-  return flags.flatMap((flag) => UNMOUNT_FLAGS[flag] ?? []);
-}
-
-/** @throws UNSUPPORTED */
-function refuseUnmountFlags(flags: readonly string[]): void {
-  const unsupported = flags.find((flag) => !UNMOUNT_FLAGS[flag]);
-  if (unsupported === undefined) return;
-  throw new TkadmError(
-    'UNSUPPORTED',
-    `Cannot unmount with flag "${unsupported}": it is none of ${Object.keys(UNMOUNT_FLAGS).join(', ')}`,
-  );
-}
-
-/** Where a directory is that may be a link; the path itself when nothing is there. */
-async function resolveLink(host: Host, path: string): Promise<string> {
-  if ((await host.stat(path))?.kind !== 'symlink') return path;
-  return (await host.run(['readlink', '-f', path])).stdout.trim() || path;
-}
-
-/** The cgroups in every hierarchy; they are empty once the pods are gone. */
-async function planCgroups(host: Host): Promise<readonly Action[]> {
-  const root = '/sys/fs/cgroup';
-  const candidates = [root, ...(await host.list(root)).map((name) => `${root}/${name}`)].flatMap((path) =>
-    CGROUPS.map((name) => `${path}/${name}`),
-  );
-  const found: string[] = [];
-  for (const path of candidates) if (await host.stat(path)) found.push(path);
-  return found.map((path) => ({
-    kind: 'run',
-    argv: ['find', path, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', ';'],
-    summary: `remove cgroup ${path}`,
-  }));
-}
-
-async function mountPoints(host: Host, prefix: string): Promise<readonly string[]> {
-  const text = (await host.readFile('/proc/self/mountinfo')) ?? '';
-  return text
-    .split('\n')
-    .map((line) => line.split(' ')[4] ?? '')
-    .filter((path) => path.startsWith(`${prefix}/`))
-    .sort((a, b) => b.length - a.length);
-}
-
-async function isMountPoint(host: Host, path: string): Promise<boolean> {
-  const text = (await host.readFile('/proc/self/mountinfo')) ?? '';
-  return text.split('\n').some((line) => line.split(' ')[4] === path);
 }

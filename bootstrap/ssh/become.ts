@@ -5,12 +5,27 @@ import { TkadmError } from '../../runtime/base/errors.ts';
 /** How commands of a login get to be root's. */
 export type BecomeMethod = 'root' | 'sudo' | 'doas' | 'sudo-password';
 
-/** Says which of them works; in the C locale, without asking anybody. */
-export const PROBE_COMMAND =
-  'LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then echo root; elif sudo -n true 2>/dev/null; then echo sudo; elif doas -n true 2>/dev/null; then echo doas; elif command -v sudo >/dev/null; then echo sudo-password; elif command -v doas >/dev/null; then echo doas-password; else echo none; fi';
+/** What the person wants to be used: one of them, or with "auto" what works. */
+export type BecomeChoice = 'auto' | 'sudo' | 'doas' | 'none';
+
+/** A part of the probe for each choice: what it tries without asking anybody, and what it finds else. */
+const PROBES: Readonly<Record<BecomeChoice, readonly string[]>> = {
+  auto: ['sudo', 'doas'],
+  sudo: ['sudo'],
+  doas: ['doas'],
+  none: [],
+};
+
+/** A command that says which of them works; in the C locale, without asking anybody. */
+export function buildProbe(choice: BecomeChoice = 'auto'): string {
+  const programs = PROBES[choice];
+  const works = programs.map((name) => `elif ${name} -n true 2>/dev/null; then echo ${name}; `);
+  const asks = programs.map((name) => `elif command -v ${name} >/dev/null; then echo ${name}-password; `);
+  return `LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then echo root; ${[...works, ...asks].join('')}else echo none; fi`;
+}
 
 /**
- * The method in the answer to PROBE_COMMAND.
+ * The method in the answer to a probe.
  * @throws SSH_AUTHENTICATION when there is none
  */
 export function parseBecomeMethod(answer: string, name: string): BecomeMethod {
@@ -20,7 +35,7 @@ export function parseBecomeMethod(answer: string, name: string): BecomeMethod {
   const state =
     method === 'doas-password'
       ? 'doas wants a password, and takes it at a terminal only'
-      : 'the user is not root, and there is no sudo or doas';
+      : 'the user is not root, and there is no sudo or doas that may be used';
   throw new TkadmError('SSH_AUTHENTICATION', `Cannot become root on "${name}": ${state}`, {
     hint: 'Log in as root, or let the user run sudo or doas (there with "nopass")',
   });

@@ -11,7 +11,8 @@ import { AGENT_PORTS, CONTROL_PLANE_PORTS } from '../phases/preflight.ts';
 
 export interface MachineToJoin {
   readonly nodeName?: string | undefined;
-  readonly apiServerEndpoint: string;
+  /** Undefined while the cluster is made. */
+  readonly apiServerEndpoint?: string | undefined;
   readonly ignorePreflightErrors: readonly string[];
   /** What can be repaired is no obstacle. */
   readonly shouldFix: boolean;

@@ -3,6 +3,7 @@ import ssh2, { type ClientChannel, type ConnectConfig, type Client as Ssh2Client
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { Authentication } from './authentication.ts';
+import type { BecomeChoice } from './become.ts';
 import { type HostKeyPolicy, type ResolvedHost, resolveSshHost, type SshUser } from './config-resolve.ts';
 import { HostKeyCheck } from './host-keys.ts';
 import { loadIdentities } from './identities.ts';
@@ -24,6 +25,8 @@ export interface SshSettings {
   readonly password?: string | undefined;
   /** For sudo on the target; else it is asked for. */
   readonly sudoPassword?: string | undefined;
+  /** How commands get to be root's; default: what works. */
+  readonly become?: BecomeChoice | undefined;
   readonly hostKeyPolicy?: HostKeyPolicy | undefined;
   /** "SHA256:…" of the target's host key. */
   readonly pinnedFingerprint?: string | undefined;

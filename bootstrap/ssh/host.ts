@@ -1,13 +1,14 @@
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { CommandOptions, CommandResult, FileStat, Host } from '../../runtime/base/host.ts';
 import {
   BECOME_WORDS,
+  type BecomeChoice,
   type BecomeMethod,
+  buildProbe,
   noSudoPassword,
-  PROBE_COMMAND,
   parseBecomeMethod,
   startPasswordDialogue,
 } from './become.ts';
@@ -23,6 +24,8 @@ export interface SshHost extends Host {
 export interface SshHostOptions {
   /** The password for sudo, asked for when sudo wants one. */
   readonly sudoPassword?: (() => Promise<string | undefined>) | undefined;
+  /** Default: what works. */
+  readonly become?: BecomeChoice | undefined;
 }
 
 /**
@@ -35,7 +38,8 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
   const start = (argv: readonly string[]) => connection.start(`exec ${argv.map(quote).join(' ')}`);
   let method: Promise<BecomeMethod> | undefined;
   const findMethod = (): Promise<BecomeMethod> => {
-    method ??= user === 'root' ? Promise.resolve('root') : probeMethod(start, name);
+    method ??=
+      user === 'root' ? Promise.resolve('root') : probeMethod(start, { name, choice: options.become });
     return method;
   };
   const openStream: SshHost['openStream'] = async (argv, { input } = {}) => {
@@ -107,9 +111,9 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
 
 async function probeMethod(
   start: (argv: readonly string[]) => Promise<ClientChannel>,
-  name: string,
+  { name, choice }: { readonly name: string; readonly choice: BecomeChoice | undefined },
 ): Promise<BecomeMethod> {
-  const channel = await start(['sh', '-c', PROBE_COMMAND]);
+  const channel = await start(['sh', '-c', buildProbe(choice)]);
   channel.end();
   const { stdout } = await collect(channel, {});
   return parseBecomeMethod(stdout, name);
@@ -124,12 +128,15 @@ export function quote(word: string): string {
   return `'${word.replace(/['\\]/g, (char) => (char === "'" ? `'"'"'` : `'"\\\\"'`))}'`;
 }
 
-function sendInput(channel: ClientChannel, input: CommandOptions['input']): void {
+export function sendInput(
+  channel: Writable & { readonly close?: () => void },
+  input: CommandOptions['input'],
+): void {
   if (input === undefined || typeof input === 'string' || input instanceof Uint8Array) {
     channel.end(input);
     return;
   }
-  pipeline(Readable.from(input), channel).catch(() => channel.close());
+  pipeline(Readable.from(input), channel).catch(() => channel.close?.());
 }
 
 async function collect(channel: ClientChannel, options: CommandOptions): Promise<CommandResult> {

@@ -2,16 +2,14 @@ import { basename } from 'node:path';
 import { dump } from 'js-yaml';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
-import { checkMachine } from './check-machine.ts';
-import type { SshSettings } from './connection.ts';
+import type { Architecture } from '../../runtime/host/elf-architecture.ts';
 import type { SshHost } from './host.ts';
-import { followCommand, type RemoteEvent, withMachine } from './remote-command.ts';
-import type { SshTarget } from './target.ts';
+import { followCommand, type RemoteEvent } from './remote-command.ts';
 import {
   acceptBundle,
   bundledCommand,
-  checkArchitecture,
   hasBundle,
+  readArchitecture,
   removePartial,
   uploadBundle,
 } from './upload-bundle.ts';
@@ -25,52 +23,67 @@ export interface RemoteJoinInput {
   readonly ignorePreflightErrors: readonly string[];
   readonly shouldFix: boolean;
   /** Set when the machines become control-plane nodes. */
-  readonly controlPlane?: { readonly certificateKey: string } | undefined;
+  readonly controlPlane?:
+    | { readonly certificateKey: string; readonly localAPIEndpoint?: { readonly advertiseAddress: string } }
+    | undefined;
+  /** Fields of nodeRegistration beside these. */
+  readonly registration?: Readonly<Record<string, unknown>> | undefined;
+  /** Fields of the user's JoinConfiguration beside these. */
+  readonly document?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Lets some of the uploads run at one time. */
+export interface UploadSlots {
+  run<T>(task: () => Promise<T>): Promise<T>;
+}
+
+export interface BundleOptions {
+  /** Directory of the bundle for an architecture, here. */
+  readonly bundleFor: (architecture: Architecture) => Promise<string>;
+  /** What the machine is checked for while the bundle is on its way. */
+  readonly check: (host: Host) => Promise<unknown>;
+  readonly uploads: UploadSlots;
+  readonly signal: AbortSignal;
+  /** One line about the upload. */
+  readonly onProgress: (text: string) => void;
 }
 
 export interface RemoteJoinOptions {
-  readonly target: SshTarget;
-  readonly settings: SshSettings;
+  /** The directory of the bundle whose `tkadm` joins the machine. */
   readonly bundleDirectory: string;
-  readonly architecture: string;
-  readonly input: Omit<RemoteJoinInput, 'token'>;
-  /** Asked for the token once the machine is reached and has the programs. */
-  readonly getToken: () => Promise<string>;
+  readonly input: RemoteJoinInput;
   readonly signal: AbortSignal;
-  /** What else is to be looked at on the machine meanwhile; it decides nothing. */
-  readonly inspect?: (host: Host) => Promise<void>;
-  /** One line about the connection and the upload. */
-  readonly onProgress: (text: string) => void;
   /** An event of the remote command, as its `-o json` tells. */
   readonly onEvent: (event: RemoteEvent) => void;
 }
 
 /**
- * Joins one machine: connects, sends the bundle if it is missing, runs the bundled `tkadm join` there.
- * Returns the node's name.
- * @throws SSH_CONNECT, SSH_HOST_KEY, SSH_AUTHENTICATION, JOIN_FAILED, or the remote command's own error.
+ * Sends the bundle for the machine if it does not have it; returns the bundle's directory here.
+ * @throws JOIN_FAILED, PREFLIGHT_FAILED
  */
-export async function joinOverSsh(options: RemoteJoinOptions): Promise<string> {
-  const { target, signal, onProgress, onEvent } = options;
-  onProgress('connect');
-  return withMachine(target, options, async (host) => {
-    await checkArchitecture(host, options.architecture);
-    const inspected = options.inspect?.(host).catch(() => {});
-    const wasSent = !(await hasBundle(host, options.bundleDirectory));
-    if (wasSent) await sendBundle(host, options);
-    onProgress(wasSent ? 'node bundle sent' : 'node bundle is there');
-    const input = formatInput({ ...options.input, token: await options.getToken() });
-    const argv = buildCommand(options);
-    const result = await followCommand(host, {
-      argv,
-      input,
-      verb: 'join',
-      failure: 'JOIN_FAILED',
-      signal,
-      onEvent,
-    }).finally(() => inspected);
-    return result.node ?? target.host;
+export async function bringBundle(host: SshHost, options: BundleOptions): Promise<string> {
+  const directory = await options.bundleFor(await readArchitecture(host));
+  const isThere = await hasBundle(host, directory);
+  if (!isThere) await sendBundle(host, directory, options);
+  options.onProgress(isThere ? 'node bundle is there' : 'node bundle sent');
+  return directory;
+}
+
+/**
+ * Joins a machine that has the bundle: runs the bundled `tkadm join` there. Returns the node's name.
+ * @throws JOIN_FAILED, or the remote command's own error.
+ */
+export async function joinMachine(host: SshHost, options: RemoteJoinOptions): Promise<string> {
+  const { signal, onEvent, input } = options;
+  const result = await followCommand(host, {
+    argv: buildCommand(options),
+    input: formatInput(input),
+    verb: 'join',
+    failure: 'JOIN_FAILED',
+    signal,
+    onEvent,
   });
+  return result.node ?? host.name;
 }
 
 /** "45 MB, 60 MB/s" of the bytes so far; what an earlier transfer has brought does not count for the rate. */
@@ -86,19 +99,22 @@ function createRateMeter(tell: (text: string) => void): (bytes: number) => void 
 }
 
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
-async function sendBundle(host: SshHost, options: RemoteJoinOptions): Promise<void> {
-  const { input, signal, bundleDirectory: directory, onProgress } = options;
+async function sendBundle(host: SshHost, directory: string, options: BundleOptions): Promise<void> {
+  const { check, signal, onProgress } = options;
   onProgress('check the machine');
   const stop = new AbortController();
   signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
-  const sent = uploadBundle(host, {
-    directory,
-    signal: stop.signal,
-    onProgress: createRateMeter((text) => onProgress(`send the node bundle: ${text}`)),
+  const sent = options.uploads.run(async () => {
+    stop.signal.throwIfAborted();
+    await uploadBundle(host, {
+      directory,
+      signal: stop.signal,
+      onProgress: createRateMeter((text) => onProgress(`send the node bundle: ${text}`)),
+    });
   });
   sent.catch(() => {});
   try {
-    await checkMachine(host, input, signal);
+    await check(host);
     await sent;
     await acceptBundle(host, directory);
   } catch (error) {
@@ -122,9 +138,11 @@ function buildCommand({ bundleDirectory, input }: RemoteJoinOptions): readonly s
 
 /** The JoinConfiguration document for the remote command. */
 function formatInput(input: RemoteJoinInput): string {
+  const { document = {}, registration = {}, controlPlane, ignorePreflightErrors } = input;
   return dump({
     apiVersion: 'kubeadm.k8s.io/v1beta4',
     kind: 'JoinConfiguration',
+    ...document,
     discovery: {
       bootstrapToken: {
         token: input.token,
@@ -132,12 +150,12 @@ function formatInput(input: RemoteJoinInput): string {
         caCertHashes: [...input.caCertHashes],
       },
     },
-    ...(input.controlPlane ? { controlPlane: { ...input.controlPlane } } : {}),
+    ...(controlPlane ? { controlPlane } : {}),
     nodeRegistration: {
+      ...(document['nodeRegistration'] as object | undefined),
+      ...registration,
       ...(input.nodeName ? { name: input.nodeName } : {}),
-      ...(input.ignorePreflightErrors.length > 0
-        ? { ignorePreflightErrors: [...input.ignorePreflightErrors] }
-        : {}),
+      ...(ignorePreflightErrors.length > 0 ? { ignorePreflightErrors: [...ignorePreflightErrors] } : {}),
     },
   });
 }

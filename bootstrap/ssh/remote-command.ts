@@ -24,29 +24,46 @@ export interface RemoteResult {
   readonly code?: ErrorCode;
   readonly message?: string;
   readonly hint?: string;
+  /** Of an `init` that uploads certificates. */
+  readonly certificateKey?: string;
 }
 
-/** Connects, works on the machine, and closes the connection, also when the signal comes. */
+/** What is at work when the signal comes has this long to end, and to say what it leaves. */
+const GRACE_MS = 10_000;
+
+/** Connects, works on the machine, and closes the connection; soon when the signal comes. */
 export async function withMachine<T>(
   target: SshTarget,
   { settings, signal }: { readonly settings: SshSettings; readonly signal: AbortSignal },
   work: (host: SshHost) => Promise<T>,
 ): Promise<T> {
+  signal.throwIfAborted();
   const connection = await connectSsh(target, settings);
-  const close = () => connection.close();
+  let timer: NodeJS.Timeout | undefined;
+  const close = () => {
+    timer = setTimeout(() => connection.close(), GRACE_MS);
+  };
   signal.addEventListener('abort', close, { once: true });
   try {
-    return await work(
-      createSshHost(connection, { sudoPassword: () => askSudoPassword(connection, settings) }),
-    );
+    signal.throwIfAborted();
+    return await work(openHost(connection, settings));
   } finally {
+    clearTimeout(timer);
     signal.removeEventListener('abort', close);
     connection.close();
   }
 }
 
+/** The machine at the other end, whose commands are root's. */
+export function openHost(connection: SshConnection, settings: SshSettings): SshHost {
+  return createSshHost(connection, {
+    sudoPassword: () => askSudoPassword(connection, settings),
+    become: settings.become,
+  });
+}
+
 /** The password of sudo there: as it was given, else the person is asked. */
-export function askSudoPassword(
+function askSudoPassword(
   { target: { user, host } }: SshConnection,
   { sudoPassword, prompts }: SshSettings,
 ): Promise<string | undefined> {
@@ -66,21 +83,43 @@ export interface RemoteCommand {
   readonly onEvent: (event: RemoteEvent) => void;
 }
 
+/** Tells its own process id, which the command then has. One whose connection is lost ends, so that the next can go on. */
+const TELL_PID = 'echo "{\\"type\\":\\"pid\\",\\"pid\\":$$}"; export TKADM_FOLLOWED=1; exec "$@"';
+
 /**
- * Runs tkadm with `-o json` on a machine and tells of its events; returns its result.
+ * Runs tkadm with `-o json` on a machine and tells of its events; returns its result. When the signal comes, the
+ * command there gets SIGINT: it would not notice that its reader is gone.
  * @throws the remote command's own error, or one of the code `failure`
  */
 export async function followCommand(host: SshHost, command: RemoteCommand): Promise<RemoteResult> {
   const { argv, input, signal } = command;
-  const channel = await host.openStream(argv, input === undefined ? {} : { input });
+  const channel = await host.openStream(
+    ['sh', '-c', TELL_PID, 'sh', ...argv],
+    input === undefined ? {} : { input },
+  );
   let errors = '';
   channel.stderr.on('data', (chunk: Buffer) => {
     errors += chunk;
   });
   const exited = waitForExit(channel);
+  let pid: number | undefined;
+  const interrupt = () => {
+    const sent = pid === undefined ? undefined : host.run(['kill', '-INT', String(pid)]);
+    if (sent) sent.catch(() => channel.close());
+    else channel.close();
+  };
+  signal.addEventListener('abort', interrupt, { once: true });
   let last: RemoteResult | undefined;
-  for await (const line of readLines(channel as AsyncIterable<Uint8Array>))
-    last = readEvent(line, command) ?? last;
+  try {
+    for await (const line of readLines(channel as AsyncIterable<Uint8Array>)) {
+      const event = parseEvent(line);
+      if (event?.type === 'pid') pid = event.pid;
+      else if (event?.type === 'result' || event?.type === 'error') last = event as RemoteResult;
+      else if (event) command.onEvent(event);
+    }
+  } finally {
+    signal.removeEventListener('abort', interrupt);
+  }
   const exitCode = await exited;
   signal.throwIfAborted();
   if (last?.type === 'result' && last.ok && exitCode === 0) return last;
@@ -91,14 +130,10 @@ export async function followCommand(host: SshHost, command: RemoteCommand): Prom
   );
 }
 
-function readEvent(line: string, { onEvent }: RemoteCommand): RemoteResult | undefined {
-  let event: RemoteEvent;
+function parseEvent(line: string): (RemoteEvent & { readonly pid?: number }) | undefined {
   try {
-    event = JSON.parse(line);
+    return JSON.parse(line);
   } catch {
     return undefined;
   }
-  if (event.type === 'result' || event.type === 'error') return event as RemoteResult;
-  onEvent(event);
-  return undefined;
 }

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
+import type { Architecture } from '../../runtime/host/elf-architecture.ts';
 import type { SshHost } from './host.ts';
 import { waitForExit } from './host.ts';
 
@@ -15,21 +16,26 @@ export interface UploadOptions {
   readonly onProgress: (sentBytes: number) => void;
 }
 
+/** What is asked of a machine by commands alone. */
+type Machine = Pick<SshHost, 'name' | 'run'>;
+
 /** Kernel machine name → Node.js's name of the architecture. */
-const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'x64', aarch64: 'arm64' };
+const ARCHITECTURES: Readonly<Record<string, Architecture>> = { x86_64: 'x64', aarch64: 'arm64' };
 
 /**
- * Refuses a machine that cannot run this machine's bundle.
- * @throws JOIN_FAILED naming what differs.
+ * The architecture of a machine, by its kernel.
+ * @throws JOIN_FAILED when there are no bundles for it.
  */
-export async function checkArchitecture(host: SshHost, architecture: string): Promise<void> {
+export async function readArchitecture(host: Machine): Promise<Architecture> {
   const { stdout, stderr, exitCode } = await host.run(['uname', '-sm']);
   const [system = '', machine = ''] = stdout.trim().split(' ');
   if (exitCode !== 0) throw new TkadmError('JOIN_FAILED', `Cannot look at "${host.name}": ${stderr.trim()}`);
-  if (system === 'Linux' && ARCHITECTURES[machine] === architecture) return;
+  const architecture = system === 'Linux' ? ARCHITECTURES[machine] : undefined;
+  if (architecture !== undefined) return architecture;
+  const wanted = Object.keys(ARCHITECTURES).join(' or ');
   throw new TkadmError(
     'JOIN_FAILED',
-    `Cannot join "${host.name}": it is ${system} ${machine}, this bundle is for linux ${architecture}`,
+    `Cannot join "${host.name}": it is ${system} ${machine}, the programs are for Linux ${wanted}`,
   );
 }
 
@@ -44,17 +50,37 @@ export async function hasBundle(host: SshHost, directory: string): Promise<boole
   return (await host.stat(`${PATHS.bundle}/${basename(directory)}/image.json`)) !== undefined;
 }
 
-/** Makes the bundle that was sent the machine's: one rename. @throws JOIN_FAILED */
-export async function acceptBundle(host: SshHost, directory: string): Promise<void> {
+/** The bundle's programs are not for the machine. */
+const ARCHITECTURE_DIFFERS = 46;
+
+/**
+ * Makes the bundle that was sent the machine's: one rename. Its Node.js must be of the same architecture (e_machine,
+ * elf(5)) as the machine's own programs. One that was laid out for other machines gets this machine's part before.
+ * @throws JOIN_FAILED
+ */
+export async function acceptBundle(host: Machine, directory: string): Promise<void> {
   const target = `${PATHS.bundle}/${basename(directory)}`;
-  const script = 'rm -rf "$1" && mv "$1.part" "$1"';
+  const script = `set -e
+machine() { head -c 20 "$1" | tail -c 2 | cksum; }
+node=$1.part/rootfs/usr/bin/node
+[ "$(machine "$node")" = "$(machine /proc/self/exe)" ] || exit ${ARCHITECTURE_DIFFERS}
+[ -e "$1.part/image.json" ] || "$node" "$1.part/rootfs/opt/tkadm/cli/tkadm.js" bundle complete
+rm -rf "$1"
+mv "$1.part" "$1"`;
   const { exitCode, stderr } = await host.run(['sh', '-c', script, 'sh', target]);
   if (exitCode === 0) return;
+  if (exitCode === ARCHITECTURE_DIFFERS) {
+    await removePartial(host, directory);
+    throw new TkadmError(
+      'JOIN_FAILED',
+      `Cannot install the node bundle on "${host.name}": its programs are of another architecture than the machine's`,
+    );
+  }
   throw new TkadmError('JOIN_FAILED', `Cannot install the node bundle on "${host.name}": ${stderr.trim()}`);
 }
 
 /** Removes what was sent and not accepted. */
-export async function removePartial(host: SshHost, directory: string): Promise<void> {
+export async function removePartial(host: Machine, directory: string): Promise<void> {
   const { part, archive } = remotePaths(directory);
   await host.run(['rm', '-rf', part, archive]);
 }

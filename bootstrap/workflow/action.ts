@@ -1,26 +1,37 @@
+import type { Alteration } from '../../preflight/finding.ts';
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import type { ServiceName } from '../../runtime/host/services.ts';
 
+/** The pod that runs from a manifest. */
+export interface StaticPodRun {
+  readonly component: string;
+  readonly nodeName: string;
+  /** Of hashStaticPod. */
+  readonly hash: string;
+}
+
 /** What is waited for; the performer knows how to look. */
 export type WaitTarget =
-  | { readonly kind: 'http'; readonly url: string; readonly caPem?: string | undefined }
+  | {
+      readonly kind: 'http';
+      readonly url: string;
+      readonly caPem?: string | undefined;
+      /** Whose container answers there: when it ends again and again there is no answer to wait for. */
+      readonly staticPod?: StaticPodRun | undefined;
+    }
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'node-registered' | 'node-ready'; readonly nodeName: string }
   | {
       readonly kind: 'node-client';
       readonly kubeconfig: string;
+      /** With which the agent asks for its certificate; whether that is signed is looked at meanwhile. */
+      readonly bootstrapKubeconfig?: string;
       readonly nodeName: string;
       readonly isReadyNeeded?: boolean;
     }
   | { readonly kind: 'runtime-ready' }
-  | {
-      /** The pod that runs from a manifest: ready, and of that content. */
-      readonly kind: 'static-pod';
-      readonly component: string;
-      readonly nodeName: string;
-      /** Of hashStaticPod. */
-      readonly hash: string;
-    }
+  /** The pod that runs from a manifest: ready, and of that content. */
+  | ({ readonly kind: 'static-pod' } & StaticPodRun)
   | {
       readonly kind: 'node-version';
       readonly nodeName: string;
@@ -50,7 +61,25 @@ export type Action =
     }
   | { readonly kind: 'make-directory'; readonly path: string; readonly mode: number }
   | { readonly kind: 'remove'; readonly path: string }
-  | { readonly kind: 'run'; readonly argv: readonly string[]; readonly summary: string }
+  | {
+      readonly kind: 'run';
+      readonly argv: readonly string[];
+      readonly summary: string;
+      /** What it changes of the machine, as far as that is to be put back. */
+      readonly alters?: readonly Alteration[];
+    }
+  /** Puts a file back that was replaced; its content is beside the journal. */
+  | {
+      readonly kind: 'restore-file';
+      readonly path: string;
+      /** SHA-256 in hex. */
+      readonly digest: string;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  /** Forgets what was done to this machine. */
+  | { readonly kind: 'end-journal' }
   | { readonly kind: 'install-bundle' }
   /** Lays the bundle of this package out beside the one in use. */
   | { readonly kind: 'stage-bundle' }
@@ -104,6 +133,10 @@ export function formatAction(action: Action): string {
       return `remove ${action.path}`;
     case 'run':
       return action.summary;
+    case 'restore-file':
+      return `put ${action.path} back`;
+    case 'end-journal':
+      return 'forget the journal of this machine';
     case 'install-bundle':
       return 'install the node bundle';
     case 'stage-bundle':

@@ -1,8 +1,8 @@
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { type ApiClient, isApiError } from '../../runtime/api/client.ts';
 import type { KubeObject } from '../../runtime/api/kinds.ts';
-import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { type BundleSources, installBundle, stageBundle, useBundle } from '../../runtime/host/bundle.ts';
 import {
@@ -14,7 +14,7 @@ import {
 } from '../../runtime/host/services.ts';
 import type { Action } from './action.ts';
 import { mergeOntoLive, resourceOf } from './objects.ts';
-import { type OnProgress, waitForTarget } from './wait.ts';
+import { type OnProgress, type WaitContext, waitForTarget } from './wait.ts';
 
 export interface PerformContext {
   readonly host: Host;
@@ -25,6 +25,8 @@ export interface PerformContext {
   readonly api: () => Promise<ApiClient>;
   /** The same with super-admin.conf. */
   readonly superApi?: () => Promise<ApiClient>;
+  /** Names what is wrong when a wait has failed. */
+  readonly diagnose?: WaitContext['diagnose'];
   /** Told of waits that go on. */
   readonly onProgress?: OnProgress | undefined;
 }
@@ -41,6 +43,14 @@ export async function performAction(action: Action, context: PerformContext): Pr
       return host.remove(action.path);
     case 'run':
       return runCommand(action.argv, context);
+    case 'restore-file': {
+      const { restoreFile } = await import('../journal/restore.ts');
+      return restoreFile(PATHS.journal, action);
+    }
+    case 'end-journal': {
+      const { endJournal } = await import('../journal/store.ts');
+      return endJournal(PATHS.journal);
+    }
     case 'install-bundle':
       await installBundle(host, context.bundleSources);
       return;
@@ -70,8 +80,10 @@ export async function performAction(action: Action, context: PerformContext): Pr
     }
     case 'delete-object':
       return deleteObject(await context.api(), action.object);
-    case 'delete-node':
+    case 'delete-node': {
+      const { deleteNode } = await import('./delete-node.ts');
       return deleteNode(action.nodeName, action.kubeconfig);
+    }
     case 'apply-object':
       return applyAsAllowed(action, context);
     case 'patch-object':
@@ -97,13 +109,6 @@ async function deleteObject(api: ApiClient, object: KubeObject): Promise<void> {
   await api.delete(resourceOf(object), { name, namespace }, preconditions).catch((error) => {
     if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
   });
-}
-
-/** Best effort: reset must work with the cluster gone. */
-async function deleteNode(nodeName: string, kubeconfig: string): Promise<void> {
-  const client = new ApiClient(await loadClientConfig(kubeconfig));
-  const request = client.requestJson('DELETE', `/api/v1/nodes/${nodeName}`, { timeoutMs: 3_000 });
-  await request.catch(() => {}).finally(() => client.close());
 }
 
 type ApplyAction = Extract<Action, { kind: 'apply-object' }>;

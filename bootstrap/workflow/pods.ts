@@ -4,7 +4,7 @@ import { PODS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import type { WaitTarget } from './action.ts';
+import type { StaticPodRun, WaitTarget } from './action.ts';
 
 const SYSTEM = 'kube-system';
 const CONFIG_HASH = 'kubernetes.io/config.hash';
@@ -13,11 +13,10 @@ const ADDONS = 'k8s-app in (kube-proxy, kube-dns)';
 const CRASHES = 3;
 const LOG_LINES = 3;
 
-type StaticPodTarget = Extract<WaitTarget, { kind: 'static-pod' }>;
 type AddonTarget = Extract<WaitTarget, { kind: 'addon-pods' }>;
 
 /** True when the mirror pod is of the manifest's content, and ready. */
-export async function isStaticPodReady(api: ApiClient, target: StaticPodTarget): Promise<boolean> {
+export async function isStaticPodReady(api: ApiClient, target: StaticPodRun): Promise<boolean> {
   const name = `${target.component}-${target.nodeName}`;
   const pod = await api.find(PODS, { namespace: SYSTEM, name });
   return pod?.metadata?.annotations?.[CONFIG_HASH] === target.hash && isReady(pod);
@@ -28,22 +27,44 @@ export async function isStaticPodReady(api: ApiClient, target: StaticPodTarget):
  * be asked when it is the one that crashes.
  * @throws CONTAINER_CRASHES with the last lines that it wrote
  */
-export async function refuseCrash(
-  { component, nodeName, hash }: StaticPodTarget,
-  host: Pick<Host, 'list' | 'readFile'>,
-): Promise<void> {
-  const directory = `${PATHS.podLogs}/${SYSTEM}_${component}-${nodeName}_${hash}/${component}`;
-  const starts = (await host.list(directory)).flatMap((name) => /^(\d+)\.log$/.exec(name)?.[1] ?? []);
-  const last = Math.max(-1, ...starts.map(Number));
-  if (last + 1 < CRASHES) return;
+export async function refuseCrash(run: StaticPodRun, host: Pick<Host, 'list' | 'readFile'>): Promise<void> {
+  const starts = await countStarts(run, host);
+  if (starts < CRASHES) return;
+  const directory = logDirectory(run);
   const texts = await Promise.all(
-    [last, last - 1].map((count) => host.readFile(`${directory}/${count}.log`)),
+    [starts - 1, starts - 2].map((count) => host.readFile(`${directory}/${count}.log`)),
   );
   const said = texts.map((text) => lastLines(text ?? '')).find((text) => text !== '') ?? 'it wrote nothing';
   throw new TkadmError(
     'CONTAINER_CRASHES',
-    `Cannot run ${component}: its container ended again and again, ${last + 1} starts so far: ${said}`,
+    `Cannot run ${run.component}: its container ended again and again, ${starts} starts so far: ${said}`,
   );
+}
+
+/**
+ * Returns a function that refuses a static pod that crashes while it is waited for. Starts of before are none: a machine
+ * may have been booted often. @throws CONTAINER_CRASHES
+ */
+export function createCrashWatch(
+  run: StaticPodRun,
+  host: Pick<Host, 'list' | 'readFile'>,
+): () => Promise<void> {
+  let before: number | undefined;
+  return async () => {
+    const starts = await countStarts(run, host);
+    before ??= starts;
+    if (before < CRASHES || starts > before) await refuseCrash(run, host);
+  };
+}
+
+/** Of logs the last ones are kept: their numbers count the starts. */
+async function countStarts(run: StaticPodRun, host: Pick<Host, 'list'>): Promise<number> {
+  const names = await host.list(logDirectory(run));
+  return 1 + Math.max(-1, ...names.flatMap((name) => Number(/^(\d+)\.log$/.exec(name)?.[1] ?? -1)));
+}
+
+function logDirectory({ component, nodeName, hash }: StaticPodRun): string {
+  return `${PATHS.podLogs}/${SYSTEM}_${component}-${nodeName}_${hash}/${component}`;
 }
 
 /** What a container wrote last, without the time and stream that CRI logs put before each line. */

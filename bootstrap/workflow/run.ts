@@ -7,7 +7,7 @@ import type { OnProgress } from './wait.ts';
 export interface RunOptions<C> {
   readonly phases: readonly Phase<C>[];
   readonly context: C;
-  readonly perform: (action: Action, onProgress: OnProgress) => Promise<void>;
+  readonly perform: (action: Action, onProgress: OnProgress, phase: string) => Promise<void>;
   /** True when an action's effect is there already, so that there is nothing to wait for or to create. */
   readonly isDone: (action: Action) => Promise<boolean>;
   readonly emit: (event: WorkflowEvent) => void;
@@ -146,7 +146,7 @@ async function runAction<C>(
 ): Promise<void> {
   if (!preview) {
     emit({ type: 'action', phase, action, isDryRun: false });
-    return perform(action, (message, times) => emit({ type: 'progress', phase, message, ...times }));
+    return perform(action, (message, times) => emit({ type: 'progress', phase, message, ...times }), phase);
   }
   const text = await preview(action);
   emit({ type: 'action', phase, action, isDryRun: true, ...(text === undefined ? {} : { preview: text }) });

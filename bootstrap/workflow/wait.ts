@@ -8,13 +8,17 @@ import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
+import type { Finding } from '../diagnose/diagnosis.ts';
 import type { Action, WaitTarget } from './action.ts';
-import { areAddonPodsMoved, isStaticPodReady, refuseCrash } from './pods.ts';
+import { areAddonPodsMoved, createCrashWatch, isStaticPodReady, refuseCrash } from './pods.ts';
+import { createRequestWatch } from './unsigned-request.ts';
 
 export interface WaitContext {
   readonly host: Pick<Host, 'stat' | 'list' | 'readFile'>;
   readonly api: () => Promise<ApiClient>;
   readonly signal: AbortSignal;
+  /** Names what is wrong, the likeliest first, when the time is over. */
+  readonly diagnose?: (() => Promise<readonly Finding[]>) | undefined;
   /** Told every few seconds of a wait. */
   readonly onProgress?: OnProgress | undefined;
   /** How often; default: 5 s. */
@@ -29,21 +33,29 @@ export type OnProgress = (
 
 const PROGRESS_MS = 5_000;
 
-/** @throws WAIT_TIMEOUT with what the last look found, and the action's hint. */
+/** Failures that no further waiting mends. */
+const HOPELESS = ['CONTAINER_CRASHES', 'REQUEST_NOT_SIGNED'] as const;
+
+/**
+ * @throws WAIT_TIMEOUT, CONTAINER_CRASHES, REQUEST_NOT_SIGNED with what the last look found, and the likeliest cause with
+ * its fix, else the action's hint.
+ */
 export async function waitForTarget(
   action: Extract<Action, { kind: 'wait' }>,
   context: WaitContext,
 ): Promise<void> {
-  const { target, subject, timeoutMs, hint } = action;
+  const { target, subject, timeoutMs } = action;
   const { signal } = context;
   let failure: TkadmError | undefined;
+  const watch = watchOf(target, context);
   const look = async () => {
     try {
+      await watch?.();
       return await probe(target, context);
     } catch (error) {
-      if (!isTkadmError(error, 'CONTAINER_CRASHES')) throw error;
-      // Waiting on is of no use.
-      failure = new TkadmError(error.code, error.message, hint ? { hint } : {});
+      // With some, waiting on is of no use.
+      if (!HOPELESS.some((code) => isTkadmError(error, code))) throw error;
+      failure = error as TkadmError;
       return true;
     }
   };
@@ -54,11 +66,37 @@ export async function waitForTarget(
     signal,
     onMiss: createTeller(action, context),
   });
-  await wait.catch((error) => {
-    if (!hint || !isTkadmError(error, 'WAIT_TIMEOUT')) throw error;
-    throw new TkadmError('WAIT_TIMEOUT', error.message, { cause: error.cause, hint });
+  await wait.catch(async (error) => {
+    throw isTkadmError(error, 'WAIT_TIMEOUT') ? await explain(error, action.hint, context) : error;
   });
-  if (failure) throw failure;
+  if (failure) throw await explain(failure, action.hint, context);
+}
+
+/** What makes a wait hopeless, looked at besides its target. */
+function watchOf(target: WaitTarget, { host }: WaitContext): (() => Promise<void>) | undefined {
+  if (target.kind === 'http') return target.staticPod && createCrashWatch(target.staticPod, host);
+  if (target.kind !== 'node-client' || target.bootstrapKubeconfig === undefined) return undefined;
+  return createRequestWatch({ kubeconfig: target.bootstrapKubeconfig, nodeName: target.nodeName });
+}
+
+/** The failure of a wait with what a diagnosis finds; one that has a hint of its own says enough. */
+async function explain(
+  error: TkadmError,
+  hint: string | undefined,
+  { diagnose }: WaitContext,
+): Promise<TkadmError> {
+  if (error.hint) return error;
+  const findings = (await diagnose?.().catch(() => undefined)) ?? [];
+  const [first] = findings;
+  const next = first?.fix ?? hint;
+  const lines = first
+    ? [`most likely: ${first.cause}`, ...first.evidence.map((line) => `  seen  ${line}`)]
+    : [];
+  return new TkadmError(error.code, [error.message, ...lines].join('\n  '), {
+    cause: error.cause,
+    ...(next ? { hint: next } : {}),
+    ...(first ? { details: { findings } } : {}),
+  });
 }
 
 /** Tells of a wait every few seconds. */

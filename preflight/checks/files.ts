@@ -171,7 +171,12 @@ async function observeCommands(
       'it is not in PATH',
       `apt-get install -y --no-install-recommends ${packageName}`,
     ),
-    ...(hasApt ? { repair: [['sh', '-c', INSTALL_SCRIPT, 'sh', packageName]] } : {}),
+    ...(hasApt
+      ? {
+          repair: [['sh', '-c', INSTALL_SCRIPT, 'sh', packageName]],
+          alters: [{ kind: 'packages' as const, wanted: packageName }],
+        }
+      : {}),
   }));
 }
 

@@ -183,6 +183,7 @@ async function observeTrials(host: Host, input: PreflightInput): Promise<readonl
           argv.join(' '),
         ),
         repair: [argv],
+        alters: [{ kind: 'module' as const, name: MODULES[name] ?? name }],
       };
     });
 }

@@ -151,6 +151,7 @@ async function observeService(host: Host, input: PreflightInput): Promise<readon
         'systemctl enable kubelet.service',
       ),
       repair: [['systemctl', 'enable', 'kubelet.service']],
+      alters: [{ kind: 'unit', name: 'kubelet.service' }],
     },
   ];
 }

@@ -1,5 +1,5 @@
 import { type Check, type Finding, NODES, warningFinding } from '../finding.ts';
-import { setSysctl } from './network.ts';
+import { repairSysctl } from './network.ts';
 
 interface LimitRow {
   readonly key: string;
@@ -40,7 +40,7 @@ export const LIMIT_CHECKS: readonly Check[] = [
                 `${path} is ${text}, ${atLeast} is advised`,
                 `sysctl -w ${key}=${atLeast} && echo ${key}=${atLeast} >> /etc/sysctl.d/99-tkadm.conf`,
               ),
-              repair: [setSysctl(key, String(atLeast))],
+              ...repairSysctl(key, String(atLeast)),
             },
           ];
         }),

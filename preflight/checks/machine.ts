@@ -69,6 +69,7 @@ export const MACHINE_CHECKS: readonly Check[] = [
         {
           ...warningFinding('Swap', 'swap is on: memory limits do not bound it', evidence, fix),
           repair: [['swapoff', '-a']],
+          alters: [{ kind: 'swap' }],
         },
       ];
     },

@@ -18,10 +18,22 @@ const SYSCTL_FILE = '/etc/sysctl.d/99-tkadm.conf';
 /** Ports that are for the machine itself. */
 const LOCAL_PORTS: readonly number[] = [10248, 10257, 10259, 2381];
 
-/** A switch of the kernel that must be on, by IP family. */
+const IPV4_CONF = '/proc/sys/net/ipv4/conf';
+
+/** A switch of the kernel that must be on, by IP family, and what the kernel sets along with it (ip-sysctl). */
 const FORWARDING = [
-  { family: 4, key: 'net.ipv4.ip_forward', path: '/proc/sys/net/ipv4/ip_forward' },
-  { family: 6, key: 'net.ipv6.conf.default.forwarding', path: '/proc/sys/net/ipv6/conf/default/forwarding' },
+  {
+    family: 4,
+    key: 'net.ipv4.ip_forward',
+    path: '/proc/sys/net/ipv4/ip_forward',
+    alongWith: [`${IPV4_CONF}/default/forwarding`, `${IPV4_CONF}/all/accept_redirects`],
+  },
+  {
+    family: 6,
+    key: 'net.ipv6.conf.default.forwarding',
+    path: '/proc/sys/net/ipv6/conf/default/forwarding',
+    alongWith: [],
+  },
 ] as const;
 
 /** Ports, forwarding and the firewall. */
@@ -86,7 +98,7 @@ async function observeForwarding(host: Host, input: PreflightInput): Promise<rea
   const families = new Set(clusterCidrs(input).map((text) => parseCidr(text)?.family));
   const rows = FORWARDING.filter((row) => row.family === 4 || families.has(6));
   const findings = await Promise.all(
-    rows.map(async ({ key, path }) => {
+    rows.map(async ({ key, path, alongWith }) => {
       const value = (await host.readFile(path))?.trim();
       if (value === '1') return [];
       const evidence = value === undefined ? `${path} is not there` : `${path} is ${value}`;
@@ -98,7 +110,7 @@ async function observeForwarding(host: Host, input: PreflightInput): Promise<rea
             evidence,
             `sysctl -w ${key}=1 && echo ${key}=1 >> ${SYSCTL_FILE}`,
           ),
-          ...(value === undefined ? {} : { repair: [setSysctl(key, '1')] }),
+          ...(value === undefined ? {} : repairSysctl(key, '1', alongWith)),
         },
       ];
     }),
@@ -106,11 +118,22 @@ async function observeForwarding(host: Host, input: PreflightInput): Promise<rea
   return findings.flat();
 }
 
-/** The command that sets a kernel parameter now and for the next boot; sysctl(8) need not be installed. */
-export function setSysctl(key: string, value: string): readonly string[] {
+/** The repair that sets a kernel parameter now and for the next boot; sysctl(8) need not be installed. */
+export function repairSysctl(
+  key: string,
+  value: string,
+  alongWith: readonly string[] = [],
+): Required<Pick<Finding, 'repair' | 'alters'>> {
+  const path = `/proc/sys/${key.replaceAll('.', '/')}`;
   const script =
     'mkdir -p /etc/sysctl.d && { grep -qsx "$1=$2" "$3" || echo "$1=$2" >> "$3"; } && echo "$2" > "$4"';
-  return ['sh', '-c', script, 'sh', key, value, SYSCTL_FILE, `/proc/sys/${key.replaceAll('.', '/')}`];
+  return {
+    repair: [['sh', '-c', script, 'sh', key, value, SYSCTL_FILE, path]],
+    alters: [
+      { kind: 'file', path: SYSCTL_FILE },
+      { kind: 'kernel-parameter', path, alongWith },
+    ],
+  };
 }
 
 async function observeFirewalld(host: Host, { ports }: PreflightInput): Promise<readonly Finding[]> {

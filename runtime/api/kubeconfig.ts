@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { load } from 'js-yaml';
-import { TkadmError } from '../base/errors.ts';
+import { isSystemError, TkadmError } from '../base/errors.ts';
 
 /** How to reach one API server as one user. PEM texts; `tokenFile` is read again as it rotates. */
 export interface ClientConfig {
@@ -57,7 +57,17 @@ export async function loadClientConfig(path: string): Promise<ClientConfig> {
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    throw invalid(path, (error as Error).message, error);
+    const isForbidden = isSystemError(error, 'EACCES');
+    throw new TkadmError(
+      'KUBECONFIG_INVALID',
+      `Cannot use kubeconfig "${path}": ${isForbidden ? 'this user may not read it' : (error as Error).message}`,
+      {
+        cause: error,
+        ...(isForbidden
+          ? { hint: 'the same command with sudo; or with a kubeconfig of your own: export KUBECONFIG=FILE' }
+          : {}),
+      },
+    );
   }
   return resolveClientConfig(parseKubeconfig(text, path), path);
 }

@@ -55,7 +55,8 @@ export async function readFileIfExists(path: string): Promise<string | undefined
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** fsync of a directory: what was made, renamed or removed in it stays so after a loss of power. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();

@@ -34,6 +34,8 @@ export interface Cgroup {
   update(resources: ResourceUpdate): void;
   /** Files that a process writes "0" to in order to join. */
   readonly joinFiles: readonly string[];
+  /** The same for directories below, see LaunchTraits.cgroups. @throws FLAG_INVALID */
+  joinFilesBelow(places: readonly string[]): readonly string[];
   pids(): readonly number[];
   freeze(isFrozen: boolean): Promise<void>;
   isFrozen(): boolean;
@@ -54,6 +56,24 @@ export function openCgroup(context: CgroupContext, path: string): Cgroup {
   return context.host.version === 2
     ? openV2(context, context.host, path)
     : openV1(context, context.host, path);
+}
+
+interface CgroupPlace {
+  readonly text: string;
+  /** None for all. */
+  readonly controllers: readonly string[];
+  readonly path: string;
+}
+
+/** "PATH" or "CONTROLLER,..:PATH". @throws FLAG_INVALID when it leads out */
+function parseCgroupPlace(text: string): CgroupPlace {
+  const [, controllers = '', path = ''] = /^(?:([^/:]+):)?(.*)$/s.exec(text) ?? [];
+  if (path.split('/').includes('..')) throw badPlace(text, "it leads out of the container's cgroup");
+  return { text, controllers: controllers.split(',').filter(Boolean), path };
+}
+
+function badPlace(text: string, state: string): TkadmError {
+  return new TkadmError('FLAG_INVALID', `Cannot use cgroup "${text}": ${state}`);
 }
 
 /** Moves a process to the cgroup v2 directory at `path`, which is made; does nothing on v1. */
@@ -104,6 +124,18 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
     // "tasks" moves the calling thread alone and, unlike cgroup.procs, without waiting for an RCU grace
     // period (10 ms); the process that joins has no other thread.
     joinFiles: unique.map((directory) => join(directory, 'tasks')),
+    joinFilesBelow(places) {
+      const below = new Map(unique.map((directory) => [directory, directory]));
+      for (const { text, controllers, path: inside } of places.map(parseCgroupPlace)) {
+        const named = controllers.map(directoryOf);
+        if (named.includes(undefined))
+          throw badPlace(text, 'it names a controller that this machine has not');
+        for (const directory of controllers.length === 0 ? unique : named) {
+          below.set(directory!, join(directory!, inside));
+        }
+      }
+      return [...below.values()].map((directory) => join(directory, 'tasks'));
+    },
     pids: () => readPids(pidDirectory),
     async freeze(isFrozen) {
       const directory = directoryOf('freezer');
@@ -163,6 +195,13 @@ function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path:
       apply(resources);
     },
     joinFiles: [join(directory, 'cgroup.procs')],
+    joinFilesBelow(places) {
+      const [first, ...others] = places.map(parseCgroupPlace);
+      if (others.length > 0) throw badPlace(places.join(' '), 'cgroup v2 has one for all controllers');
+      if (first !== undefined && first.controllers.length > 0)
+        throw badPlace(first.text, 'cgroup v2 has no controllers of their own');
+      return [join(directory, first?.path ?? '', 'cgroup.procs')];
+    },
     pids: () => readPids(directory),
     async freeze(isFrozen) {
       writeFileSync(join(directory, 'cgroup.freeze'), isFrozen ? '1' : '0');

@@ -1,6 +1,7 @@
 import type { OciProcess, OciResources, OciSpec } from './oci-spec.ts';
 import {
   absolutePath,
+  cpuList,
   type FieldRow,
   flag,
   integer,
@@ -70,7 +71,7 @@ const PROCESS = object({
     period: count,
   }),
   ioPriority: object({ class: required(text), priority: required(integer(0, 7)) }),
-  execCPUAffinity: refused('processes run on every CPU of the container'),
+  execCPUAffinity: object({ initial: cpuList, final: cpuList }),
 });
 
 const MOUNT = object({
@@ -138,8 +139,8 @@ const SECCOMP = object({
   defaultErrnoRet: percent,
   architectures: TEXTS,
   flags: TEXTS,
-  listenerPath: refused('system calls are not handed to a listener'),
-  listenerMetadata: refused('system calls are not handed to a listener'),
+  listenerPath: text,
+  listenerMetadata: text,
   syscalls: list(
     object({
       names: required(TEXTS),

@@ -18,7 +18,9 @@ import { missingHome } from './passwd.ts';
 import { explainStart } from './performer/container-program.ts';
 import { RECORD } from './performer/machine.ts';
 import { PERFORMER_NAME, type Performer } from './performer/performer.ts';
-import { parseReports } from './performer/report-channel.ts';
+import { REPORT } from './performer/process-program.ts';
+import { ReportChannel } from './performer/report-channel.ts';
+import { sendListener } from './seccomp/listener.ts';
 import type { FilterStore } from './seccomp/stored-filter.ts';
 
 /** How long output may go on after the first process's end, when others hold the pipes. */
@@ -173,9 +175,12 @@ export class Container {
       result.destroy();
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": its process has ended`);
     }
-    const chunks: Buffer[] = [];
-    for await (const chunk of result as AsyncIterable<Buffer>) chunks.push(chunk);
-    const [failure] = parseReports(Buffer.concat(chunks));
+    const reports = new ReportChannel(result);
+    let failure = await reports.next();
+    if (failure?.kind === REPORT.listener) {
+      this.#sendListener(failure.value);
+      failure = await reports.next();
+    }
     if (failure !== undefined) {
       const index = (failure.kind - this.#state.startAddress) / RECORD.size;
       const reason = explainStart(this.spec, this.#state.preservedCount ?? 0, {
@@ -184,6 +189,20 @@ export class Container {
       });
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${reason}`);
     }
+  }
+
+  /** The process waits until those who decide on its calls have its descriptor. */
+  #sendListener(fd: number): void {
+    const { id, pid, bundle = '', annotations } = this.#state;
+    const { libc } = this.#context;
+    const target = { spec: this.spec, id, pid, containerPid: pid, bundle, annotations };
+    try {
+      sendListener(libc, { ...target, status: 'created' }, fd);
+    } catch (error) {
+      this.kill('SIGKILL');
+      throw error;
+    }
+    writeFifo(join(this.directory, SLOT_FILES.start), '1');
   }
 
   /** Signals the first process. False when it has ended. */

@@ -11,7 +11,6 @@ import {
   readdirSync,
   readlinkSync,
   readSync,
-  type Stats,
   symlinkSync,
   utimesSync,
   writeSync,
@@ -34,7 +33,7 @@ export function copyUp(libc: Libc, pid: number): void {
   try {
     const target = `/proc/${pid}/fd/${COPY_TARGET_FD}/`;
     copyEntries(libc, source, target);
-    copyAttributes(target, fstatSync(source));
+    copyMetadata(libc, target, source);
   } finally {
     closeSync(source);
   }
@@ -50,14 +49,19 @@ function copyEntries(libc: Libc, source: number, target: string): void {
       lchownSync(path, stats.uid, stats.gid);
     } else if (stats.isDirectory()) {
       mkdirSync(path);
-      withOpen(libc, { directory: source, name, flags: fs.O_DIRECTORY }, (fd) => copyEntries(libc, fd, path));
-      copyAttributes(path, stats);
+      withOpen(libc, { directory: source, name, flags: fs.O_DIRECTORY }, (fd) => {
+        copyEntries(libc, fd, path);
+        copyMetadata(libc, path, fd);
+      });
     } else if (stats.isFile()) {
-      withOpen(libc, { directory: source, name, flags: fs.O_NONBLOCK }, (fd) => copyFile(fd, path));
-      copyAttributes(path, stats);
+      withOpen(libc, { directory: source, name, flags: fs.O_NONBLOCK }, (fd) => {
+        copyFile(fd, path);
+        copyMetadata(libc, path, fd);
+      });
     } else if (stats.isFIFO()) {
       libc.mkfifo(path, 0o600);
-      copyAttributes(path, stats);
+      chownSync(path, stats.uid, stats.gid);
+      chmodSync(path, stats.mode & 0o7777);
     } else throw new Error(`copy "${name}" into the tmpfs: it is a device or a socket`);
   }
 }
@@ -92,9 +96,15 @@ function copyFile(source: number, path: string): void {
   }
 }
 
-/** The mode comes last: a change of the owner takes the set-user-id bit away. */
-function copyAttributes(path: string, { uid, gid, mode, atime, mtime }: Stats): void {
+/** The labels and marks of others: the kernel's security modules, and overlayfs. */
+const NOT_COPIED = /^(security\.(selinux|apparmor|ima|evm)$|trusted\.)/;
+
+/** The owner first: its change takes the set-user-id bit and file capabilities away. */
+function copyMetadata(libc: Libc, path: string, source: number): void {
+  const { uid, gid, mode, atime, mtime } = fstatSync(source);
   chownSync(path, uid, gid);
   chmodSync(path, mode & 0o7777);
+  for (const [name, value] of libc.attributes(source))
+    if (!NOT_COPIED.test(name)) libc.setAttribute(path, name, value);
   utimesSync(path, atime, mtime);
 }

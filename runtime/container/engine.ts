@@ -35,6 +35,8 @@ export interface LaunchTraits {
   readonly preserved?: { readonly pid: number; readonly fds: readonly number[] } | undefined;
   /** MS_MOVE instead of pivot_root(2). */
   readonly hasNoPivot?: boolean;
+  /** Where in the container's cgroup a further process goes: "PATH", or with cgroup v1 "CONTROLLER,..:PATH". */
+  readonly cgroups?: readonly string[] | undefined;
   /** The session keyring is the caller's. */
   readonly keepsKeyring?: boolean;
 }

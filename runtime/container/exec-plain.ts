@@ -1,7 +1,7 @@
 import { TkadmError } from '../base/errors.ts';
 import type { Container, ContainerContext } from './container.ts';
 import type { LaunchTraits, PlainExec } from './engine.ts';
-import { buildProgramOf, LOST_EXIT_CODE, nextReport } from './exec-session.ts';
+import { buildProgramOf, LOST_EXIT_CODE, nextReport, passListener } from './exec-session.ts';
 import { exitCode } from './monitor.ts';
 import type { OciProcess } from './oci-spec.ts';
 import { performWithControl } from './performer/controlled.ts';
@@ -28,12 +28,19 @@ export async function startPlainExec(
     streams: [0, 1, 2],
   });
   const born = await control.next();
-  // The descriptor ends with execve(2): no report is the good one.
-  const report = await nextReport(reports);
+  let reason: string | undefined;
+  try {
+    const report = await nextReport(reports);
+    // The descriptor ends with execve(2): no report is the good one.
+    const failure = await passListener(context.libc, container, { reports, pid: born?.value ?? 0, report });
+    if (failure !== undefined) reason = explainFailure(program, failure);
+    else if (born === undefined) reason = 'the process ended';
+  } catch (error) {
+    reason = (error as Error).message;
+  }
   reports.close();
-  if (born === undefined || report !== undefined) {
+  if (born === undefined || reason !== undefined) {
     control.close();
-    const reason = report === undefined ? 'the process ended' : explainFailure(program, report);
     throw new TkadmError(
       'CONTAINER_EXEC',
       `Cannot run a process in container "${container.state.id}": ${reason}`,

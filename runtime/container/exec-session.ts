@@ -12,6 +12,7 @@ import { buildExecProgram } from './performer/exec-program.ts';
 import { REPORT } from './performer/process-program.ts';
 import type { LinkedProgram } from './performer/program.ts';
 import { explainFailure, isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
+import { sendListener } from './seccomp/listener.ts';
 import { openMaster } from './terminal-master.ts';
 import { hasUserNamespace, hostUid } from './user-mappings.ts';
 
@@ -34,6 +35,7 @@ export async function startExec(
   const program = buildProgramOf(context, container, options);
   const pipes = openPipes(libc);
   const { pid, control, masterFd } = await begin(context, {
+    container,
     program,
     pipes,
     hasTerminal: process_.terminal ?? false,
@@ -84,7 +86,7 @@ export function buildProgramOf(
     process: { ...process_, env: [...(process_.env ?? []), ...home] },
     hasUserNamespace: hasUserNamespace(container.spec),
     hostUid: hostUid(container.spec, process_.user?.uid ?? 0),
-    cgroupJoinFiles: container.cgroup?.joinFiles ?? [],
+    cgroupJoinFiles: container.cgroup?.joinFilesBelow(traits?.cgroups ?? []) ?? [],
     stdin,
     seccomp: filters.get(container.spec),
     inheritStreams: traits !== undefined,
@@ -93,6 +95,7 @@ export function buildProgramOf(
 }
 
 interface BeginOptions {
+  readonly container: Container;
   readonly program: LinkedProgram;
   readonly pipes: Pipes;
   readonly hasTerminal: boolean;
@@ -108,7 +111,7 @@ interface BegunExec {
 /** Runs the program up to its execve(2). @throws Error with the step that failed. */
 async function begin(
   { libc, performer }: Pick<ContainerContext, 'libc' | 'performer'>,
-  { program, pipes, hasTerminal }: BeginOptions,
+  { container, program, pipes, hasTerminal }: BeginOptions,
 ): Promise<BegunExec> {
   const control = new ReportChannel(pipes.control);
   const reports = perform({ libc, performer }, program, pipes);
@@ -122,6 +125,7 @@ async function begin(
       reports.send('1');
       report = await nextReport(reports);
     }
+    report = await passListener(libc, container, { reports, pid, report });
     // The descriptor ends with execve(2): no report is the good one.
     if (report !== undefined) throw new Error(explainFailure(program, report));
     if (born === undefined) throw new Error('the process ended');
@@ -146,6 +150,24 @@ function perform(
   } finally {
     for (const fd of [...theirs, theirControl]) libc.close(fd);
   }
+}
+
+/** Gives the descriptor of the process's filter to those who decide on its calls, if there are any. */
+export async function passListener(
+  libc: Libc,
+  { state, spec }: Container,
+  {
+    reports,
+    pid,
+    report,
+  }: { readonly reports: ReportChannel; readonly pid: number; readonly report: Report | undefined },
+): Promise<Report | undefined> {
+  if (report?.kind !== REPORT.listener) return report;
+  const { id, pid: containerPid, bundle = '', annotations } = state;
+  const status = 'running';
+  sendListener(libc, { spec, id, status, pid, containerPid, bundle, annotations }, report.value);
+  reports.send('1');
+  return nextReport(reports);
 }
 
 /** Passes over limits that were not applied. */

@@ -2,6 +2,8 @@
 export interface StoredFilter {
   readonly flags: number;
   readonly program: Buffer;
+  /** Others decide on some calls: seccomp(2) returns a descriptor for them. */
+  readonly hasListener: boolean;
 }
 
 /** How a mount of type "cgroup" is made inside the container. */

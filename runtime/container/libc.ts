@@ -16,6 +16,9 @@ const MFD_EXEC = 0x10;
 /** socketpair(2): AF_UNIX; type with SOCK_CLOEXEC */
 const AF_UNIX = 1;
 const SOCKET_TYPES = { stream: 0x80001, seqpacket: 0x80005 } as const;
+/** `struct sockaddr_un` */
+const UNIX_ADDRESS_BYTES = 110;
+const SOCK_NONBLOCK = 0x800;
 /** sendmsg(2): MSG_DONTWAIT | MSG_NOSIGNAL; cmsg(3): SOL_SOCKET, SCM_RIGHTS */
 const SEND_FLAGS = 0x4040;
 const SOL_SOCKET = 1;
@@ -23,6 +26,9 @@ const SCM_RIGHTS = 1;
 /** fcntl(2): F_ADD_SEALS; F_SEAL_SEAL, SHRINK, GROW and WRITE */
 const F_ADD_SEALS = 1033;
 const ALL_SEALS = 15;
+
+/** The kernel's limit of a value and of a list of names, xattr(7). */
+const MAX_ATTRIBUTE_BYTES = 1 << 16;
 
 /** A failed libc call; `code` is the errno's name, as in Node.js system errors. */
 export class LibcError extends Error {
@@ -59,6 +65,11 @@ export function loadLibc() {
   const pipe2 = declare('pipe2', 'int', ['void *', 'int']);
   const close = declare('close', 'int', ['int']);
   const socketpair = declare('socketpair', 'int', ['int', 'int', 'int', 'void *']);
+  const flistxattr = declare('flistxattr', 'long', ['int', 'void *', 'size_t']);
+  const fgetxattr = declare('fgetxattr', 'long', ['int', 'str', 'void *', 'size_t']);
+  const lsetxattr = declare('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
+  const socket = declare('socket', 'int', ['int', 'int', 'int']);
+  const connect = declare('connect', 'int', ['int', 'void *', 'uint']);
   const sendmsg = declare('sendmsg', 'long', ['int', 'void *', 'int']);
 
   const check = (result: number, step: string): number => {
@@ -96,6 +107,19 @@ export function loadLibc() {
       const ends = Buffer.alloc(8);
       check(socketpair()(AF_UNIX, SOCKET_TYPES[type], 0, ends), 'socketpair');
       return [ends.readInt32LE(0), ends.readInt32LE(4)];
+    },
+    /** A socket that is connected to the one at a path (unix(7)); it never waits. */
+    connectUnix(path: string): number {
+      const address = Buffer.alloc(UNIX_ADDRESS_BYTES);
+      if (Buffer.byteLength(path) > UNIX_ADDRESS_BYTES - 3)
+        throw new Error('the path has more than 107 bytes');
+      address.writeUInt16LE(AF_UNIX);
+      address.write(path, 2);
+      const fd = check(socket()(AF_UNIX, SOCKET_TYPES.stream | SOCK_NONBLOCK, 0), 'socket');
+      if (connect()(fd, address, address.length) === 0) return fd;
+      const error = new LibcError('connect', lastErrno());
+      close()(fd);
+      throw error;
     },
     /** Sends data with descriptors (unix(7)), without waiting; false when there is no other side any more. */
     sendDescriptors(socket: number, data: Buffer, descriptors: readonly number[]): boolean {
@@ -136,6 +160,26 @@ export function loadLibc() {
       if (fd >= 0) return fd;
       const error = new LibcError(`open "${path}" in the root file system`, lastErrno());
       if (error.code === 'ENOENT') return undefined;
+      throw error;
+    },
+    /** The extended attributes of an open file, xattr(7); none where the file system has none. */
+    attributes(fd: number): ReadonlyMap<string, Buffer> {
+      const list = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
+      const length = flistxattr()(fd, list, list.length);
+      const names = list.toString('utf8', 0, Math.max(0, length)).split('\0').filter(Boolean);
+      return new Map(
+        names.map((name) => {
+          const value = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
+          const size = check(fgetxattr()(fd, name, value, value.length), `read attribute "${name}"`);
+          return [name, value.subarray(0, size)];
+        }),
+      );
+    },
+    /** False when the file system has no such attributes. */
+    setAttribute(path: string, name: string, value: Buffer): boolean {
+      if (lsetxattr()(path, name, value, value.length, 0) === 0) return true;
+      const error = new LibcError(`set attribute "${name}" of "${path}"`, lastErrno());
+      if (error.code === 'EOPNOTSUPP') return false;
       throw error;
     },
     pidfdOpen(pid: number): number {

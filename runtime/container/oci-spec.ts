@@ -61,6 +61,8 @@ export interface OciProcess {
   readonly oomScoreAdj?: number;
   readonly apparmorProfile?: string;
   readonly selinuxLabel?: string;
+  /** The CPUs of a process that joins a container: before it is in the container's cgroup, and then. */
+  readonly execCPUAffinity?: { readonly initial?: string; readonly final?: string };
   /** sched_setattr(2) */
   readonly scheduler?: {
     /** "SCHED_BATCH" */

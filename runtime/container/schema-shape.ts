@@ -1,4 +1,5 @@
 import { TkadmError } from '../base/errors.ts';
+import { parseCpuList } from './cpu-list.ts';
 
 /** A field of a document, for lists: its path and what it may be; why it is refused. */
 export interface FieldRow {
@@ -49,6 +50,12 @@ export const flag = leaf('true or false', (value) => typeof value === 'boolean')
 export const absolutePath = leaf(
   'an absolute path',
   (value) => typeof value === 'string' && value.startsWith('/') && !value.includes('\0'),
+);
+
+/** CPUs as cpuset(7) writes them. */
+export const cpuList = leaf(
+  'a list of CPUs such as "0-3,7"',
+  (value) => typeof value === 'string' && parseCpuList(value) !== undefined,
 );
 
 /** A whole number. */

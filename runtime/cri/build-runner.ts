@@ -6,6 +6,7 @@ import type { ContainerEngine } from '../container/engine.ts';
 import type { OciMount, OciSpec } from '../container/oci-spec.ts';
 import { buildDefaultSeccomp } from '../container/seccomp/default-profile.ts';
 import type { StepCommand, StepRunner } from '../image/build/options.ts';
+import { rootfsOf } from '../image/container-files.ts';
 import { readAccounts, resolveUser } from '../image/process-user.ts';
 
 export interface StepRunnerOptions {
@@ -25,8 +26,8 @@ export function createStepRunner({ engine, cgroupParent }: StepRunnerOptions): S
   return async (command) => {
     const id = `${ID_PREFIX}${randomBytes(16).toString('hex')}`;
     const spec = await buildStepSpec(command, `${cgroupParent}/${id}`);
-    const { lowerDirs, upperDir, workDir, signal } = command;
-    await engine.create({ id, spec, rootfs: { kind: 'overlay', lowerDirs, upperDir, workDir } });
+    const { files, signal } = command;
+    await engine.create({ id, spec, rootfs: rootfsOf(files) });
     const abort = () => void engine.stop(id, { graceMs: 0 }).catch(() => {});
     try {
       const streams = engine.attach(id);
@@ -54,9 +55,9 @@ export async function removeUnfinishedSteps(engine: ContainerEngine): Promise<vo
 }
 
 async function buildStepSpec(command: StepCommand, cgroupsPath: string): Promise<OciSpec> {
-  const { lowerDirs, args, cwd, user } = command;
+  const { files, args, cwd, user } = command;
   const { uid, gid, additionalGids, home } = resolveUser(
-    await readAccounts(lowerDirs),
+    await readAccounts(files.lowerDirs),
     undefined,
     user ?? '',
   );

@@ -5,6 +5,7 @@ import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import { buildCapabilities } from '../container/capability-sets.ts';
 import { listHostDevices, resolveDevices } from '../container/host-devices.ts';
 import type { OciMount } from '../container/oci-spec.ts';
+import { makeContainerFiles, rootfsOf } from '../image/container-files.ts';
 import { readAccounts, resolveUser } from '../image/process-user.ts';
 import type { ImageRecord } from '../image/store.ts';
 import { resolveCdi } from './cdi.ts';
@@ -154,19 +155,14 @@ async function createContainer(
   context.images.retain(id, record.lowerDirs);
   try {
     const directory = context.containers.directory(id);
-    await mkdir(join(directory, 'upper'), { recursive: true, mode: 0o755 });
-    await mkdir(join(directory, 'work'), { mode: 0o700 });
+    const [upperDir, workDir] = [join(directory, 'upper'), join(directory, 'work')];
+    const files = { lowerDirs: record.lowerDirs, upperDir, workDir };
+    await makeContainerFiles(files, context.storageDriver, context.inodes);
     if (record.logPath !== '') await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
     await context.engine.create({
       id,
       spec: record.spec,
-      rootfs: {
-        kind: 'overlay',
-        lowerDirs: record.lowerDirs,
-        upperDir: join(directory, 'upper'),
-        workDir: join(directory, 'work'),
-        isIdMapped: record.spec.linux?.uidMappings !== undefined,
-      },
+      rootfs: rootfsOf(files, record.spec.linux?.uidMappings !== undefined),
       runtimePath,
       logPath: record.logPath === '' ? undefined : record.logPath,
       stdin: config.stdin,

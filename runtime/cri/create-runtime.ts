@@ -14,7 +14,9 @@ import { buildPauseBinary, type PauseArchitecture } from '../container/pause.ts'
 import { type CtrServiceOptions, createCtrService } from '../ctr/create-ctr-service.ts';
 import { BuildCache } from '../image/build/cache.ts';
 import { addPauseImage, PAUSE_IMAGE, registerBundle } from '../image/builtin-images.ts';
+import type { StorageDriver } from '../image/container-files.ts';
 import { loadInodes } from '../image/inodes.ts';
+import { findOverlayProblem } from '../image/overlay-probe.ts';
 import { createRegistryPuller } from '../image/pull.ts';
 import { type ImageStore, openImageStore } from '../image/store.ts';
 import { removeUnfinishedSteps } from './build-runner.ts';
@@ -66,6 +68,8 @@ export interface RuntimeOptions {
   readonly registriesPath?: string;
   /** The usual ones when undefined. */
   readonly cdiDirs?: readonly string[];
+  /** What the kernel offers when undefined. */
+  readonly storageDriver?: StorageDriver | undefined;
   readonly now: () => Date;
   readonly log: Logger;
 }
@@ -129,6 +133,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     locks: new KeyedLock(),
     mounter,
     inodes: loadInodes(),
+    storageDriver: chooseStorageDriver(imagesDir, options),
     kernel: await readKernelSecurity(),
     handlers: await readHandlers(),
     cdiDirs: options.cdiDirs ?? CDI_DIRECTORIES,
@@ -173,6 +178,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     architecture,
     buildCache,
     mountCacheDir,
+    storageDriver: context.storageDriver,
     secretsDir: await emptyDirectory(`${options.stateDir}-secrets`),
     cgroupParent: options.buildCgroupParent ?? '/tkadm',
     now,
@@ -192,6 +198,14 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       await engine.close();
     },
   };
+}
+
+function chooseStorageDriver(imagesDir: string, { storageDriver, log }: RuntimeOptions): StorageDriver {
+  if (storageDriver !== undefined) return storageDriver;
+  const reason = findOverlayProblem(join(imagesDir, 'tmp'));
+  if (reason === undefined) return 'overlay';
+  log.warn('no overlayfs: containers get a copy of their image', { path: imagesDir, reason });
+  return 'copy';
 }
 
 /** A directory without what an earlier runtime left in it. */

@@ -8,6 +8,8 @@ import { loadArchive } from '../image/archive.ts';
 import { buildImage } from '../image/build/build.ts';
 import type { BuildCache } from '../image/build/cache.ts';
 import { CacheLocks } from '../image/build/step-mounts.ts';
+import type { StorageDriver } from '../image/container-files.ts';
+import { isIndexMember, listIndex } from '../image/image-index.ts';
 import { loadInodes } from '../image/inodes.ts';
 import type { RegistryPuller } from '../image/pull.ts';
 import { pushImage } from '../image/push.ts';
@@ -36,6 +38,7 @@ export interface ImageCallOptions {
   /** The file of loadRegistries; its usual place when undefined. */
   readonly registriesPath?: string;
   readonly buildCache: BuildCache;
+  readonly storageDriver: StorageDriver;
   /** Directory of `RUN --mount=type=cache`. */
   readonly mountCacheDir: string;
   /** Directory in memory for the secrets of builds. */
@@ -58,8 +61,14 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
       return images.map(summarize);
     },
     async pull({ body, layerProgress: onProgress, signal }) {
-      const { name, plainHttp, auth, architecture: asked } = await readJson<PullRequest>(body);
-      const places = { usesPlainHttp: plainHttp, auth, architecture: asked };
+      const {
+        name,
+        plainHttp,
+        auth,
+        architecture: asked,
+        hasAllPlatforms,
+      } = await readJson<PullRequest>(body);
+      const places = { usesPlainHttp: plainHttp, auth, architecture: asked, hasAllPlatforms };
       return summarize(await puller.pull(name, { ...places, onProgress, signal }));
     },
     async push({ body, progress, signal }) {
@@ -86,7 +95,9 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
       const image = store.resolve(name);
       if (!image) throw new TkadmError('IMAGE_NOT_FOUND', `Cannot inspect image "${name}": no such image`);
       const layers = image.layers.map(({ diffId, digest, sizeBytes }) => ({ diffId, digest, sizeBytes }));
-      return { ...summarize(image), manifestDigest: image.manifestDigest, layers, config: image.config };
+      const platforms = image.index && { platforms: listIndex(store, image.index) };
+      const { manifestDigest, config } = image;
+      return { ...summarize(image), manifestDigest, ...platforms, layers, config };
     },
     async build({ body, progress, signal }) {
       const request = await readJson<BuildRequest>(body);
@@ -101,6 +112,7 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
         store,
         puller,
         inodes,
+        storageDriver: options.storageDriver,
         runStep,
         workDir,
         architecture,
@@ -125,10 +137,11 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
     async prune({ body }) {
       const { all, buildCache: isCachePruned } = await readJson<PruneRequest>(body);
       const before = await store.fsUsage();
-      const images = store.list().filter((image) => isPrunable(image, all) && !store.isInUse(image));
+      const known = store.list();
+      const images = known.filter((image) => isPrunable(image, known, all) && !store.isInUse(image));
       for (const { id } of images) await store.remove(id);
       const cachedSteps = isCachePruned ? await buildCache.clear() : 0;
-      await store.sweep();
+      await store.sweep({ isThorough: true });
       const after = await store.fsUsage();
       return { images: images.map(summarize), cachedSteps, freedBytes: before.usedBytes - after.usedBytes };
     },
@@ -154,9 +167,9 @@ function isNameOf(text: string, tag: string): boolean {
   }
 }
 
-/** Images without a name; with `all` every image but the node's own. */
-function isPrunable({ repoTags, isPinned }: ImageRecord, all: boolean): boolean {
-  return !isPinned && (all || repoTags.length === 0);
+/** Images without a name, also in an index; with `all` every image but the node's own. */
+function isPrunable(image: ImageRecord, images: readonly ImageRecord[], all: boolean): boolean {
+  return !image.isPinned && (all || (image.repoTags.length === 0 && !isIndexMember(images, image)));
 }
 
 function summarize({ id, repoTags, repoDigests, sizeBytes, isPinned }: ImageRecord): ImageSummary {

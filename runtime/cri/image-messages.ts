@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { PATHS } from '../base/paths.ts';
+import type { IndexRow } from '../image/image-index.ts';
 import type { OciImageConfig } from '../image/oci-image.ts';
 import type { PullProgress } from '../image/pull.ts';
 import type { RegistryAuth } from '../image/puller.ts';
@@ -38,6 +39,8 @@ export interface PullRequest {
   readonly plainHttp: boolean;
   /** Of a pull: "amd64", "arm64"; the machine's when undefined. */
   readonly architecture?: string | undefined;
+  /** Of a pull: every image of an index. */
+  readonly hasAllPlatforms?: boolean;
   /** For the name's registry. */
   readonly auth?: RegistryAuth | undefined;
 }
@@ -112,6 +115,8 @@ export interface ImageDetails extends ImageSummary {
     readonly sizeBytes: number;
   }[];
   readonly config: OciImageConfig;
+  /** The images of an index that was pulled with all platforms. */
+  readonly platforms?: readonly IndexRow[];
 }
 
 /** The result of each call. */

@@ -4,6 +4,7 @@ import { type FlagRow, parseFlags } from '../base/flags.ts';
 import { createLogger, type LogLevel } from '../base/log.ts';
 import { PATHS } from '../base/paths.ts';
 import { VERSION } from '../base/version.ts';
+import { STORAGE_DRIVERS } from '../image/container-files.ts';
 import { BRIDGE_PLUGIN } from './bridge-plugin.ts';
 import { createRuntime } from './create-runtime.ts';
 
@@ -18,6 +19,12 @@ export const RUNTIME_FLAGS = [
   { name: 'cni-bin-dir', kind: 'list', default: [PATHS.cniBin], help: 'CNI plugins, several directories' },
   { name: 'streaming-address', kind: 'string', default: '127.0.0.1:0', help: 'Address for exec and attach' },
   { name: 'bundle', kind: 'string', default: `${PATHS.bundle}/current`, help: 'The node bundle' },
+  {
+    name: 'storage-driver',
+    kind: 'string',
+    default: '',
+    help: 'overlay or copy; what the kernel offers when not given',
+  },
   { name: 'log-level', kind: 'string', default: 'info', help: 'debug, info, warn or error' },
 ] as const satisfies readonly FlagRow[];
 
@@ -35,6 +42,13 @@ async function main(): Promise<void> {
     throw new TkadmError(
       'FLAG_INVALID',
       `Cannot use flag "--log-level=${flags['log-level']}": no such level`,
+    );
+  }
+  const storageDriver = STORAGE_DRIVERS.find((name) => name === flags['storage-driver']);
+  if (storageDriver === undefined && flags['storage-driver'] !== '') {
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot use flag "--storage-driver=${flags['storage-driver']}": no such driver`,
     );
   }
   const architecture = arch();
@@ -62,6 +76,7 @@ async function main(): Promise<void> {
     streamingAddress: flags['streaming-address'],
     bundlePath: flags.bundle,
     architecture,
+    storageDriver,
     now,
     log,
   });

@@ -4,6 +4,7 @@ import type { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
 import type { RecordStore } from '../base/record-store.ts';
 import type { ContainerEngine } from '../container/engine.ts';
+import type { StorageDriver } from '../image/container-files.ts';
 import type { Inodes } from '../image/inodes.ts';
 import type { ImagePuller } from '../image/puller.ts';
 import type { ImageStore } from '../image/store.ts';
@@ -40,6 +41,8 @@ export interface RuntimeContext {
   readonly locks: KeyedLock;
   readonly mounter: Mounter;
   readonly inodes: Inodes;
+  /** Of new containers. */
+  readonly storageDriver: StorageDriver;
   readonly kernel: KernelSecurity;
   /** The default one, and those that RuntimeClass can name. */
   readonly handlers: readonly RuntimeHandler[];

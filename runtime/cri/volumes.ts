@@ -105,6 +105,12 @@ async function resolveImage(context: RuntimeContext, mount: Mount): Promise<OciM
   if (others.length === 0) {
     return { destination, type: 'bind', source: only!, options: ['rbind', 'rprivate', 'ro'] };
   }
+  if (context.storageDriver !== 'overlay') {
+    throw new TkadmError(
+      'UNSUPPORTED',
+      `Cannot mount image "${spec?.image}": ${entry.hostPaths.length} of its layers have "${imageSubPath}", which takes overlayfs`,
+    );
+  }
   const options = ['ro', `lowerdir=${entry.hostPaths.join(':')}`];
   return { destination, type: 'overlay', source: 'overlay', options };
 }

@@ -5,6 +5,7 @@ import { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
 import { RecordStore } from '../base/record-store.ts';
 import type { ContainerEngine } from '../container/engine.ts';
+import type { StorageDriver } from '../image/container-files.ts';
 import { loadInodes } from '../image/inodes.ts';
 import type { ImageStore } from '../image/store.ts';
 import { CtrBridge } from './ctr-bridge.ts';
@@ -27,6 +28,8 @@ export interface CtrServiceOptions {
   readonly cgroupParent: string;
   readonly engine: ContainerEngine;
   readonly images: ImageStore;
+  /** Of new containers. */
+  readonly storageDriver: StorageDriver;
   readonly mounter: CtrMounter;
   readonly capabilities: readonly string[];
   /** "amd64", "arm64" */

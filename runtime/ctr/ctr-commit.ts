@@ -3,11 +3,12 @@ import { TkadmError } from '../base/errors.ts';
 import { layerDescriptor, putImage } from '../image/archive.ts';
 import { applyConfigInstruction } from '../image/build/config-instructions.ts';
 import { SCRATCH, type StageState, variablesOf } from '../image/build/state.ts';
+import { readContainerChanges } from '../image/container-files.ts';
 import { parseDockerfile } from '../image/dockerfile.ts';
 import type { OciExecutionConfig, OciImageConfig } from '../image/oci-image.ts';
-import { packFiles, readUpperDir } from '../image/pack.ts';
+import { packFiles } from '../image/pack.ts';
 import type { ImageRecord } from '../image/store.ts';
-import { type CtrContext, containerPaths, publishContainer } from './ctr-context.ts';
+import { type CtrContext, containerFiles, publishContainer } from './ctr-context.ts';
 import { whilePaused } from './ctr-lifecycle.ts';
 import type { CommitRequest, ImportRequest } from './ctr-messages.ts';
 import type { CtrRecord } from './ctr-record.ts';
@@ -36,10 +37,8 @@ export async function commitContainer(
     buildExecutionConfig(context.images.config(base).config ?? {}, record),
     request.changes,
   );
-  const pack = () =>
-    context.images.importLayer(
-      packFiles(readUpperDir(containerPaths(context, record.id).upper, context.inodes)),
-    );
+  const files = containerFiles(context, record);
+  const pack = () => context.images.importLayer(packFiles(readContainerChanges(files, context.inodes)));
   const layer = request.pauses ? await whilePaused(context, record, pack) : await pack();
   const image = await putCommit(context, { base, layer: layer.diffId, config, request, record });
   publishContainer(context, record, 'commit', { imageID: image.id });

@@ -5,6 +5,7 @@ import type { KeyedLock } from '../base/keyed-lock.ts';
 import type { Logger } from '../base/log.ts';
 import type { RecordStore } from '../base/record-store.ts';
 import type { ContainerEngine } from '../container/engine.ts';
+import type { ContainerFiles, StorageDriver } from '../image/container-files.ts';
 import type { Inodes } from '../image/inodes.ts';
 import type { ImageStore } from '../image/store.ts';
 import type { CtrBridge } from './ctr-bridge.ts';
@@ -25,6 +26,8 @@ export interface CtrContext {
   readonly engine: ContainerEngine;
   readonly images: ImageStore;
   readonly inodes: Inodes;
+  /** Of new containers. */
+  readonly storageDriver: StorageDriver;
   readonly records: RecordStore<CtrRecord>;
   readonly volumes: VolumeStore;
   readonly bridge: CtrBridge;
@@ -77,6 +80,15 @@ export function containerPaths(context: Pick<CtrContext, 'records'>, id: string)
     resolvConf: join(directory, 'resolv.conf'),
     log: join(directory, 'container.log'),
   } as const;
+}
+
+/** Its own files and the layers below. */
+export function containerFiles(
+  context: Pick<CtrContext, 'records'>,
+  { id, lowerDirs }: Pick<CtrRecord, 'id' | 'lowerDirs'>,
+): ContainerFiles {
+  const { upper, work } = containerPaths(context, id);
+  return { lowerDirs, upperDir: upper, workDir: work };
 }
 
 /**

@@ -2,11 +2,12 @@ import { chmod, lchown, lstat, mkdir } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
+import { directoriesOf } from '../image/container-files.ts';
 import { type MergedEntry, MergedTree } from '../image/merged-tree.ts';
 import { ifThere } from '../image/overlay-files.ts';
 import { packFiles } from '../image/pack.ts';
 import { unpackLayer } from '../image/unpack.ts';
-import { type CtrContext, containerPaths, publishContainer } from './ctr-context.ts';
+import { type CtrContext, containerFiles, publishContainer } from './ctr-context.ts';
 import { isRunning, whilePaused } from './ctr-lifecycle.ts';
 import type { CopyOutOptions, PathInfo } from './ctr-messages.ts';
 import type { CtrRecord } from './ctr-record.ts';
@@ -61,8 +62,7 @@ export async function exportFiles(
   send: (bytes: Buffer) => Promise<void>,
 ): Promise<void> {
   await whilePaused(context, record, async () => {
-    const { upper } = containerPaths(context, record.id);
-    const tree = new MergedTree([upper, ...record.lowerDirs], context.inodes);
+    const tree = new MergedTree(directoriesOf(containerFiles(context, record)), context.inodes);
     const root = await tree.lookup('/');
     if (root === undefined) throw new Error(`container "${record.id}" has no root directory`);
     for await (const chunk of packFiles(readTree(tree, root, '', { keepsOwner: true })))
@@ -105,8 +105,8 @@ function openView(context: CtrContext, record: CtrRecord, wanted: string): FileV
     const inside = path.slice(mount.target.length) || '/';
     return { tree: new MergedTree([mount.source], inodes), path: inside, writeRoot: mount.source };
   }
-  const { upper } = containerPaths(context, record.id);
-  return { tree: new MergedTree([upper, ...record.lowerDirs], inodes), path, writeRoot: upper };
+  const directories = directoriesOf(containerFiles(context, record));
+  return { tree: new MergedTree(directories, inodes), path, writeRoot: directories[0]! };
 }
 
 function refuseReadonly(record: CtrRecord, directory: string): void {

@@ -1,13 +1,20 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { parseIp } from '../base/cidr.ts';
 import { isSystemError, TkadmError } from '../base/errors.ts';
+import { makeContainerFiles } from '../image/container-files.ts';
 import { MergedTree } from '../image/merged-tree.ts';
 import type { OciExecutionConfig } from '../image/oci-image.ts';
 import { packFiles } from '../image/pack.ts';
 import type { ImageRecord } from '../image/store.ts';
 import { unpackLayer } from '../image/unpack.ts';
 import { inventName } from './container-names.ts';
-import { type CtrContext, containerPaths, getContainer, publishContainer } from './ctr-context.ts';
+import {
+  type CtrContext,
+  containerFiles,
+  containerPaths,
+  getContainer,
+  publishContainer,
+} from './ctr-context.ts';
 import {
   type CtrConfig,
   type CtrMount,
@@ -50,8 +57,6 @@ export async function createContainer(context: CtrContext, options: CtrOptions):
       const networkMode = resolveNetwork(context, options.network);
       const config = buildConfig(context, { id, options, networkMode, image });
       const modes = resolveModes(context, options);
-      await mkdir(paths.upper, { recursive: true, mode: 0o755 });
-      await mkdir(paths.work, { mode: 0o700 });
       const mounts = await makeMounts(context, options, image);
       await makeFiles(context, { id, config, mounts, image });
       const record: CtrRecord = {
@@ -66,6 +71,7 @@ export async function createContainer(context: CtrContext, options: CtrOptions):
         networkMode,
         state: NEVER_RAN,
       };
+      await makeContainerFiles(containerFiles(context, record), context.storageDriver, context.inodes);
       await context.records.put(record);
       publishContainer(context, record, 'create');
       return record;

@@ -1,8 +1,9 @@
 import { TkadmError } from '../base/errors.ts';
 import { buildCapabilities } from '../container/capability-sets.ts';
 import type { OciProcess } from '../container/oci-spec.ts';
+import { directoriesOf } from '../image/container-files.ts';
 import { type Accounts, readAccounts, resolveUser } from '../image/process-user.ts';
-import { type CtrContext, containerPaths, latest } from './ctr-context.ts';
+import { type CtrContext, containerFiles, latest } from './ctr-context.ts';
 import type { CtrRecord } from './ctr-record.ts';
 
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -35,7 +36,7 @@ export async function buildProcess(
 
 /** The account databases as the container has them now. */
 function readContainerAccounts(context: CtrContext, record: CtrRecord): Promise<Accounts> {
-  return readAccounts([containerPaths(context, record.id).upper, ...record.lowerDirs]);
+  return readAccounts(directoriesOf(containerFiles(context, record)));
 }
 
 /** "user[:group]" and further groups, by name or number. @throws CRI_INVALID, CTR_REQUEST_INVALID */

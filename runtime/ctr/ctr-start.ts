@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { formatError, TkadmError } from '../base/errors.ts';
 import type { ProcessStreams } from '../container/engine.ts';
+import { rootfsOf } from '../image/container-files.ts';
 import { raiseLoopback } from '../network/links.ts';
 import {
   type CtrContext,
+  containerFiles,
   containerPaths,
   engineId,
   latest,
@@ -80,7 +82,7 @@ export async function runContainer(
 }
 
 async function launch(context: CtrContext, record: CtrRecord): Promise<void> {
-  const { id, lowerDirs, options } = record;
+  const { id, options } = record;
   const paths = containerPaths(context, id);
   await writeInjectedFiles(context, record, undefined);
   if (options.ipcMode === 'shareable') await mountShm(context, record);
@@ -89,7 +91,7 @@ async function launch(context: CtrContext, record: CtrRecord): Promise<void> {
   await context.engine.create({
     id: engineId(id),
     spec,
-    rootfs: { kind: 'overlay', lowerDirs, upperDir: paths.upper, workDir: paths.work },
+    rootfs: rootfsOf(containerFiles(context, record)),
     logPath: paths.log,
     logLimit: options.logLimit,
     stdin: options.hasStdin,

@@ -1,54 +1,19 @@
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import {
-  chmod,
-  copyFile,
-  cp,
-  lstat,
-  mkdir,
-  readdir,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { createHash, type Hash } from 'node:crypto';
+import { lstat, readFile, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
-import { readFileIfExists } from '../base/files.ts';
 import type { Host } from '../base/host.ts';
-import { EMBEDDED_IMAGE_REPOSITORY, PATHS } from '../base/paths.ts';
-import { KUBERNETES_VERSION, VERSION } from '../base/version.ts';
-import { copyBinary } from './copy-binary.ts';
-import { digestLayer, type LayerDigest } from './layer-digest.ts';
-
-/** Programs that get a start script in the image, and an image name of their own. */
-const IMAGE_PROGRAMS = [
-  'kube-apiserver',
-  'kube-controller-manager',
-  'kube-scheduler',
-  'kube-proxy',
-  'coredns',
-] as const;
-
-/** npm packages with native addons, which cannot be part of a bundled file; what they depend on comes along. */
-const NATIVE_PACKAGES = ['koffi', 'lmdb'] as const;
-
-/** What of them is not needed to run. */
-const LEFT_OUT = /\/(doc|dict|test|tests|dependencies|benchmark|vendor)$|\.(map|md|d\.[cm]?ts|cc?|cpp|hh?)$/;
-
-/** Commands of the host that the programs run; they come along with their shared libraries. */
-const HOST_COMMANDS = ['nft', 'ip'] as const;
+import { PATHS } from '../base/paths.ts';
+import { VERSION } from '../base/version.ts';
+import { findCommands, type LayoutSources, layOutBundle, listPrograms } from './bundle-layout.ts';
 
 export interface BundleSources {
   /** The Node.js binary to ship. */
   readonly nodePath: string;
   /** Folder with `tkadm.js`, `chunks/` and `node/*.cjs`. */
   readonly distDir: string;
-  /** Folder that holds the native packages. */
-  readonly nodeModulesDir: string;
+  /** Folders that may hold the native packages; the first that has one counts. */
+  readonly packageFolders: readonly string[];
   /** Set when the command itself runs from a bundle: that one is used. */
   readonly installedDirectory?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -82,7 +47,15 @@ export async function stageBundle(host: Host, sources: BundleSources): Promise<B
   const commands = await findCommands(host);
   const id = await identify(sources, commands);
   const directory = join(PATHS.bundle, id);
-  if (!(await exists(join(directory, 'image.json')))) await assemble(host, sources, { commands, directory });
+  if (!(await exists(join(directory, 'image.json')))) {
+    const { nodePath, packageFolders } = sources;
+    const packages = {
+      folders: packageFolders,
+      architecture: process.arch,
+      modules: process.versions.modules,
+    };
+    await layOutBundle(directory, { nodePath, ...programFolders(sources), packages }, { host, commands });
+  }
   return { id, directory };
 }
 
@@ -125,195 +98,6 @@ async function pointCurrent(directory: string): Promise<void> {
   await rename(temporary, join(dirname(directory), 'current'));
 }
 
-interface AssembleInput {
-  readonly commands: readonly string[];
-  readonly directory: string;
-}
-
-async function assemble(
-  host: Host,
-  sources: BundleSources,
-  { commands, directory }: AssembleInput,
-): Promise<void> {
-  const temporary = `${directory}.tmp`;
-  await rm(temporary, { recursive: true, force: true });
-  const rootfs = join(temporary, 'rootfs');
-  for (const path of [
-    'usr/bin',
-    'usr/sbin',
-    'usr/local/bin',
-    'opt/tkadm',
-    'etc',
-    'tmp',
-    'run',
-    'proc',
-    'sys',
-    'dev',
-    'var',
-  ]) {
-    await mkdir(join(rootfs, path), { recursive: true });
-  }
-  await chmod(join(rootfs, 'tmp'), 0o1777);
-  await Promise.all([
-    copyExecutable(sources.nodePath, join(rootfs, 'usr/bin/node')),
-    ...commands.map((command) => copyExecutable(command, join(rootfs, 'usr/sbin', basename(command)))),
-    copyLibraries(host, rootfs, [sources.nodePath, ...commands]),
-    copyPrograms(rootfs, sources),
-    writeEtc(rootfs),
-  ]);
-  const layer = await digestLayer(rootfs);
-  await writeFile(join(temporary, 'image.json'), `${JSON.stringify(describeImage(layer), null, 2)}\n`);
-  await rename(temporary, directory);
-}
-
-async function copyExecutable(source: string, target: string): Promise<void> {
-  await copyBinary(await realpath(source), target);
-  await chmod(target, 0o755);
-}
-
-/** Copies the shared objects that `ldd` names to the same paths below the root file system. */
-async function copyLibraries(host: Host, rootfs: string, binaries: readonly string[]): Promise<void> {
-  const { stdout } = await host.run(['ldd', ...binaries]);
-  const libraries = new Set(
-    [...stdout.matchAll(/(\/\S+\.so\S*)/g)].map((match) => match[1]!.replace(/:$/, '')),
-  );
-  // glibc loads these at run time: name service, and none appears in ldd's answer.
-  for (const library of [...libraries]) {
-    if (!/\/libc\.so/.test(library)) continue;
-    for (const extra of ['libnss_dns.so.2', 'libnss_files.so.2', 'libresolv.so.2']) {
-      const path = join(dirname(library), extra);
-      if (await exists(path)) libraries.add(path);
-    }
-  }
-  for (const library of libraries) {
-    const target = join(rootfs, library);
-    await mkdir(dirname(target), { recursive: true });
-    await copyExecutable(library, target);
-  }
-}
-
-async function copyPrograms(rootfs: string, sources: BundleSources): Promise<void> {
-  const target = join(rootfs, 'opt/tkadm');
-  for (const file of await listPrograms(sources)) {
-    await copyFile(join(sources.distDir, 'node', file), join(target, file));
-  }
-  await mkdir(join(target, 'cli/chunks'), { recursive: true });
-  await writeFile(join(target, 'cli/package.json'), '{"type":"module"}\n');
-  await copyFile(join(sources.distDir, 'tkadm.js'), join(target, 'cli/tkadm.js'));
-  await cp(join(sources.distDir, 'chunks'), join(target, 'cli/chunks'), { recursive: true, force: true });
-  for (const name of await nativePackages(sources.nodeModulesDir)) {
-    await cp(join(sources.nodeModulesDir, name), join(target, 'node_modules', name), {
-      recursive: true,
-      dereference: true,
-      filter: (path) => !LEFT_OUT.test(path) && !isOtherAddon(path),
-    });
-  }
-  for (const file of await readdir(join(target, 'node_modules'), { recursive: true })) {
-    if (!file.endsWith('.node')) continue;
-    await copyBinary(join(sources.nodeModulesDir, file), join(target, 'node_modules', file));
-  }
-  for (const program of IMAGE_PROGRAMS) {
-    const script = join(rootfs, 'usr/local/bin', program);
-    await writeFile(script, `#!/usr/bin/node\nrequire('/opt/tkadm/${program}.cjs');\n`);
-    await chmod(script, 0o755);
-  }
-}
-
-/** True for an addon of another libc or version of Node.js, of which lmdb ships four and koffi two. */
-function isOtherAddon(path: string): boolean {
-  const name = basename(path);
-  if (!name.endsWith('.node')) return false;
-  const abi = `.abi${process.versions.modules}.`;
-  if (/\.musl\.|\/musl_/.test(path)) return true;
-  if (name.includes('.napi.')) return existsSync(join(dirname(path), name.replace('.napi.', abi)));
-  return name.includes('.abi') && !name.includes(abi);
-}
-
-/** The native packages and everything they depend on that is installed, for this platform. */
-async function nativePackages(nodeModulesDir: string): Promise<readonly string[]> {
-  const found = new Set<string>();
-  const queue: string[] = [...NATIVE_PACKAGES];
-  for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
-    const text = found.has(name)
-      ? undefined
-      : await readFileIfExists(join(nodeModulesDir, name, 'package.json'));
-    if (text === undefined) continue;
-    const manifest = JSON.parse(text) as PackageManifest;
-    if (!fitsPlatform(manifest)) continue;
-    found.add(name);
-    queue.push(...Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }));
-  }
-  return [...found];
-}
-
-/** The fields of package.json that are read (npm documentation, package.json). */
-interface PackageManifest {
-  readonly dependencies?: Readonly<Record<string, string>>;
-  readonly optionalDependencies?: Readonly<Record<string, string>>;
-  readonly os?: readonly string[];
-  readonly cpu?: readonly string[];
-  readonly libc?: readonly string[];
-}
-
-function fitsPlatform({ os, cpu, libc }: PackageManifest): boolean {
-  return (
-    (os?.includes('linux') ?? true) &&
-    (cpu?.includes(process.arch) ?? true) &&
-    (libc?.includes('glibc') ?? true)
-  );
-}
-
-async function writeEtc(rootfs: string): Promise<void> {
-  const files: Readonly<Record<string, string>> = {
-    'etc/passwd': 'root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n',
-    'etc/group': 'root:x:0:\nnogroup:x:65534:\n',
-    'etc/nsswitch.conf': 'hosts: files dns\n',
-    'etc/os-release': `NAME=tkadm\nID=tkadm\nVERSION_ID=${VERSION}\n`,
-  };
-  for (const [path, content] of Object.entries(files)) await writeFile(join(rootfs, path), content);
-}
-
-/** What the runtime reads to know the directory as images. */
-function describeImage(layer: LayerDigest) {
-  return {
-    layer: { digest: layer.digest, diffId: layer.digest, sizeBytes: layer.sizeBytes, rootfs: 'rootfs' },
-    names: IMAGE_PROGRAMS.map((program) => `${EMBEDDED_IMAGE_REPOSITORY}/${program}:${KUBERNETES_VERSION}`),
-    config: {
-      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
-      os: 'linux',
-      config: { Env: ['PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], WorkingDir: '/' },
-      rootfs: { type: 'layers', diff_ids: [layer.digest] },
-    },
-  };
-}
-
-async function findCommands(host: Host): Promise<readonly string[]> {
-  const found: string[] = [];
-  for (const command of HOST_COMMANDS) {
-    const { stdout, exitCode } = await host.run([
-      'sh',
-      '-c',
-      `PATH=$PATH:/usr/sbin:/sbin command -v ${command}`,
-    ]);
-    if (exitCode !== 0) {
-      throw new TkadmError(
-        'BUNDLE_BUILD',
-        `Cannot build the node bundle: no command "${command}" on this machine`,
-        {
-          hint: 'apt-get install -y nftables iproute2',
-        },
-      );
-    }
-    found.push(stdout.trim());
-  }
-  return found;
-}
-
-/** File names of the node's programs; what else lies there is of this machine alone. */
-async function listPrograms({ distDir }: BundleSources): Promise<readonly string[]> {
-  return (await readdir(join(distDir, 'node'))).filter((file) => file.endsWith('.cjs')).sort();
-}
-
 /** Digest over version, the identity of the binaries and the content of the programs. */
 async function identify(sources: BundleSources, commands: readonly string[]): Promise<string> {
   const hash = createHash('sha256').update(VERSION);
@@ -321,16 +105,24 @@ async function identify(sources: BundleSources, commands: readonly string[]): Pr
     const { size, mtimeMs } = await stat(await realpath(binary));
     hash.update(`${binary} ${size} ${mtimeMs}\n`);
   }
-  const nodeDir = join(sources.distDir, 'node');
-  if (!(await exists(nodeDir))) {
-    throw new TkadmError('BUNDLE_BUILD', `Cannot build the node bundle: no programs in "${nodeDir}"`, {
-      hint: 'npm run build',
-    });
-  }
-  for (const file of await listPrograms(sources))
-    hash.update(file).update(await readFile(join(nodeDir, file)));
-  hash.update(await readFile(join(sources.distDir, 'tkadm.js')));
+  await hashPrograms(hash, programFolders(sources));
   return hash.digest('hex').slice(0, 16);
+}
+
+type ProgramFolders = Pick<LayoutSources, 'programsDir' | 'commandDir'>;
+
+/** Where the programs lie: in the package, or in the bundle that the command runs from. */
+export function programFolders({ distDir, installedDirectory }: BundleSources): ProgramFolders {
+  if (installedDirectory === undefined) return { programsDir: join(distDir, 'node'), commandDir: distDir };
+  const programsDir = join(installedDirectory, 'rootfs/opt/tkadm');
+  return { programsDir, commandDir: join(programsDir, 'cli') };
+}
+
+/** Adds the names and contents of the programs to a digest. @throws BUNDLE_BUILD when there are none. */
+export async function hashPrograms(hash: Hash, { programsDir, commandDir }: ProgramFolders): Promise<void> {
+  for (const file of await listPrograms(programsDir))
+    hash.update(file).update(await readFile(join(programsDir, file)));
+  hash.update(await readFile(join(commandDir, 'tkadm.js')));
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -137,6 +137,14 @@ export async function isServiceRunning(
   return pid !== undefined && (await isProcess(host, pid, `/${name}`));
 }
 
+/** A command of POSIX sh that tells the same by its exit code, whatever the init system: one session over SSH. */
+export function runningScript(name: ServiceName): string {
+  const byPid = `read -r pid < ${pidPath(name, 'supervisor')} && grep -q /${name} "/proc/$pid/cmdline"`;
+  const byOpenRc = `rc-service ${name} status`;
+  const bySystemd = `systemctl is-active --quiet ${name}.service`;
+  return `{ if [ -e /run/systemd/system ]; then ${bySystemd}; elif [ -e /run/openrc ] && [ -e /sbin/openrc-run ]; then ${byOpenRc}; else ${byPid}; fi; } >/dev/null 2>&1`;
+}
+
 /** Pid of the service's own process, undefined when it does not run. */
 export async function servicePid(
   host: Host,
@@ -153,7 +161,10 @@ export async function servicePid(
     ]);
     return Number(stdout.trim()) || undefined;
   }
-  const pid = await readPid(host, pidPath(name, 'service'));
+  const pid =
+    initSystem === 'openrc'
+      ? await superviseChild(host, name)
+      : await readPid(host, pidPath(name, 'service'));
   return pid !== undefined && (await isProcess(host, pid, `${name}.cjs`)) ? pid : undefined;
 }
 
@@ -173,6 +184,14 @@ function pidPath(name: string, role: 'supervisor' | 'service'): string {
 async function readPid(host: Host, path: string): Promise<number | undefined> {
   const text = await host.readFile(path);
   return text === undefined ? undefined : Number(text.trim()) || undefined;
+}
+
+/** Pid of the program below OpenRC's supervise-daemon, which writes down its own: proc(5), `children`. */
+async function superviseChild(host: Host, name: string): Promise<number | undefined> {
+  const supervisor = await readPid(host, `/run/supervise-${name}.pid`);
+  if (supervisor === undefined) return undefined;
+  const { stdout } = await host.run(['cat', `/proc/${supervisor}/task/${supervisor}/children`]);
+  return Number(stdout.trim().split(' ')[0]) || undefined;
 }
 
 /** A pid may have been given to another process since: its command line must still name the service. */
@@ -240,7 +259,13 @@ function formatOpenRcScript(service: ServiceRow): string {
     'respawn_max=0',
     `output_log=${serviceLogPath(service.name)}`,
     `error_log=${serviceLogPath(service.name)}`,
-    ...(service.after ? [`depend() { need ${service.after}; }`] : []),
+    'rc_ulimit="-n 1048576"',
+    // supervise-daemon ends its program at once when it cannot open the log.
+    `start_pre() { checkpath --directory ${PATHS.logs}; }`,
+    'depend() {',
+    '  use net',
+    ...(service.after ? [`  want ${service.after}`, `  after ${service.after}`] : []),
+    '}',
     '',
   ].join('\n');
 }

@@ -1,10 +1,10 @@
-import { createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
-import { createDecompressor, detectCompression, peek } from './decompress.ts';
+import { createDecompressor, detectCompression, PIECE_BYTES, peek } from './decompress.ts';
 import { readTar } from './tar-reader.ts';
 
 /** The files of an unpacked archive. */
@@ -12,6 +12,8 @@ export interface ArchiveFiles {
   has(name: string): boolean;
   /** Where the file is on disk, links followed. @throws IMAGE_INVALID when it is not in the archive. */
   path(name: string): string;
+  /** The file's content in large pieces. @throws IMAGE_INVALID */
+  open(name: string): Readable;
 }
 
 /** A name inside an archive: plain components only, nothing that leads out. */
@@ -49,13 +51,15 @@ export async function unpackArchive(archive: Readable, directory: string): Promi
     for (let count = 0; links.has(target) && count < MAX_LINKS; count += 1) target = links.get(target)!;
     return names.has(target) ? target : undefined;
   };
+  const path = (name: string) => {
+    const found = find(name);
+    if (found !== undefined) return join(directory, found);
+    throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: "${name}" is not in it`);
+  };
   return {
     has: (name) => find(name) !== undefined,
-    path(name) {
-      const found = find(name);
-      if (found !== undefined) return join(directory, found);
-      throw new TkadmError('IMAGE_INVALID', `Cannot load the archive: "${name}" is not in it`);
-    },
+    path,
+    open: (name) => createReadStream(path(name), { highWaterMark: PIECE_BYTES }),
   };
 }
 

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -61,7 +60,7 @@ async function loadDockerArchive(store: ImageStore, files: ArchiveFiles): Promis
     for (const [index, name] of entry.Layers.entries()) {
       const diffId = rootfs.diff_ids[index]!;
       const present = await store.layer(diffId);
-      const read = () => store.importLayer(createReadStream(files.path(name)), { diffId });
+      const read = () => store.importLayer(files.open(name), { diffId });
       layers.push(layerDescriptor(present ?? (await read())));
     }
     images.push(await putImage(store, { config, layers, names: entry.RepoTags ?? [] }));
@@ -108,7 +107,7 @@ async function loadOciLayout(
     for (const [position, { digest }] of manifest.layers.entries()) {
       const diffId = config.rootfs.diff_ids[position]!;
       if (await store.layer(diffId)) continue;
-      await store.importLayer(createReadStream(files.path(blobName(digest))), { digest, diffId });
+      await store.importLayer(files.open(blobName(digest)), { digest, diffId });
     }
     images.push(await store.putManifest({ manifest: bytes, config: configBytes, names }));
   }

@@ -20,7 +20,7 @@ export const HEAD_BYTES = 18;
 const ZSTD_MAGIC = 0xfd2fb528;
 const ZSTD_SKIPPABLE = 0x184d2a5;
 /** zlib's usual pieces of 16 KiB cost more turns of the event loop than work. */
-const PIECE_BYTES = 1 << 18;
+export const PIECE_BYTES = 1 << 18;
 /**
  * The window that the decoder in JavaScript holds, and moves for each block. RFC 8878 §3.1.1.1.2 wants 8 MiB at
  * least; what builders of images write stays within 32.

@@ -156,12 +156,13 @@ function readHeredocs(
   if (!/^\s*(RUN|COPY|ADD)\s/i.test(text)) return { heredocs, end };
   let next = end;
   for (const [, dash, quote, name = ''] of text.matchAll(HEREDOC)) {
-    const rows = lines.slice(next).map((row) => (dash === '-' ? row.replace(/^\t+/, '') : row));
-    const length = rows.indexOf(name);
-    if (length < 0) throw invalid(line, `a here-document "${name}" that does not end`);
-    const content = rows.slice(0, length).map((row) => `${row}\n`);
+    const strip = (row: string) => (dash === '-' ? row.replace(/^\t+/, '') : row);
+    let stop = next;
+    while (stop < lines.length && strip(lines[stop]!) !== name) stop += 1;
+    if (stop === lines.length) throw invalid(line, `a here-document "${name}" that does not end`);
+    const content = lines.slice(next, stop).map((row) => `${strip(row)}\n`);
     heredocs.push({ name, isQuoted: quote !== '', content: content.join('') });
-    next += length + 1;
+    next = stop + 1;
   }
   return { heredocs, end: next };
 }
@@ -174,7 +175,9 @@ function parseInstruction(text: string, line: number, heredocs: readonly Heredoc
   if (!isInstruction(name)) throw invalid(line, `an unknown instruction "${word}"`);
   const { flags, lists, rest } = parseFlags(name, text.slice(word.length).trim(), line);
   if (rest === '') throw invalid(line, `${name} without arguments`);
-  return { line, name, flags, lists, text: rest, json: parseJson(rest), heredocs };
+  const json = parseJson(rest);
+  if ([text, ...(json ?? [])].some((part) => part.includes('\0'))) throw invalid(line, 'a byte of zero');
+  return { line, name, flags, lists, text: rest, json, heredocs };
 }
 
 /**

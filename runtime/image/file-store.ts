@@ -2,12 +2,13 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { TkadmError } from '../base/errors.ts';
+import { formatError, TkadmError } from '../base/errors.ts';
 import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
 import type { Logger } from '../base/log.ts';
 import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
 import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
 import { findImage, namesProgramOf } from './find-image.ts';
+import { type ImageIndex, type IndexDocument, indexMembers, isIndexMember } from './image-index.ts';
 import { loadInodes } from './inodes.ts';
 import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
 import type { OciImageConfig, OciManifest } from './oci-image.ts';
@@ -33,15 +34,17 @@ export class FileImageStore implements ImageStore {
   readonly #owners = new Map<string, readonly string[]>();
   /** diffIds of layers imported by this process whose manifest did not follow yet. */
   readonly #imported = new Set<string>();
+  /** diffIds of whole layers that an earlier process has left without a manifest. */
+  readonly #left = new Set<string>();
   #queue: Promise<unknown> = Promise.resolve();
   /** Id of the directory image that was registered last: that of the node bundle in use. */
   #bundle: string | undefined;
 
-  constructor(options: ImageStoreOptions) {
+  constructor(options: ImageStoreOptions & { readonly bootId: string }) {
     this.#root = options.root;
     this.#log = options.log;
     this.blobs = new BlobStore(options.root);
-    this.#layers = new LayerStore(options.root, options.inodes ?? loadInodes());
+    this.#layers = new LayerStore(options.root, options.inodes ?? loadInodes(), options.bootId);
   }
 
   async load(): Promise<void> {
@@ -49,7 +52,7 @@ export class FileImageStore implements ImageStore {
     // Layers hold programs with set-user-id and device files, which are no business of the node's users.
     await chmod(this.#root, 0o700);
     await this.blobs.prepare();
-    await this.#layers.prepare();
+    for (const diffId of await this.#layers.prepare()) this.#left.add(diffId);
     await mkdir(this.#recordsPath(), { recursive: true });
     for (const name of await readdir(this.#recordsPath())) {
       if (!name.endsWith('.json')) {
@@ -60,12 +63,34 @@ export class FileImageStore implements ImageStore {
       const text = await readFileIfExists(join(this.#recordsPath(), name));
       try {
         const record = JSON.parse(text ?? '') as ImageRecord;
-        this.#images.set(record.id, record);
-      } catch {
-        this.#log.warn('dropped an unreadable image record', { name });
-        await rm(join(this.#recordsPath(), name), { force: true });
+        const lost = await this.#findLost(record);
+        if (lost === undefined) this.#images.set(record.id, record);
+        else
+          await this.#drop(name, 'its layers were not on disk yet', { layer: lost, tags: record.repoTags });
+      } catch (error) {
+        if (!(error instanceof SyntaxError)) throw error;
+        await this.#drop(name, 'its record is no JSON');
       }
     }
+    this.#settleLater(this.list().flatMap(({ layers }) => layers.map(({ diffId }) => diffId)));
+  }
+
+  async #findLost({ layers }: ImageRecord): Promise<string | undefined> {
+    for (const { diffId, directory } of layers)
+      if (directory === undefined && !(await this.#layers.get(diffId))) return diffId;
+    return undefined;
+  }
+
+  async #drop(name: string, reason: string, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    this.#log.warn('dropped an image', { name, reason, ...facts });
+    await rm(join(this.#recordsPath(), name), { force: true });
+  }
+
+  /** What was pulled is used while it is still on its way to the disk. */
+  #settleLater(diffIds: readonly string[]): void {
+    this.#layers.settle(diffIds).catch((error: unknown) => {
+      this.#log.warn('layers are not on disk', { error: formatError(error) });
+    });
   }
 
   list(): readonly ImageRecord[] {
@@ -110,8 +135,11 @@ export class FileImageStore implements ImageStore {
       const image = this.resolve(reference);
       if (image === undefined) return;
       if (!this.#isLeftBundle(image)) checkRemovable(image, reference, image.repoTags);
-      await rm(this.#recordPath(image.id), { force: true });
-      this.#images.delete(image.id);
+      await this.#forget(image);
+      for (const other of image.index === undefined ? [] : indexMembers(this, image.index)) {
+        const isNamed = other.repoTags.length > 0 || isIndexMember(this.list(), other);
+        if (!isNamed && !this.isInUse(other)) await this.#forget(other);
+      }
       await this.#sweepNow();
     });
   }
@@ -144,16 +172,29 @@ export class FileImageStore implements ImageStore {
     const manifestDigest = sha256Digest(options.manifest);
     checkDigest(id, manifest.config?.digest);
     const layers = await this.#manifestLayers(manifest, config);
+    const diffIds = layers.map(({ diffId }) => diffId);
+    if (options.isReplaceable) this.#settleLater(diffIds);
+    else await this.#layers.settle(diffIds);
     const record = await this.#exclusively(async () => {
       await this.blobs.put(Readable.from([options.config]), id);
       await this.blobs.put(Readable.from([options.manifest]), manifestDigest);
+      const index = options.index && (await this.#putIndex(options.index));
+      const { isPinned = false } = options;
       return this.#put(
-        { id, manifestDigest, layers, config, isPinned: options.isPinned ?? false, ...EMPTY_NAMES },
+        { id, manifestDigest, layers, config, isPinned, index, ...EMPTY_NAMES },
         options.names,
       );
     });
-    for (const layer of layers) this.#imported.delete(layer.diffId);
+    for (const diffId of diffIds) {
+      this.#imported.delete(diffId);
+      this.#left.delete(diffId);
+    }
     return record;
+  }
+
+  async #putIndex({ bytes, ...index }: IndexDocument): Promise<ImageIndex> {
+    await this.blobs.put(Readable.from([bytes]), index.digest);
+    return index;
   }
 
   async registerDirectory(options: RegisterDirectoryOptions): Promise<ImageRecord> {
@@ -212,8 +253,11 @@ export class FileImageStore implements ImageStore {
     if (held.some((directory) => !known.has(directory))) await this.sweep();
   }
 
-  async sweep(): Promise<void> {
-    await this.#exclusively(() => this.#sweepNow());
+  async sweep({ isThorough = false } = {}): Promise<void> {
+    await this.#exclusively(async () => {
+      if (isThorough || performance.now() > LEFT_KEPT_MS) this.#left.clear();
+      await this.#sweepNow();
+    });
   }
 
   async fsUsage(): Promise<ImageFsUsage> {
@@ -255,6 +299,7 @@ export class FileImageStore implements ImageStore {
       repoTags: union(known?.repoTags, tags),
       repoDigests: union(known?.repoDigests, digests),
       isPinned: image.isPinned || (known?.isPinned ?? false),
+      index: image.index ?? known?.index,
     };
     await this.#write(record);
     for (const other of this.list()) {
@@ -283,9 +328,13 @@ export class FileImageStore implements ImageStore {
       const directories = image.layers.flatMap((layer) => layer.directory ?? []);
       const isBundle = directories.length === image.layers.length && directories.length > 0;
       if (!isBundle || (image.repoTags.length > 0 && directories.every((path) => existsSync(path)))) continue;
-      await rm(this.#recordPath(image.id), { force: true });
-      this.#images.delete(image.id);
+      await this.#forget(image);
     }
+  }
+
+  async #forget({ id }: ImageRecord): Promise<void> {
+    await rm(this.#recordPath(id), { force: true });
+    this.#images.delete(id);
   }
 
   async #sweepNow(): Promise<void> {
@@ -294,7 +343,8 @@ export class FileImageStore implements ImageStore {
       const paths = this.#layers.pathsOf(diffId);
       // Asked anew for each: an owner may come while others are removed.
       const isHeld = [...this.#owners.values()].some((held) => held.some((path) => paths.includes(path)));
-      if (!isHeld && !used.has(diffId) && !this.#imported.has(diffId)) await this.#layers.remove(diffId);
+      const isAwaited = this.#imported.has(diffId) || this.#left.has(diffId);
+      if (!isHeld && !used.has(diffId) && !isAwaited) await this.#layers.remove(diffId);
     }
     const blobs = new Set(this.list().flatMap(blobsOf));
     for (const digest of await this.blobs.list()) if (!blobs.has(digest)) await this.blobs.remove(digest);
@@ -315,6 +365,9 @@ export class FileImageStore implements ImageStore {
   }
 }
 
+/** Of this process's life. */
+const LEFT_KEPT_MS = 3600e3;
+
 /** A page holds some 50 of the long paths. */
 const MAX_LONG_PATHS = 40;
 
@@ -329,7 +382,7 @@ function checkRemovable({ isPinned }: ImageRecord, name: string, tags: readonly 
 }
 
 function blobsOf(image: ImageRecord): readonly string[] {
-  return [image.id, image.manifestDigest ?? image.id];
+  return [image.id, image.manifestDigest ?? image.id, image.index?.digest ?? image.id];
 }
 
 function union(first: readonly string[] = [], second: readonly string[] = []): readonly string[] {

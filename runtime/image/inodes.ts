@@ -1,3 +1,5 @@
+import { open } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { lastErrno, openCLibrary } from '../base/c-library.ts';
 import { errnoName } from '../base/errno.ts';
 import { TkadmError } from '../base/errors.ts';
@@ -12,6 +14,8 @@ export interface Inodes {
   getxattr(path: string, name: string): string | undefined;
   /** llistxattr(2) and lgetxattr(2): every attribute; none where the file system has no attributes. @throws IMAGE_UNPACK */
   attributes(path: string): ReadonlyMap<string, Buffer>;
+  /** syncfs(2) of the file system that holds a directory, beside this thread. @throws IMAGE_UNPACK */
+  sync(path: string): Promise<void>;
 }
 
 /** The kernel's limit of a value and of a list of names, xattr(7). */
@@ -25,6 +29,7 @@ export function loadInodes(): Inodes {
   const lsetxattr = declare('lsetxattr', 'int', ['str', 'str', 'void *', 'size_t', 'int']);
   const lgetxattr = declare('lgetxattr', 'long', ['str', 'str', 'void *', 'size_t']);
   const llistxattr = declare('llistxattr', 'long', ['str', 'void *', 'size_t']);
+  const syncfs = declare('syncfs', 'int', ['int']);
   const listed = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
   const value = Buffer.alloc(MAX_ATTRIBUTE_BYTES);
   const check = (result: number, step: string): void => {
@@ -54,6 +59,16 @@ export function loadInodes(): Inodes {
           return [name, Buffer.from(value.subarray(0, length))];
         }),
       );
+    },
+    async sync(path) {
+      const directory = await open(path);
+      try {
+        const sync = (done: (error: unknown, result: number) => void) => syncfs().async(directory.fd, done);
+        if ((await promisify(sync)()) === 0) return;
+        throw new TkadmError('IMAGE_UNPACK', `Cannot write the files of "${path}" to disk`);
+      } finally {
+        await directory.close();
+      }
     },
   };
 }

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { readlinkSync, symlinkSync } from 'node:fs';
-import { mkdir, readdir, readlink, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isSystemError, isTkadmError, TkadmError } from '../base/errors.ts';
-import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
+import { readFileIfExists } from '../base/files.ts';
 import { ByteDigest, checkDigest } from './blobs.ts';
 import { type Compression, createDecompressor, detectCompression, peek } from './decompress.ts';
+import { FreshLayers } from './fresh-layers.ts';
 import type { Inodes } from './inodes.ts';
 import { ifThere } from './overlay-files.ts';
 import { assembleTar, TarSkeleton } from './tar-skeleton.ts';
@@ -48,16 +49,16 @@ export interface ImportLayerOptions {
   readonly digest?: string | undefined;
   /** Expected digest of the uncompressed tar. */
   readonly diffId?: string | undefined;
-  /** Told what was unpacked, before it can be seen in the store. */
   /** LAYER_LIMITS when undefined. */
   readonly limits?: LayerLimits | undefined;
+  /** Told what was unpacked, before it can be seen in the store. */
   readonly onUnpacked?: ((layer: LayerRecord) => void) | undefined;
 }
 
-/** What is left of a layer's tar beside its files. */
 /** 40 bits: 350 such paths fit into a page. */
 const SHORT_DIGITS = 10;
 
+/** What is left of a layer's tar beside its files. */
 const SKELETON = 'skeleton.gz';
 
 /** Where a layer's files are: `layers/<hex of diffId>/diff`, beside them `layer.json` and the skeleton. */
@@ -66,17 +67,28 @@ export class LayerStore {
   readonly #links: string;
   readonly #temporary: string;
   readonly #inodes: Inodes;
+  readonly #fresh: FreshLayers;
 
-  constructor(root: string, inodes: Inodes) {
+  constructor(root: string, inodes: Inodes, bootId: string) {
     this.#directory = join(root, 'layers');
+    this.#fresh = new FreshLayers(this.#directory, inodes, bootId);
     this.#links = join(root, 'l');
     this.#temporary = join(root, 'tmp');
     this.#inodes = inodes;
   }
 
-  async prepare(): Promise<void> {
+  /** Removes layers that a loss of power may have damaged; returns the diffIds of those that wait for `settle`. */
+  async prepare(): Promise<readonly string[]> {
     await mkdir(this.#directory, { recursive: true });
     await mkdir(this.#links, { recursive: true });
+    const { whole, doubtful } = await this.#fresh.find();
+    for (const name of doubtful) await this.remove(`sha256:${name}`);
+    return whole.map((name) => `sha256:${name}`);
+  }
+
+  /** Resolves when these layers would survive a loss of power. */
+  async settle(diffIds: readonly string[]): Promise<void> {
+    await this.#fresh.settle(diffIds.map((diffId) => diffId.slice('sha256:'.length)));
   }
 
   /**
@@ -100,7 +112,8 @@ export class LayerStore {
       const { compression } = plain;
       const sizes = { blobBytes, tarBytes, isReproducible, compression };
       const record: LayerRecord = { diffId, digest, ...sizes, ...unpacked };
-      await writeFileAtomic(join(temporary, 'layer.json'), JSON.stringify(record));
+      await writeFile(join(temporary, 'layer.json'), JSON.stringify(record));
+      await this.#fresh.mark(temporary);
       options.onUnpacked?.(record);
       await this.#publish(temporary, diffId);
       return record;

@@ -38,7 +38,7 @@ export class MergedTree {
         current = await this.lookup(dirname(current.path));
         rest = behind;
       } else {
-        const child: MergedEntry | undefined = await this.#child(current, name);
+        const child: MergedEntry | undefined = await this.child(current, name);
         if (child?.stats.isSymbolicLink() && (behind.length > 0 || followsFinal)) {
           links += 1;
           if (links > MAX_LINKS)
@@ -85,12 +85,8 @@ export class MergedTree {
     return entry?.stats.isFile() ? readFile(entry.hostPaths[0]!, 'utf8') : undefined;
   }
 
-  async #root(): Promise<MergedEntry | undefined> {
-    const [top] = this.#lowerDirs;
-    return top === undefined ? undefined : { path: '/', stats: await stat(top), hostPaths: this.#lowerDirs };
-  }
-
-  async #child(parent: MergedEntry, name: string): Promise<MergedEntry | undefined> {
+  /** What is there under a name in a directory; a link is not followed. */
+  async child(parent: MergedEntry, name: string): Promise<MergedEntry | undefined> {
     const path = join(parent.path, name);
     const directories: string[] = [];
     let stats: Stats | undefined;
@@ -108,5 +104,10 @@ export class MergedTree {
       if (isOpaque(candidate, this.#inodes)) break;
     }
     return stats && { path, stats, hostPaths: directories };
+  }
+
+  async #root(): Promise<MergedEntry | undefined> {
+    const [top] = this.#lowerDirs;
+    return top === undefined ? undefined : { path: '/', stats: await stat(top), hostPaths: this.#lowerDirs };
   }
 }

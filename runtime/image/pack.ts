@@ -1,10 +1,12 @@
 import { createReadStream, type Stats } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { encodeTarHeader, TAR_BLOCK_BYTES, TAR_END, tarPadding } from '../base/tar-header.ts';
+import { deviceNumbers } from './copy-tree.ts';
 import type { Inodes } from './inodes.ts';
+import type { FileChange } from './overlay-changes.ts';
 import { isOpaque, isWhiteout } from './overlay-files.ts';
 
 /** A file on its way into a layer. `content` is a host path, or the bytes themselves. */
@@ -57,19 +59,64 @@ export async function* readUpperDir(root: string, inodes: Inodes): AsyncGenerato
       const path = join(root, name);
       const stats = await lstat(path);
       if (isWhiteout(stats)) {
-        yield { name: `${name.slice(0, -base.length)}.wh.${base}`, stats, content: EMPTY };
+        yield buildWhiteout(name, stats);
         continue;
       }
-      const content = await readContent(path, stats, firstNames.get(stats.ino));
-      if (content === undefined) continue;
-      if (content.kind === 'file' && stats.nlink > 1) firstNames.set(stats.ino, name);
-      yield { name, stats, content, attributes: readAttributes(path, content, inodes) };
-      if (content.kind !== 'directory') continue;
+      const file = await readLayerFile(root, name, { stats, firstNames, inodes });
+      if (file === undefined) continue;
+      yield file;
+      if (file.content.kind !== 'directory') continue;
       if (isOpaque(path, inodes)) yield { name: `${name}/.wh..wh..opq`, stats, content: EMPTY };
       yield* walk(name);
     }
   };
   yield* walk('');
+}
+
+/** The same of a whole root file system whose changes are known. */
+export async function* readChanges(
+  root: string,
+  changes: readonly FileChange[],
+  inodes: Inodes,
+): AsyncGenerator<LayerFile> {
+  const firstNames = new Map<number, string>();
+  const parentStats = (name: string) => lstat(join(root, dirname(name)));
+  for (const { kind, path } of changes) {
+    const name = path.slice(1);
+    if (kind === 'D') yield buildWhiteout(name, await parentStats(name));
+    else {
+      const stats = await lstat(join(root, name));
+      const file = await readLayerFile(root, name, { stats, firstNames, inodes });
+      if (file !== undefined) yield file;
+    }
+  }
+}
+
+function buildWhiteout(name: string, stats: Stats): LayerFile {
+  const base = basename(name);
+  const directory = name.slice(0, -base.length);
+  const content = EMPTY;
+  return { name: `${directory}.wh.${base}`, stats, content };
+}
+
+interface ReadContext {
+  readonly stats: Stats;
+  /** Where inodes with several names were met first. */
+  readonly firstNames: Map<number, string>;
+  readonly inodes: Inodes;
+}
+
+/** Undefined for a socket. */
+async function readLayerFile(
+  root: string,
+  name: string,
+  { stats, firstNames, inodes }: ReadContext,
+): Promise<LayerFile | undefined> {
+  const path = join(root, name);
+  const content = await readContent(path, stats, firstNames.get(stats.ino));
+  if (content === undefined) return undefined;
+  if (content.kind === 'file' && stats.nlink > 1) firstNames.set(stats.ino, name);
+  return { name, stats, content, attributes: readAttributes(path, content, inodes) };
 }
 
 const EMPTY = { kind: 'bytes', bytes: new Uint8Array() } as const;
@@ -88,10 +135,9 @@ async function readContent(
       : { kind: 'link', target: firstName };
   }
   if (stats.isFIFO()) return { kind: 'fifo', major: 0, minor: 0 };
-  const major = (stats.rdev >> 8) & 0xfff;
-  const minor = (stats.rdev & 0xff) | ((stats.rdev >> 12) & 0xfff00);
-  if (stats.isCharacterDevice()) return { kind: 'character-device', major, minor };
-  return stats.isBlockDevice() ? { kind: 'block-device', major, minor } : undefined;
+  const numbers = deviceNumbers(stats);
+  if (stats.isCharacterDevice()) return { kind: 'character-device', ...numbers };
+  return stats.isBlockDevice() ? { kind: 'block-device', ...numbers } : undefined;
 }
 
 /** Of links the kernel keeps none that programs may set. */

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { isTkadmError, TkadmError } from '../base/errors.ts';
 import { checkDigest, sha256Digest } from './blobs.ts';
 import { downloadBlob } from './download.ts';
+import { buildIndex, type IndexDocument, selectLinux } from './image-index.ts';
 import type { OciDescriptor } from './oci-image.ts';
 import {
   checkLayerCount,
@@ -39,6 +40,8 @@ export interface RegistryPullOptions extends PullOptions {
   readonly usesPlainHttp?: boolean;
   /** Another platform's than the machine's: "arm64". */
   readonly architecture?: string | undefined;
+  /** Every image of an index; the name is that of the machine's. */
+  readonly hasAllPlatforms?: boolean;
   readonly onProgress?: (progress: PullProgress) => void;
 }
 
@@ -82,8 +85,8 @@ export function createRegistryPuller(options: PullerOptions): RegistryPuller {
       pullOptions.signal?.throwIfAborted();
       const reference = parseReference(text);
       const auth = JSON.stringify(pullOptions.auth ?? null);
-      const { usesPlainHttp = false, architecture = '' } = pullOptions;
-      const key = `${formatReference(reference)} ${usesPlainHttp} ${architecture} ${auth}`;
+      const { usesPlainHttp = false, architecture = '', hasAllPlatforms = false } = pullOptions;
+      const key = [formatReference(reference), usesPlainHttp, architecture, hasAllPlatforms, auth].join(' ');
       return follow(running.get(key) ?? start(key, reference, pullOptions), pullOptions);
     },
   };
@@ -138,7 +141,56 @@ async function pullFrom(
   context: PullContext,
 ): Promise<ImageRecord> {
   const name = formatReference(reference);
-  const bytes = await fetchManifest(client, reference, context.architecture);
+  const { bytes, mediaType } = await client.fetchManifest(reference.digest ?? reference.tag ?? 'latest');
+  checkDigest(sha256Digest(bytes), reference.digest);
+  const document = parseManifestDocument(bytes, name);
+  if (!isIndex(document, mediaType)) return pullManifest(client, name, { bytes, hasName: true }, context);
+  if (context.hasAllPlatforms) return pullIndex(client, name, { bytes, mediaType, document }, context);
+  const { digest } = choosePlatform(name, document.manifests, context.architecture);
+  return pullManifest(client, name, { bytes: await fetchExact(client, digest), hasName: true }, context);
+}
+
+interface FetchedIndex {
+  readonly bytes: Buffer;
+  readonly mediaType: string;
+  readonly document: { readonly manifests: readonly OciDescriptor[] };
+}
+
+/** The images of an index one after the other, the one with the name last: until then nothing has changed. */
+async function pullIndex(
+  client: RegistryClient,
+  name: string,
+  { bytes, mediaType, document }: FetchedIndex,
+  context: PullContext,
+): Promise<ImageRecord> {
+  const manifests = selectLinux(name, document.manifests);
+  const isWhole = manifests.length === document.manifests.length;
+  const index = isWhole
+    ? { bytes, mediaType, digest: sha256Digest(bytes), manifests }
+    : buildIndex(manifests);
+  const own = manifests.find(({ platform }) => platform?.architecture === context.architecture);
+  const last = own ?? manifests[0]!;
+  for (const { digest } of manifests) {
+    if (digest === last.digest) continue;
+    await pullManifest(client, name, { bytes: await fetchExact(client, digest), hasName: false }, context);
+  }
+  const named = { bytes: await fetchExact(client, last.digest), hasName: true, index };
+  return pullManifest(client, name, named, context);
+}
+
+interface PulledManifest {
+  readonly bytes: Buffer;
+  readonly hasName: boolean;
+  readonly index?: IndexDocument;
+}
+
+/** The configuration and the layers of a manifest. */
+async function pullManifest(
+  client: RegistryClient,
+  name: string,
+  { bytes, hasName, index }: PulledManifest,
+  context: PullContext,
+): Promise<ImageRecord> {
   const manifest = parseManifest(bytes, name);
   if (manifest.config.size > MAX_CONFIG_BYTES) {
     throw new TkadmError('IMAGE_INVALID', `Cannot use image "${name}": its configuration is too large`);
@@ -148,24 +200,14 @@ async function pullFrom(
   checkLayerCount(manifest, config, name);
   const work = manifest.layers.map((layer, index) => ({ layer, diffId: config.rootfs.diff_ids[index]! }));
   await pullLayers(client, work, context);
-  return context.store.putManifest({ manifest: bytes, config: configBytes, names: [name] });
+  const image = { manifest: bytes, config: configBytes, names: hasName ? [name] : [], index };
+  return context.store.putManifest({ ...image, isReplaceable: true });
 }
 
-/** The manifest's bytes; of an index the one of the platform. */
-async function fetchManifest(
-  client: RegistryClient,
-  reference: ImageReference,
-  architecture: string,
-): Promise<Buffer> {
-  const name = formatReference(reference);
-  const { bytes, mediaType } = await client.fetchManifest(reference.digest ?? reference.tag ?? 'latest');
-  checkDigest(sha256Digest(bytes), reference.digest);
-  const document = parseManifestDocument(bytes, name);
-  if (!isIndex(document, mediaType)) return bytes;
-  const { digest } = choosePlatform(name, document.manifests, architecture);
-  const chosen = await client.fetchManifest(digest);
-  checkDigest(sha256Digest(chosen.bytes), digest);
-  return chosen.bytes;
+async function fetchExact(client: RegistryClient, digest: string): Promise<Buffer> {
+  const { bytes } = await client.fetchManifest(digest);
+  checkDigest(sha256Digest(bytes), digest);
+  return bytes;
 }
 
 async function readBlob(

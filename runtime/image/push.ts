@@ -7,6 +7,7 @@ import { createGzip } from 'node:zlib';
 import { TkadmError } from '../base/errors.ts';
 import { layerDescriptor } from './archive.ts';
 import { type BlobInfo, ByteDigest, sha256Digest } from './blobs.ts';
+import { buildIndex, formatPlatform, type ImageIndex, indexMembers } from './image-index.ts';
 import { MEDIA_TYPES, type OciDescriptor, type OciManifest } from './oci-image.ts';
 import type { RegistryAuth } from './puller.ts';
 import { formatReference, parseReference } from './reference.ts';
@@ -74,7 +75,55 @@ interface PushTarget extends PushOptions {
 }
 
 async function pushTo(client: RegistryClient, image: ImageRecord, options: PushTarget): Promise<PushResult> {
-  const { store, signal, name, tag } = options;
+  const { name, tag } = options;
+  const { index } = image;
+  const pushed =
+    index === undefined ? await pushOne(client, image, options) : await pushIndex(client, index, options);
+  await client.pushManifest(tag, pushed.mediaType, pushed.bytes);
+  return { name, digest: sha256Digest(pushed.bytes) };
+}
+
+interface ManifestBytes {
+  readonly bytes: Buffer;
+  readonly mediaType: string;
+}
+
+/** Every image of an index by its digest; the index is the one that was pulled when they have kept their manifests. */
+async function pushIndex(
+  client: RegistryClient,
+  index: ImageIndex,
+  options: PushTarget,
+): Promise<ManifestBytes> {
+  const members = indexMembers(options.store, index);
+  const manifests: OciDescriptor[] = [];
+  for (const descriptor of index.manifests) {
+    const image = members.find(({ manifestDigest }) => manifestDigest === descriptor.digest);
+    const platform = formatPlatform(descriptor);
+    if (image === undefined) {
+      throw new TkadmError(
+        'IMAGE_NOT_FOUND',
+        `Cannot push "${options.name}": its image for ${platform} was removed`,
+        { hint: `tkadm image pull --all-platforms ${options.name}` },
+      );
+    }
+    options.onProgress?.(platform);
+    const { bytes, mediaType } = await pushOne(client, image, options);
+    const digest = sha256Digest(bytes);
+    await client.pushManifest(digest, mediaType, bytes);
+    manifests.push({ ...descriptor, mediaType, digest, size: bytes.byteLength });
+  }
+  const isSame = manifests.every(({ digest }, row) => digest === index.manifests[row]?.digest);
+  if (isSame) return { bytes: await options.store.blobs.read(index.digest), mediaType: index.mediaType };
+  return buildIndex(manifests);
+}
+
+/** The blobs of an image; returns its manifest. */
+async function pushOne(
+  client: RegistryClient,
+  image: ImageRecord,
+  options: PushOptions,
+): Promise<ManifestBytes> {
+  const { store, signal } = options;
   const layers: OciDescriptor[] = [];
   for (const layer of image.layers) {
     signal?.throwIfAborted();
@@ -82,9 +131,7 @@ async function pushTo(client: RegistryClient, image: ImageRecord, options: PushT
   }
   const config = await store.blobs.read(image.id);
   if (!(await client.hasBlob(image.id))) await client.pushBlob(image.id, config);
-  const { bytes, mediaType } = await chooseManifest(image, { layers, config, store });
-  await client.pushManifest(tag, mediaType, bytes);
-  return { name, digest: sha256Digest(bytes) };
+  return chooseManifest(image, { layers, config, store });
 }
 
 /** @throws UNSUPPORTED when the files of a layer are the node's own. */
@@ -141,7 +188,10 @@ interface ManifestParts {
 }
 
 /** The image's own manifest if it names the same layers. */
-async function chooseManifest(image: ImageRecord, { layers, config, store }: ManifestParts) {
+async function chooseManifest(
+  image: ImageRecord,
+  { layers, config, store }: ManifestParts,
+): Promise<ManifestBytes> {
   if (image.manifestDigest !== undefined) {
     const bytes = await store.blobs.read(image.manifestDigest);
     const own = JSON.parse(bytes.toString('utf8')) as OciManifest;

@@ -4,6 +4,8 @@ import type { Readable } from 'node:stream';
 import type { Logger } from '../base/log.ts';
 import type { BlobStore } from './blobs.ts';
 import { FileImageStore } from './file-store.ts';
+import { readBootId } from './fresh-layers.ts';
+import type { ImageIndex, IndexDocument } from './image-index.ts';
 import type { Inodes } from './inodes.ts';
 import type { ImportLayerOptions, LayerRecord } from './layers.ts';
 import type { OciImageConfig } from './oci-image.ts';
@@ -31,6 +33,8 @@ export interface ImageRecord {
   readonly config: OciImageConfig;
   /** Recommended to be spared by garbage collection. */
   readonly isPinned: boolean;
+  /** What the name leads to in a registry, of an image that was pulled for all its platforms. */
+  readonly index?: ImageIndex | undefined;
 }
 
 export interface PutManifestOptions {
@@ -40,6 +44,10 @@ export interface PutManifestOptions {
   /** Any form that parseReference takes; a name with a digest adds no tag. */
   readonly names: readonly string[];
   readonly isPinned?: boolean;
+  /** The image could be had again after a loss of power: nobody waits until its layers are on disk. */
+  readonly isReplaceable?: boolean;
+  /** Its other images were put before. */
+  readonly index?: IndexDocument | undefined;
 }
 
 export interface RegisterDirectoryOptions {
@@ -57,7 +65,10 @@ export interface ImageFsUsage {
   readonly inodes: number;
 }
 
-/** The images of a node. Every change is on disk before it is visible; what kill -9 leaves is cleared at the next start. */
+/**
+ * The images of a node. Every change is on disk before it is visible, but for layers of replaceable images: after a loss
+ * of power such an image may be gone, never damaged. What kill -9 leaves is cleared at the next start.
+ */
 export interface ImageStore {
   /** By name, name@digest, id, or a unique beginning of the id's hex digits. */
   resolve(reference: string): ImageRecord | undefined;
@@ -72,7 +83,10 @@ export interface ImageStore {
   lowerDirs(image: ImageRecord): readonly string[];
   /** The directories of layers given bottom first, topmost first. */
   lowerDirsOf(diffIds: readonly string[]): readonly string[];
-  /** Removes the image with all its names, and layers that nothing else needs. No error when absent. */
+  /**
+   * Removes the image with all its names and those of its index that have none, and layers that nothing else needs. No
+   * error when absent.
+   */
   remove(reference: string): Promise<void>;
   importLayer(stream: Readable, options?: ImportLayerOptions): Promise<LayerRecord>;
   /** An unpacked layer of the store. */
@@ -96,8 +110,11 @@ export interface ImageStore {
   release(owner: string): Promise<void>;
   /** True while an owner keeps all layers of the image, as a container does. */
   isInUse(image: ImageRecord): boolean;
-  /** Removes layers and blobs that no image, owner or running import needs. */
-  sweep(): Promise<void>;
+  /**
+   * Removes layers and blobs that no image, owner or running import needs. Layers that a killed import has left are
+   * kept for the next one, for an hour, unless all are to go.
+   */
+  sweep(options?: { readonly isThorough?: boolean }): Promise<void>;
   fsUsage(): Promise<ImageFsUsage>;
 }
 
@@ -106,12 +123,14 @@ export interface ImageStoreOptions {
   readonly root: string;
   readonly log: Logger;
   readonly inodes?: Inodes;
+  /** The machine's when undefined. */
+  readonly bootId?: string;
 }
 
 /** Opens the store at `root`, creating it when it is not there. */
 export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
   await rm(join(options.root, 'tmp'), { recursive: true, force: true });
-  const store = new FileImageStore(options);
+  const store = new FileImageStore({ ...options, bootId: options.bootId ?? (await readBootId()) });
   await store.load();
   return store;
 }

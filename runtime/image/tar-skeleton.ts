@@ -23,7 +23,7 @@ export class TarSkeleton {
   #isWhole = true;
 
   constructor(path: string) {
-    this.#written = pipeline(this.#gzip, createWriteStream(path, { mode: 0o600, flush: true }));
+    this.#written = pipeline(this.#gzip, createWriteStream(path, { mode: 0o600 }));
     this.#written.catch(() => {});
   }
 

@@ -74,8 +74,8 @@ t.test('parseSpec() names the field that is wrong', async (t) => {
       /"linux.intelRdt" is not supported: Intel RDT is not supported/,
     ],
     [
-      { ...SPEC, linux: { seccomp: { defaultAction: 'SCMP_ACT_ALLOW', listenerPath: '/x' } } },
-      /"linux.seccomp.listenerPath" is not supported/,
+      { ...SPEC, process: { ...SPEC.process, execCPUAffinity: { final: '0-x' } } },
+      /"process.execCPUAffinity.final" is "0-x", not a list of CPUs/,
     ],
     [{ ...SPEC, windows: {} }, /"windows" is not supported: the container is for Linux/],
     [

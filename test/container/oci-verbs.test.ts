@@ -14,6 +14,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { sleep } from '../../runtime/base/time.ts';
 import type { OciHook } from '../../runtime/container/oci-spec.ts';
+import { loadInodes } from '../../runtime/image/inodes.ts';
 import {
   buildProgram,
   cgroupDirectories,
@@ -171,6 +172,54 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
     });
     t.match(await oci('exec', 'two'), { code: 1, stderr: /the command is missing/ });
     t.equal((await oci('delete', '-f', 'two')).code, 0);
+  });
+
+  await t.test('scheduling, personality, CPUs, attributes of copied files, and cgroups below', async (t) => {
+    const place = join(bundle, 'rootfs/copied');
+    mkdirSync(place);
+    writeFileSync(join(place, 'program'), '', { mode: 0o755 });
+    const inodes = loadInodes();
+    // VFS_CAP_REVISION_2 with CAP_NET_RAW, permitted (capabilities(7)).
+    const capability = Buffer.from('0000000200200000000000000000000000000000', 'hex');
+    inodes.setxattr(join(place, 'program'), 'security.capability', capability);
+    write(['sleep', '1000'], {
+      process: {
+        scheduler: { policy: 'SCHED_BATCH', nice: 5 },
+        ioPriority: { class: 'IOPRIO_CLASS_IDLE', priority: 0 },
+        execCPUAffinity: { initial: '0', final: '0-0' },
+      },
+      linux: { personality: { domain: 'LINUX32' } },
+      spec: {
+        mounts: [{ destination: '/copied', type: 'tmpfs', source: 'tmpfs', options: ['tmpcopyup'] }],
+      },
+    });
+    t.equal(await detached('ignore', 'run', '-d', '-b', bundle, 'five'), 0);
+    const { pid } = await state('five');
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    t.equal(stat[16], '5', 'nice');
+    t.equal(stat[38], '3', 'SCHED_BATCH');
+    t.equal((await execute('ionice', ['-p', String(pid)])).stdout.trim(), 'idle');
+    t.equal(readFileSync(`/proc/${pid}/personality`, 'utf8').trim(), '00000008');
+    const attributes = inodes.attributes(`/proc/${pid}/root/copied/program`);
+    t.same(attributes.get('security.capability'), capability);
+    const cpus = await oci('exec', 'five', 'grep', 'Cpus_allowed_list', '/proc/self/status');
+    t.equal(cpus.stdout, 'Cpus_allowed_list:\t0\n');
+
+    for (const directory of cgroupDirectories(`${fixture.cgroupParent}/c`)) {
+      mkdirSync(join(directory, 'sub'));
+      for (const file of ['cpuset.cpus', 'cpuset.mems'])
+        if (existsSync(join(directory, file)))
+          writeFileSync(join(directory, 'sub', file), readFileSync(join(directory, file), 'utf8'));
+    }
+    const { stdout } = await oci('exec', '--cgroup', 'sub', 'five', 'cat', '/proc/self/cgroup');
+    const memory = /^(?:\d+:memory|0:):(.*)$/m.exec(stdout)?.[1];
+    t.match(memory, /\/c\/sub$|^\/sub$/, stdout);
+    t.match(await oci('exec', '--cgroup', '../..', 'five', 'true'), { code: 1, stderr: /leads out of/ });
+    t.match(await oci('exec', '--cgroup', 'none', 'five', 'true'), { code: 1, stderr: /none.*ENOENT/ });
+    t.match(await oci('exec', '--cgroup', 'nothing:sub', 'five', 'true'), { code: 1, stderr: /controller/ });
+    t.equal((await oci('delete', '-f', 'five')).code, 0);
+    t.same(cgroupDirectories(`${fixture.cgroupParent}/c`), []);
+    rmSync(place, { recursive: true });
   });
 
   await t.test('update and events', async (t) => {

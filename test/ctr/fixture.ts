@@ -12,6 +12,7 @@ import {
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { buildSync } from 'esbuild';
+import type { RuntimeOptions } from '../../runtime/cri/create-runtime.ts';
 import { type CriFixture, openCriFixture, removeCgroups } from '../cri/fixture.ts';
 
 const ROOT = join(import.meta.dirname ?? '.', '../..');
@@ -47,7 +48,7 @@ export interface RunOptions {
 }
 
 /** A runtime of its own with the ctr socket and the image "busybox" (its user is "web"). */
-export async function openCtrFixture(): Promise<CtrFixture> {
+export async function openCtrFixture(overrides: Partial<RuntimeOptions> = {}): Promise<CtrFixture> {
   const directory = mkdtempSync('/tmp/tkadm-ctr-');
   const suffix = randomBytes(3).toString('hex');
   const bridge = `tkctr${suffix}`;
@@ -62,7 +63,12 @@ export async function openCtrFixture(): Promise<CtrFixture> {
     bridgeName: bridge,
     cgroupParent,
   };
-  let cri = await openCriFixture({ ctr, imageSocketPath, buildCgroupParent: cgroupParent });
+  let cri = await openCriFixture({
+    ctr,
+    imageSocketPath,
+    buildCgroupParent: cgroupParent,
+    ...overrides,
+  });
   const start = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
     spawn(process.execPath, [program, 'ctr', ...args], {
       cwd: directory,

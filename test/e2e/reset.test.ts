@@ -11,14 +11,12 @@ import {
 } from '../hosts/cluster.ts';
 import { createLab, type LabHost } from '../hosts/lab.ts';
 
-/** What `tkadm reset` keeps: the repaired kernel setting. */
-const KEPT = new Set(['/etc/sysctl.d/99-tkadm.conf']);
-
 /** Everything that tkadm may leave on a machine, one thing a line. */
 const SNAPSHOT = `
 for d in /etc /opt /root/.ssh /var/log /var/lib/tkadm /var/lib/kubelet /var/lib/etcd /var/lib/cni /run /usr/local /tmp; do
   [ ! -e $d ] || find $d -xdev -not -type d -not -name '*.pyc' -newer /snapshot-mark 2>/dev/null | sed 's/^/file /'
 done
+sysctl net.ipv4.ip_forward net.ipv4.conf.all.forwarding net.ipv4.conf.eth0.forwarding net.ipv4.conf.all.accept_redirects
 for d in /etc/kubernetes /etc/cni /opt/cni /var/lib/tkadm /var/lib/kubelet /var/lib/etcd /var/lib/cni /var/log/pods /var/log/containers /var/log/tkadm /run/tkadm /run/netns; do
   [ ! -e $d ] || find $d -mindepth 1 -type d | sed 's/^/directory /'
 done
@@ -125,7 +123,7 @@ async function snapshot(host: LabHost): Promise<readonly string[]> {
   return stdout
     .split('\n')
     .map((line) => line.trim())
-    .filter((line) => line !== '' && !KEPT.has(line.replace(/^file /, '')));
+    .filter((line) => line !== '');
 }
 
 function difference(before: readonly string[], after: readonly string[]) {

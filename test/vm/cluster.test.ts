@@ -64,7 +64,10 @@ t.test(
       const result = await runTkadm(one, ['init', '--fix', '--config', CONFIG_PATH]);
       t.equal(result.exitCode, 0, result.all);
       note(`init took ${result.seconds.toFixed(0)} s`);
-      administrator = await administratorOf(one, lab.directory);
+      administrator = await administratorOf(one, {
+        directory: lab.directory,
+        server: `127.0.0.1:${one.apiPort}`,
+      });
       t.same(await readyNodes(administrator), ['one']);
     });
 

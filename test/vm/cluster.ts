@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
 import { type CommandHost, type TimedOutput, TKADM } from '../hosts/cluster.ts';
-import type { Machine } from './machine.ts';
+import type { ReachableMachine } from './machine.ts';
 import { PAYLOAD } from './payload.ts';
 
 /** Programs that virtual machines need here, with the Debian package of each. */
@@ -36,7 +36,7 @@ export function machineObstacle(): string | false {
 }
 
 /** Runs tkadm from the payload on a machine. */
-export async function runTkadm(machine: Machine, args: readonly string[]): Promise<TimedOutput> {
+export async function runTkadm(machine: ReachableMachine, args: readonly string[]): Promise<TimedOutput> {
   const startedAt = performance.now();
   const result = await machine.exec([PAYLOAD.node, PAYLOAD.tkadm, ...args], {
     timeoutMs: COMMAND_TIMEOUT_MS,
@@ -50,13 +50,18 @@ export async function runTkadm(machine: Machine, args: readonly string[]): Promi
 
 /**
  * A host for `kubectl` and its helpers: the program runs on this machine, which is not emulated, as the
- * administrator of the machine's cluster.
+ * administrator of the machine's cluster, whose API server it reaches at `server`.
  */
-export async function administratorOf(machine: Machine, directory: string): Promise<CommandHost> {
+export async function administratorOf(
+  machine: ReachableMachine,
+  { directory, server }: { readonly directory: string; readonly server: string },
+): Promise<CommandHost> {
   const kubeconfig = await machine.shell('cat /etc/kubernetes/admin.conf');
   const path = join(directory, 'admin.conf');
-  const server = `server: https://127.0.0.1:${machine.apiPort}`;
-  const text = kubeconfig.replace(/^(\s*)server: .*$/m, `$1${server}\n$1tls-server-name: kubernetes`);
+  const text = kubeconfig.replace(
+    /^(\s*)server: .*$/m,
+    `$1server: https://${server}\n$1tls-server-name: kubernetes`,
+  );
   await writeFile(path, text, { mode: 0o600 });
   return {
     async exec([program = '', ...args], options = {}) {
@@ -77,7 +82,7 @@ export async function administratorOf(machine: Machine, directory: string): Prom
 }
 
 /** What tkadm may change on a machine, one fact a line: a reset must bring all of it back. */
-export async function readTraces(machine: Machine): Promise<readonly string[]> {
+export async function readTraces(machine: ReachableMachine): Promise<readonly string[]> {
   const text = await machine.shell(TRACES_SCRIPT);
   return text.split('\n').filter(Boolean).sort();
 }

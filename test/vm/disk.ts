@@ -43,7 +43,7 @@ export async function prepareSystemDisk(log: (text: string) => void): Promise<Sy
 }
 
 /** The machine's own Debian release: its libraries are those that its Node.js was made for. */
-async function readSuite(): Promise<string> {
+export async function readSuite(): Promise<string> {
   const suite = /^VERSION_CODENAME="?(\w+)/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1];
   if (suite === undefined) throw new Error('/etc/os-release names no VERSION_CODENAME');
   return suite;
@@ -101,7 +101,7 @@ export async function buildExt4(
   await execa('/usr/sbin/mke2fs', options);
 }
 
-async function writeFiles(
+export async function writeFiles(
   root: string,
   files: Readonly<Record<string, string>>,
   mode = 0o644,
@@ -114,7 +114,7 @@ async function writeFiles(
 }
 
 /** The machine's package sources that have the suite; its mirrors and keys are used as they are. */
-async function findAptSources(suite: string): Promise<readonly string[]> {
+export async function findAptSources(suite: string): Promise<readonly string[]> {
   const parts = join(APT_DIRECTORY, 'sources.list.d');
   const names = await readdir(parts).catch(() => []);
   const candidates = [
@@ -130,7 +130,7 @@ async function findAptSources(suite: string): Promise<readonly string[]> {
 }
 
 /** How the machine's apt reaches its mirrors: proxies, retries, what is verified. */
-async function readAptOptions(): Promise<readonly string[]> {
+export async function readAptOptions(): Promise<readonly string[]> {
   const { stdout } = await execa('apt-config', ['dump']);
   return stdout
     .split('\n')

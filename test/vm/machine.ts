@@ -19,17 +19,21 @@ const SUBNET = '10.78.0';
 const KERNEL_ARGUMENTS =
   'console=ttyS0 quiet net.ifnames=0 mitigations=off audit=0 apparmor=0 no_timer_check random.trust_cpu=on systemd.show_status=0';
 
-/** A virtual machine with its own kernel, systemd and cgroup v2. */
-export interface Machine {
+/** A virtual machine, whoever started it. */
+export interface ReachableMachine {
   readonly name: string;
   /** On the machines' private network. */
   readonly address: string;
-  /** On the loopback of the machine that runs the tests: port 6443 of this one. */
-  readonly apiPort: number;
   /** Runs a command as root over SSH; does not throw on a non-zero exit code. */
   exec(argv: readonly string[], options?: LabExecOptions): Promise<CommandOutput>;
   /** Standard output of a shell script. @throws when it fails, with what it said */
   shell(script: string, options?: LabExecOptions): Promise<string>;
+}
+
+/** A virtual machine with its own kernel, systemd and cgroup v2. */
+export interface Machine extends ReachableMachine {
+  /** On the loopback of the machine that runs the tests: port 6443 of this one. */
+  readonly apiPort: number;
   /** Waits until sshd answers after a boot that is not the one of `bootId`. */
   waitForBoot(bootId?: string): Promise<void>;
   /** Identity of the running boot. */
@@ -94,7 +98,7 @@ export async function bootMachines(options: MachinesOptions): Promise<Machines> 
 }
 
 /** KVM where the kernel of the disk gets through its start under it, else the emulator. */
-async function chooseAccelerator({ kernel, initrd }: SystemDisk): Promise<Accelerator> {
+export async function chooseAccelerator({ kernel, initrd }: SystemDisk): Promise<Accelerator> {
   if (!existsSync('/dev/kvm')) return 'tcg';
   const { stdout } = await execa(
     QEMU,
@@ -295,6 +299,6 @@ async function findFreePorts(): Promise<[number, number]> {
 }
 
 /** A word as /bin/sh reads it back. */
-function quote(word: string): string {
+export function quote(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }

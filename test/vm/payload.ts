@@ -19,9 +19,16 @@ export const PAYLOAD = {
 /** npm packages that stay outside of dist/. */
 const NATIVE_PACKAGES = ['koffi', 'lmdb'] as const;
 
-/** Writes the disk with what is under test: the built command line, its native packages, Node.js and an image. */
+/** Writes the disk with what is under test. */
 export async function preparePayload(directory: string, image: string): Promise<void> {
   const root = join(directory, 'payload');
+  await writePayload(root);
+  await buildExt4(root, image, { size: '512M', label: 'payload' });
+  await rm(root, { recursive: true });
+}
+
+/** What is under test: the built command line, its native packages, Node.js and an image. */
+export async function writePayload(root: string): Promise<void> {
   await mkdir(join(root, 'bin'), { recursive: true });
   await cp(await realpath(process.execPath), join(root, 'bin/node'));
   await cp(join(REPOSITORY, 'dist'), join(root, 'tkadm/dist'), { recursive: true });
@@ -33,8 +40,6 @@ export async function preparePayload(directory: string, image: string): Promise<
   await mkdir(join(root, 'image'), { recursive: true });
   await writeBusyboxArchive(join(root, 'image'), TEST_IMAGE);
   await rm(join(root, 'image/rootfs'), { recursive: true });
-  await buildExt4(root, image, { size: '512M', label: 'payload' });
-  await rm(root, { recursive: true });
 }
 
 /** The native packages and what they depend on, as far as it is installed. */

@@ -1,5 +1,5 @@
 import { type CommandHost, eventually, getJson, kubectlText } from '../hosts/cluster.ts';
-import type { Machine } from './machine.ts';
+import type { ReachableMachine } from './machine.ts';
 import { TEST_IMAGE } from './payload.ts';
 
 /** Of the kubelet's configuration: what `pids.max` of every pod must be. */
@@ -96,7 +96,7 @@ export async function podCgroup(administrator: CommandHost, name: string): Promi
 }
 
 /** The cores that a cgroup used over some seconds, by the machine's own clock. */
-export async function measureCores(machine: Machine, cgroup: string): Promise<number> {
+export async function measureCores(machine: ReachableMachine, cgroup: string): Promise<number> {
   const sample = `awk '/^usage_usec/ { print $2 }' ${cgroup}/cpu.stat; cut -d' ' -f1 /proc/uptime`;
   const text = await machine.shell(`${sample}; sleep 10; ${sample}`);
   const [usage0 = 0, uptime0 = 0, usage1 = 0, uptime1 = 0] = text.trim().split('\n').map(Number);
@@ -134,7 +134,7 @@ export async function webPods(administrator: CommandHost) {
 
 /** Asks for a page on a machine until the pod answers that is expected; any of them for a list. */
 export async function expectAnswer(
-  machine: Machine,
+  machine: ReachableMachine,
   url: string,
   names: readonly string[],
 ): Promise<string | undefined> {

@@ -24,7 +24,7 @@ export const EXEC_VERB: Verb = {
     { name: 'no-new-privs', kind: 'switch', help: 'set no_new_privs' },
     { name: 'cap', short: 'c', kind: 'list', help: 'one more capability' },
     { name: 'ignore-paused', kind: 'switch', help: 'wait for a paused container to be resumed' },
-    { name: 'cgroup', kind: 'list', help: '', refused: "the process joins the container's own cgroup" },
+    { name: 'cgroup', kind: 'list', help: "path below the container's cgroup, or CONTROLLER,..:PATH" },
   ],
   run: exec,
 };
@@ -43,11 +43,22 @@ async function exec(call: Call): Promise<number> {
     throw new TkadmError('FLAG_INVALID', 'Cannot use "--console-socket": the process has no terminal');
   }
   if (wanted.terminal && consoleSocket === undefined) {
+    if (hasOption(call, 'cgroup'))
+      throw new TkadmError(
+        'FLAG_INVALID',
+        'Cannot use "--cgroup": it needs --console-socket with a terminal',
+      );
     if (isDetached)
       throw new TkadmError('FLAG_INVALID', 'Cannot detach from a terminal: "--console-socket" is missing');
     return await execInTerminal(call, engine, { id, process: wanted });
   }
-  const traits: LaunchTraits = { reaper: isDetached ? 'caller' : 'monitor', consoleSocket, preserved };
+  const cgroups = call.given.get('cgroup');
+  const traits: LaunchTraits = {
+    reaper: isDetached ? 'caller' : 'monitor',
+    consoleSocket,
+    preserved,
+    cgroups,
+  };
   const { pid, exited } = await engine.execPlain(id, wanted, traits);
   writePidFile(call, pid);
   if (exited === undefined) return 0;

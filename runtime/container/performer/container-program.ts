@@ -2,6 +2,7 @@ import type { LaunchTraits, RootfsSource } from '../engine.ts';
 import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import { type CgroupMounts, SLOT_FILES, type StoredFilter } from '../launch-bundle.ts';
 import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
+import { usesListener } from '../seccomp/compile.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { joinNewKeyring } from './keyring-program.ts';
 import { REPORT_FD } from './machine.ts';
@@ -19,7 +20,7 @@ import {
   waitForRuntime,
   writeFile,
 } from './process-program.ts';
-import { type DataRef, type LinkedProgram, linkProgram, Section, writeEnd } from './program.ts';
+import { type DataRef, type LinkedProgram, linkProgram, Section, type Value, writeEnd } from './program.ts';
 import { RootfsProgram } from './rootfs-program.ts';
 import { controlTerminal, openTerminalSlave, openTerminalTree } from './terminal-program.ts';
 import { setLabels, setPersonality, setScheduling } from './traits-program.ts';
@@ -82,7 +83,7 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
     buildStarter(monitor, { spec, directory, terminal, born, pipe, preserved, consoleSocket });
   else buildMonitor(monitor, { spec, directory, terminal, born, pipe, preserved, forgotten: [child, last] });
   child.place(born);
-  const { warnings, home } = buildChild(child, options, { terminal, pipe });
+  const { warnings, home, gate } = buildChild(child, options, { terminal, pipe });
   const gone = last.label();
   child.jump(gone);
   last.place(gone);
@@ -91,6 +92,7 @@ export function buildContainerProgram(options: ContainerProgramOptions): Contain
     seccomp: options.seccomp,
     home,
     preserved: preserved?.fds.length ?? 0,
+    gate,
   });
   const program = linkProgram([monitor, child, last], machine);
   return { ...program, warnings, startAddress: program.start(last) };
@@ -103,17 +105,26 @@ export function explainStart(
   failure: { readonly index: number; readonly result: number },
 ): string {
   const section = new Section();
-  const filter = spec.linux?.seccomp === undefined ? undefined : { flags: 0, program: Buffer.alloc(0) };
+  const { seccomp } = spec.linux ?? {};
+  const hasListener = seccomp !== undefined && usesListener(seccomp);
+  const filter = seccomp && { flags: 0, program: Buffer.alloc(0), hasListener };
   become(section, { process: spec.process!, seccomp: filter, home: undefined, preserved });
   section.close();
   return section.explain(failure.index, failure.result) ?? `record ${failure.index}`;
+}
+
+interface BuiltChild {
+  readonly warnings: readonly WarnableCall[];
+  readonly home: DataRef | undefined;
+  /** The FIFO of the start. */
+  readonly gate: Value;
 }
 
 function buildChild(
   section: Section,
   options: ContainerProgramOptions,
   { terminal, pipe }: { readonly terminal: DataRef | undefined; readonly pipe: DataRef },
-): { readonly warnings: readonly WarnableCall[]; readonly home: DataRef | undefined } {
+): BuiltChild {
   const { spec, inheritStreams } = options;
   const process_ = spec.process!;
   // Modes are meant as they are written; become() sets the program's own mask.
@@ -160,7 +171,7 @@ function buildChild(
   const hasHome = (process_.env ?? []).some((entry) => entry.startsWith('HOME='));
   const payload = section.room(HOME_SIZE);
   section.call('read', [{ at: gate.start }, payload, HOME_SIZE - 1]);
-  return { warnings, home: hasHome ? undefined : payload };
+  return { warnings, home: hasHome ? undefined : payload, gate: { at: gate.start } };
 }
 
 /** The FIFOs of the start: one that is read, and one whose end tells of execve(2). */

@@ -20,7 +20,7 @@ import {
 import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
 import { connectSocket, sendTerminal } from './socket-program.ts';
 import { controlTerminal, openTerminalMaster, openTerminalSlave } from './terminal-program.ts';
-import { setLabels, setScheduling } from './traits-program.ts';
+import { setAffinity, setLabels, setScheduling } from './traits-program.ts';
 import { becomeNamespaceRoot } from './user-namespace.ts';
 
 const SIGCHLD = 17;
@@ -82,7 +82,10 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   child.place(born);
   child.step('close on exec');
   child.call('fcntl', [REPORT_FD, F_SETFD, FD_CLOEXEC]);
+  const { initial, final } = process.execCPUAffinity ?? {};
+  setAffinity(child, initial, 'process.execCPUAffinity.initial');
   joinCgroups(child, options.cgroupJoinFiles);
+  setAffinity(child, final, 'process.execCPUAffinity.final');
   setLimits(child, process);
   const console = traits.consoleSocket === undefined ? undefined : connectSocket(child, traits.consoleSocket);
   if (!process.terminal && !inheritStreams) {

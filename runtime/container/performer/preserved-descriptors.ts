@@ -36,15 +36,24 @@ export function dropDescriptors(section: Section, { fds }: PreservedDescriptors)
   if (fds.length > 0) section.call('close_range', [FIRST_KEPT, FIRST_KEPT + fds.length - 1, 0]);
 }
 
-/** Closes everything but the standard streams, the descriptor of reports and `count` that are kept. */
-export function closeOthers(section: Section, count: number): void {
+/** Where a process waits once more before it becomes its program, behind `count` descriptors that are kept. */
+export function gateOf(count: number): number {
+  return FIRST_KEPT + count;
+}
+
+/**
+ * Closes everything but the standard streams, the descriptor of reports, `count` that are kept and, where there is one,
+ * the gate.
+ */
+export function closeOthers(section: Section, count: number, hasGate: boolean): void {
   section.step('close descriptors');
+  if (count === 0 && hasGate) section.call('close_range', [REPORT_FD + 1, FIRST_KEPT - 1, 0]);
   if (count === 0) {
-    section.call('close_range', [REPORT_FD + 1, LAST, 0]);
+    section.call('close_range', [hasGate ? gateOf(0) + 1 : REPORT_FD + 1, LAST, 0]);
     return;
   }
   section.call('close_range', [REPORT_FD + 1, KEPT_REPORT, 0]);
-  section.call('close_range', [FIRST_KEPT + count, LAST, 0]);
+  section.call('close_range', [gateOf(count) + (hasGate ? 1 : 0), LAST, 0]);
   section.call('dup3', [REPORT_FD, KEPT_REPORT, O_CLOEXEC]);
   for (let index = 1; index < count; index += 1) {
     section.call('dup3', [FIRST_KEPT + index, REPORT_FD + index, 0]);

@@ -4,8 +4,8 @@ import type { StoredFilter } from '../launch-bundle.ts';
 import type { OciProcess } from '../oci-spec.ts';
 import { execute } from './execve-program.ts';
 import { REPORT_FD } from './machine.ts';
-import { closeOthers } from './preserved-descriptors.ts';
-import { type DataRef, failed, type Label, type Section } from './program.ts';
+import { closeOthers, gateOf } from './preserved-descriptors.ts';
+import { type DataRef, failed, type Label, type Section, type Value } from './program.ts';
 
 const O_CLOEXEC = 0o2000000;
 const SIG_SETMASK = 2;
@@ -62,6 +62,8 @@ export const REPORT = {
   stage: 7,
   /** It waits for a file system to be filled: see copyUp(). */
   copyUp: 8,
+  /** The second word is the descriptor of a filter's listener in this process, which waits. */
+  listener: 9,
   /** A limit was not applied; the second word is the result of the call. From here on, one for each of the calls. */
   warnings: 16,
 } as const;
@@ -201,6 +203,8 @@ export interface BecomeOptions {
   readonly home: DataRef | undefined;
   /** How many descriptors beside the standard streams are kept. */
   readonly preserved?: number;
+  /** Where the process waits until its listener was taken; needed when the filter has one. */
+  readonly gate?: Value;
 }
 
 /**
@@ -218,20 +222,21 @@ export function become(section: Section, options: BecomeOptions): void {
   setUser(section, process_);
   const isEarly = seccomp !== undefined && !process_.noNewPrivileges;
   setCapabilities(section, process_, isEarly ? ['CAP_SYS_ADMIN'] : []);
-  closeOthers(section, preserved);
+  if (seccomp?.hasListener) section.call('dup3', [options.gate ?? REPORT_FD, gateOf(preserved), O_CLOEXEC]);
+  closeOthers(section, preserved, seccomp?.hasListener ?? false);
   enterWorkingDirectory(section, process_.cwd);
   section.step('umask');
   section.call('umask', [process_.user?.umask ?? 0o022]);
   maskSignals(section, false);
   if (isEarly) {
-    installFilter(section, seccomp);
+    installFilter(section, seccomp, preserved);
     setCapabilities(section, process_);
   }
   raiseAmbient(section, process_);
   if (process_.noNewPrivileges) {
     section.step('set no_new_privs');
     section.call('prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
-    if (seccomp !== undefined) installFilter(section, seccomp);
+    if (seccomp !== undefined) installFilter(section, seccomp, preserved);
   }
   execute(section, process_, { home, preserved });
 }
@@ -306,14 +311,28 @@ function enterWorkingDirectory(section: Section, cwd: string): void {
   });
 }
 
-function installFilter(section: Section, { flags, program }: StoredFilter): void {
+function installFilter(
+  section: Section,
+  { flags, program, hasListener }: StoredFilter,
+  preserved: number,
+): void {
   const header = Buffer.alloc(16);
   header.writeUInt16LE(program.length / 8, 0);
   const data = section.bytes(header);
   section.point(data, 8, section.bytes(program));
   section.step('install the seccomp filter');
+  const { data: report, value: listener } = buildReport(section, REPORT.listener);
   // SECCOMP_SET_MODE_FILTER
-  section.call('seccomp', [1, flags, data]);
+  section.call('seccomp', [1, flags, data], { into: listener });
+  if (!hasListener) return;
+  const gone = section.label();
+  sendReport(section, REPORT_FD, report);
+  section.step('wait until the listener was taken');
+  section.call('read', [gateOf(preserved), section.room(), 1], { on: [[0, gone]] });
+  section.later(() => {
+    section.place(gone);
+    section.call('exit_group', [0]);
+  });
 }
 
 function limit(value: number): bigint {

@@ -1,3 +1,4 @@
+import { buildCpuSet, parseCpuList } from '../cpu-list.ts';
 import { hasAppArmor } from '../labels.ts';
 import type { OciProcess, OciSpec } from '../oci-spec.ts';
 import { writeFile } from './process-program.ts';
@@ -61,6 +62,16 @@ export function setScheduling(section: Section, { scheduler, ioPriority }: OciPr
   const ioClass = lookUp(IO_CLASSES, ioPriority.class, 'process.ioPriority.class');
   section.step('process.ioPriority');
   section.call('ioprio_set', [IOPRIO_WHO_PROCESS, 0, (ioClass << IOPRIO_CLASS_SHIFT) | ioPriority.priority]);
+}
+
+/** The CPUs of a list, if there is one (sched_setaffinity(2)); `field` is what an error names. */
+export function setAffinity(section: Section, list: string | undefined, field: string): void {
+  if (list === undefined) return;
+  const cpus = parseCpuList(list);
+  if (cpus === undefined) throw new Error(`${field} "${list}": no list of CPUs`);
+  const set = buildCpuSet(cpus);
+  section.step(`${field} "${list}"`);
+  section.call('sched_setaffinity', [0, set.length, section.bytes(set)]);
 }
 
 /** What uname(2) tells, and the like. @throws Error for flags, which the specification has none of */

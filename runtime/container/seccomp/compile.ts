@@ -26,6 +26,7 @@ export const SECCOMP_RET = {
   SCMP_ACT_TRAP: 0x00030000,
   SCMP_ACT_ERRNO: 0x00050000,
   SCMP_ACT_TRACE: 0x7ff00000,
+  SCMP_ACT_NOTIFY: 0x7fc00000,
   SCMP_ACT_LOG: 0x7ffc0000,
   SCMP_ACT_ALLOW: 0x7fff0000,
 } as const satisfies Record<SeccompAction, number>;
@@ -35,21 +36,28 @@ export const SECCOMP_FLAGS: Readonly<Record<string, number>> = {
   SECCOMP_FILTER_FLAG_TSYNC: 1,
   SECCOMP_FILTER_FLAG_LOG: 2,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 32,
 };
+/** The call returns a descriptor; one thread needs no TSYNC, and the two exclude each other. */
+const NEW_LISTENER = 8;
 
 export interface SeccompFilter {
   readonly flags: number;
   readonly program: BpfProgram;
+  /** seccomp(2) returns the descriptor of those who decide. */
+  readonly hasListener: boolean;
 }
 
 /**
  * The filter of a profile for one machine's ABIs, seccomp(2): a binary tree over the runs of numbers with equal answers.
  * Calls of an ABI that the profile does not list end the process; so do those of x32. What is newer than every call
  * that the profile names is answered with ENOSYS, so that C libraries take an older call.
- * @throws UNSUPPORTED for actions, operators, flags and listeners that are not supported, by name.
+ * @throws UNSUPPORTED for actions, operators and flags that are not supported, and for SCMP_ACT_NOTIFY without a listener or
+ * of what the process needs before it has one.
  */
 export function compileSeccomp(profile: OciSeccomp, known: readonly SyscallAbi[]): SeccompFilter {
-  if (profile.listenerPath) throw unsupported('linux.seccomp.listenerPath');
+  checkListener(profile);
+  const hasListener = usesListener(profile);
   const abis = known.filter(({ name }, index) => index === 0 || profile.architectures?.includes(name));
   const foreign = ret(SECCOMP_RET.SCMP_ACT_KILL_PROCESS);
   const program = abis.reduceRight<BpfProgram>(
@@ -58,7 +66,25 @@ export function compileSeccomp(profile: OciSeccomp, known: readonly SyscallAbi[]
   );
   const whole = [...load(OFFSET_ARCH), ...program];
   if (whole.length > MAX_INSTRUCTIONS) throw unsupported(`linux.seccomp of ${whole.length} instructions`);
-  return { flags: buildFlags(profile.flags ?? []), program: whole };
+  const flags = buildFlags(profile.flags ?? []);
+  const { SECCOMP_FILTER_FLAG_TSYNC: tsync = 0 } = SECCOMP_FLAGS;
+  return { flags: hasListener ? (flags & ~tsync) | NEW_LISTENER : flags, program: whole, hasListener };
+}
+
+/** True when others decide on some of the calls. */
+export function usesListener({ syscalls = [] }: OciSeccomp): boolean {
+  return syscalls.some(({ action }) => action === 'SCMP_ACT_NOTIFY');
+}
+
+/** As with runc: the process tells of its descriptor with write(2). */
+function checkListener(profile: OciSeccomp): void {
+  const { defaultAction, listenerPath, syscalls = [] } = profile;
+  const isEarly = ({ action, names }: OciSeccompRule) =>
+    action === 'SCMP_ACT_NOTIFY' && names.includes('write');
+  if (defaultAction === 'SCMP_ACT_NOTIFY') throw unsupported('SCMP_ACT_NOTIFY for every call');
+  if (syscalls.some(isEarly)) throw unsupported('SCMP_ACT_NOTIFY for write');
+  if (usesListener(profile) && !listenerPath)
+    throw unsupported('SCMP_ACT_NOTIFY without linux.seccomp.listenerPath');
 }
 
 function buildFlags(names: readonly string[]): number {

@@ -6,6 +6,7 @@ export type SeccompAction =
   | 'SCMP_ACT_TRAP'
   | 'SCMP_ACT_ERRNO'
   | 'SCMP_ACT_TRACE'
+  | 'SCMP_ACT_NOTIFY'
   | 'SCMP_ACT_LOG'
   | 'SCMP_ACT_ALLOW';
 
@@ -43,6 +44,7 @@ export interface OciSeccomp {
   /** "SCMP_ARCH_X86_64", ...; the machine's own ABI is always filtered. */
   readonly architectures?: readonly string[];
   readonly flags?: readonly string[];
+  /** The unix socket that is sent the descriptor of SCMP_ACT_NOTIFY. */
   readonly listenerPath?: string;
   readonly listenerMetadata?: string;
   readonly syscalls?: readonly OciSeccompRule[];

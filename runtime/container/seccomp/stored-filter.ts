@@ -23,8 +23,8 @@ export class FilterStore {
     const key = JSON.stringify(profile);
     const known = this.#filters.get(key);
     if (known !== undefined) return known;
-    const { flags, program } = compileSeccomp(profile, this.#machine.abis);
-    const filter = { flags, program: encodeBpf(program) };
+    const { program, ...rest } = compileSeccomp(profile, this.#machine.abis);
+    const filter = { ...rest, program: encodeBpf(program) };
     if (this.#filters.size >= MAX_FILTERS) this.#filters.clear();
     this.#filters.set(key, filter);
     return filter;

@@ -205,11 +205,12 @@ class Build {
   }
 
   async #run(row: Instruction, state: StageState): Promise<StageState> {
-    const { mountCacheDir, secretsDir, secrets, cacheLocks } = this.#options;
+    const { mountCacheDir, secretsDir, secrets, cacheLocks, storageDriver } = this.#options;
     const mounts = await prepareMounts(row, {
       variables: variablesOf(state),
       cwd: state.config.WorkingDir || '/',
       source: (from) => this.#source(from),
+      storageDriver,
       mountCacheDir,
       secretsDir: join(secretsDir, this.#owner),
       secrets,

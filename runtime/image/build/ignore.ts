@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { parseGlob } from './glob.ts';
 
 /** What `.dockerignore` says about the build context. */
 export interface IgnoreRules {
@@ -17,43 +18,15 @@ export function parseIgnoreRules(text: string): IgnoreRules {
     .map((line) => {
       const isException = line.startsWith('!');
       const pattern = posix.normalize(line.slice(isException ? 1 : 0).trim()).replace(/^\/|\/$/g, '');
-      return { isException, expression: globExpression(pattern) };
+      return { isException, glob: parseGlob(pattern) };
     });
   return {
     hasExceptions: rules.some((rule) => rule.isException),
     isIgnored(path) {
       const parts = path.split('/').filter(Boolean);
       const prefixes = parts.map((_, index) => parts.slice(0, index + 1).join('/'));
-      const last = rules.findLast(({ expression }) => prefixes.some((prefix) => expression.test(prefix)));
+      const last = rules.findLast(({ glob }) => prefixes.some((prefix) => glob.test(prefix)));
       return last !== undefined && !last.isException;
     },
   };
-}
-
-const GLOB_TOKENS: readonly (readonly [RegExp, string])[] = [
-  [/^\*\*\//, '(?:.*/)?'],
-  [/^\*\*/, '.*'],
-  [/^\*/, '[^/]*'],
-  [/^\?/, '[^/]'],
-];
-
-/** Go's filepath.Match with `**` for any number of directories, as a regular expression. */
-export function globExpression(pattern: string): RegExp {
-  let body = '';
-  for (let rest = pattern; rest !== ''; ) {
-    const token = GLOB_TOKENS.find(([expression]) => expression.test(rest));
-    const set = /^\[(\^?)((?:\\.|[^\]\\])+)\]/.exec(rest);
-    if (token) {
-      body += token[1];
-      rest = rest.replace(token[0], '');
-    } else if (set) {
-      body += `[${set[1]}${set[2]}]`;
-      rest = rest.slice(set[0].length);
-    } else {
-      const literal = /^\\./.test(rest) ? rest.slice(0, 2) : rest.slice(0, 1);
-      body += literal.at(-1)!.replace(/[.*+?^${}()|[\]\\/]/, '\\$&');
-      rest = rest.slice(literal.length);
-    }
-  }
-  return new RegExp(`^${body}$`);
 }

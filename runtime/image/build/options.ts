@@ -1,15 +1,13 @@
+import type { ContainerFiles, StorageDriver } from '../container-files.ts';
 import type { Inodes } from '../inodes.ts';
 import type { ImagePuller } from '../puller.ts';
 import type { ImageStore } from '../store.ts';
 import type { BuildCache } from './cache.ts';
 import type { CacheLocks } from './step-mounts.ts';
 
-/** One RUN: a command over the layers so far, its changes in `upperDir`. */
+/** One RUN: a command over the layers so far, its changes in `files`. */
 export interface StepCommand {
-  /** Topmost first. */
-  readonly lowerDirs: readonly string[];
-  readonly upperDir: string;
-  readonly workDir: string;
+  readonly files: ContainerFiles;
   readonly args: readonly string[];
   /** "NAME=value", without HOME and HOSTNAME. */
   readonly env: readonly string[];
@@ -39,6 +37,7 @@ export interface BuildOptions {
   readonly store: ImageStore;
   readonly puller: ImagePuller;
   readonly inodes: Inodes;
+  readonly storageDriver: StorageDriver;
   readonly runStep: StepRunner;
   /** Directory for what steps change, on the store's file system. */
   readonly workDir: string;

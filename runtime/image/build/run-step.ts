@@ -1,10 +1,11 @@
-import { lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { lstat, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
+import { makeContainerFiles, readContainerChanges } from '../container-files.ts';
 import { type Instruction, invalid } from '../dockerfile.ts';
 import { MergedTree } from '../merged-tree.ts';
 import { ifThere } from '../overlay-files.ts';
-import { type LayerFile, readUpperDir } from '../pack.ts';
+import type { LayerFile } from '../pack.ts';
 import { proxyEnvironment } from './arguments.ts';
 import type { BuildOptions } from './options.ts';
 import { digestOf, type StageState, shellOf, stepEnvironment } from './state.ts';
@@ -33,15 +34,13 @@ export function buildRunStep(
   const cwd = config.WorkingDir || '/';
   const hasNetwork = parseNetwork(row);
   const make = async (directory: string) => {
-    const upperDir = join(directory, 'upper');
-    const workDir = join(directory, 'work');
-    for (const path of [upperDir, workDir]) await mkdir(path);
     const lowerDirs = options.store.lowerDirsOf(state.layers);
-    const { runStep, inodes, onProgress: onOutput, signal } = options;
+    const upperDir = join(directory, 'upper');
+    const files = { lowerDirs, upperDir, workDir: join(directory, 'work') };
+    const { runStep, inodes, storageDriver, onProgress: onOutput, signal } = options;
+    await makeContainerFiles(files, storageDriver, inodes);
     const exitCode = await runStep({
-      lowerDirs,
-      upperDir,
-      workDir,
+      files,
       args,
       env: [...env, ...proxyEnvironment(options.buildArgs), ...mounts.env],
       cwd,
@@ -60,7 +59,7 @@ export function buildRunStep(
     }
     const targets = [...MOUNT_POINTS, ...mounts.mounts.map(({ destination }) => destination)];
     await removeMountPoints(new MergedTree(lowerDirs, inodes), upperDir, targets);
-    return readUpperDir(upperDir, inodes);
+    return readContainerChanges(files, inodes);
   };
   const flags = [row.flags['network'] ?? '', ...(row.lists.mount ?? []), mounts.content];
   const isPlain = flags.every((flag) => flag === '');

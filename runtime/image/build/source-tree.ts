@@ -2,7 +2,8 @@ import { join, posix } from 'node:path';
 import { readFileIfExists } from '../../base/files.ts';
 import type { Inodes } from '../inodes.ts';
 import { type MergedEntry, MergedTree } from '../merged-tree.ts';
-import { globExpression, parseIgnoreRules } from './ignore.ts';
+import { parseGlob } from './glob.ts';
+import { parseIgnoreRules } from './ignore.ts';
 
 /** What COPY and ADD take files from: the build context, a stage or an image. */
 export class SourceTree {
@@ -36,13 +37,13 @@ export class SourceTree {
     if (!/[*?[\\]/.test(clean)) return (await this.lookup(clean, true)) ? [clean] : [];
     let found = ['/'];
     for (const part of clean.split('/').filter(Boolean)) {
-      const expression = globExpression(part);
+      const glob = parseGlob(part);
       const next: string[] = [];
       for (const path of found) {
         const entry = await this.lookup(path, true);
         if (!entry?.stats.isDirectory()) continue;
         const names = (await this.list(entry)).map(([name]) => name);
-        next.push(...names.filter((name) => expression.test(name)).map((name) => posix.join(path, name)));
+        next.push(...names.filter((name) => glob.test(name)).map((name) => posix.join(path, name)));
       }
       found = next;
     }

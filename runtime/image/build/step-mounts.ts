@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
+import type { StorageDriver } from '../container-files.ts';
 import { type Instruction, invalid } from '../dockerfile.ts';
 import { expandWord, type Variables } from '../dockerfile-words.ts';
 import { digestCopy } from './copy-step.ts';
@@ -14,6 +15,7 @@ export interface MountPlaces {
   readonly cwd: string;
   /** The build context, or the stage or image of that name. */
   readonly source: (from: string | undefined) => Promise<SourceTree>;
+  readonly storageDriver: StorageDriver;
   readonly mountCacheDir: string;
   readonly secretsDir: string;
   readonly secrets: Readonly<Record<string, Buffer>>;
@@ -146,6 +148,8 @@ async function prepareBind(row: Instruction, fields: Fields, places: MountPlaces
   });
   const [first = ''] = entry.hostPaths;
   if (entry.hostPaths.length > 1) {
+    if (places.storageDriver !== 'overlay')
+      throw invalid(row.line, `RUN --mount of "${path}", which is in several layers and takes overlayfs`);
     const options = ['ro', `lowerdir=${entry.hostPaths.join(':')}`];
     return only({ type: 'overlay', source: 'overlay', destination, options }, content);
   }

@@ -21,6 +21,7 @@ export function openCli(changes: Partial<CliContext> = {}): CliFixture {
     entryPath: '/nowhere/tkadm.js',
     nodePath: process.execPath,
     uid: 0,
+    pid: process.pid,
     now: () => new Date(),
     write: (text) => {
       out += text;

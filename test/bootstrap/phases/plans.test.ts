@@ -58,6 +58,8 @@ async function planResetActions(name: string, host: Host, fields: string): Promi
     nodeName: 'node-1',
     kubeconfig: undefined,
     warn: () => {},
+    done: async () => ({ changes: [], snapshot: undefined }),
+    compare: async () => ({ since: undefined, left: [], others: [], kept: [] }),
   });
 }
 

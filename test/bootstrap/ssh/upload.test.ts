@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import t from 'tap';
@@ -12,11 +12,15 @@ import {
   removePartial,
   uploadBundle,
 } from '../../../bootstrap/ssh/upload-bundle.ts';
+import { stageForeignBundle } from '../../../runtime/host/foreign-bundle.ts';
 import { createPrivateMachine } from '../../hosts/private-machine.ts';
 import { relaySsh } from '../../hosts/ssh-relay.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const BUNDLES = '/var/lib/tkadm/bundle';
+const REPOSITORY = join(import.meta.dirname ?? '.', '../../..');
+/** Node.js's own binary begins a file so. */
+const ELF_HEADER_BYTES = 64;
 
 t.test('uploadBundle() sends, checks and goes on', { skip }, async (t) => {
   const home = t.testdir({ '.ssh': {}, abc123: { 'image.json': '{}', rootfs: { bin: {} } } });
@@ -25,6 +29,9 @@ t.test('uploadBundle() sends, checks and goes on', { skip }, async (t) => {
   await writeFile(join(directory, 'rootfs/bin/program'), randomBytes(6_000_000));
   await chmod(join(directory, 'rootfs/bin/program'), 0o755);
   await symlink('program', join(directory, 'rootfs/bin/link'));
+  const header = (await readFile(process.execPath)).subarray(0, ELF_HEADER_BYTES);
+  await mkdir(join(directory, 'rootfs/usr/bin'), { recursive: true });
+  await writeFile(join(directory, 'rootfs/usr/bin/node'), header);
   await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(home, '.ssh/id_ed25519')]);
   const publicKey = (await readFile(join(home, '.ssh/id_ed25519.pub'), 'utf8')).trim();
   const machine = await createPrivateMachine({
@@ -101,6 +108,41 @@ printf 'HostKey /etc/ssh/test_key\\nAuthorizedKeysFile /run/keys/%%u\\nStrictMod
     await send(host);
     await removePartial(host, directory);
     t.equal(await files(), '');
+  });
+  await t.test('programs of another architecture are not accepted', async (t) => {
+    const [x64, arm64] = [62, 183];
+    const other = Buffer.from(header);
+    other.writeUInt16LE(other.readUInt16LE(18) === x64 ? arm64 : x64, 18);
+    await writeFile(join(directory, 'rootfs/usr/bin/node'), other);
+    await send(host);
+    await t.rejects(acceptBundle(host, directory), { code: 'JOIN_FAILED', message: /another architecture/ });
+    t.equal(await files(), '', 'nothing of it stays');
+  });
+  await t.test('a bundle that was laid out elsewhere gets the part of the machine there', async (t) => {
+    const own = { nodePath: process.execPath, distDir: join(REPOSITORY, 'dist') };
+    const packages = join(REPOSITORY, 'node_modules');
+    const foreign = await stageForeignBundle({
+      own: { ...own, packageFolders: [packages] },
+      architecture: process.arch as 'x64' | 'arm64',
+      nodePath: process.execPath,
+      addonsDir: packages,
+      root: join(home, 'foreign'),
+    });
+    t.notOk(await readdir(foreign.directory).then((names) => names.includes('image.json')));
+    await uploadBundle(host, { directory: foreign.directory, signal, onProgress: () => {} });
+    await acceptBundle(host, foreign.directory);
+    t.ok(await hasBundle(host, foreign.directory));
+    const image = JSON.parse((await host.readFile(`${BUNDLES}/${foreign.id}/image.json`)) ?? '{}');
+    t.equal(image.config.architecture, process.arch === 'x64' ? 'amd64' : 'arm64');
+    const rootfs = `${BUNDLES}/${foreign.id}/rootfs`;
+    for (const command of [
+      ['/usr/sbin/nft', '--version'],
+      ['/usr/bin/node', '--version'],
+    ]) {
+      const { exitCode, stderr } = await host.run(['chroot', rootfs, ...command]);
+      t.equal(exitCode, 0, `${command[0]} runs with the libraries of the bundle: ${stderr}`);
+    }
+    await host.remove(`${BUNDLES}/${foreign.id}`);
   });
   await t.test('a disk that is full is named', async (t) => {
     await machine.host.run(['sh', '-c', `mount -t tmpfs -o size=1m tmpfs ${BUNDLES}`]);

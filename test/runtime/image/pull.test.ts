@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import t, { type Test as TapTest } from 'tap';
 import { SILENT_LOGGER } from '../../../runtime/base/log.ts';
+import { sha256Digest } from '../../../runtime/image/blobs.ts';
+import { listIndex } from '../../../runtime/image/image-index.ts';
 import { MEDIA_TYPES } from '../../../runtime/image/oci-image.ts';
 import { createRegistryPuller, type PullProgress, type RegistryPuller } from '../../../runtime/image/pull.ts';
+import { pushImage } from '../../../runtime/image/push.ts';
 import { RegistryClient } from '../../../runtime/image/registry.ts';
 import { type ImageRecord, type ImageStore, openImageStore } from '../../../runtime/image/store.ts';
 import {
@@ -118,6 +121,57 @@ t.test('createRegistryPuller() takes this platform of an index', { skip }, async
     code: 'IMAGE_INVALID',
     message: /not for linux\/amd64, only for linux\/arm64$/,
   });
+});
+
+t.test('pushImage() makes an index again of an image pulled with all platforms', { skip }, async (t) => {
+  const { store, puller } = await openPuller(t);
+  const [arm, amd] = [await makeImage('arm', 'arm64'), await makeImage('amd', 'amd64')];
+  for (const sample of [arm, amd]) await push('apps/all', sample.manifestDigest, sample);
+  const index = makeIndex({ arm64: arm, amd64: amd });
+  await clientOf('apps/all').pushManifest('1', MEDIA_TYPES.index, index);
+  const name = `${registry.host}/apps/all:1`;
+  const pulled = await puller.pull(name, { hasAllPlatforms: true });
+  t.equal(readHello(store, pulled), 'amd', "the name is that of the machine's");
+  t.equal(readHello(store, store.resolve(arm.configDigest)!), 'arm', 'the other one is there as well');
+  t.match(listIndex(store, pulled.index!), [
+    { platform: 'linux/arm64', id: arm.configDigest },
+    { platform: 'linux/amd64', id: amd.configDigest },
+  ]);
+  await store.sweep();
+  const copy = `${registry.host}/copies/all:2`;
+  await store.tag(name, copy);
+  const options = { store, workDir: join(root, 'push'), usesPlainHttp: true };
+  t.equal((await pushImage(copy, options)).digest, sha256Digest(index), 'the same index');
+  const { bytes, mediaType } = await clientOf('copies/all').fetchManifest('2');
+  t.same(bytes, index);
+  t.equal(mediaType, MEDIA_TYPES.index);
+  const other = await openPuller(t);
+  const again = await other.puller.pull(copy, { architecture: 'arm64' });
+  t.equal(readHello(other.store, again), 'arm', 'from where it was pushed to');
+
+  await store.remove(arm.configDigest);
+  const message = `Cannot push "${copy}": its image for linux/arm64 was removed`;
+  await t.rejects(pushImage(copy, options), { code: 'IMAGE_NOT_FOUND', message });
+  await puller.pull(name, { hasAllPlatforms: true });
+  await store.remove(amd.configDigest);
+  t.notOk(store.resolve(arm.configDigest), 'the images of an index go together');
+});
+
+t.test('an index is pulled without what is no image for Linux', { skip }, async (t) => {
+  const { store, puller } = await openPuller(t);
+  const amd = await makeImage('amd', 'amd64');
+  await push('apps/attested', amd.manifestDigest, amd);
+  const own = JSON.parse(makeIndex({ amd64: amd }).toString()) as { manifests: object[] };
+  const client = clientOf('apps/attested');
+  const unknown = { platform: { os: 'unknown', architecture: 'unknown' } };
+  const index = { ...own, manifests: [...own.manifests, { ...own.manifests[0], ...unknown }] };
+  await client.pushManifest('1', MEDIA_TYPES.index, Buffer.from(JSON.stringify(index)));
+  const name = `${registry.host}/apps/attested:1`;
+  await puller.pull(name, { hasAllPlatforms: true });
+  const options = { store, workDir: join(root, 'push'), usesPlainHttp: true };
+  const pushed = await pushImage(name, options);
+  t.same(JSON.parse((await client.fetchManifest('1')).bytes.toString()), own);
+  t.equal(pushed.digest, (await client.fetchManifest('1')).digest);
 });
 
 t.test('createRegistryPuller() says what is missing', { skip }, async (t) => {

@@ -24,6 +24,7 @@ async function work(root: string, name: string, contextDir: string): Promise<nev
       store,
       puller,
       inodes: loadInodes(),
+      storageDriver: 'overlay',
       runStep: async () => 1,
       workDir: join(root, 'tmp'),
       cache,

@@ -1,0 +1,86 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findPids } from '../../test/hosts/cluster.ts';
+import type { LabHost } from '../../test/hosts/lab.ts';
+import { pathOn, withLab } from '../cluster.ts';
+import { type Bench, type Subject, timed } from '../measure.ts';
+
+const MANY = 20;
+const FILE = '/root/cluster.yaml';
+const SAMPLE_MS = 500;
+
+/** `tkadm apply` from a machine that is no member: one host, many at once, and a plan over all of them. */
+export const fleetSubject: Subject = {
+  name: 'fleet',
+  rows: [
+    { key: 'fleet.one', what: 'apply: one more host, nothing on it', unit: 's', bar: 10 },
+    { key: 'fleet.many', what: `apply: ${MANY} more hosts at once`, unit: 's' },
+    { key: 'fleet.ratio', what: `apply: ${MANY} hosts at once, times that of one`, unit: 'x', bar: 4 },
+    { key: 'fleet.memory', what: `apply: memory of the command with ${MANY} hosts`, unit: 'MB', bar: 200 },
+    {
+      key: 'fleet.plan',
+      what: `apply --plan over ${MANY} hosts that are as they should be`,
+      unit: 's',
+      bar: 3,
+    },
+  ],
+  async run(bench) {
+    const workers = Array.from({ length: MANY + 1 }, (_, index) => `bench-w${index + 1}`);
+    await withLab(
+      { hostNames: ['bench-admin', 'bench-cp', ...workers], withoutNode: workers },
+      async (lab) => {
+        const [admin, controlPlane, ...machines] = lab.hosts as [LabHost, LabHost, ...LabHost[]];
+        const apply = (count: number, ...flags: string[]) => {
+          writeFileSync(pathOn(admin, FILE), formatFile(controlPlane, machines.slice(0, count)));
+          return runApply(bench, admin, flags);
+        };
+        await apply(0);
+        const one = await apply(1);
+        const many = await apply(MANY + 1);
+        bench.record('fleet.one', one.seconds);
+        bench.record('fleet.many', many.seconds);
+        bench.record('fleet.ratio', many.seconds / one.seconds);
+        bench.record('fleet.memory', many.memoryMb);
+        for (let index = 0; index < bench.samples; index += 1)
+          bench.record('fleet.plan', (await apply(MANY + 1, '--plan')).seconds);
+      },
+    );
+  },
+};
+
+function formatFile(controlPlane: LabHost, machines: readonly LabHost[]): string {
+  const hosts = machines.map(({ address }) => `    - {address: ${address}, role: worker}`);
+  return `apiVersion: tkadm.io/v1alpha1
+kind: Cluster
+metadata: {name: bench}
+spec:
+  ssh: {hostKeys: accept-new}
+  hosts:
+    - {address: ${controlPlane.address}, role: control-plane}
+${hosts.join('\n')}
+`;
+}
+
+/** Runs it on the administrator's machine; the greatest memory is that which the kernel has noted last. */
+async function runApply(bench: Bench, admin: LabHost, flags: readonly string[]) {
+  const argv = ['node', join(bench.root, 'dist/tkadm.js'), 'apply', '-f', FILE, ...flags];
+  const running = admin.exec(argv, { env: { KUBECONFIG: '/root/bench.kubeconfig' }, timeoutMs: 280_000 });
+  let memoryMb = 0;
+  let pid: number | undefined;
+  const timer = setInterval(async () => {
+    pid ??= (await findPids(admin, `^node .*tkadm.js apply -f ${FILE}`))[0];
+    memoryMb = Math.max(memoryMb, readPeakMb(pathOn(admin, `/proc/${pid}/status`)));
+  }, SAMPLE_MS);
+  const { ms, value } = await timed(() => running).finally(() => clearInterval(timer));
+  if (value.exitCode !== 0)
+    throw new Error(`apply: exit code ${value.exitCode}\n${value.stdout}\n${value.stderr}`);
+  return { seconds: ms / 1000, memoryMb };
+}
+
+function readPeakMb(path: string): number {
+  try {
+    return Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(path, 'utf8'))?.[1] ?? 0) / 1024;
+  } catch {
+    return 0;
+  }
+}

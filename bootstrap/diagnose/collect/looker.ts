@@ -1,0 +1,34 @@
+import { formatError } from '../../../runtime/base/errors.ts';
+
+/** Looks at things that may hang or be forbidden, and remembers what could not be seen. */
+export interface Looker {
+  /** What `work` finds; `fallback` when it fails or takes too long. */
+  look<T>(what: string, work: () => Promise<T>, fallback: T): Promise<T>;
+  /** Remembers what could not be seen. */
+  note(line: string): void;
+  /** "kubelet.conf: permission denied", in the order in which it was found out. */
+  readonly unseen: readonly string[];
+}
+
+/** `timeoutMs` bounds each look: a collector that hangs takes nothing from the others. */
+export function createLooker(timeoutMs: number): Looker {
+  const unseen: string[] = [];
+  return {
+    unseen,
+    note: (line) => unseen.push(line),
+    async look(what, work, fallback) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+      });
+      try {
+        return await Promise.race([work(), late]);
+      } catch (error) {
+        unseen.push(`${what}: ${formatError(error)}`);
+        return fallback;
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}

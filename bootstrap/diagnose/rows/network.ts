@@ -1,0 +1,221 @@
+import { PATHS } from '../../../runtime/base/paths.ts';
+import { type DiagnosisRow, seen } from '../diagnosis.ts';
+import type { LinkEvidence, MachineEvidence, ProbeEvidence } from '../evidence.ts';
+
+const BRIDGE = 'tkadm0';
+const AGENT_PORT = 10250;
+/** Below this IPv6 is off, and much of IPv4 breaks. */
+const LEAST_MTU = 1280;
+
+/** Ways between machines, and what makes the pods' network on one. */
+export const NETWORK_ROWS: readonly DiagnosisRow[] = [
+  {
+    name: 'api-blocked',
+    of: 'machine',
+    summary: "A firewall on the way drops what goes to the API server's port",
+    confidence: 'certain',
+    matches: (machine) => {
+      const probe = findProbe(machine, 'silent');
+      const port = probe && portOf(probe);
+      const rule = port && findRule(machine, port);
+      if (!probe || !rule) return undefined;
+      return {
+        cause: `a firewall rule of ${machine.name} drops what goes to the API server, port ${port}`,
+        fix: `take the rule away, or accept TCP port ${port} before it: nft -a list ruleset`,
+        evidence: [`${probe.url}: ${probe.said}`, `rule ${rule}`],
+      };
+    },
+  },
+  {
+    name: 'api-silent',
+    of: 'machine',
+    summary: 'The API server does not answer, and does not refuse either',
+    confidence: 'likely',
+    matches: (machine) => {
+      const probe = findProbe(machine, 'silent');
+      if (!probe || findRule(machine, portOf(probe))) return undefined;
+      return {
+        cause: `what ${machine.name} sends to ${probe.url} is lost: a firewall on the way, or the machine is off`,
+        fix: `accept TCP port ${portOf(probe)} on the control plane and between; there: tkadm why`,
+        evidence: [`${probe.url}: ${probe.said}`],
+      };
+    },
+  },
+  {
+    name: 'api-address-unknown',
+    of: 'machine',
+    summary: "The API server's name has no address, or there is no route to it",
+    confidence: 'certain',
+    matches: (machine) => {
+      const probe = findProbe(machine, 'unknown-name') ?? findProbe(machine, 'no-route');
+      return (
+        probe && {
+          cause:
+            probe.outcome === 'no-route'
+              ? `${machine.name} has no route to the API server`
+              : `${machine.name} finds no address for the API server's name`,
+          fix:
+            probe.outcome === 'no-route'
+              ? 'ip route; ip address'
+              : 'mend DNS, or put the name into /etc/hosts',
+          evidence: [`${probe.url}: ${probe.said}`],
+        }
+      );
+    },
+  },
+  {
+    name: 'api-refused',
+    of: 'machine',
+    summary: "Nothing listens at the API server's address",
+    confidence: 'likely',
+    matches: (machine) => {
+      const probe = findProbe(machine, 'refused');
+      if (!probe || machine.role !== 'worker') return undefined;
+      return {
+        cause: `nothing listens at ${probe.url}: the API server is down, or its address has changed`,
+        fix: 'on the control plane: tkadm why',
+        evidence: [`${probe.url}: ${probe.said}`],
+      };
+    },
+  },
+  {
+    name: 'agent-port-blocked',
+    of: 'machine',
+    summary: "A firewall rule drops what comes to the agent's port 10250",
+    confidence: 'certain',
+    matches: (machine, { cluster }) => {
+      const rule = findRule(machine, AGENT_PORT);
+      const probe = cluster?.agentProbes.find(({ nodeName }) => nodeName === machine.name);
+      if (!rule || probe?.outcome === 'answered') return undefined;
+      return {
+        cause: `a firewall rule of ${machine.name} drops what comes to its agent: logs, exec and port-forward fail`,
+        fix: `take the rule away, or accept TCP port ${AGENT_PORT} before it: nft -a list ruleset`,
+        evidence: seen(`rule ${rule}`, probe && `${probe.url}: ${probe.said}`),
+      };
+    },
+  },
+  {
+    name: 'cni-missing',
+    of: 'machine',
+    summary: `No network configuration in ${PATHS.cniConfig}`,
+    confidence: 'certain',
+    matches: ({ cni, role, name }) =>
+      role !== 'none' && cni.length === 0
+        ? {
+            cause: `${name} has no network for pods: there is no CNI configuration`,
+            fix: 'tkadm service stop; tkadm service start: the agent writes its own anew. With another CNI: install it',
+            evidence: [`"${PATHS.cniConfig}" holds no .conflist`],
+          }
+        : undefined,
+  },
+  {
+    name: 'cni-broken',
+    of: 'machine',
+    summary: 'A network configuration cannot be used: no JSON, or no such plugin',
+    confidence: 'certain',
+    matches: ({ cni, name }) => {
+      // The runtime takes the first one.
+      const [first] = cni;
+      if (!first?.problem) return undefined;
+      return {
+        cause: `the network configuration of ${name} cannot be used`,
+        fix: `mend or remove "${first.path}"; the agent writes its own anew: tkadm service stop; tkadm service start`,
+        evidence: [`"${first.path}": ${first.problem}`],
+      };
+    },
+  },
+  {
+    name: 'proxy-rules-missing',
+    of: 'machine',
+    summary: 'The rules of the service proxy are not there',
+    confidence: 'likely',
+    matches: ({ nftTables, role, name }, { cluster }) => {
+      const isWanted = cluster?.daemonSets.some(({ metadata }) => metadata?.name === 'kube-proxy') ?? false;
+      if (role === 'none' || !isWanted || !nftTables || nftTables.includes('ip kube-proxy')) return undefined;
+      return {
+        cause: `Services are not reached from ${name}: the rules of kube-proxy are gone`,
+        fix: `kubectl -n kube-system delete pod -l k8s-app=kube-proxy --field-selector spec.nodeName=${name}`,
+        evidence: [`nft list tables: ${nftTables.join(', ') || 'none'}; no "ip kube-proxy"`],
+      };
+    },
+  },
+  {
+    name: 'mtu-wrong',
+    of: 'machine',
+    summary: "The pods' bridge takes larger packets than the machine's way out, or hardly any",
+    confidence: 'likely',
+    matches: ({ links, name }) => {
+      const bridge = links.find((link) => link.name === BRIDGE);
+      const wayOut = links.find(isWayOut);
+      if (!bridge || !wayOut) return undefined;
+      const isTooLarge = bridge.mtu > wayOut.mtu;
+      if (!isTooLarge && wayOut.mtu >= LEAST_MTU) return undefined;
+      return {
+        cause: isTooLarge
+          ? `large packets of pods are lost on ${name}: their bridge takes more than ${wayOut.name} does`
+          : `${wayOut.name} of ${name} takes hardly any packet`,
+        fix: isTooLarge
+          ? `ip link set ${wayOut.name} mtu ${bridge.mtu}, or ip link set ${BRIDGE} mtu ${wayOut.mtu}`
+          : `ip link set ${wayOut.name} mtu 1500`,
+        evidence: [`mtu of ${BRIDGE} ${bridge.mtu}, of ${wayOut.name} ${wayOut.mtu}`],
+      };
+    },
+  },
+  {
+    name: 'node-address-lost',
+    of: 'machine',
+    summary: "The Node's address is none of the machine's",
+    confidence: 'certain',
+    matches: ({ links, name }, { cluster }) => {
+      const node = cluster?.nodes.find(({ metadata }) => metadata?.name === name);
+      const address = node?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+      const own = links.flatMap(({ addresses }) => addresses);
+      if (!address || own.length === 0 || own.includes(address)) return undefined;
+      return {
+        cause: `${name} has not the address any more that its Node tells: ${address}`,
+        fix: `give the machine its address back, or set --node-ip in /var/lib/kubelet/kubeadm-flags.env and: tkadm service stop; tkadm service start`,
+        evidence: [
+          `ip addr: ${links
+            .filter(isWayOut)
+            .flatMap(({ addresses }) => addresses)
+            .join(', ')}`,
+        ],
+      };
+    },
+  },
+  {
+    name: 'no-name-server',
+    of: 'machine',
+    summary: '/etc/resolv.conf names no server',
+    confidence: 'possible',
+    matches: ({ nameServers, role, name }) =>
+      role !== 'none' && nameServers?.length === 0
+        ? {
+            cause: `${name} knows no name server: neither images' registries nor outside names are found`,
+            fix: 'put a line "nameserver IP" into /etc/resolv.conf',
+            evidence: ['/etc/resolv.conf has no line "nameserver"'],
+          }
+        : undefined,
+  },
+];
+
+function findProbe({ probes }: MachineEvidence, outcome: ProbeEvidence['outcome']) {
+  return probes.find((probe) => probe.name === 'kube-apiserver' && probe.outcome === outcome);
+}
+
+/** The rule that names a port. */
+function findRule({ dropRules }: MachineEvidence, port: number): string | undefined {
+  return dropRules.find((rule) => new RegExp(`\\b${port}\\b`).test(rule));
+}
+
+function portOf({ url }: ProbeEvidence): number {
+  const { port, protocol } = new URL(url);
+  return Number(port) || (protocol === 'https:' ? 443 : 80);
+}
+
+/** An interface towards other machines. */
+function isWayOut({ name, addresses }: LinkEvidence): boolean {
+  return (
+    !/^(lo|tkadm|veth|cni|docker|br-|virbr)/.test(name) && addresses.some((text) => !text.startsWith('fe80:'))
+  );
+}

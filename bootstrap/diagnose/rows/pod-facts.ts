@@ -1,0 +1,47 @@
+import type { ContainerStatus, Event, Pod } from 'kubernetes-types/core/v1.d.ts';
+import type { ClusterEvidence } from '../evidence.ts';
+
+/** Its containers' statuses, those that come first before the others. */
+export function containersOf({ status }: Pod): readonly ContainerStatus[] {
+  return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
+}
+
+/** Warnings about a pod, the last one first. */
+export function warningsOf({ metadata }: Pod, { events }: ClusterEvidence): readonly Event[] {
+  return events
+    .filter(
+      ({ involvedObject, type }) =>
+        type === 'Warning' &&
+        involvedObject.kind === 'Pod' &&
+        involvedObject.namespace === metadata?.namespace &&
+        involvedObject.name === metadata?.name,
+    )
+    .sort((a, b) => timeOf(b) - timeOf(a));
+}
+
+function timeOf({ lastTimestamp, eventTime, metadata }: Event): number {
+  return Date.parse(lastTimestamp ?? eventTime ?? metadata?.creationTimestamp ?? '') || 0;
+}
+
+/** The message of the last warning that fits. */
+export function findWarning(pod: Pod, cluster: ClusterEvidence, pattern: RegExp): string | undefined {
+  const event = warningsOf(pod, cluster).find(({ message = '' }) => pattern.test(message));
+  return event && `event ${event.reason}: ${event.message}`;
+}
+
+/** True when the pod is to run and does not do its work. */
+export function isUnwell({ status, metadata }: Pod): boolean {
+  if (status?.phase === 'Succeeded') return false;
+  if (metadata?.deletionTimestamp) return true;
+  return !status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
+}
+
+/** "default/web" */
+export function podName({ metadata }: Pod): string {
+  return `${metadata?.namespace}/${metadata?.name}`;
+}
+
+/** "-n default web", for kubectl. */
+export function podWords({ metadata }: Pod): string {
+  return `-n ${metadata?.namespace} ${metadata?.name}`;
+}

@@ -1,0 +1,103 @@
+import { formatWarning } from '../../preflight/format.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
+import type { ClientConfig } from '../../runtime/api/kubeconfig.ts';
+import { formatError } from '../../runtime/base/errors.ts';
+import type { Host } from '../../runtime/base/host.ts';
+import type { Architecture } from '../../runtime/host/elf-architecture.ts';
+import type { MachineReporter } from '../render/fleet.ts';
+import { checkMachine, findTwin, type MachineToJoin } from '../ssh/check-machine.ts';
+import type { SshHost } from '../ssh/host.ts';
+import { bringBundle, joinMachine, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
+import type { Slots } from './slots.ts';
+
+/** What machines that join are told, and who makes their tokens. */
+export interface JoinPlan {
+  readonly input: Omit<RemoteJoinInput, 'token'>;
+  /** The administrator's; without one there is a token. */
+  readonly admin: ClientConfig | undefined;
+  readonly token?: string | undefined;
+}
+
+/** What all pipelines of a run share. */
+export interface FleetTools {
+  readonly signal: AbortSignal;
+  readonly now: () => Date;
+  /** Directory of the bundle for an architecture; this machine's is assembled when it is first asked for. */
+  readonly bundleFor: (architecture: Architecture) => Promise<string>;
+  readonly uploads: Slots;
+}
+
+export interface MemberJoin {
+  readonly machine: MachineReporter;
+  readonly tools: FleetTools;
+  /** What the machine is checked for before the cluster is known. */
+  readonly toCheck: MachineToJoin;
+  /** Asked for once the machine has the programs: the cluster may still be made. */
+  readonly plan: () => Promise<JoinPlan>;
+}
+
+/** Joins a machine that is reached; returns its node's name. The token is made late, and removed whatever happens. */
+export async function joinMember(host: SshHost, join: MemberJoin): Promise<string> {
+  const { machine, tools, toCheck } = join;
+  const { signal } = tools;
+  const bundleDirectory = await bringMemberBundle(host, join);
+  const { input, admin, token } = await join.plan();
+  const inspected = admin
+    ? warnOfTwin(host, admin, { toCheck, machine, signal }).catch(() => {})
+    : Promise.resolve();
+  let made: ShortLivedToken | undefined;
+  try {
+    made = token === undefined ? await createShortLivedToken(admin!, tools.now()) : undefined;
+    return await joinMachine(host, {
+      bundleDirectory,
+      input: { ...input, token: token ?? made!.token },
+      signal,
+      onEvent: machine.event,
+    });
+  } finally {
+    await inspected;
+    await made?.remove().catch((error) => {
+      machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
+    });
+  }
+}
+
+/** Brings the bundle and looks at the machine meanwhile; returns the bundle's directory. */
+export async function bringMemberBundle(
+  host: SshHost,
+  {
+    machine,
+    tools,
+    toCheck,
+    isUnchecked = false,
+  }: Omit<MemberJoin, 'plan'> & { readonly isUnchecked?: boolean },
+): Promise<string> {
+  const { signal, uploads, bundleFor } = tools;
+  return bringBundle(host, {
+    bundleFor,
+    check: async (seen) => isUnchecked || checkMachine(seen, toCheck, signal),
+    uploads,
+    signal,
+    onProgress: machine.progress,
+  });
+}
+
+/** Only the administrator may list Nodes, so the machine itself cannot tell whose copy it is. */
+async function warnOfTwin(
+  host: Host,
+  config: ClientConfig,
+  {
+    toCheck,
+    machine,
+    signal,
+  }: { readonly toCheck: MachineToJoin; readonly machine: MachineReporter; readonly signal: AbortSignal },
+): Promise<void> {
+  const api = new ApiClient(config);
+  try {
+    for (const finding of await findTwin(host, { ...toCheck, api: async () => api }, signal))
+      machine.warn(formatWarning(finding));
+  } finally {
+    api.close();
+  }
+}

@@ -1,0 +1,145 @@
+import { Listr, type ListrTask, type ListrTaskWrapper } from 'listr2';
+import {
+  type FleetCommand,
+  type FleetOutput,
+  type FleetReporter,
+  formatEnd,
+  formatRemoteEvent,
+  formatStart,
+  type MachineReporter,
+  summaryOf,
+} from './fleet.ts';
+import { maskSecrets } from './mask.ts';
+
+type Wrapper = ListrTaskWrapper<unknown, never, never>;
+
+/** A machine as one line of the list, with what is done there below it. */
+interface Line {
+  title: string;
+  step: string;
+  task: Wrapper | undefined;
+  readonly settled: Promise<void>;
+  readonly settle: (error?: Error) => void;
+}
+
+interface LiveOptions {
+  readonly command: FleetCommand;
+  /** Goes on when somebody is asked: a list that is drawn again and again leaves no room for a question. */
+  readonly plain: FleetReporter;
+}
+
+/** A live list in the terminal: a line for each machine. Warnings are said at the end, where they stay. */
+export function createLiveReporter({ write }: FleetOutput, { command, plain }: LiveOptions): FleetReporter {
+  const lines = new Map<string, Line>();
+  const notes: string[] = [];
+  let list: LiveList | undefined;
+  let isPlain = false;
+  const yieldScreen = () => {
+    if (isPlain) return;
+    isPlain = true;
+    list?.stop();
+  };
+  return {
+    start(targets) {
+      if (isPlain) return plain.start(targets);
+      write(formatStart(command, targets));
+      for (const { host } of targets) lines.set(host, createLine(host));
+      list = runList([...lines.values()]);
+    },
+    machine(host) {
+      const [live, later] = [tellLine(host, lines.get(host), notes), plain.machine(host)];
+      const now = () => (isPlain ? later : live);
+      return {
+        progress: (text) => now().progress(text),
+        event: (event) => now().event(event),
+        warn: (text) => now().warn(text),
+        ended: (result, isSaidLater) => now().ended(result, isSaidLater),
+      };
+    },
+    askThrough: (ask) =>
+      ((...words: never[]) => {
+        yieldScreen();
+        return ask(...words);
+      }) as typeof ask,
+    note(message, level = 'info') {
+      if (isPlain) plain.note(message, level);
+      else notes.push(`${level === 'warning' ? 'Warning: ' : ''}${maskSecrets(message)}\n`);
+    },
+    async finish(results) {
+      for (const line of lines.values()) line.settle(new Error('not finished'));
+      await list?.ended;
+      write(`${notes.join('')}${maskSecrets(summaryOf(command, results))}`);
+    },
+  };
+}
+
+function createLine(host: string): Line {
+  let settle: Line['settle'] = () => {};
+  const settled = new Promise<void>((resolve, reject) => {
+    settle = (error) => (error ? reject(error) : resolve());
+  });
+  settled.catch(() => {});
+  return { title: host, step: '', task: undefined, settled, settle };
+}
+
+interface LiveList {
+  readonly ended: Promise<unknown>;
+  /** Leaves what is on the screen there, and draws no more. */
+  readonly stop: () => void;
+}
+
+function runList(lines: readonly Line[]): LiveList {
+  const tasks: ListrTask[] = lines.map((line) => ({
+    title: line.title,
+    task: (_, task) => {
+      line.task = task as unknown as Wrapper;
+      task.title = line.title;
+      task.output = line.step;
+      return line.settled;
+    },
+  }));
+  const list = new Listr(tasks, {
+    concurrent: true,
+    exitOnError: false,
+    collectErrors: false,
+    // The command line ends a run by its own signal, with its own exit code.
+    registerSignalListeners: false,
+    rendererOptions: { collapseErrors: true, showErrorMessage: false },
+  } as never);
+  const ended = list.run().catch(() => {});
+  const stop = () =>
+    (list as unknown as { readonly renderer?: { readonly end: () => void } }).renderer?.end();
+  return { ended, stop };
+}
+
+/** A machine that was not known when the list began has its lines after it. */
+function tellLine(host: string, line: Line | undefined, notes: string[]): MachineReporter {
+  const show = (text: string) => {
+    const [step = ''] = maskSecrets(text).split('\n');
+    if (!line) return;
+    line.step = step;
+    if (line.task) line.task.output = step;
+  };
+  const warn = (text: string) => notes.push(`${host}: Warning: ${maskSecrets(text)}\n`);
+  return {
+    progress: show,
+    warn,
+    event(event) {
+      if (event.type === 'note' && event.level === 'warning') warn(event.message ?? '');
+      else {
+        const text = formatRemoteEvent(event);
+        if (text !== undefined) show(text);
+      }
+    },
+    ended(result) {
+      const text = maskSecrets(formatEnd(result));
+      if (!line) {
+        notes.push(`${host}: ${text}\n`);
+        return;
+      }
+      line.title = `${host}: ${text.split('\n')[0]}`;
+      if (line.task) line.task.title = line.title;
+      line.settle(result.error);
+    },
+  };
+}

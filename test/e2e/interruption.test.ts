@@ -1,0 +1,157 @@
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import {
+  eventually,
+  findPids,
+  joinArguments,
+  kubectlText,
+  labObstacle,
+  parseJoinCommand,
+  readyNodes,
+  TKADM,
+  tkadm,
+} from '../hosts/cluster.ts';
+import { type CommandOutput, createLab, type LabHost, signalEntered } from '../hosts/lab.ts';
+
+const KILL_AT = `file://${join(import.meta.dirname ?? '.', '../hosts/kill-at.mjs')}`;
+const ENTRIES = '/var/lib/tkadm/journal/entries.jsonl';
+
+/** How many writes and syncs of the journal each run gets until it is killed; every run gets further than the one before. */
+const STRIDES = process.env['TKADM_TEST_EVERY_STEP']
+  ? { init: 6, join: 6, reset: 6 }
+  : { init: 40, join: 14, reset: 40 };
+
+t.test('whatever is interrupted is gone on with', { skip: labObstacle(), timeout: 900_000 }, async (t) => {
+  const lab = await createLab({ hostNames: ['cp', 'node1'] });
+  t.teardown(() => lab.close());
+  const [cp, node1] = lab.hosts as [LabHost, LabHost];
+  let joinWords: readonly string[] = [];
+
+  await t.test('init after Ctrl-C', async (t) => {
+    const run = await interrupt(cp, ['init', '--fix', '-o', 'json']);
+    t.equal(run.exitCode, 130, 'exit code of an interruption');
+    t.match(await lastLine(cp), /"type":"run-ended","run":1,"state":"interrupted"/);
+  });
+
+  await t.test('init after a loss of power that tore the line of its next action', async (t) => {
+    const run = await killAt(cp, ['init', '--fix'], { when: 4, at: 'datasync' });
+    t.ok(isKilled(run), run.stderr);
+    t.match(run.stdout, /Going on after an interruption at /);
+    const { stdout: before } = await cp.exec(['cat', ENTRIES]);
+    await cp.exec(['truncate', '-s', '-7', ENTRIES]);
+    const next = await killAt(cp, ['init', '--fix'], { when: 4, at: 'datasync' });
+    t.ok(isKilled(next), next.stderr);
+    const { stdout: after } = await cp.exec(['cat', ENTRIES]);
+    const whole = before.slice(0, before.lastIndexOf('\n', before.length - 2) + 1);
+    t.ok(after.startsWith(whole), 'whole lines stay');
+    t.ok(after.slice(whole.length).startsWith('{"type":"run-started"'), 'the torn one is gone');
+  });
+
+  await t.test('init, killed again and again', async (t) => {
+    const last = await killOnAndOn(t, cp, ['init', '--fix'], STRIDES.init);
+    t.same(await readyNodes(cp), ['cp']);
+    joinWords = ['join', ...joinArguments(parseJoinCommand(last.stdout)), '--fix'];
+  });
+
+  await t.test('join, killed again and again', async (t) => {
+    await killOnAndOn(t, node1, joinWords, STRIDES.join);
+    t.same(await readyNodes(cp), ['cp', 'node1']);
+  });
+
+  await t.test('reset, killed again and again', async (t) => resetOnAndOn(t, node1));
+
+  await t.test('a join over SSH whose connection breaks', async (t) => {
+    await kubectlText(cp, ['delete', 'node', 'node1']);
+    const join = ['join', `root@${node1.address}`, '--ssh-host-keys', 'accept-new', '--fix', '-o', 'json'];
+    const { child, output } = start(cp, join);
+    const isFar = async () => /"phase":"kubelet-start"/.test(output());
+    await eventually('the join to change the machine', 60_000, isFar, async () => output());
+    for (const pid of await findPids(node1, '^sshd: root@notty'))
+      await node1.exec(['kill', '-KILL', String(pid)]);
+    t.not((await child).exitCode, 0, 'the join fails');
+    const again = await tkadm(cp, join);
+    t.equal(again.exitCode, 0, again.all);
+    t.match(again.stdout, /Going on after an interruption at /);
+    t.same(await readyNodes(cp), ['cp', 'node1']);
+    const result = await tkadm(node1, ['reset', '-f', '-o', 'json']);
+    t.match(JSON.parse(result.stdout.trim().split('\n').at(-1) ?? ''), {
+      ok: true,
+      differences: [],
+      kept: [],
+    });
+  });
+
+  await t.test('reset of the control plane, killed again and again', async (t) => resetOnAndOn(t, cp));
+});
+
+async function resetOnAndOn(t: Test, host: LabHost): Promise<void> {
+  const last = await killOnAndOn(t, host, ['reset', '-f'], STRIDES.reset);
+  t.match(last.stdout, /before its first change: no difference/);
+  const script = 'find /var/lib/tkadm /var/lib/kubelet /etc/kubernetes -mindepth 1';
+  t.equal((await host.exec(['sh', '-c', script])).stdout, '', 'nothing is left');
+}
+
+interface KillMoment {
+  readonly when: number;
+  readonly at?: string;
+}
+
+/** Runs tkadm until it is killed, or ends before that. */
+function killAt(host: LabHost, args: readonly string[], { when, at }: KillMoment): Promise<CommandOutput> {
+  const moment = `${KILL_AT}?when=${when}${at ? `&at=${at}` : ''}`;
+  return host.exec([process.execPath, '--import', moment, TKADM, ...args], { timeoutMs: 180_000 });
+}
+
+function isKilled({ exitCode }: CommandOutput): boolean {
+  return exitCode === 125 || exitCode === 137;
+}
+
+/** Kills a command each time it has done a little more; returns the run that comes to the end. */
+async function killOnAndOn(
+  t: Test,
+  host: LabHost,
+  args: readonly string[],
+  stride: number,
+): Promise<CommandOutput> {
+  const texts: string[] = [];
+  for (;;) {
+    const run = await killAt(host, args, { when: stride });
+    texts.push(run.stdout);
+    if (isKilled(run) && texts.length < 100) continue;
+    t.equal(
+      run.exitCode,
+      0,
+      `${args[0]} on ${host.name}: ${run.stderr}${run.exitCode === 0 ? '' : run.stdout}`,
+    );
+    t.ok(texts.length > 1, `killed ${texts.length - 1} times`);
+    t.ok(
+      texts.slice(1).every((text) => /Going on after an interruption at /.test(text)),
+      'each run says so',
+    );
+    return run;
+  }
+}
+
+function start(host: LabHost, args: readonly string[]) {
+  const child = host.spawn([process.execPath, TKADM, ...args]);
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      text += chunk;
+    });
+  }
+  return { child, output: () => text };
+}
+
+/** Ctrl-C as soon as something was changed. */
+async function interrupt(host: LabHost, args: readonly string[]) {
+  const { child, output } = start(host, args);
+  await eventually('the first actions', 30_000, async () => output().split('"type":"action"').length > 3);
+  await signalEntered(child, 'SIGINT');
+  const { exitCode } = await child;
+  return { exitCode, stderr: output() };
+}
+
+async function lastLine(host: LabHost): Promise<string> {
+  return (await host.exec(['tail', '-n', '1', ENTRIES])).stdout;
+}
