@@ -98,6 +98,8 @@ timeouts: {tlsBootstrap: 3s}
       failed.stdout,
       /this join leaves "\/var\/lib\/tkadm\/bundle", .*, the running tkadm-runtime: the same command goes on with it, "tkadm reset -f" removes it/,
     );
+    t.match(failed.stderr, /most likely: a node waits for its certificate: its request was not approved/);
+    t.match(failed.stderr, /try: kubectl certificate approve /);
     t.not((await node1.exec(['ls', '/etc/kubernetes/bootstrap-kubelet.conf'])).exitCode, 0, 'no token stays');
     await kubectlText(cp, ['apply', '-f', '-'], { input: JSON.stringify(approver) });
     const csrs = await getJson<{ items: { metadata: { name: string } }[] }>(cp, ['csr']);
