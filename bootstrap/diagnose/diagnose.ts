@@ -52,7 +52,7 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
   const looker = createLooker(lookMs);
   const request = { timeoutMs: requestMs, now, nodePath };
   const [local, cluster] = await Promise.all([
-    collectMachine(host, { isLocal: true, looker, now, nodePath, probeTimeoutMs: requestMs }),
+    collectMachine(host, { isLocal: true, looker, ...request }),
     collectCluster({ host, looker, api, ...request }),
   ]);
   refuseUnknown(subject, cluster);
@@ -109,7 +109,7 @@ async function visitNodes(
   const machines = nodes.map(async (node) => {
     const [name, address] = [node.metadata?.name, nodeAddress(node)];
     if (!visit || address === undefined) return [];
-    const options = { isLocal: false, looker, now, nodePath: remoteNodePath, probeTimeoutMs: requestMs };
+    const options = { isLocal: false, looker, now, nodePath: remoteNodePath, timeoutMs: requestMs };
     const work = (host: Host) => collectMachine(host, options);
     return looker.look(`${name} over SSH`, async () => [await visit(address, work)], []);
   });

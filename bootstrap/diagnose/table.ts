@@ -5,6 +5,7 @@ import { CONTROL_PLANE_ROWS } from './rows/control-plane.ts';
 import { IMAGE_ROWS } from './rows/images.ts';
 import { MACHINE_ROWS } from './rows/machine.ts';
 import { NETWORK_ROWS } from './rows/network.ts';
+import { NODE_ROWS } from './rows/nodes.ts';
 import { POD_ROWS } from './rows/pods.ts';
 import { SCHEDULING_ROWS } from './rows/scheduling.ts';
 
@@ -15,6 +16,7 @@ export const DIAGNOSES: readonly DiagnosisRow[] = [
   ...CONTROL_PLANE_ROWS,
   ...NETWORK_ROWS,
   ...CLUSTER_ROWS,
+  ...NODE_ROWS,
   ...SCHEDULING_ROWS,
   ...IMAGE_ROWS,
   ...POD_ROWS,

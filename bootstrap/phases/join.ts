@@ -8,7 +8,6 @@ import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { findUnfollowed } from '../../runtime/base/unfollowed-fields.ts';
-import { KUBERNETES_VERSION, VERSION } from '../../runtime/base/version.ts';
 import { buildKubeconfig, localServer } from '../../templates/kubeconfig.ts';
 import { buildKubeletFiles } from '../../templates/kubelet-files.ts';
 import type { PatchSet } from '../../templates/patches.ts';
@@ -16,7 +15,6 @@ import { renderYaml } from '../../templates/yaml.ts';
 import type { JoinConfig } from '../config/types.ts';
 import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.ts';
 import { explainRefusedToken } from '../tokens/refused.ts';
-import { parseVersion } from '../upgrade/version-rules.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
 import {
@@ -29,6 +27,7 @@ import { serviceLogHint } from './hints.ts';
 import type { InitContext } from './init-context.ts';
 import { planAgent } from './kubelet-start.ts';
 import { bundlePhase, runtimePhase } from './node-services.ts';
+import { refuseOlderCluster } from './older-cluster.ts';
 import { preflightPhase } from './preflight.ts';
 
 export interface JoinContext {
@@ -249,23 +248,6 @@ async function refuseOtherNode(
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
     hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
   });
-}
-
-/**
- * A node must not be newer than the API server that it speaks to (Kubernetes' version skew policy).
- * @throws UPGRADE_NEEDED
- */
-async function refuseOlderCluster(client: ApiClient): Promise<void> {
-  const { gitVersion } = await client.requestJson<{ readonly gitVersion: string }>('GET', '/version');
-  const [theirs, own] = [parseVersion(gitVersion), parseVersion(KUBERNETES_VERSION)];
-  if (!theirs || !own || theirs.minor * 1_000 + theirs.patch >= own.minor * 1_000 + own.patch) return;
-  throw new TkadmError(
-    'UPGRADE_NEEDED',
-    `Cannot join: the cluster runs Kubernetes ${gitVersion}, and tkadm ${VERSION} would make a node of ${KUBERNETES_VERSION}: no node may be newer than its API server`,
-    {
-      hint: 'tkadm upgrade apply, on the control plane; or join with the package that the cluster was made with',
-    },
-  );
 }
 
 /**

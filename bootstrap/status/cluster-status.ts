@@ -2,7 +2,7 @@ import type { Event, Node, Pod } from 'kubernetes-types/core/v1.d.ts';
 import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { quantityToNumber } from '../../runtime/api/quantity.ts';
 import type { ClusterEvidence } from '../diagnose/evidence.ts';
-import { leaseAgeMs } from '../diagnose/rows/cluster.ts';
+import { leaseAgeMs } from '../diagnose/rows/nodes.ts';
 
 /** A node at a glance. Bytes and seconds; what nobody tells is absent. */
 export interface NodeStatusRow {

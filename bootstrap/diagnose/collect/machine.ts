@@ -8,17 +8,13 @@ import { collectCertificates, type KubeconfigFacts, readKubeconfig } from './cer
 import { collectDisks, measureSync } from './disks.ts';
 import type { Looker } from './looker.ts';
 import { collectFilters, collectKernel, collectLinks, collectTakenPorts } from './network.ts';
-import { type ProbeTarget, probeAll } from './probes.ts';
+import { type ProbeOptions, type ProbeTarget, probeAll } from './probes.ts';
 import { collectServices, judgeBundle } from './services.ts';
 import { COMPONENTS, collectStaticPods } from './static-pods.ts';
 
-export interface MachineOptions {
+export interface MachineOptions extends ProbeOptions {
   readonly isLocal: boolean;
   readonly looker: Looker;
-  readonly now: () => Date;
-  /** Node.js on that machine. */
-  readonly nodePath: string;
-  readonly probeTimeoutMs: number;
 }
 
 /** All that one machine tells of itself; nothing on it is changed. */
@@ -38,74 +34,43 @@ export async function collectMachine(raw: Host, options: MachineOptions): Promis
   const role = await look('role', () => findRole(host), 'none' as Role);
   const isControlPlane = role === 'control-plane';
   const isNode = role !== 'none';
-  const ports = isControlPlane ? [6443, 10250, 10257, 10259] : [10250];
-  const [
-    name,
-    services,
-    bundleProblem,
-    disks,
-    syncMs,
-    kernel,
-    swaps,
-    memory,
-    missingControllers,
-    cni,
-    certificates,
-    staticPods,
-    takenPorts,
-    probes,
-    filters,
-    links,
-    nameServers,
-  ] = await Promise.all([
-    look('name', () => findName(host, kubelet), 'this machine'),
-    look('services', () => collectServices(host), []),
-    look('node bundle', async () => (isNode ? judgeBundle(host) : undefined), undefined),
-    look('disks', () => collectDisks(host), []),
-    look('disk latency', () => measureSync(host), undefined),
-    look('kernel settings', () => collectKernel(host), {}),
-    look('swap', () => listSwaps(host), []),
-    look('memory', () => readMemory(host), undefined),
-    look('cgroups', () => findMissingControllers(host), []),
-    look('CNI', () => collectCni(host), []),
-    look('certificates', () => collectCertificates(host, { now: now(), kubelet, isControlPlane }), []),
-    look('static pods', async () => (isControlPlane ? collectStaticPods(host, now()) : []), []),
-    look('ports', async () => (isNode ? collectTakenPorts(host, ports) : []), []),
-    look(
-      'probes',
-      () =>
-        probeAll(host, isNode ? listTargets(kubelet, isControlPlane) : [], {
-          nodePath: options.nodePath,
-          timeoutMs: options.probeTimeoutMs,
-          now,
-        }),
+  const { filters, ...seen } = await gather({
+    name: look('name', () => findName(host, kubelet), 'this machine'),
+    services: look('services', () => collectServices(host), []),
+    bundleProblem: look('node bundle', async () => (isNode ? judgeBundle(host) : undefined), undefined),
+    disks: look('disks', () => collectDisks(host), []),
+    syncMs: look('disk latency', () => measureSync(host), undefined),
+    kernel: look('kernel settings', () => collectKernel(host), {}),
+    swaps: look('swap', () => listSwaps(host), []),
+    memory: look('memory', () => readMemory(host), undefined),
+    missingControllers: look('cgroups', () => findMissingControllers(host), []),
+    cni: look('CNI', () => collectCni(host), []),
+    certificates: look(
+      'certificates',
+      () => collectCertificates(host, { now: now(), kubelet, isControlPlane }),
       [],
     ),
-    look('firewall rules', () => collectFilters(host), { dropRules: [], nftTables: undefined }),
-    look('interfaces', () => collectLinks(host), []),
-    look('resolv.conf', () => readNameServers(host), undefined),
-  ]);
-  return {
-    name,
-    isLocal,
-    role,
-    services,
-    bundleProblem,
-    disks,
-    syncMs,
-    kernel,
-    swaps,
-    memory,
-    missingControllers,
-    cni,
-    certificates,
-    staticPods,
-    takenPorts,
-    probes,
-    ...filters,
-    links,
-    nameServers,
-  };
+    staticPods: look('static pods', async () => (isControlPlane ? collectStaticPods(host, now()) : []), []),
+    takenPorts: look('ports', () => collectTakenPorts(host, PORTS[role]), []),
+    probes: look('probes', () => probeAll(host, listTargets(kubelet, role), options), []),
+    filters: look('firewall rules', () => collectFilters(host), { dropRules: [], nftTables: undefined }),
+    links: look('interfaces', () => collectLinks(host), []),
+    nameServers: look('resolv.conf', () => readNameServers(host), undefined),
+  });
+  return { ...seen, ...filters, isLocal, role };
+}
+
+/** Where a machine of each kind listens. */
+const PORTS: Readonly<Record<Role, readonly number[]>> = {
+  none: [],
+  worker: [10250],
+  'control-plane': [6443, 10250, 10257, 10259],
+};
+
+/** What all of them become, by their names. */
+async function gather<T extends Readonly<Record<string, Promise<unknown>>>>(looks: T) {
+  const rows = Object.entries(looks).map(async ([name, look]) => [name, await look] as const);
+  return Object.fromEntries(await Promise.all(rows)) as { readonly [K in keyof T]: Awaited<T[K]> };
 }
 
 /** What init and join leave tells what the machine is, whoever asks. */
@@ -128,13 +93,14 @@ async function findName(host: Host, kubelet: KubeconfigFacts | undefined): Promi
   return ((await host.readFile('/proc/sys/kernel/hostname')) ?? '').trim().toLowerCase();
 }
 
-function listTargets(kubelet: KubeconfigFacts | undefined, isControlPlane: boolean): readonly ProbeTarget[] {
+function listTargets(kubelet: KubeconfigFacts | undefined, role: Role): readonly ProbeTarget[] {
+  if (role === 'none') return [];
   const caPath = `${PATHS.pki}/ca.crt`;
   const [, ...others] = COMPONENTS;
   return [
     ...(kubelet?.server ? [{ name: 'kube-apiserver', url: `${kubelet.server}/readyz`, caPath }] : []),
     { name: 'agent', url: 'http://127.0.0.1:10248/healthz' },
-    ...(isControlPlane
+    ...(role === 'control-plane'
       ? others.map((name, i) => ({ name, url: `https://127.0.0.1:${[10257, 10259][i]}/healthz` }))
       : []),
   ];

@@ -1,17 +1,12 @@
-import type { Node } from 'kubernetes-types/core/v1.d.ts';
-import { isNodeReady } from '../../../runtime/api/node-ready.ts';
-import { type DiagnosisRow, seen } from '../diagnosis.ts';
-import type { ClusterEvidence } from '../evidence.ts';
+import type { DiagnosisRow } from '../diagnosis.ts';
 
-/** The node controller waits as long before it says that a Node is not known any more. */
-const LEASE_MS = 50_000;
 /** An approved request is signed at once where somebody signs. */
 const SIGNING_MS = 15_000;
 /** The controllers approve what may be approved at once. */
 const APPROVAL_MS = 2_000;
 const NODE_SIGNER = 'kubernetes.io/kube-apiserver-client-kubelet';
 
-/** The cluster and its nodes, by the API server's word. */
+/** The cluster as a whole, by the API server's word. */
 export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
   {
     name: 'kubeconfig-unusable',
@@ -121,70 +116,6 @@ export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
     },
   },
   {
-    name: 'node-silent',
-    of: 'node',
-    summary: "A Node's agent does not report any more",
-    confidence: 'likely',
-    matches: (node, cluster, { now }) => {
-      const ageMs = leaseAgeMs(node, cluster, now);
-      if (isNodeReady(node) || ageMs === undefined || ageMs < LEASE_MS) return undefined;
-      const name = node.metadata?.name;
-      return {
-        cause: `${name} does not report: the machine is off, its agent has stopped, or it does not reach the API server`,
-        fix: `on ${name}: tkadm why`,
-        evidence: seen(`its Lease is ${Math.round(ageMs / 1000)} s old`, readyMessage(node)),
-      };
-    },
-  },
-  {
-    name: 'node-network-not-ready',
-    of: 'node',
-    summary: 'A Node says that its network or runtime is not ready',
-    confidence: 'likely',
-    matches: (node) => {
-      const ready = findCondition(node, 'Ready');
-      if (ready?.status !== 'False') return undefined;
-      return {
-        cause: `the agent of ${node.metadata?.name} says that it is not ready`,
-        fix: `on ${node.metadata?.name}: tkadm why`,
-        evidence: seen(readyMessage(node)),
-      };
-    },
-  },
-  {
-    name: 'node-under-pressure',
-    of: 'node',
-    summary: 'A Node is short of memory, disk or processes',
-    confidence: 'certain',
-    matches: (node) => {
-      const pressure = ['MemoryPressure', 'DiskPressure', 'PIDPressure']
-        .map((type) => findCondition(node, type))
-        .find((row) => row?.status === 'True');
-      if (!pressure) return undefined;
-      return {
-        cause: `${node.metadata?.name} has ${pressure.type}: new pods are kept away, and some may be removed`,
-        fix: `make room on ${node.metadata?.name}: kubectl describe node ${node.metadata?.name}`,
-        evidence: [`${pressure.type}: ${pressure.message ?? pressure.reason}`],
-      };
-    },
-  },
-  {
-    name: 'agent-port-closed',
-    of: 'node',
-    summary: "A Node's agent is not reached on port 10250",
-    confidence: 'likely',
-    matches: (node, { agentProbes }) => {
-      const name = node.metadata?.name;
-      const probe = agentProbes.find(({ nodeName }) => nodeName === name);
-      if (!probe || probe.outcome === 'answered') return undefined;
-      return {
-        cause: `the agent of ${name} is not reached on its port: kubectl logs, exec and port-forward fail`,
-        fix: `accept TCP port 10250 on ${name} and between; on ${name}: tkadm why`,
-        evidence: [`${probe.url}: ${probe.said}`],
-      };
-    },
-  },
-  {
     name: 'node-unregistered',
     of: 'cluster',
     summary: 'A machine of the cluster has no Node',
@@ -201,54 +132,4 @@ export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
       };
     },
   },
-  {
-    name: 'node-address-shared',
-    of: 'node',
-    summary: 'Two Nodes tell the same address',
-    confidence: 'likely',
-    matches: (node, { nodes }) => {
-      const address = addressOf(node);
-      const twin = nodes.find((other) => other !== node && address && addressOf(other) === address);
-      if (!twin || (twin.metadata?.name ?? '') < (node.metadata?.name ?? '')) return undefined;
-      return {
-        cause: `${node.metadata?.name} and ${twin.metadata?.name} tell the same address`,
-        fix: 'delete the Node that is left over: kubectl delete node NAME; or give the machine its own address',
-        evidence: [`InternalIP ${address}`],
-      };
-    },
-  },
-  {
-    name: 'node-cordoned',
-    of: 'node',
-    summary: 'A Node takes no new pods',
-    confidence: 'possible',
-    matches: (node) =>
-      node.spec?.unschedulable
-        ? {
-            cause: `${node.metadata?.name} takes no new pods: somebody has cordoned it`,
-            fix: `kubectl uncordon ${node.metadata?.name}`,
-            evidence: ['spec.unschedulable: true'],
-          }
-        : undefined,
-  },
 ];
-
-/** Age of the Lease by which the agent tells that it lives; undefined without one. */
-export function leaseAgeMs(node: Node, { leases }: ClusterEvidence, now: Date): number | undefined {
-  const lease = leases.find(({ metadata }) => metadata?.name === node.metadata?.name);
-  const renewedMs = Date.parse(lease?.spec?.renewTime ?? '');
-  return Number.isNaN(renewedMs) ? undefined : now.getTime() - renewedMs;
-}
-
-function addressOf(node: Node): string | undefined {
-  return node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-}
-
-function findCondition(node: Node, type: string) {
-  return node.status?.conditions?.find((row) => row.type === type);
-}
-
-function readyMessage(node: Node): string | undefined {
-  const ready = findCondition(node, 'Ready');
-  return ready && `Ready is ${ready.status}: ${ready.message ?? ready.reason}`;
-}

@@ -1,4 +1,5 @@
 import { PATHS } from '../../../runtime/base/paths.ts';
+import { nodeAddress } from '../collect/cluster.ts';
 import { type DiagnosisRow, seen } from '../diagnosis.ts';
 import type { LinkEvidence, MachineEvidence, ProbeEvidence } from '../evidence.ts';
 
@@ -99,14 +100,16 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
     of: 'machine',
     summary: `No network configuration in ${PATHS.cniConfig}`,
     confidence: 'certain',
-    matches: ({ cni, role, name }) =>
-      role !== 'none' && cni.length === 0
-        ? {
-            cause: `${name} has no network for pods: there is no CNI configuration`,
-            fix: 'tkadm service stop; tkadm service start: the agent writes its own anew. With another CNI: install it',
-            evidence: [`"${PATHS.cniConfig}" holds no .conflist`],
-          }
-        : undefined,
+    matches: ({ cni, name }, { cluster }) => {
+      // Before a node has its range of pod addresses there is nothing to write one from.
+      const node = cluster?.nodes.find(({ metadata }) => metadata?.name === name);
+      if (cni.length > 0 || !node?.spec?.podCIDR) return undefined;
+      return {
+        cause: `${name} has no network for pods: there is no CNI configuration`,
+        fix: 'tkadm service stop; tkadm service start: the agent writes its own anew. With another CNI: install it',
+        evidence: [`"${PATHS.cniConfig}" holds no .conflist`],
+      };
+    },
   },
   {
     name: 'cni-broken',
@@ -168,7 +171,7 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
     confidence: 'certain',
     matches: ({ links, name }, { cluster }) => {
       const node = cluster?.nodes.find(({ metadata }) => metadata?.name === name);
-      const address = node?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+      const address = node && nodeAddress(node);
       const own = links.flatMap(({ addresses }) => addresses);
       if (!address || own.length === 0 || own.includes(address)) return undefined;
       return {

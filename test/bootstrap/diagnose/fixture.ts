@@ -76,7 +76,7 @@ export function probesWith(name: string, patch: Partial<ProbeEvidence>): readonl
 
 export const NODE: Node = {
   metadata: { name: 'cp' },
-  spec: {},
+  spec: { podCIDR: '10.244.0.0/24' },
   status: {
     addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
     conditions: [{ type: 'Ready', status: 'True' }],

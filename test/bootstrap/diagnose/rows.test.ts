@@ -229,6 +229,15 @@ const CASES: Readonly<Record<string, readonly [evidence: Evidence, cause: RegExp
     /cp does not report/,
     /on cp: tkadm why/,
   ],
+  'pod-range-missing': [
+    clusterWith({
+      nodes: [
+        { ...NODE, spec: {}, status: { ...NODE.status, conditions: [{ type: 'Ready', status: 'False' }] } },
+      ],
+    }),
+    /waits for its range/,
+    /kube-controller-manager/,
+  ],
   'node-network-not-ready': [
     nodeWith('Ready', 'False', 'network plugin is not ready'),
     /not ready/,
