@@ -60,7 +60,8 @@ export class Container {
     this.directory = directory;
     this.#state = state;
     this.cgroup = state.cgroupPath === undefined ? undefined : openCgroup(context.cgroups, state.cgroupPath);
-    this.#logWriter = state.logPath === undefined ? undefined : new LogWriter(state.logPath, context.now);
+    this.#logWriter =
+      state.logPath === undefined ? undefined : new LogWriter(state.logPath, context.now, state.logLimit);
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
