@@ -4,6 +4,7 @@ import { certsSubject } from './subjects/certs.ts';
 import { containersSubject } from './subjects/containers.ts';
 import { criSubject } from './subjects/cri.ts';
 import { crowdSubject } from './subjects/crowd.ts';
+import { faultsSubject } from './subjects/faults.ts';
 import { fleetSubject } from './subjects/fleet.ts';
 import { imagesSubject } from './subjects/images.ts';
 import { initSubject } from './subjects/init.ts';
@@ -18,6 +19,7 @@ export const SUBJECTS: readonly Subject[] = [
   initSubject,
   joinSubject,
   fleetSubject,
+  faultsSubject,
   containersSubject,
   criSubject,
   crowdSubject,

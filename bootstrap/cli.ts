@@ -67,8 +67,12 @@ function buildTerminal(interrupt: () => void): Terminal {
 }
 
 async function report(error: unknown): Promise<number> {
-  const { tellFailure } = await import('./render/failure.ts');
-  return tellFailure(error, { ...context, argv, command: commandWords(program, argv).join(' ') });
+  const failure = await import('./render/failure.ts').catch(() => undefined);
+  if (!failure) {
+    context.writeError('error: Cannot tell what failed: the files of this command are gone\n');
+    return 1;
+  }
+  return failure.tellFailure(error, { ...context, argv, command: commandWords(program, argv).join(' ') });
 }
 
 const argv = process.argv.slice(2);

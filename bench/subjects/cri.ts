@@ -91,6 +91,33 @@ export function podConfig(name: string) {
   };
 }
 
+export interface StartedPod {
+  readonly podSandboxId: string;
+  readonly containerId: string;
+}
+
+const SLEEPER = {
+  metadata: { name: 'main' },
+  image: { image: IMAGE },
+  command: ['sleep', '600'],
+  logPath: 'main/0.log',
+};
+
+/** A pod with one container that sleeps. */
+export async function startPod(
+  client: CriClient,
+  config: ReturnType<typeof podConfig>,
+  call: { readonly timeoutMs: number },
+): Promise<StartedPod> {
+  const { podSandboxId } = await client.runPodSandbox({ config }, call);
+  const created = await client.createContainer(
+    { podSandboxId, config: SLEEPER, sandboxConfig: config },
+    call,
+  );
+  await client.startContainer(created, call);
+  return { podSandboxId, ...created };
+}
+
 async function cyclePod(
   client: CriClient,
   name: string,
@@ -100,19 +127,7 @@ async function cyclePod(
   const run = await timed(() => client.runPodSandbox({ config }, CALL));
   const { podSandboxId } = run.value;
   const create = await timed(() =>
-    client.createContainer(
-      {
-        podSandboxId,
-        config: {
-          metadata: { name: 'main' },
-          image: { image: IMAGE },
-          command: ['sleep', '600'],
-          logPath: 'main/0.log',
-        },
-        sandboxConfig: config,
-      },
-      CALL,
-    ),
+    client.createContainer({ podSandboxId, config: SLEEPER, sandboxConfig: config }, CALL),
   );
   const { containerId } = create.value;
   const start = await timed(() => client.startContainer({ containerId }, CALL));

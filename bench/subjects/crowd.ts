@@ -1,9 +1,9 @@
 import type { CriClient } from '../../runtime/cri/client.ts';
 import type { LabHost } from '../../test/hosts/lab.ts';
-import { IMAGE, withLab } from '../cluster.ts';
+import { withLab } from '../cluster.ts';
 import { type Bench, type Subject, timed } from '../measure.ts';
 import { type HostProcess, readProcesses } from '../processes.ts';
-import { podConfig, withRuntime } from './cri.ts';
+import { podConfig, startPod, withRuntime } from './cri.ts';
 
 const SIZES = [1, 10, 50, 100] as const;
 /** With so many pods the memory is read. */
@@ -48,7 +48,7 @@ async function startPods(
   name: string,
 ): Promise<readonly string[]> {
   const results = await Promise.allSettled(
-    Array.from({ length: count }, (_, index) => startPod(client, `${name}-${index}`)),
+    Array.from({ length: count }, (_, index) => startOne(client, `${name}-${index}`)),
   );
   const failures = results.filter(({ status }) => status === 'rejected');
   for (const failure of failures) bench.note(String((failure as PromiseRejectedResult).reason));
@@ -56,21 +56,8 @@ async function startPods(
   return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }
 
-async function startPod(client: CriClient, name: string): Promise<string> {
-  const config = podConfig(name);
-  const { podSandboxId } = await client.runPodSandbox({ config }, CALL);
-  const container = {
-    metadata: { name: 'main' },
-    image: { image: IMAGE },
-    command: ['sleep', '600'],
-    logPath: 'main/0.log',
-  };
-  const created = await client.createContainer(
-    { podSandboxId, config: container, sandboxConfig: config },
-    CALL,
-  );
-  await client.startContainer(created, CALL);
-  return podSandboxId;
+async function startOne(client: CriClient, name: string): Promise<string> {
+  return (await startPod(client, podConfig(name), CALL)).podSandboxId;
 }
 
 async function removeAll(client: CriClient, ids: readonly string[]): Promise<void> {

@@ -1,8 +1,8 @@
 import type { CriClient } from '../../runtime/cri/client.ts';
 import type { LabHost } from '../../test/hosts/lab.ts';
-import { IMAGE, withLab } from '../cluster.ts';
+import { withLab } from '../cluster.ts';
 import type { Subject } from '../measure.ts';
-import { podConfig, withRuntime } from './cri.ts';
+import { podConfig, startPod, withRuntime } from './cri.ts';
 
 /** How many pods are made and removed. */
 const CYCLES = Number(process.env['TKADM_LEAK_CYCLES'] ?? 2000);
@@ -71,19 +71,8 @@ async function cycle(client: CriClient, cycles: number, name: string): Promise<v
 async function cyclePod(client: CriClient, name: string): Promise<void> {
   // A pod's own cgroup is the kubelet's to remove.
   const config = { ...podConfig(name), linux: { cgroupParent: '/bench-pods' } };
-  const { podSandboxId } = await client.runPodSandbox({ config }, CALL);
-  const container = {
-    metadata: { name: 'main' },
-    image: { image: IMAGE },
-    command: ['sleep', '600'],
-    logPath: 'main/0.log',
-  };
-  const created = await client.createContainer(
-    { podSandboxId, config: container, sandboxConfig: config },
-    CALL,
-  );
-  await client.startContainer(created, CALL);
-  await client.execSync({ ...created, cmd: ['true'] }, CALL);
+  const { podSandboxId, containerId } = await startPod(client, config, CALL);
+  await client.execSync({ containerId, cmd: ['true'] }, CALL);
   await client.listContainerStats({}, CALL);
   await client.stopPodSandbox({ podSandboxId }, CALL);
   await client.removePodSandbox({ podSandboxId }, CALL);

@@ -35,6 +35,7 @@ export const CREATE_FLAGS: readonly Flag[] = [
   ['--ipc <mode>', 'private, shareable, none, host or container:NAME'],
   ['-l, --label <name=value>', 'label', REPEAT],
   ['--label-file <file>', 'file of labels', REPEAT],
+  ['--log-opt <option>', 'max-size=10m, max-file=3: what of its output is kept', REPEAT],
   ['-m, --memory <bytes>', 'memory limit, "100m"'],
   ['--memory-reservation <bytes>', 'memory that is left to it'],
   ['--memory-swap <bytes>', 'limit of memory and swap together, -1 for none'],
@@ -64,8 +65,17 @@ export const CREATE_FLAGS: readonly Flag[] = [
   ['-u, --user <user>', 'user[:group], by name or number'],
   ['--uts <mode>', 'host'],
   ['-v, --volume <mount>', '/HOST:/IN[:ro], VOLUME:/IN or /IN', REPEAT],
+  ['--volumes-from <container>', "another container's volumes and binds, NAME[:ro]", REPEAT],
   ['-w, --workdir <dir>', 'working directory'],
 ];
+
+const CHANGEABLE =
+  /^--(memory|memory-swap|memory-reservation|cpus|cpu-period|cpu-quota|cpuset-cpus|cpuset-mems|pids-limit|restart) |^-(c|m), /;
+
+/** Flags of `ctr update`: limits and the restart policy. */
+export const UPDATE_FLAGS: readonly Flag[] = CREATE_FLAGS.filter(([usage]) => CHANGEABLE.test(usage)).map(
+  ([usage, description]) => [usage, description.replace(' (default: no)', '')],
+);
 
 /** Flags of `ctr run`. */
 export const RUN_FLAGS: readonly Flag[] = [

@@ -1,13 +1,21 @@
 import type { Command } from 'commander';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { CommandRow } from './command.ts';
-import { CREATE_FLAGS, DETACH_KEYS, EXEC_FLAGS, RUN_FLAGS, SIG_PROXY } from './ctr-run-flags.ts';
+import {
+  CREATE_FLAGS,
+  DETACH_KEYS,
+  EXEC_FLAGS,
+  RUN_FLAGS,
+  SIG_PROXY,
+  UPDATE_FLAGS,
+} from './ctr-run-flags.ts';
 import { type Flag, REPEAT } from './flag.ts';
 
 const loadRun = () => import('../commands/ctr/run.ts');
 const loadContainers = () => import('../commands/ctr/containers.ts');
 const loadImages = () => import('../commands/ctr/images.ts');
 const loadVolumes = () => import('../commands/ctr/volumes.ts');
+const loadArchives = () => import('../commands/ctr/archives.ts');
 const loadSystem = () => import('../commands/ctr/system.ts');
 
 const FORMAT: Flag = ['--format <template>', 'json, or a template: "{{.Name}}", "table {{.ID}}\\t{{.Name}}"'];
@@ -140,6 +148,12 @@ const RUNNING: readonly CommandRow[] = [
     run: async (context, _options, names) => (await loadContainers()).runPause(context, 'unpause', names),
   },
   {
+    usage: 'update <containers...>',
+    description: 'Change limits and restart policy of containers',
+    flags: UPDATE_FLAGS,
+    run: async (context, options, names) => (await loadContainers()).runUpdate(context, options, names),
+  },
+  {
     usage: 'rename <container> <name>',
     description: 'Give a container another name',
     run: async (context, _options, name, newName) =>
@@ -181,6 +195,8 @@ const RUNNING: readonly CommandRow[] = [
   },
 ];
 
+const CHANGE: Flag = ['-c, --change <instruction>', 'CMD, ENV, EXPOSE, ... as in a Dockerfile', REPEAT];
+
 const FILES: readonly CommandRow[] = [
   {
     usage: 'cp <source> <target>',
@@ -203,12 +219,28 @@ const FILES: readonly CommandRow[] = [
     description: 'Make an image of a container',
     flags: [
       ['-a, --author <name>', 'who made it'],
-      ['-c, --change <instruction>', 'CMD, ENV, EXPOSE, ... as in a Dockerfile', REPEAT],
+      CHANGE,
       ['-m, --message <text>', 'what was done'],
       ['-p, --pause <pause>', 'pause it meanwhile', { choices: ['true', 'false'] }],
     ],
     run: async (context, options, name, image) =>
       (await loadContainers()).runCommit(context, options, name, image),
+  },
+];
+
+const ARCHIVES: readonly CommandRow[] = [
+  {
+    usage: 'export <container>',
+    description: 'Write the files of a container to a tar',
+    flags: [['-o, --output <file>', 'the tar (default: standard output)']],
+    run: async (context, options, name) => (await loadArchives()).runExport(context, options, name),
+  },
+  {
+    usage: 'import <file> [image]',
+    description: 'Make an image of a tar of files, "-" is standard input',
+    flags: [CHANGE, ['-m, --message <text>', 'what was done']],
+    run: async (context, options, file, image) =>
+      (await loadArchives()).runImport(context, options, { file, image }),
   },
 ];
 
@@ -401,19 +433,7 @@ const GROUPS: readonly CommandRow[] = [
 ];
 
 /** Words of docker that are not there: each is refused by its name. */
-const ABSENT = [
-  'checkpoint',
-  'compose',
-  'context',
-  'export',
-  'import',
-  'login',
-  'logout',
-  'plugin',
-  'search',
-  'swarm',
-  'update',
-];
+const ABSENT = ['checkpoint', 'compose', 'context', 'login', 'logout', 'plugin', 'search', 'swarm'];
 
 const REFUSED: readonly CommandRow[] = ABSENT.map((name) => ({
   usage: `${name} [words...]`,
@@ -433,6 +453,6 @@ export const CTR_COMMANDS: readonly CommandRow[] = [
     usage: 'ctr',
     description: "Containers outside of a cluster, with docker's commands",
     configure: (command) => command.enablePositionalOptions(),
-    commands: [...RUNNING, ...FILES, ...IMAGES, ...GROUPS, ...REFUSED],
+    commands: [...RUNNING, ...FILES, ...ARCHIVES, ...IMAGES, ...GROUPS, ...REFUSED],
   },
 ];

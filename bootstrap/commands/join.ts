@@ -12,8 +12,9 @@ import { KUBE_SYSTEM } from '../addons/objects.ts';
 import { buildJoinedConfig } from '../config/joined-cluster.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig, JoinConfig, MachineDefaults } from '../config/types.ts';
+import type { Unfinished } from '../journal/entries.ts';
 import { createPatchReader } from '../phases/files.ts';
-import { joinPhases, selectCredentials } from '../phases/join.ts';
+import { BOOTSTRAP_KUBECONFIG, joinPhases, selectCredentials } from '../phases/join.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
 import { discoverCluster, patienceOf } from '../tokens/discover.ts';
@@ -141,7 +142,7 @@ export async function joinThisMachine(
         shouldFix: options.fix ?? false,
         env: context.env,
         nodeIp: machine.advertiseAddress,
-        isGoingOn: tools.unfinished?.command === 'join',
+        isGoingOn: hasBegun(tools.unfinished),
         ...look,
         discover,
         isBundleInstalled,
@@ -173,6 +174,11 @@ export async function joinThisMachine(
       data: { node: config.nodeRegistration.name, host: hostname() },
     }),
   });
+}
+
+/** True when an agent may be joining since a join that has not come to its end. */
+function hasBegun(unfinished: Unfinished | undefined): boolean {
+  return unfinished?.command === 'join' && unfinished.summaries.includes(`write ${BOOTSTRAP_KUBECONFIG}`);
 }
 
 /** With a discovery file and no address, --token is for TLS bootstrap alone; the file's path may be relative. */

@@ -11,6 +11,9 @@ import { withMember } from './member.ts';
 import type { MemberEnd } from './run.ts';
 import { settleNode, startAgain } from './settle-node.ts';
 
+/** The cluster is there: a machine that does not reach it may have met a moment. */
+const JOIN_ATTEMPTS = 4;
+
 interface HostToConverge {
   readonly run: ApplyRun;
   readonly member: ApplyMember;
@@ -59,6 +62,7 @@ async function join(
     machine,
     tools: run.tools,
     toCheck,
+    attempts: JOIN_ATTEMPTS,
     plan: async () => {
       const { access, certificateKey } = await waitForCluster(run, machine);
       return {

@@ -1,15 +1,23 @@
 import { formatWarning } from '../../preflight/format.ts';
 import { ApiClient } from '../../runtime/api/client.ts';
 import type { ClientConfig } from '../../runtime/api/kubeconfig.ts';
-import { formatError } from '../../runtime/base/errors.ts';
+import { formatError, isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
+import { sleep } from '../../runtime/base/time.ts';
 import type { Architecture } from '../../runtime/host/elf-architecture.ts';
 import type { MachineReporter } from '../render/fleet.ts';
 import { checkMachine, findTwin, type MachineToJoin } from '../ssh/check-machine.ts';
 import type { SshHost } from '../ssh/host.ts';
-import { bringBundle, joinMachine, type RemoteJoinInput } from '../ssh/join-remote.ts';
+import {
+  bringBundle,
+  joinMachine,
+  type RemoteJoinInput,
+  type RemoteJoinOptions,
+} from '../ssh/join-remote.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
 import type { Slots } from './slots.ts';
+
+const RETRY_PAUSE_MS = 2_000;
 
 /** What machines that join are told, and who makes their tokens. */
 export interface JoinPlan {
@@ -33,6 +41,8 @@ export interface MemberJoin {
   readonly tools: FleetTools;
   /** What the machine is checked for before the cluster is known. */
   readonly toCheck: MachineToJoin;
+  /** How often a machine that does not reach the cluster tries; default: once. */
+  readonly attempts?: number;
   /** Asked for once the machine has the programs: the cluster may still be made. */
   readonly plan: () => Promise<JoinPlan>;
 }
@@ -49,17 +59,35 @@ export async function joinMember(host: SshHost, join: MemberJoin): Promise<strin
   let made: ShortLivedToken | undefined;
   try {
     made = token === undefined ? await createShortLivedToken(admin!, tools.now()) : undefined;
-    return await joinMachine(host, {
+    const remote = {
       bundleDirectory,
       input: { ...input, token: token ?? made!.token },
       signal,
       onEvent: machine.event,
-    });
+    };
+    return await joinPatiently(host, remote, join);
   } finally {
     await inspected;
     await made?.remove().catch((error) => {
       machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
     });
+  }
+}
+
+/** A line that loses packets, or an API server that many ask at once, may answer the next time. */
+async function joinPatiently(
+  host: SshHost,
+  remote: RemoteJoinOptions,
+  { machine, attempts = 1 }: MemberJoin,
+): Promise<string> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await joinMachine(host, remote);
+    } catch (error) {
+      if (attempt >= attempts || !isTkadmError(error, 'DISCOVERY_UNREACHABLE')) throw error;
+      machine.progress(`try again: ${error.message}`);
+      await sleep(RETRY_PAUSE_MS, remote.signal);
+    }
   }
 }
 

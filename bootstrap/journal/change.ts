@@ -42,8 +42,8 @@ export type Change =
   | { readonly kind: 'module'; readonly name: string; readonly wasLoaded: boolean }
   | { readonly kind: 'unit'; readonly name: string; readonly wasEnabled: boolean };
 
-/** Keeps what an action replaces; returns when it is on the disk. */
-export type KeepContent = (content: Buffer) => Promise<void>;
+/** Keeps what an action replaces at a path; returns when it is on the disk. */
+export type KeepContent = (content: Buffer, path: string) => Promise<void>;
 
 export interface ChangeContext {
   readonly host: Host;
@@ -104,7 +104,7 @@ async function observeFile(
 ): Promise<Change> {
   const { state, content } = await readFileState(path);
   const after = written && formatFileState({ ...written, uid: 0, gid: 0 });
-  if (content && state !== after) await keep(content);
+  if (content && state !== after) await keep(content, path);
   const madeDirectories = state === ABSENT ? await listMissing(dirname(path)) : [];
   return {
     kind: 'file',

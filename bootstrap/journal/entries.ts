@@ -89,16 +89,18 @@ export interface Unfinished {
   /** Where it was: the phase of the first action that had begun and not ended, else of the last; and the action. */
   readonly phase: string | undefined;
   readonly summary: string | undefined;
+  /** Every action that has begun since the last run that came to its end. */
+  readonly summaries: readonly string[];
 }
 
-/** Commands that finish nothing that another one has begun. */
-const SIDE_COMMANDS = ['preflight', 'service start'];
+/** False for commands that finish nothing that another one has begun. */
+export function finishesOthers(command: string): boolean {
+  return !['preflight', 'service start'].includes(command) && !command.endsWith(' phase');
+}
 
 /** The last run, when it is to be gone on with; undefined: there is none. */
 export function findUnfinished(entries: readonly Entry[]): Unfinished | undefined {
-  const last = entries.findLast(
-    (entry) => entry.type === 'run-started' && !SIDE_COMMANDS.includes(entry.command),
-  );
+  const last = entries.findLast((entry) => entry.type === 'run-started' && finishesOthers(entry.command));
   if (last?.type !== 'run-started') return undefined;
   const own = entries.filter((entry) => entry.run === last.run);
   const end = own.find((entry) => entry.type === 'run-ended');
@@ -107,5 +109,19 @@ export function findUnfinished(entries: readonly Entry[]): Unfinished | undefine
   const ended = new Set(own.flatMap((entry) => (entry.type === 'done' ? [entry.id] : [])));
   const at = started.find((entry) => !ended.has(entry.id)) ?? started.at(-1);
   const isInterrupted = end?.state !== 'failed';
-  return { command: last.command, isInterrupted, phase: at?.phase, summary: at?.summary };
+  const summaries = listSince(entries).flatMap((entry) => (entry.type === 'started' ? [entry.summary] : []));
+  return { command: last.command, isInterrupted, phase: at?.phase, summary: at?.summary, summaries };
+}
+
+/** What comes after the end of the last run that has finished everything. */
+function listSince(entries: readonly Entry[]): readonly Entry[] {
+  const main = new Set(
+    entries.flatMap((entry) =>
+      entry.type === 'run-started' && finishesOthers(entry.command) ? [entry.run] : [],
+    ),
+  );
+  const end = entries.findLastIndex(
+    (entry) => entry.type === 'run-ended' && entry.state === 'done' && main.has(entry.run),
+  );
+  return entries.slice(end + 1);
 }

@@ -24,7 +24,7 @@ interface LockOptions {
   /** How long another command may take to end; default: it is not waited for. */
   readonly waitMs?: number | undefined;
   /** Default: "tkadm-machine". */
-  readonly name?: string;
+  readonly lockName?: string | undefined;
 }
 
 /**
@@ -33,9 +33,9 @@ interface LockOptions {
  */
 export async function lockMachine(
   holder: Holder,
-  { waitMs = 0, name = 'tkadm-machine' }: LockOptions = {},
+  { waitMs = 0, lockName = 'tkadm-machine' }: LockOptions = {},
 ): Promise<MachineLock> {
-  const address = `\0${name.padEnd(NAME_BYTES, '-')}`;
+  const address = `\0${lockName.padEnd(NAME_BYTES, '-')}`;
   const endsAt = performance.now() + waitMs;
   const server = createServer((socket) => {
     socket.on('error', () => {});

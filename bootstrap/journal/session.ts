@@ -3,11 +3,12 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { buildServiceFile, type InitSystem, SERVICES } from '../../runtime/host/services.ts';
 import { type Action, formatAction } from '../workflow/action.ts';
 import { type Change, listPackages, observeAfter, observeChanges } from './change.ts';
-import { type Entry, findUnfinished, type Unfinished } from './entries.ts';
+import { type Entry, findUnfinished, finishesOthers, type Unfinished } from './entries.ts';
 import { planHalfDone } from './half-done.ts';
 import { lockMachine, type MachineLock } from './lock.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { JournalWriter, readEntries, readSnapshot } from './store.ts';
+import { listChanges } from './undo.ts';
 
 export interface SessionOptions {
   readonly host: Host;
@@ -22,6 +23,8 @@ export interface SessionOptions {
   readonly waitMs?: number;
   /** Default: PATHS.journal. */
   readonly directory?: string;
+  /** Of the lock; default: the machine's. */
+  readonly lockName?: string;
 }
 
 /** A command that changes the machine: it has the machine for itself, and records what it does. */
@@ -69,6 +72,7 @@ class Session implements JournalSession {
   readonly #run: number;
   readonly #snapshot: ReturnType<typeof takeFirstSnapshot>;
   readonly #entries: readonly Entry[];
+  readonly #changedPaths: Set<string>;
   #nextId: number;
   #lock: MachineLock | undefined;
   #opening: Promise<JournalWriter> | undefined;
@@ -87,8 +91,16 @@ class Session implements JournalSession {
     this.#run = 1 + Math.max(0, ...entries.map(({ run }) => run));
     this.#nextId = 1 + Math.max(0, ...entries.map((entry) => ('id' in entry ? entry.id : 0)));
     this.#entries = entries;
+    const known = listChanges(entries).filter((change) => change.kind === 'file');
+    this.#changedPaths = new Set(known.map(({ path }) => path));
     this.#snapshot = takeFirstSnapshot(options, directory);
     this.#snapshot.catch(() => {});
+  }
+
+  /** As the journal has it: "init phase" for a phase alone. */
+  get #command(): string {
+    const { command, isPhase } = this.#options;
+    return isPhase ? `${command} phase` : command;
   }
 
   async planHalfDone(): Promise<readonly Action[]> {
@@ -106,6 +118,7 @@ class Session implements JournalSession {
     }
     const { host } = this.#options;
     const changes = await this.#observe(action, journal);
+    for (const change of changes) if (change.kind === 'file') this.#changedPaths.add(change.path);
     const before = changes.some(({ kind }) => kind === 'packages') ? await listPackages(host) : undefined;
     const run = this.#run;
     const id = this.#nextId;
@@ -124,14 +137,16 @@ class Session implements JournalSession {
 
   async end(state: 'done' | 'failed' | 'interrupted'): Promise<void> {
     // A run that finds everything there has gone on with an unfinished one all the same.
-    const mustTell = this.#opening !== undefined || (this.unfinished && state === 'done');
-    if (mustTell && !this.#hasEnded) {
-      const journal = await this.#open();
-      await journal.append({ type: 'run-ended', run: this.#run, state }, { isSynced: true });
-      await journal.close();
+    if (this.unfinished && state === 'done' && finishesOthers(this.#command)) this.#open().catch(() => {});
+    try {
+      // What could not be opened has said so to the action that needed it.
+      const journal = this.#hasEnded ? undefined : await this.#opening?.catch(() => undefined);
+      await journal?.append({ type: 'run-ended', run: this.#run, state }, { isSynced: true });
+      await journal?.close();
+    } finally {
+      await this.#snapshot.catch(() => {});
+      await this.#lock?.release();
     }
-    await this.#snapshot.catch(() => {});
-    await this.#lock?.release();
   }
 
   #isRecorded(action: Action): boolean {
@@ -147,13 +162,16 @@ class Session implements JournalSession {
   }
 
   async #begin(): Promise<JournalWriter> {
-    const { command, now } = this.#options;
+    const { now } = this.#options;
     this.#lock ??= await lockMachine(this.#options, this.#options);
     const snapshot = await this.#snapshot;
     const journal = await JournalWriter.open(this.#directory);
     if (snapshot) await journal.writeSnapshot(snapshot);
     const time = now().toISOString();
-    await journal.append({ type: 'run-started', run: this.#run, command, time }, { isSynced: false });
+    await journal.append(
+      { type: 'run-started', run: this.#run, command: this.#command, time },
+      { isSynced: false },
+    );
     return journal;
   }
 
@@ -163,7 +181,10 @@ class Session implements JournalSession {
     if (command === 'reset') return [];
     return observeChanges(action, {
       host,
-      keep: (content) => journal.keep(content),
+      keep: async (content, path) => {
+        // Only what was there before the first change is ever put back: later contents are tkadm's own, old keys too.
+        if (!this.#changedPaths.has(path)) await journal.keep(content);
+      },
       serviceFiles: ({ name }) =>
         SERVICES.filter((row) => row.name === name).map((row) => buildServiceFile(row, initSystem)),
     });

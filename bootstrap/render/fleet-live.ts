@@ -1,4 +1,5 @@
 import { Listr, type ListrTask, type ListrTaskWrapper } from 'listr2';
+import { createGate } from '../fleet/gate.ts';
 import {
   type FleetCommand,
   type FleetOutput,
@@ -18,6 +19,9 @@ interface Line {
   title: string;
   step: string;
   task: Wrapper | undefined;
+  /** Its task runs: nothing but what is told changes it from then on. */
+  readonly started: Promise<void>;
+  readonly start: () => void;
   readonly settled: Promise<void>;
   readonly settle: (error?: Error) => void;
 }
@@ -34,10 +38,10 @@ export function createLiveReporter({ write }: FleetOutput, { command, plain }: L
   const notes: string[] = [];
   let list: LiveList | undefined;
   let isPlain = false;
-  const yieldScreen = () => {
+  const yieldScreen = async () => {
     if (isPlain) return;
     isPlain = true;
-    list?.stop();
+    await list?.stop();
   };
   return {
     start(targets) {
@@ -56,16 +60,19 @@ export function createLiveReporter({ write }: FleetOutput, { command, plain }: L
         ended: (result, isSaidLater) => now().ended(result, isSaidLater),
       };
     },
-    askThrough: (ask) =>
-      ((...words: never[]) => {
-        yieldScreen();
+    askThrough:
+      (ask) =>
+      async (...words) => {
+        await yieldScreen();
         return ask(...words);
-      }) as typeof ask,
+      },
     note(message, level = 'info') {
       if (isPlain) plain.note(message, level);
       else notes.push(`${level === 'warning' ? 'Warning: ' : ''}${maskSecrets(message)}\n`);
     },
     async finish(results) {
+      // A list that was given up would be drawn again.
+      if (isPlain) return plain.finish(results);
       for (const line of lines.values()) line.settle(new Error('not finished'));
       await list?.ended;
       write(`${notes.join('')}${maskSecrets(summaryOf(command, results))}`);
@@ -74,18 +81,22 @@ export function createLiveReporter({ write }: FleetOutput, { command, plain }: L
 }
 
 function createLine(host: string): Line {
-  let settle: Line['settle'] = () => {};
-  const settled = new Promise<void>((resolve, reject) => {
-    settle = (error) => (error ? reject(error) : resolve());
-  });
-  settled.catch(() => {});
-  return { title: host, step: '', task: undefined, settled, settle };
+  const [started, settled] = [createGate<void>(), createGate<void>()];
+  return {
+    title: host,
+    step: '',
+    task: undefined,
+    started: started.opened,
+    start: () => started.open(),
+    settled: settled.opened,
+    settle: (error) => (error ? settled.fail(error) : settled.open()),
+  };
 }
 
 interface LiveList {
   readonly ended: Promise<unknown>;
   /** Leaves what is on the screen there, and draws no more. */
-  readonly stop: () => void;
+  readonly stop: () => Promise<void>;
 }
 
 function runList(lines: readonly Line[]): LiveList {
@@ -95,6 +106,7 @@ function runList(lines: readonly Line[]): LiveList {
       line.task = task as unknown as Wrapper;
       task.title = line.title;
       task.output = line.step;
+      line.start();
       return line.settled;
     },
   }));
@@ -107,8 +119,10 @@ function runList(lines: readonly Line[]): LiveList {
     rendererOptions: { collapseErrors: true, showErrorMessage: false },
   } as never);
   const ended = list.run().catch(() => {});
-  const stop = () =>
-    (list as unknown as { readonly renderer?: { readonly end: () => void } }).renderer?.end();
+  const stop = async () => {
+    await Promise.all(lines.map(({ started }) => started));
+    (list as unknown as { readonly renderer: { readonly end: () => void } }).renderer.end();
+  };
   return { ended, stop };
 }
 

@@ -25,7 +25,9 @@ export interface FleetReporter {
   readonly start: (targets: readonly Target[]) => void;
   readonly machine: (host: string) => MachineReporter;
   /** How a person is asked while this is on the screen. */
-  readonly askThrough: <A extends (...words: never[]) => unknown>(ask: A) => A;
+  readonly askThrough: <R, A extends readonly unknown[]>(
+    ask: (...words: A) => Promise<R>,
+  ) => (...words: A) => Promise<R>;
   /** Something of no single machine. */
   readonly note: (message: string, level?: 'info' | 'warning') => void;
   /** Everything is on the screen. `data`: of the result of a run that has succeeded. */

@@ -12,6 +12,7 @@ const MAX_INCLUDE_DEPTH = 16;
 /** The values that apply to one host: for each keyword the arguments of its line, or of its lines. */
 export class ConfigValues {
   readonly #values = new Map<SshKeyword, (readonly string[])[]>();
+  readonly #places = new Map<SshKeyword, string>();
   /** "keyword (path:line)" of settings that would change how the connection is made and are not supported. */
   readonly refused: string[] = [];
   /** True when a `Match final` or `Match canonical` line asks for a second reading. */
@@ -19,6 +20,11 @@ export class ConfigValues {
 
   get(keyword: SshKeyword): string | undefined {
     return this.#values.get(keyword)?.[0]?.[0];
+  }
+
+  /** "path:line" of the first line. */
+  placeOf(keyword: SshKeyword): string | undefined {
+    return this.#places.get(keyword);
   }
 
   /** All arguments of the first line. */
@@ -46,6 +52,7 @@ export class ConfigValues {
     if (this.#isProxySet(judged.keyword)) return;
     if (held.some(([first]) => first === value)) return;
     this.#values.set(judged.keyword, [...held, line.args]);
+    if (held.length === 0) this.#places.set(judged.keyword, line.place);
   }
 
   /** Of ProxyCommand and ProxyJump the one that is found first counts; but "ProxyJump none" leaves room for a command. */

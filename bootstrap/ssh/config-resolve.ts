@@ -26,6 +26,8 @@ export interface ResolvedHost {
   /** The name that was typed. */
   readonly alias: string;
   readonly host: string;
+  /** "path:line" of the HostName that says so; undefined for what was typed. */
+  readonly hostPlace: string | undefined;
   readonly port: number;
   readonly user: string | undefined;
   /** Absolute paths. */
@@ -113,6 +115,7 @@ function buildResolved(typed: TypedHost, person: SshUser, values: ConfigValues):
   return {
     alias: typed.host,
     host: hostNameOf(typed, values),
+    hostPlace: values.placeOf('hostname'),
     port: typed.port ?? readNumber(values, 'port') ?? 22,
     user: typed.user ?? values.get('user'),
     identityFiles: values

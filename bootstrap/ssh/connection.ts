@@ -9,7 +9,7 @@ import { HostKeyCheck } from './host-keys.ts';
 import { loadIdentities } from './identities.ts';
 import type { SshPrompts } from './prompts.ts';
 import { parseSshTarget, type SshTarget } from './target.ts';
-import { openProxyCommand, openTcp, type Transport } from './transport.ts';
+import { formatAddress, openProxyCommand, openTcp, type Transport } from './transport.ts';
 
 // Node.js does not see the names of this CommonJS module's exports.
 const { Client } = ssh2;
@@ -50,6 +50,8 @@ export interface SshConnection {
   close(): void;
 }
 
+/** Until a server says that it speaks SSH (RFC 4253 §4.2), which sshd does at once; `ConnectTimeout` goes before it. */
+const GREETING_TIMEOUT_MS = 10_000;
 const LOGIN_TIMEOUT_MS = 20_000;
 /** A person who is asked for a passphrase takes longer. */
 const LOGIN_TIMEOUT_WITH_QUESTIONS_MS = 120_000;
@@ -103,9 +105,7 @@ async function openTransport(
 ): Promise<Transport> {
   const { host, port, jumps, proxyCommand, connectTimeoutMs } = resolved;
   if (jumps.length === 0) {
-    return proxyCommand === undefined
-      ? openTcp({ host, port }, connectTimeoutMs)
-      : openProxyCommand(proxyCommand);
+    return proxyCommand === undefined ? openTcp(resolved, connectTimeoutMs) : openProxyCommand(proxyCommand);
   }
   const last = parseSshTarget(jumps.at(-1) as string);
   const before = jumps.slice(0, -1);
@@ -159,6 +159,7 @@ async function logIn(
         hostKey.verify(key).then(verify, () => verify(false));
       },
     } as unknown as ConnectConfig);
+    if (resolved.proxyCommand === undefined) rejectSilence(transport, resolved, reject);
   }).catch((error) => {
     client.end();
     throw hostKey.explain(error) ?? explain(error, { resolved, target, authentication, transport });
@@ -166,6 +167,17 @@ async function logIn(
   const recorded = await hostKey.record();
   if (recorded) settings.onNotice?.(`${resolved.alias}: ${recorded}`);
   return wrap(client, target, transport);
+}
+
+/** A connection on which nothing comes is no sshd's: routers and load balancers accept for machines that are not there. */
+function rejectSilence(
+  { stream }: Transport,
+  { connectTimeoutMs = GREETING_TIMEOUT_MS }: ResolvedHost,
+  reject: (reason: Error) => void,
+): void {
+  const fail = () => reject(new Error(`no SSH server answered within ${connectTimeoutMs / 1000} s`));
+  const timer = setTimeout(fail, connectTimeoutMs);
+  for (const event of ['data', 'close', 'error']) stream.once(event, () => clearTimeout(timer));
 }
 
 function loginTimeout({ prompts }: SshSettings): number {
@@ -272,8 +284,12 @@ function explain(error: Error & { level?: string }, facts: FailureFacts): TkadmE
       },
     );
   }
+  const name =
+    resolved.hostPlace === undefined
+      ? `"${resolved.alias}"`
+      : `"${resolved.alias}", which is ${formatAddress(resolved)}`;
   const detail = 'explain' in transport ? `: ${(transport.explain as () => string)()}` : '';
-  return new TkadmError('SSH_CONNECT', `Cannot connect to "${resolved.alias}": ${error.message}${detail}`, {
+  return new TkadmError('SSH_CONNECT', `Cannot connect to ${name}: ${error.message}${detail}`, {
     cause: error,
     hint: `ssh -p ${target.port} ${address} true`,
   });

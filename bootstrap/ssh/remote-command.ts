@@ -125,9 +125,15 @@ export async function followCommand(host: SshHost, command: RemoteCommand): Prom
   if (last?.type === 'result' && last.ok && exitCode === 0) return last;
   throw new TkadmError(
     last?.code ?? command.failure,
-    last?.message ?? `Cannot ${command.verb} "${host.name}": ${errors.trim() || `exit code ${exitCode}`}`,
+    last?.message ?? `Cannot ${command.verb} "${host.name}": ${errors.trim() || describeEnd(host, exitCode)}`,
     { ...(last?.hint ? { hint: last.hint } : {}) },
   );
+}
+
+/** 255 is the end of the connection, as ssh(1) has it. */
+function describeEnd(host: SshHost, exitCode: number): string {
+  if (exitCode !== 255) return `exit code ${exitCode}`;
+  return `the connection was lost${host.lossReason() === undefined ? '' : `: ${host.lossReason()}`}`;
 }
 
 function parseEvent(line: string): (RemoteEvent & { readonly pid?: number }) | undefined {

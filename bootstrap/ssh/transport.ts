@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { TkadmError } from '../../runtime/base/errors.ts';
 
@@ -22,26 +22,40 @@ const REASONS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'the address does not answer',
 };
 
+/** Where to connect, and for messages the line of ssh_config(5) that the address is from. */
+export interface TcpAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly hostPlace?: string | undefined;
+}
+
+/** "\"10.0.0.9\" (HostName at /root/.ssh/config:3)", for messages. */
+export function formatAddress({ host, hostPlace }: Omit<TcpAddress, 'port'>): string {
+  return hostPlace === undefined ? `"${host}"` : `"${host}" (HostName at ${hostPlace})`;
+}
+
 /**
  * A TCP connection.
  * @throws SSH_CONNECT within `timeoutMs`
  */
-export async function openTcp(
-  { host, port }: { readonly host: string; readonly port: number },
-  timeoutMs = CONNECT_TIMEOUT_MS,
-): Promise<Transport> {
+export async function openTcp(address: TcpAddress, timeoutMs = CONNECT_TIMEOUT_MS): Promise<Transport> {
+  const { host, port } = address;
   const socket = await new Promise<Socket>((resolve, reject) => {
     const fail = (reason: string, cause?: Error) => {
       opened.destroy();
       reject(
-        new TkadmError('SSH_CONNECT', `Cannot connect to "${host}" port ${port}: ${reason}`, {
+        new TkadmError('SSH_CONNECT', `Cannot connect to ${formatAddress(address)} port ${port}: ${reason}`, {
           ...(cause ? { cause } : {}),
           hint: `Compare the address; then try: ssh -p ${port} ${host} true`,
         }),
       );
     };
     const opened = connect({ host, port, noDelay: true, autoSelectFamilyAttemptTimeout: 1_000 });
-    const timer = setTimeout(() => fail(`no answer within ${timeoutMs / 1000} s`), timeoutMs);
+    let silent = isIP(host) === 0 ? 'the name service does not answer' : 'no answer';
+    opened.once('lookup', () => {
+      silent = 'no answer';
+    });
+    const timer = setTimeout(() => fail(`${silent} within ${timeoutMs / 1000} s`), timeoutMs);
     opened.once('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
       fail(REASONS[error.code ?? ''] ?? error.message, error);

@@ -12,6 +12,8 @@ import {
   startService,
   stopService,
 } from '../../runtime/host/services.ts';
+import { restoreFile } from '../journal/restore.ts';
+import { endJournal } from '../journal/store.ts';
 import type { Action } from './action.ts';
 import { mergeOntoLive, resourceOf } from './objects.ts';
 import { type OnProgress, type WaitContext, waitForTarget } from './wait.ts';
@@ -43,14 +45,11 @@ export async function performAction(action: Action, context: PerformContext): Pr
       return host.remove(action.path);
     case 'run':
       return runCommand(action.argv, context);
-    case 'restore-file': {
-      const { restoreFile } = await import('../journal/restore.ts');
+    // Of a reset that has taken the bundle away: what runs from there can load nothing any more.
+    case 'restore-file':
       return restoreFile(PATHS.journal, action);
-    }
-    case 'end-journal': {
-      const { endJournal } = await import('../journal/store.ts');
+    case 'end-journal':
       return endJournal(PATHS.journal);
-    }
     case 'install-bundle':
       await installBundle(host, context.bundleSources);
       return;

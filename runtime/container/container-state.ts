@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SLOT_FILES } from './launch-bundle.ts';
+import type { LogLimit } from './log-writer.ts';
 
 /** What the engine keeps of a container in its directory, `state.json`. Times are ISO 8601. */
 export interface StoredContainer {
@@ -21,6 +22,7 @@ export interface StoredContainer {
   readonly runtimePath?: string;
   readonly cgroupPath?: string;
   readonly logPath?: string;
+  readonly logLimit?: LogLimit;
   readonly terminal: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;

@@ -5,7 +5,7 @@ import type { Logger } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
 import { type Cgroup, type CgroupContext, openCgroup } from './cgroup.ts';
 import { readState, type StoredContainer, writeState } from './container-state.ts';
-import { ContainerStreams, openFifoReader } from './container-streams.ts';
+import { ContainerStreams } from './container-streams.ts';
 import type { ContainerStatus, ProcessStreams } from './engine.ts';
 import { deleteForeign, isForeignWaiting, startForeign } from './foreign-runtime.ts';
 import { type HookTime, hasHooks, runHooks } from './hooks.ts';
@@ -14,14 +14,9 @@ import type { Libc } from './libc.ts';
 import { LogWriter } from './log-writer.ts';
 import { killTree, readExit, readStartTime, removeDirectory, writeFifo } from './monitor.ts';
 import type { OciSpec } from './oci-spec.ts';
-import { missingHome } from './passwd.ts';
-import { explainStart } from './performer/container-program.ts';
-import { RECORD } from './performer/machine.ts';
 import { PERFORMER_NAME, type Performer } from './performer/performer.ts';
-import { REPORT } from './performer/process-program.ts';
-import { ReportChannel } from './performer/report-channel.ts';
-import { sendListener } from './seccomp/listener.ts';
 import type { FilterStore } from './seccomp/stored-filter.ts';
+import { openGate } from './start-gate.ts';
 
 /** How long output may go on after the first process's end, when others hold the pipes. */
 const DRAIN_TIMEOUT_MS = 2000;
@@ -65,7 +60,8 @@ export class Container {
     this.directory = directory;
     this.#state = state;
     this.cgroup = state.cgroupPath === undefined ? undefined : openCgroup(context.cgroups, state.cgroupPath);
-    this.#logWriter = state.logPath === undefined ? undefined : new LogWriter(state.logPath, context.now);
+    this.#logWriter =
+      state.logPath === undefined ? undefined : new LogWriter(state.logPath, context.now, state.logLimit);
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
@@ -162,46 +158,15 @@ export class Container {
   }
 
   async #openGate(): Promise<void> {
-    const { id } = this.#state;
     if (hasHooks(this.spec, 'start')) {
       await this.#runHooks('start').catch((error: Error) => {
         this.kill('SIGKILL');
         throw error;
       });
     }
-    const result = openFifoReader(join(this.directory, SLOT_FILES.result));
-    if (!writeFifo(join(this.directory, SLOT_FILES.start), this.#startMessage())) {
-      result.destroy();
-      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": its process has ended`);
-    }
-    const reports = new ReportChannel(result);
-    let failure = await reports.next();
-    if (failure?.kind === REPORT.listener) {
-      this.#sendListener(failure.value);
-      failure = await reports.next();
-    }
-    if (failure !== undefined) {
-      const index = (failure.kind - this.#state.startAddress) / RECORD.size;
-      const reason = explainStart(this.spec, this.#state.preservedCount ?? 0, {
-        index,
-        result: failure.value,
-      });
-      throw new TkadmError('CONTAINER_LAUNCH', `Cannot start container "${id}": ${reason}`);
-    }
-  }
-
-  /** The process waits until those who decide on its calls have its descriptor. */
-  #sendListener(fd: number): void {
-    const { id, pid, bundle = '', annotations } = this.#state;
     const { libc } = this.#context;
-    const target = { spec: this.spec, id, pid, containerPid: pid, bundle, annotations };
-    try {
-      sendListener(libc, { ...target, status: 'created' }, fd);
-    } catch (error) {
-      this.kill('SIGKILL');
-      throw error;
-    }
-    writeFifo(join(this.directory, SLOT_FILES.start), '1');
+    const waiting = { directory: this.directory, spec: this.spec, state: this.#state };
+    await openGate(libc, waiting, () => this.kill('SIGKILL'));
   }
 
   /** Signals the first process. False when it has ended. */
@@ -238,16 +203,6 @@ export class Container {
   get spec(): OciSpec {
     this.#spec ??= JSON.parse(readFileSync(join(this.directory, SLOT_FILES.config), 'utf8')) as OciSpec;
     return this.#spec;
-  }
-
-  /** "HOME=/root" where the spec has no HOME, else any byte. */
-  #startMessage(): string {
-    const { process } = this.spec;
-    const [home] = missingHome(this.#context.libc, process?.env, {
-      pid: this.#state.pid,
-      uid: process?.user?.uid ?? 0,
-    });
-    return `${home ?? ''}\0`;
   }
 
   status(): ContainerStatus {

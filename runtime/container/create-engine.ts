@@ -242,6 +242,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         ...(request.runtimePath === undefined ? {} : { runtimePath: request.runtimePath }),
         ...(cgroupPath === undefined ? {} : { cgroupPath }),
         ...(request.logPath === undefined ? {} : { logPath: request.logPath }),
+        ...(request.logLimit === undefined ? {} : { logLimit: request.logLimit }),
         terminal: spec.process?.terminal ?? false,
         stdin: request.stdin ?? false,
         stdinOnce: request.stdinOnce ?? false,

@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Cgroup } from './cgroup.ts';
 import type { CgroupDetails } from './cgroup-details.ts';
+import type { LogLimit } from './log-writer.ts';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
 
 /**
@@ -47,6 +48,8 @@ export interface CreateContainerOptions {
   readonly rootfs: RootfsSource;
   /** File for the output in CRI log format ("TIME stdout F text"); undefined drops the output. */
   readonly logPath?: string | undefined;
+  /** Without it the log grows until somebody renames it and says so (reopenLog). */
+  readonly logLimit?: LogLimit | undefined;
   /** Keep standard input open for attach; otherwise it is /dev/null. */
   readonly stdin?: boolean;
   /** Close standard input when the first attached client ends. */

@@ -5,8 +5,8 @@ import { buildProgramOf, LOST_EXIT_CODE, nextReport, passListener } from './exec
 import { exitCode } from './monitor.ts';
 import type { OciProcess } from './oci-spec.ts';
 import { performWithControl } from './performer/controlled.ts';
-import { REPORT } from './performer/process-program.ts';
 import { explainFailure } from './performer/report-channel.ts';
+import { REPORT } from './performer/report-program.ts';
 
 export interface PlainExecOptions {
   readonly process: OciProcess;

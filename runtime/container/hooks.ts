@@ -7,8 +7,8 @@ import { exitCode } from './monitor.ts';
 import type { OciHook, OciSpec } from './oci-spec.ts';
 import { performWithControl } from './performer/controlled.ts';
 import { buildExecProgram } from './performer/exec-program.ts';
-import { REPORT } from './performer/process-program.ts';
 import { explainFailure, isFailure } from './performer/report-channel.ts';
+import { REPORT } from './performer/report-program.ts';
 import { hasUserNamespace } from './user-mappings.ts';
 
 /** Kinds of hooks, in the order that they run (runtime-spec config.md "POSIX-platform Hooks"). */

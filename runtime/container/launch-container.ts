@@ -7,8 +7,8 @@ import type { Libc } from './libc.ts';
 import { killTree, readStartTime } from './monitor.ts';
 import { buildContainerProgram } from './performer/container-program.ts';
 import { NO_STREAMS, type Performer } from './performer/performer.ts';
-import { REPORT } from './performer/process-program.ts';
 import { explainFailure, isFailure } from './performer/report-channel.ts';
+import { REPORT } from './performer/report-program.ts';
 import { listBindSources } from './performer/rootfs-program.ts';
 import { hostUid } from './user-mappings.ts';
 

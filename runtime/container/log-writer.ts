@@ -1,10 +1,18 @@
 import { appendFileSync, mkdirSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Longer lines are written in parts of this size, tagged "P" (the CRI log format). */
 const MAX_LINE_BYTES = 16384;
 const LINE_FEED = 10;
+
+/** How much of a container's output is kept. */
+export interface LogLimit {
+  /** A file that has so much is followed by a new one. */
+  readonly maxBytes: number;
+  /** With the present one: "log", "log.1", the oldest with the highest number. */
+  readonly maxFiles: number;
+}
 
 /**
  * Writes container output as CRI log lines: `2026-01-01T00:00:00.000000000Z stdout F text\n`,
@@ -13,13 +21,16 @@ const LINE_FEED = 10;
 export class LogWriter {
   readonly #path: string;
   readonly #now: () => Date;
+  readonly #limit: LogLimit | undefined;
   readonly #pending = new Map<string, Buffer>();
   #file: FileHandle | undefined;
+  #fileBytes = 0;
   #queue: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor(path: string, now: () => Date) {
+  constructor(path: string, now: () => Date, limit?: LogLimit) {
     this.#path = path;
+    this.#limit = limit;
     this.#now = now;
   }
 
@@ -67,14 +78,40 @@ export class LogWriter {
   #append(stream: string, lines: readonly LogLine[]): Promise<void> {
     if (lines.length === 0) return this.#queue;
     const time = this.#now().toISOString().replace('Z', '000000Z');
-    const parts: Buffer[] = [];
-    for (const { tag, text } of lines) parts.push(Buffer.from(`${time} ${stream} ${tag} `), text, NEWLINE);
-    const content = Buffer.concat(parts);
+    const records = lines.map(({ tag, text }) =>
+      Buffer.concat([Buffer.from(`${time} ${stream} ${tag} `), text, NEWLINE]),
+    );
+    const limit = this.#limit;
+    if (limit === undefined) return this.#enqueue(() => this.#put(Buffer.concat(records)));
     return this.#enqueue(async () => {
-      this.#file ??= await openAppend(this.#path);
-      // Not through the thread pool: what was read and is not written is lost when this process is killed.
-      appendFileSync(this.#file.fd, content);
+      for (const record of records) {
+        await this.#rotate(limit);
+        await this.#put(record);
+      }
     });
+  }
+
+  async #put(content: Buffer): Promise<void> {
+    this.#file ??= await openAppend(this.#path);
+    // Not through the thread pool: what was read and is not written is lost when this process is killed.
+    appendFileSync(this.#file.fd, content);
+    this.#fileBytes += content.length;
+  }
+
+  /** Gives a full file the next number, and lets go of the oldest. */
+  async #rotate({ maxBytes, maxFiles }: LogLimit): Promise<void> {
+    this.#file ??= await openAppend(this.#path);
+    if (this.#fileBytes === 0) this.#fileBytes = (await this.#file.stat()).size;
+    if (this.#fileBytes < maxBytes) return;
+    await this.#file.close();
+    this.#file = undefined;
+    this.#fileBytes = 0;
+    const paths = rotatedPaths(this.#path, maxFiles);
+    await rm(paths[0]!, { force: true });
+    for (const [index, path] of paths.slice(1).entries()) {
+      // Files that are not there yet.
+      await rename(path, paths[index]!).catch(() => {});
+    }
   }
 
   #enqueue(action: () => Promise<void>): Promise<void> {
@@ -82,6 +119,12 @@ export class LogWriter {
     this.#queue = done.catch(() => {});
     return done;
   }
+}
+
+/** The files of a log, oldest first, whether they are there or not. */
+export function rotatedPaths(path: string, maxFiles: number): readonly string[] {
+  const numbers = Array.from({ length: maxFiles - 1 }, (_, index) => maxFiles - 1 - index);
+  return [...numbers.map((number) => `${path}.${number}`), path];
 }
 
 interface LogLine {

@@ -2,6 +2,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { sleep } from '../base/time.ts';
 import { type LogRecord, parseLogLine } from './cri-log.ts';
+import { rotatedPaths } from './log-writer.ts';
 
 export interface LogQuery {
   readonly isFollowing: boolean;
@@ -17,6 +18,8 @@ export interface LogQuery {
 
 export interface LogSource {
   readonly path: string;
+  /** How many files the log may have, the older ones with numbers (rotatedPaths); default 1. */
+  readonly maxFiles?: number | undefined;
   /** False once the container has exited: a follower ends at the end of the file. */
   readonly isRunning: () => Promise<boolean>;
   readonly signal: AbortSignal;
@@ -69,11 +72,14 @@ function formatRecord(record: LogRecord, query: LogQuery): Buffer | undefined {
 
 async function* followLines(source: LogSource, query: LogQuery): AsyncGenerator<Buffer> {
   const { path, signal } = source;
-  let file = await open(path, 'r');
+  const paths = rotatedPaths(path, source.maxFiles ?? 1);
+  const { older, last, offset: start } = await openFiles(paths, query.tailLines);
+  const { size } = last;
+  let { file } = last;
+  let offset = older.length === 0 ? start : 0;
   const notice = new Notice(path);
   try {
-    const { size } = await file.stat();
-    let offset = query.tailLines === undefined ? 0 : await findTail(file, size, query.tailLines);
+    for (const [index, one] of older.entries()) yield* readWhole(one, index === 0 ? start : 0);
     let rest: Buffer = Buffer.alloc(0);
     // What is written from now on belongs to a follower only: `--tail=2` is two lines, however busy the log.
     const end = query.isFollowing ? Number.POSITIVE_INFINITY : size;
@@ -86,7 +92,7 @@ async function* followLines(source: LogSource, query: LogQuery): AsyncGenerator<
       yield* lines.complete;
       if (offset >= end || (chunk.length === 0 && !query.isFollowing)) return;
       if (chunk.length > 0) continue;
-      const next = await openRotated(file, path);
+      const next = await openRotated(file, paths);
       if (next) {
         await file.close();
         file = next;
@@ -99,7 +105,68 @@ async function* followLines(source: LogSource, query: LogQuery): AsyncGenerator<
     }
   } finally {
     notice.close();
+    for (const one of older) await one.file.close();
     await file.close();
+  }
+}
+
+interface OpenFile {
+  readonly file: FileHandle;
+  readonly inode: number;
+  readonly size: number;
+}
+
+/**
+ * Opens what there is of a log, so that a rotation meanwhile takes nothing away: the files before the present one,
+ * oldest first, as far as the last `tailLines` reach back, and where the first of all begins.
+ */
+async function openFiles(
+  paths: readonly string[],
+  tailLines: number | undefined,
+): Promise<{ readonly older: readonly OpenFile[]; readonly last: OpenFile; readonly offset: number }> {
+  const last = await openSized(await open(paths.at(-1)!, 'r'));
+  const older: OpenFile[] = [];
+  let { offset, left } = await findStart(last, tailLines);
+  for (const path of paths.slice(0, -1).toReversed()) {
+    if (left === 0) break;
+    const file = await open(path, 'r').catch(() => undefined);
+    if (file === undefined) break;
+    const one = await openSized(file);
+    // The files were given other numbers just now.
+    if ([last, ...older].some(({ inode }) => inode === one.inode)) {
+      await file.close();
+      continue;
+    }
+    older.unshift(one);
+    ({ offset, left } = await findStart(one, left));
+  }
+  return { older, last, offset };
+}
+
+async function openSized(file: FileHandle): Promise<OpenFile> {
+  const { size, ino } = await file.stat();
+  return { file, size, inode: ino };
+}
+
+/** Where the last `count` lines of a file begin, and how many are left for older ones; all of it without a count. */
+async function findStart(
+  { file, size }: OpenFile,
+  count: number | undefined,
+): Promise<{ readonly offset: number; readonly left: number | undefined }> {
+  if (count === undefined) return { offset: 0, left: undefined };
+  const { offset, found } = await findTail(file, size, count);
+  return { offset, left: count - found };
+}
+
+async function* readWhole({ file, size }: OpenFile, start: number): AsyncGenerator<Buffer> {
+  let rest: Buffer = Buffer.alloc(0);
+  for (let offset = start; offset < size; ) {
+    const chunk = await readAt(file, offset, Math.min(BLOCK_BYTES, size - offset));
+    if (chunk.length === 0) return;
+    offset += chunk.length;
+    const lines = splitLines(Buffer.concat([rest, chunk]));
+    rest = lines.rest;
+    yield* lines.complete;
   }
 }
 
@@ -144,15 +211,22 @@ function splitLines(buffer: Buffer): { readonly complete: Buffer[]; readonly res
   return { complete, rest: buffer.subarray(start) };
 }
 
-/** The file that took the path's place after a rotation. */
-async function openRotated(file: FileHandle, path: string): Promise<FileHandle | undefined> {
-  const [present, own] = await Promise.all([stat(path).catch(() => undefined), file.stat()]);
-  if (!present || present.ino === own.ino) return undefined;
-  return open(path, 'r');
+/** The file that follows `file` after a rotation: the next newer one, or the oldest when `file` is gone. */
+async function openRotated(file: FileHandle, paths: readonly string[]): Promise<FileHandle | undefined> {
+  const own = await file.stat();
+  const inodes = await Promise.all(paths.map(async (path) => (await stat(path).catch(() => undefined))?.ino));
+  const place = inodes.indexOf(own.ino);
+  const next = paths.find((_, index) => index > place && inodes[index] !== undefined);
+  return next === undefined ? undefined : open(next, 'r');
 }
 
-/** The offset at which the last `count` lines of the first `size` bytes begin. */
-async function findTail(file: FileHandle, size: number, count: number): Promise<number> {
+/** The offset at which the last `count` lines of the first `size` bytes begin, and how many there are from there on. */
+async function findTail(
+  file: FileHandle,
+  size: number,
+  count: number,
+): Promise<{ readonly offset: number; readonly found: number }> {
+  if (count === 0 || size === 0) return { offset: size, found: 0 };
   let end = size;
   let found = 0;
   while (end > 0) {
@@ -164,9 +238,9 @@ async function findTail(file: FileHandle, size: number, count: number): Promise<
       // The newline at the very end closes the last line and begins none.
       if (start + i + 1 === size) continue;
       found += 1;
-      if (found === count) return start + i + 1;
+      if (found === count) return { offset: start + i + 1, found };
     }
     end = start;
   }
-  return count === 0 ? size : 0;
+  return { offset: 0, found: found + 1 };
 }

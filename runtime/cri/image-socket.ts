@@ -1,10 +1,10 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { dirname } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { listenPrivately } from '../base/private-socket.ts';
 import {
   ARCHIVE_TYPE,
   IMAGE_CALLS,
@@ -46,13 +46,7 @@ export async function serveImages(
   const server = createServer({ requestTimeout: 0 }, (request, response) => {
     void answer(request, response, handlers, log);
   });
-  await mkdir(dirname(socketPath), { recursive: true, mode: 0o755 });
-  await rm(socketPath, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, resolve);
-  });
-  await chmod(socketPath, 0o600);
+  await listenPrivately(server, socketPath);
   return {
     async close() {
       server.closeAllConnections();

@@ -1,7 +1,7 @@
 import { TkadmError } from '../base/errors.ts';
 import { sleep } from '../base/time.ts';
 import { readLogPieces } from '../container/read-logs.ts';
-import { commitContainer } from './ctr-commit.ts';
+import { commitContainer, importImage } from './ctr-commit.ts';
 import {
   type CtrContext,
   containerPaths,
@@ -10,7 +10,7 @@ import {
   latest,
   publishContainer,
 } from './ctr-context.ts';
-import { copyIn, copyOut, statPath } from './ctr-copy.ts';
+import { copyIn, copyOut, exportFiles, statPath } from './ctr-copy.ts';
 import { checkName, createContainer } from './ctr-create.ts';
 import { diffContainer } from './ctr-diff.ts';
 import { execInContainer } from './ctr-exec.ts';
@@ -32,6 +32,7 @@ import type { CtrConnection, CtrHandlers } from './ctr-socket.ts';
 import { startContainer } from './ctr-start.ts';
 import { listProcesses, readStats } from './ctr-stats.ts';
 import { joinStreams } from './ctr-streams.ts';
+import { updateContainer } from './ctr-update.ts';
 import { readDiskUsage } from './ctr-usage.ts';
 import { describeContainer, describeService, describeVolume, listNetworks } from './ctr-views.ts';
 
@@ -77,6 +78,15 @@ export function createCtrHandlers(context: CtrContext): CtrHandlers {
     rename: (body) => rename(context, body),
     wait: ({ name }) => waitForExit(context, find(name)),
     commit: async (body) => ({ id: (await commitContainer(context, find(body.name), body)).id }),
+    async update({ name, ...change }) {
+      await updateContainer(context, find(name).id, change);
+      return null;
+    },
+    async export({ name }, { stdout }) {
+      await exportFiles(context, await settled(context, find(name)), stdout);
+      return null;
+    },
+    import: async (body, { input }) => ({ id: (await importImage(context, body, input)).id }),
     diff: ({ name }) => diffContainer(context, find(name)),
     copyOut: async ({ name, ...options }, { stdout }) =>
       copyOut(context, await settled(context, find(name)), options, stdout),
@@ -162,10 +172,11 @@ async function sendLogs(
   { name, isFollowing, tailLines, since, until, hasTimestamps }: CtrBody<'logs'>,
   client: CtrConnection<'logs'>,
 ): Promise<null> {
-  const { id, state } = getContainer(context, name);
+  const { id, state, options } = getContainer(context, name);
   if (state.startedAt === '') return null;
   const source = {
     path: containerPaths(context, id).log,
+    maxFiles: options.logLimit?.maxFiles,
     isRunning: async () => {
       const status = context.records.get(id)?.state.status;
       return status === 'running' || status === 'paused' || status === 'restarting';

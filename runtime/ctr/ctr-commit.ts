@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { TkadmError } from '../base/errors.ts';
 import { layerDescriptor, putImage } from '../image/archive.ts';
 import { applyConfigInstruction } from '../image/build/config-instructions.ts';
@@ -9,7 +10,7 @@ import { packFiles } from '../image/pack.ts';
 import type { ImageRecord } from '../image/store.ts';
 import { type CtrContext, containerFiles, publishContainer } from './ctr-context.ts';
 import { whilePaused } from './ctr-lifecycle.ts';
-import type { CommitRequest } from './ctr-messages.ts';
+import type { CommitRequest, ImportRequest } from './ctr-messages.ts';
 import type { CtrRecord } from './ctr-record.ts';
 
 /**
@@ -42,6 +43,30 @@ export async function commitContainer(
   const image = await putCommit(context, { base, layer: layer.diffId, config, request, record });
   publishContainer(context, record, 'commit', { imageID: image.id });
   return image;
+}
+
+/** Makes an image of one layer from the tar of a root file system. @throws IMAGE_INVALID, DOCKERFILE_INVALID */
+export async function importImage(
+  context: CtrContext,
+  { image, comment, changes }: ImportRequest,
+  tar: Readable,
+): Promise<ImageRecord> {
+  const config = applyChanges({}, changes);
+  const layer = await context.images.importLayer(tar);
+  const created = context.now().toISOString();
+  const document: OciImageConfig = {
+    architecture: context.architecture,
+    os: 'linux',
+    created,
+    config,
+    rootfs: { type: 'layers', diff_ids: [layer.diffId] },
+    history: [{ created, comment: comment || 'imported' }],
+  };
+  return putImage(context.images, {
+    config: Buffer.from(JSON.stringify(document)),
+    layers: [layerDescriptor(layer)],
+    names: image === undefined ? [] : [image],
+  });
 }
 
 interface Commit {

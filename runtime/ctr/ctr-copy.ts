@@ -55,6 +55,22 @@ export async function copyOut(
   });
 }
 
+/** Writes a tar of all files of a container, as its layers have them: nothing of what is mounted. */
+export async function exportFiles(
+  context: CtrContext,
+  record: CtrRecord,
+  send: (bytes: Buffer) => Promise<void>,
+): Promise<void> {
+  await whilePaused(context, record, async () => {
+    const tree = new MergedTree(directoriesOf(containerFiles(context, record)), context.inodes);
+    const root = await tree.lookup('/');
+    if (root === undefined) throw new Error(`container "${record.id}" has no root directory`);
+    for await (const chunk of packFiles(readTree(tree, root, '', { keepsOwner: true })))
+      await send(chunk as Buffer);
+  });
+  publishContainer(context, record, 'export');
+}
+
 /** Unpacks a tar into a directory of a container. @throws CTR_PATH */
 export async function copyIn(
   context: CtrContext,

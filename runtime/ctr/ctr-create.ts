@@ -222,14 +222,32 @@ async function makeMounts(
   options: CtrOptions,
   image: ImageRecord,
 ): Promise<readonly CtrMount[]> {
-  const given = new Set(options.mounts.map(({ target }) => target));
+  const own = new Set(options.mounts.map(({ target }) => target));
+  if (own.size < options.mounts.length) throw refuse('two mounts have the same target');
+  const ofOthers = mountsOfOthers(context, options, own);
+  const given = new Set([...own, ...ofOthers.map(({ target }) => target)]);
   const ofImage = Object.keys(context.images.config(image).config?.Volumes ?? {})
     .filter((target) => !given.has(target))
     .map((target): MountWish => ({ type: 'volume', source: '', target, isReadonly: false }));
-  if (given.size < options.mounts.length) throw refuse('two mounts have the same target');
-  const mounts: CtrMount[] = [];
+  const mounts: CtrMount[] = [...ofOthers];
   for (const wish of [...options.mounts, ...ofImage]) mounts.push(await makeMount(context, wish, image));
   return mounts;
+}
+
+/** The volumes and binds of `--volumes-from`; one's own mounts go before them. @throws CTR_NOT_FOUND */
+function mountsOfOthers(
+  context: CtrContext,
+  { volumesFrom = [] }: CtrOptions,
+  own: ReadonlySet<string>,
+): readonly CtrMount[] {
+  const found = new Map<string, CtrMount>();
+  for (const { container, isReadonly } of volumesFrom) {
+    for (const mount of getContainer(context, container).mounts) {
+      if (mount.type === 'tmpfs' || own.has(mount.target)) continue;
+      found.set(mount.target, { ...mount, isReadonly: mount.isReadonly || isReadonly });
+    }
+  }
+  return [...found.values()];
 }
 
 async function makeMount(context: CtrContext, wish: MountWish, image: ImageRecord): Promise<CtrMount> {

@@ -1,4 +1,4 @@
-import type { CtrOptions, CtrRecord } from './ctr-record.ts';
+import type { CtrOptions, CtrRecord, ResourceWish, RestartPolicy } from './ctr-record.ts';
 
 /** A container as the socket tells about it. */
 export interface CtrSummary extends CtrRecord {
@@ -61,6 +61,21 @@ export interface CommitRequest {
   /** Lines of a Dockerfile, "CMD [...]". */
   readonly changes: readonly string[];
   readonly pauses: boolean;
+}
+
+/** Body of `update`: what is absent stays. */
+export interface UpdateRequest {
+  readonly name: string;
+  readonly resources: ResourceWish;
+  readonly restart?: RestartPolicy | undefined;
+}
+
+/** Body of `import`; the input is the tar of a root file system, plain or compressed. */
+export interface ImportRequest {
+  readonly image?: string | undefined;
+  readonly comment: string;
+  /** Lines of a Dockerfile. */
+  readonly changes: readonly string[];
 }
 
 /** How a container ended. */
@@ -212,6 +227,10 @@ export interface CtrCalls {
   readonly rename: { body: Named & { readonly newName: string }; note: never; result: null };
   readonly wait: { body: Named; note: never; result: ExitResult };
   readonly commit: { body: CommitRequest; note: never; result: { readonly id: string } };
+  readonly update: { body: UpdateRequest; note: never; result: null };
+  /** The files of a container, without what is mounted, as a tar on standard output. */
+  readonly export: { body: Named; note: never; result: null };
+  readonly import: { body: ImportRequest; note: never; result: { readonly id: string } };
   readonly diff: { body: Named; note: never; result: readonly DiffEntry[] };
   /** The files of a path as a tar on standard output. */
   readonly copyOut: { body: Named & CopyOutOptions; note: never; result: PathInfo };

@@ -1,3 +1,4 @@
+import type { LogLimit } from '../container/log-writer.ts';
 import type { OciProcess } from '../container/oci-spec.ts';
 
 /** A port of a container at the host. */
@@ -74,6 +75,8 @@ export interface CtrOptions {
   /** Standard input ends with the first client's. */
   readonly isStdinOnce: boolean;
   readonly mounts: readonly MountWish[];
+  /** Containers whose volumes and binds it gets as well. */
+  readonly volumesFrom?: readonly { readonly container: string; readonly isReadonly: boolean }[];
   readonly ports: readonly PortBinding[];
   /** Every exposed port gets a port of the host. */
   readonly publishesAll: boolean;
@@ -113,6 +116,8 @@ export interface CtrOptions {
     readonly permissions: string;
   }[];
   readonly oomScoreAdj?: number;
+  /** `--log-opt`; without it the log grows. */
+  readonly logLimit?: LogLimit;
 }
 
 /** A mount as it is. */

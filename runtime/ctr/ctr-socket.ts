@@ -1,9 +1,9 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
-import { dirname } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { listenPrivately } from '../base/private-socket.ts';
 import type {
   CtrBody,
   CtrCall,
@@ -51,13 +51,7 @@ export async function serveCtr(socketPath: string, handlers: CtrHandlers, log: L
       socket.destroy();
     });
   });
-  await mkdir(dirname(socketPath), { recursive: true, mode: 0o755 });
-  await rm(socketPath, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, resolve);
-  });
-  await chmod(socketPath, 0o600);
+  await listenPrivately(server, socketPath);
   return {
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

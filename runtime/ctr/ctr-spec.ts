@@ -148,7 +148,8 @@ function toOciMount({ type, source, target, isReadonly, propagation, options }: 
   return { destination: target, type: 'bind', source, options: ['rbind', propagation, access] };
 }
 
-function buildResources(wish: ResourceWish): OciResources {
+/** Limits in the runtime-spec's form. */
+export function buildResources(wish: ResourceWish): OciResources {
   const cpu = {
     ...(wish.cpuShares !== undefined && { shares: wish.cpuShares }),
     ...(wish.cpuQuotaUs !== undefined && { quota: wish.cpuQuotaUs }),

@@ -93,6 +93,7 @@ async function launch(context: CtrContext, record: CtrRecord): Promise<void> {
     spec,
     rootfs: rootfsOf(containerFiles(context, record)),
     logPath: paths.log,
+    logLimit: options.logLimit,
     stdin: options.hasStdin,
     stdinOnce: options.isStdinOnce,
   });

@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { formatError, TkadmError } from '../base/errors.ts';
-import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
 import type { Logger } from '../base/log.ts';
 import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
 import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
 import { findImage, namesProgramOf } from './find-image.ts';
 import { type ImageIndex, type IndexDocument, indexMembers, isIndexMember } from './image-index.ts';
+import { ImageRecords } from './image-records.ts';
 import { loadInodes } from './inodes.ts';
 import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
 import type { OciImageConfig, OciManifest } from './oci-image.ts';
@@ -24,13 +23,13 @@ import type {
   RegisterDirectoryOptions,
 } from './store.ts';
 
-/** The store's files: `records/<hex of id>.json` beside what BlobStore and LayerStore keep. */
+/** The store over its files: those of ImageRecords, BlobStore and LayerStore. */
 export class FileImageStore implements ImageStore {
   readonly blobs: BlobStore;
   readonly #root: string;
   readonly #log: Logger;
   readonly #layers: LayerStore;
-  readonly #images = new Map<string, ImageRecord>();
+  readonly #records: ImageRecords;
   readonly #owners = new Map<string, readonly string[]>();
   /** diffIds of layers imported by this process whose manifest did not follow yet. */
   readonly #imported = new Set<string>();
@@ -43,6 +42,7 @@ export class FileImageStore implements ImageStore {
   constructor(options: ImageStoreOptions & { readonly bootId: string }) {
     this.#root = options.root;
     this.#log = options.log;
+    this.#records = new ImageRecords(options.root, options.log);
     this.blobs = new BlobStore(options.root);
     this.#layers = new LayerStore(options.root, options.inodes ?? loadInodes(), options.bootId);
   }
@@ -53,25 +53,7 @@ export class FileImageStore implements ImageStore {
     await chmod(this.#root, 0o700);
     await this.blobs.prepare();
     for (const diffId of await this.#layers.prepare()) this.#left.add(diffId);
-    await mkdir(this.#recordsPath(), { recursive: true });
-    for (const name of await readdir(this.#recordsPath())) {
-      if (!name.endsWith('.json')) {
-        // What was being written when an earlier process ended.
-        await rm(join(this.#recordsPath(), name), { force: true });
-        continue;
-      }
-      const text = await readFileIfExists(join(this.#recordsPath(), name));
-      try {
-        const record = JSON.parse(text ?? '') as ImageRecord;
-        const lost = await this.#findLost(record);
-        if (lost === undefined) this.#images.set(record.id, record);
-        else
-          await this.#drop(name, 'its layers were not on disk yet', { layer: lost, tags: record.repoTags });
-      } catch (error) {
-        if (!(error instanceof SyntaxError)) throw error;
-        await this.#drop(name, 'its record is no JSON');
-      }
-    }
+    await this.#records.load((record) => this.#findLost(record));
     this.#settleLater(this.list().flatMap(({ layers }) => layers.map(({ diffId }) => diffId)));
   }
 
@@ -79,11 +61,6 @@ export class FileImageStore implements ImageStore {
     for (const { diffId, directory } of layers)
       if (directory === undefined && !(await this.#layers.get(diffId))) return diffId;
     return undefined;
-  }
-
-  async #drop(name: string, reason: string, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    this.#log.warn('dropped an image', { name, reason, ...facts });
-    await rm(join(this.#recordsPath(), name), { force: true });
   }
 
   /** What was pulled is used while it is still on its way to the disk. */
@@ -94,7 +71,7 @@ export class FileImageStore implements ImageStore {
   }
 
   list(): readonly ImageRecord[] {
-    return [...this.#images.values()];
+    return this.#records.list();
   }
 
   config(image: ImageRecord): OciImageConfig {
@@ -122,11 +99,11 @@ export class FileImageStore implements ImageStore {
   }
 
   resolve(reference: string): ImageRecord | undefined {
-    return findImage(this.#images, reference);
+    return findImage(this.#records.byId, reference);
   }
 
   findProgram(reference: string): ImageRecord | undefined {
-    const bundle = this.#images.get(this.#bundle ?? '');
+    const bundle = this.#records.byId.get(this.#bundle ?? '');
     return bundle && namesProgramOf(bundle, reference) ? bundle : undefined;
   }
 
@@ -135,10 +112,10 @@ export class FileImageStore implements ImageStore {
       const image = this.resolve(reference);
       if (image === undefined) return;
       if (!this.#isLeftBundle(image)) checkRemovable(image, reference, image.repoTags);
-      await this.#forget(image);
+      await this.#records.forget(image);
       for (const other of image.index === undefined ? [] : indexMembers(this, image.index)) {
         const isNamed = other.repoTags.length > 0 || isIndexMember(this.list(), other);
-        if (!isNamed && !this.isInUse(other)) await this.#forget(other);
+        if (!isNamed && !this.isInUse(other)) await this.#records.forget(other);
       }
       await this.#sweepNow();
     });
@@ -232,7 +209,7 @@ export class FileImageStore implements ImageStore {
       }
       checkRemovable(image, name, [tag]);
       const record = { ...image, repoTags: image.repoTags.filter((other) => other !== tag) };
-      await this.#write(record);
+      await this.#records.write(record);
       return record;
     });
   }
@@ -286,7 +263,7 @@ export class FileImageStore implements ImageStore {
 
   /** Stores a record with `names` besides those it has; a tag belongs to one image. */
   async #put(image: Omit<ImageRecord, 'sizeBytes'>, names: readonly string[]): Promise<ImageRecord> {
-    const known = this.#images.get(image.id);
+    const known = this.#records.byId.get(image.id);
     const references = names.map(parseReference);
     const tags = references.filter((r) => r.tag !== undefined && r.digest === undefined).map(formatReference);
     const digests =
@@ -301,20 +278,12 @@ export class FileImageStore implements ImageStore {
       isPinned: image.isPinned || (known?.isPinned ?? false),
       index: image.index ?? known?.index,
     };
-    await this.#write(record);
+    await this.#records.write(record);
     for (const other of this.list()) {
       if (other.id === record.id || !other.repoTags.some((tag) => tags.includes(tag))) continue;
-      await this.#write({ ...other, repoTags: other.repoTags.filter((tag) => !tags.includes(tag)) });
+      await this.#records.write({ ...other, repoTags: other.repoTags.filter((tag) => !tags.includes(tag)) });
     }
     return record;
-  }
-
-  async #write(record: ImageRecord): Promise<void> {
-    const known = this.#images.get(record.id);
-    const text = JSON.stringify(record);
-    if (known !== undefined && JSON.stringify(known) === text) return;
-    await writeFileAtomic(this.#recordPath(record.id), text);
-    this.#images.set(record.id, record);
   }
 
   /** A bundle that is not the one in use: an upgrade removes it. */
@@ -328,13 +297,8 @@ export class FileImageStore implements ImageStore {
       const directories = image.layers.flatMap((layer) => layer.directory ?? []);
       const isBundle = directories.length === image.layers.length && directories.length > 0;
       if (!isBundle || (image.repoTags.length > 0 && directories.every((path) => existsSync(path)))) continue;
-      await this.#forget(image);
+      await this.#records.forget(image);
     }
-  }
-
-  async #forget({ id }: ImageRecord): Promise<void> {
-    await rm(this.#recordPath(id), { force: true });
-    this.#images.delete(id);
   }
 
   async #sweepNow(): Promise<void> {
@@ -354,14 +318,6 @@ export class FileImageStore implements ImageStore {
     const result = this.#queue.then(work);
     this.#queue = result.catch(() => {});
     return result;
-  }
-
-  #recordsPath(): string {
-    return join(this.#root, 'records');
-  }
-
-  #recordPath(id: string): string {
-    return join(this.#recordsPath(), `${id.slice('sha256:'.length)}.json`);
   }
 }
 

@@ -10,7 +10,7 @@ import { createFixture, skipReason } from './fixture.ts';
 
 /** Decides on the calls of each filter that it is sent: EXDEV. Tells what it was told. */
 const AGENT = `
-import array, fcntl, json, os, socket, struct, sys, threading
+import fcntl, os, socket, struct, sys, threading
 def serve(fd):
     while True:
         try:
@@ -24,8 +24,8 @@ server.listen()
 while True:
     connection, _ = server.accept()
     data, rights, _, _ = connection.recvmsg(65536, socket.CMSG_SPACE(4))
-    fd = array.array('i', rights[0][2])[0]
-    print(json.dumps({'state': json.loads(data), 'link': os.readlink(f'/proc/self/fd/{fd}')}), flush=True)
+    fd = struct.unpack('i', rights[0][2])[0]
+    print(os.readlink(f'/proc/self/fd/{fd}') + ' ' + data.decode(), flush=True)
     threading.Thread(target=serve, args=[fd], daemon=True).start()
 `;
 
@@ -46,11 +46,14 @@ t.test('SCMP_ACT_NOTIFY hands calls to a listener', { skip: skipReason }, async 
   agent.stdout.on('data', (text: Buffer) => {
     told += text;
   });
-  const messages = () =>
-    told
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as object);
+  let heard = 0;
+  const nextMessage = async () => {
+    heard += 1;
+    const find = async () => told.split('\n').slice(0, -1)[heard - 1];
+    const line = await waitFor(find, { subject: `message ${heard}`, timeoutMs: 30e3 });
+    const [, link, state = '{}'] = /^([^{]*) (.*)$/.exec(line) ?? [];
+    return { link, state: JSON.parse(state) as object };
+  };
   await waitFor(async () => existsSync(listenerPath) || undefined, { subject: 'the agent', timeoutMs: 30e3 });
   const names = ['mkdir', 'mkdirat'];
   const syscalls = [{ names, action: 'SCMP_ACT_NOTIFY' }];
@@ -83,7 +86,7 @@ t.test('SCMP_ACT_NOTIFY hands calls to a listener', { skip: skipReason }, async 
     const { pid } = engine.status(id)!;
     t.match(await run(id), /cross-device link\n1\n$/i, `the listener's answer, no_new_privs: ${isLocked}`);
     const state = { id, status: 'created', pid, bundle: '/the/bundle' };
-    t.match(messages().at(-1), {
+    t.match(await nextMessage(), {
       state: { fds: ['seccompFd'], pid, metadata: 'm', ociVersion: String, state },
       link: 'anon_inode:seccomp notify',
     });
@@ -91,13 +94,14 @@ t.test('SCMP_ACT_NOTIFY hands calls to a listener', { skip: skipReason }, async 
 
   const id = await create('sleep 1000', seccomp);
   await engine.start(id);
+  await nextMessage();
   const process = { ...engine.spec(id).process!, args: ['sh', '-c', 'mkdir /made 2>&1'] };
   const session = await engine.exec(id, { process });
   let output = '';
   for await (const chunk of session.stdout) output += chunk;
   t.match(output, /cross-device link\n$/i, 'of a further process');
   t.equal(await session.exited, 1);
-  t.match(messages().at(-1), { state: { pid: session.pid, state: { id, status: 'running' } } });
+  t.match(await nextMessage(), { state: { pid: session.pid, state: { id, status: 'running' } } });
 
   const nobody = await create('true', { ...seccomp, listenerPath: join(directory, 'nobody.sock') });
   await t.rejects(engine.start(nobody), { code: 'CONTAINER_LAUNCH', message: /listenerPath.*ENOENT/ });

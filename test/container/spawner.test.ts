@@ -5,8 +5,8 @@ import { loadLibc } from '../../runtime/container/libc.ts';
 import { readStartTime } from '../../runtime/container/monitor.ts';
 import { REPORT_FD } from '../../runtime/container/performer/machine.ts';
 import { Performer } from '../../runtime/container/performer/performer.ts';
-import { buildReport, REPORT, sendReport } from '../../runtime/container/performer/process-program.ts';
 import { linkProgram, Section } from '../../runtime/container/performer/program.ts';
+import { buildReport, REPORT, sendReport } from '../../runtime/container/performer/report-program.ts';
 
 const skip = arch() !== 'x64' && arch() !== 'arm64' && 'another architecture';
 

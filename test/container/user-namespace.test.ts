@@ -88,7 +88,7 @@ t.test('user and time namespaces', { skip: skipReason }, async (t) => {
     t.match(output, /can't open '\/secret': Permission denied/);
     t.match(output, /mknod: \/sda: Operation not permitted/);
     t.match(output, /can't create \/proc\/sys\/vm\/drop_caches: (Read-only|Permission)/);
-    t.match(output, /mine\n$/);
+    t.match(output, /^mine$/m);
     t.notMatch(output, /of the host/);
   });
 

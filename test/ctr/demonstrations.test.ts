@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { cgroupDirectories } from '../container/fixture.ts';
-import { skipReason } from '../cri/fixture.ts';
+import { skipReason } from '../runtime/network/own-network.ts';
 import { type CtrFixture, namespaceOf, openCtrFixture } from './fixture.ts';
 
 // What books on containers show first, with the runtime's own commands.

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { skipReason } from '../cri/fixture.ts';
+import { skipReason } from '../runtime/network/own-network.ts';
 import { type CtrFixture, openCtrFixture } from './fixture.ts';
 
 let fixture: CtrFixture;

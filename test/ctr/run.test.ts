@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { skipReason } from '../cri/fixture.ts';
+import { skipReason } from '../runtime/network/own-network.ts';
 import { type CtrFixture, openCtrFixture } from './fixture.ts';
 
 let fixture: CtrFixture;
@@ -49,7 +49,7 @@ const EXIT_CODES = [
   [['run', '--rm', '--restart', 'always', 'busybox', 'true'], 125, /exclude each other/],
   [['run', '--rm', '--network', 'lan', 'busybox', 'true'], 125, /there is no network "lan"/],
   [['run', '--rm', '--security-opt', 'apparmor=x', 'busybox', 'true'], 125, /not supported/],
-  [['export', 'x'], 2, /"tkadm ctr export": it is not supported/],
+  [['swarm', 'x'], 2, /"tkadm ctr swarm": it is not supported/],
   [['ps', '--filter', 'colour=red'], 2, /there is no filter "colour"/],
 ] as const;
 

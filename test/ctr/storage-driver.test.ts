@@ -1,5 +1,7 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { STORAGE_DRIVERS, type StorageDriver } from '../../runtime/image/container-files.ts';
 import { findOverlayProblem } from '../../runtime/image/overlay-probe.ts';
@@ -95,4 +97,12 @@ t.test('findOverlayProblem() asks the kernel for an overlay in the directory', {
   if (!skipReason) t.equal(findOverlayProblem('/dev/shm'), undefined, 'over a tmpfs');
   t.throws(() => findOverlayProblem('/proc'), 'where nothing can be made');
   t.end();
+});
+
+t.test('tkadm-runtime refuses a driver that it has not, by name', async (t) => {
+  const main = fileURLToPath(new URL('../../runtime/cri/main.ts', import.meta.url));
+  const args = ['--import=tsx', main, '--storage-driver=zfs'];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  t.equal(status, 1);
+  t.match(stderr, /Cannot use flag "--storage-driver=zfs": no such driver/);
 });

@@ -25,8 +25,9 @@ t.test('a join that fails', { skip: labObstacle(), timeout: 200_000 }, async (t)
   t.teardown(() => lab.close());
   const [cp, node1] = lab.hosts as [LabHost, LabHost];
   const join = await initCluster(cp);
-  const filesOf = async (host: LabHost) =>
-    (await host.exec(['sh', '-c', `find ${PLACES} -mindepth 1 2>/dev/null`])).stdout;
+  // The journal remembers what --fix has repaired, until a reset.
+  const script = `find ${PLACES} -mindepth 1 2>/dev/null | grep -v '^/var/lib/tkadm/journal'`;
+  const filesOf = async (host: LabHost) => (await host.exec(['sh', '-c', script])).stdout;
 
   await t.test('for a cluster that it cannot join leaves nothing', async (t) => {
     const wrong = { ...join, token: `${join.token.split('.')[0]}.0000000000000000` };

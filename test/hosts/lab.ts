@@ -218,12 +218,16 @@ class HostState implements LabHost {
 
   /** A veth pair between the host and the bridge. */
   async #plug(): Promise<void> {
-    const port = `p${this.address.split('.').pop()}`;
+    const number = Number(this.address.split('.').pop());
+    const port = `p${number}`;
+    // A machine has the same network card after a reboot.
+    const mac = `02:00:0a:4d:00:${number.toString(16).padStart(2, '0')}`;
     await this.#lab.inSwitch(
       `ip link del ${port} 2>/dev/null || true; ip link add ${port} type veth peer name eth0 netns ${this.#pid}; ip link set ${port} master br0 up`,
     );
     const inside = [
       'ip link set lo up',
+      `ip link set eth0 address ${mac}`,
       'ip link set eth0 up',
       `ip addr add ${this.address}/24 dev eth0`,
       `ip route add default via ${this.#lab.subnet}.1`,

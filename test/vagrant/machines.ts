@@ -1,6 +1,7 @@
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execa } from 'execa';
+import { execa, execaSync } from 'execa';
 import { type Accelerator, quote, type ReachableMachine } from '../vm/machine.ts';
 import { writePayload } from '../vm/payload.ts';
 import { PAYLOAD_DIRECTORY } from '../vm/recipe.ts';
@@ -42,8 +43,15 @@ export async function bringUp({ box, accelerator, log }: VagrantOptions): Promis
   };
   const vagrant = async (...args: readonly string[]) =>
     (await execa('vagrant', args, { env, stdin: 'ignore', timeout: VAGRANT_TIMEOUT_MS })).stdout;
+  // A test that bails out ends the process; machines of the computer's own libvirtd would stay.
+  const abandon = () => {
+    execaSync('vagrant', ['destroy', '-f'], { env, stdin: 'ignore', reject: false });
+    rmSync(directory, { recursive: true, force: true });
+  };
+  process.once('exit', abandon);
   const close = async () => {
-    await vagrant('destroy', '-f').catch(log);
+    process.off('exit', abandon);
+    await vagrant('destroy', '-f').catch((error) => log(String(error)));
     await rm(directory, { recursive: true, force: true });
   };
   try {
@@ -100,10 +108,10 @@ async function sendPayload(directory: string, machines: readonly ReachableMachin
   const archive = await execa('tar', ['-c', '-C', root, '.'], { encoding: 'buffer', maxBuffer: 2 ** 30 });
   await rm(root, { recursive: true });
   const unpack = `mkdir -p ${PAYLOAD_DIRECTORY}; tar -x -C ${PAYLOAD_DIRECTORY}`;
-  for (const machine of machines) {
-    const { exitCode, stderr } = await machine.exec(['sh', '-ec', unpack], {
-      input: archive.stdout as never,
-    });
+  const send = async (machine: ReachableMachine) => {
+    const input = archive.stdout as never;
+    const { exitCode, stderr } = await machine.exec(['sh', '-ec', unpack], { input });
     if (exitCode !== 0) throw new Error(`${machine.name} got no payload: ${stderr}`);
-  }
+  };
+  await Promise.all(machines.map(send));
 }

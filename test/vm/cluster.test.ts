@@ -10,13 +10,13 @@ import {
   readyNodes,
   readyPods,
 } from '../hosts/cluster.ts';
-import { administratorOf, machineObstacle, readTraces, runTkadm } from './cluster.ts';
+import { administratorOf, machineObstacle, readTraces, resetAll, runTkadm } from './cluster.ts';
 import { bootMachines, type Machine } from './machine.ts';
 import { PAYLOAD } from './payload.ts';
 import {
   BUSY_LIMIT,
   CLUSTER_CONFIG,
-  expectAnswer,
+  expectAnswers,
   HOG,
   measureCores,
   POD_PIDS_LIMIT,
@@ -24,7 +24,6 @@ import {
   readObjects,
   WORKLOAD,
   waitForEnd,
-  webPods,
 } from './workload.ts';
 
 /** Emulated machines are slow, and a busy computer makes them slower. */
@@ -100,7 +99,7 @@ t.test(
       }
       await apply(administrator, WORKLOAD);
       await readyPods(administrator, [], { count: 4, ...READY });
-      await expectAnswers(t, 'after the start');
+      await expectAllAnswers(t, 'after the start');
       note('the workload answers');
     });
 
@@ -201,18 +200,13 @@ t.test(
         await readyPods(administrator, SYSTEM_PODS, { count: 6, ...READY });
         t.same(await readyNodes(administrator), ['one', 'two']);
         t.same(await readObjects(administrator), objects, 'the same objects');
-        await expectAnswers(t, 'after the reboot');
+        await expectAllAnswers(t, 'after the reboot');
         note('the workload answers again');
       },
     );
 
     await t.test('tkadm reset takes everything back', async (t) => {
-      for (const [index, machine] of [...lab.machines.entries()].reverse()) {
-        const result = await runTkadm(machine, ['reset', '-f']);
-        t.equal(result.exitCode, 0, result.all);
-        note(`reset of ${machine.name} took ${result.seconds.toFixed(0)} s`);
-        t.same(await readTraces(machine), before[index], `${machine.name} is as it was`);
-      }
+      await resetAll(t, lab.machines, before);
     });
 
     await t.test('tkadm init works right after', async (t) => {
@@ -222,24 +216,13 @@ t.test(
     });
 
     /** The web server by the address of each pod, by the service's address, and by its name from inside a pod. */
-    async function expectAnswers(t: Test, when: string): Promise<void> {
-      const pods = await webPods(administrator);
+    async function expectAllAnswers(t: Test, when: string): Promise<void> {
+      const pods = await expectAnswers(administrator, lab.machines);
       t.same(
         pods.map(({ node }) => node),
         ['one', 'two'],
       );
       const names = pods.map(({ name }) => name);
-      const address = await kubectlText(administrator, [
-        'get',
-        'service',
-        'web',
-        '-o',
-        'jsonpath={.spec.clusterIP}',
-      ]);
-      for (const machine of lab.machines) {
-        for (const { name, ip } of pods) await expectAnswer(machine, `http://${ip}:8080/`, [name]);
-        await expectAnswer(machine, `http://${address}/`, names);
-      }
       const command = ['exec', 'plain', '--', 'wget', '-q', '-O-', 'http://web.default.svc.cluster.local/'];
       await eventually(`an answer by name ${when}`, READY.timeoutMs, async () =>
         names.includes((await kubectlText(administrator, command)).trim()),

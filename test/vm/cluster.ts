@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
+import type { Test } from 'tap';
 import { type CommandHost, type TimedOutput, TKADM } from '../hosts/cluster.ts';
 import type { ReachableMachine } from './machine.ts';
 import { PAYLOAD } from './payload.ts';
@@ -36,11 +37,13 @@ export function machineObstacle(): string | false {
 }
 
 /** Runs tkadm from the payload on a machine. */
-export async function runTkadm(machine: ReachableMachine, args: readonly string[]): Promise<TimedOutput> {
+export async function runTkadm(
+  machine: ReachableMachine,
+  args: readonly string[],
+  timeoutMs = COMMAND_TIMEOUT_MS,
+): Promise<TimedOutput> {
   const startedAt = performance.now();
-  const result = await machine.exec([PAYLOAD.node, PAYLOAD.tkadm, ...args], {
-    timeoutMs: COMMAND_TIMEOUT_MS,
-  });
+  const result = await machine.exec([PAYLOAD.node, PAYLOAD.tkadm, ...args], { timeoutMs });
   return {
     ...result,
     all: `${result.stdout}${result.stderr}`,
@@ -85,6 +88,20 @@ export async function administratorOf(
 export async function readTraces(machine: ReachableMachine): Promise<readonly string[]> {
   const text = await machine.shell(TRACES_SCRIPT);
   return text.split('\n').filter(Boolean).sort();
+}
+
+/** Resets every machine, the last one first, and compares what is there with what was before. */
+export async function resetAll(
+  t: Test,
+  machines: readonly ReachableMachine[],
+  before: readonly (readonly string[])[],
+): Promise<void> {
+  for (const [index, machine] of [...machines.entries()].reverse()) {
+    const result = await runTkadm(machine, ['reset', '-f']);
+    t.equal(result.exitCode, 0, result.all);
+    t.comment(`reset of ${machine.name} took ${result.seconds.toFixed(0)} s`);
+    t.same(await readTraces(machine), before[index], `${machine.name} is as it was`);
+  }
 }
 
 /** Paths of this machine's life that come and go by themselves are left out. */

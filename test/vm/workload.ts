@@ -125,7 +125,7 @@ interface WebPod {
 }
 
 /** Names and addresses of the web server's pods, by node. */
-export async function webPods(administrator: CommandHost) {
+async function webPods(administrator: CommandHost) {
   const { items } = await getJson<{ items: readonly WebPod[] }>(administrator, ['pods', '-l', 'app=web']);
   return items
     .map(({ spec, metadata, status }) => ({ node: spec.nodeName, name: metadata.name, ip: status.podIP }))
@@ -133,7 +133,7 @@ export async function webPods(administrator: CommandHost) {
 }
 
 /** Asks for a page on a machine until the pod answers that is expected; any of them for a list. */
-export async function expectAnswer(
+async function expectAnswer(
   machine: ReachableMachine,
   url: string,
   names: readonly string[],
@@ -159,4 +159,17 @@ export async function readObjects(administrator: CommandHost): Promise<readonly 
     .split('\n')
     .filter((line) => line !== '' && !line.includes(' bootstrap-token-'))
     .sort();
+}
+
+/** Waits until each machine gets the web server by the address of every pod and by the Service's; returns the pods. */
+export async function expectAnswers(administrator: CommandHost, machines: readonly ReachableMachine[]) {
+  const pods = await webPods(administrator);
+  const names = pods.map(({ name }) => name);
+  const field = ['-o', 'jsonpath={.spec.clusterIP}'];
+  const address = await kubectlText(administrator, ['get', 'service', 'web', ...field]);
+  for (const machine of machines) {
+    for (const { name, ip } of pods) await expectAnswer(machine, `http://${ip}:8080/`, [name]);
+    await expectAnswer(machine, `http://${address}/`, names);
+  }
+  return pods;
 }

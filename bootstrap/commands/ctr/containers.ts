@@ -4,6 +4,8 @@ import type { CliContext } from '../context.ts';
 import { ctr, forEach } from './call.ts';
 import { formatBinding } from './ports.ts';
 import { applyFilters, hasLabel } from './print-rows.ts';
+import { readResources } from './run-limits.ts';
+import { parseRestart, type RunFlags } from './run-options.ts';
 import { parseInteger, parseMoment } from './units.ts';
 
 type Names = readonly string[];
@@ -63,6 +65,21 @@ export function runRm(
 export function runPause(context: CliContext, call: 'pause' | 'unpause', names: Names): Promise<number> {
   return forEach(context, names, async (name) => {
     await ctr(context, call, { name });
+    return name;
+  });
+}
+
+/** `tkadm ctr update`: what is not named stays. */
+export function runUpdate(context: CliContext, flags: RunFlags, names: Names): Promise<number> {
+  const resources = readResources(flags);
+  const restart = flags.restart === undefined ? undefined : parseRestart(flags.restart);
+  if (Object.keys(resources).length === 0 && restart === undefined) {
+    throw new TkadmError('USAGE', 'Cannot update containers: no limit and no restart policy is given', {
+      hint: 'tkadm ctr update --help',
+    });
+  }
+  return forEach(context, names, async (name) => {
+    await ctr(context, 'update', { name, resources, restart });
     return name;
   });
 }

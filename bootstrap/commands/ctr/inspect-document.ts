@@ -82,12 +82,21 @@ function buildState({ state }: CtrSummary) {
   };
 }
 
+function describeLogLimit({ logLimit }: CtrSummary['options']): Readonly<Record<string, string>> {
+  if (logLimit === undefined) return {};
+  return { 'max-size': String(logLimit.maxBytes), 'max-file': String(logLimit.maxFiles) };
+}
+
 function buildHostConfig({ options, networkMode, mounts }: CtrSummary) {
   const { resources, restart } = options;
   return {
     Binds: mounts
       .filter(({ type }) => type !== 'tmpfs')
       .map(({ name, source, target, isReadonly }) => `${name ?? source}:${target}${isReadonly ? ':ro' : ''}`),
+    LogConfig: { Type: 'json-file', Config: describeLogLimit(options) },
+    VolumesFrom: (options.volumesFrom ?? []).map(({ container, isReadonly }) =>
+      isReadonly ? `${container}:ro` : container,
+    ),
     NetworkMode: networkMode,
     PortBindings: portMap(options.ports),
     RestartPolicy: { Name: restart.name, MaximumRetryCount: restart.maximumRetryCount },

@@ -61,6 +61,28 @@ export async function readSecurity(context: CliContext, options: readonly string
   return security;
 }
 
+/** `--log-opt` @throws USAGE, UNSUPPORTED */
+export function readLogLimit(options: readonly string[] = []): CtrOptions['logLimit'] {
+  const given = new Map<string, string>();
+  for (const option of options) {
+    const [name = '', value = ''] = option.split(/=(.*)/s);
+    if (name !== 'max-size' && name !== 'max-file') {
+      throw new TkadmError('UNSUPPORTED', `Cannot use "--log-opt ${option}": it is not supported`, {
+        hint: 'max-size, max-file',
+      });
+    }
+    given.set(name, value);
+  }
+  const size = given.get('max-size');
+  if (size === undefined && !given.has('max-file')) return undefined;
+  if (size === undefined || size === '-1')
+    throw new TkadmError('USAGE', 'Cannot use "--log-opt max-file": it needs max-size');
+  const maxBytes = parseBytes('--log-opt max-size', size);
+  const maxFiles = optionalInteger('--log-opt max-file', given.get('max-file')) ?? 1;
+  if (maxBytes > 0 && maxFiles > 0) return { maxBytes, maxFiles };
+  throw new TkadmError('USAGE', 'Cannot use "--log-opt": max-size and max-file are at least 1');
+}
+
 const ULIMITS = [
   'as',
   'core',

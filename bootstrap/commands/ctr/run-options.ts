@@ -4,7 +4,7 @@ import type { CtrOptions, RestartName, RestartPolicy } from '../../../runtime/ct
 import { type CliContext, readInput } from '../context.ts';
 import { parseMount, parseTmpfs, parseVolume } from './mounts.ts';
 import { parseExpose, parsePublish } from './ports.ts';
-import { parseDevice, parseUlimit, readResources, readSecurity } from './run-limits.ts';
+import { parseDevice, parseUlimit, readLogLimit, readResources, readSecurity } from './run-limits.ts';
 import { definedOnly, optionalInteger, parseBytes } from './units.ts';
 
 /** The flags of `run` and `create` as the parser hands them over. */
@@ -37,6 +37,7 @@ export interface RunFlags {
   readonly ipc?: string;
   readonly label?: readonly string[];
   readonly labelFile?: readonly string[];
+  readonly logOpt?: readonly string[];
   readonly memory?: string;
   readonly memoryReservation?: string;
   readonly memorySwap?: string;
@@ -67,6 +68,7 @@ export interface RunFlags {
   readonly user?: string;
   readonly uts?: string;
   readonly volume?: readonly string[];
+  readonly volumesFrom?: readonly string[];
   readonly workdir?: string;
 }
 
@@ -95,6 +97,7 @@ export async function buildOptions(
         flags.entrypoint === undefined ? undefined : flags.entrypoint === '' ? [] : [flags.entrypoint],
       stopTimeoutS: optionalInteger('--stop-timeout', flags.stopTimeout),
       oomScoreAdj: optionalInteger('--oom-score-adj', flags.oomScoreAdj),
+      logLimit: readLogLimit(flags.logOpt),
       shmSizeBytes: flags.shmSize === undefined ? undefined : parseBytes('--shm-size', flags.shmSize),
     }),
     command,
@@ -109,6 +112,7 @@ export async function buildOptions(
       ...(flags.mount ?? []).map((text) => parseMount(context.cwd, text)),
       ...(flags.tmpfs ?? []).map(parseTmpfs),
     ],
+    volumesFrom: (flags.volumesFrom ?? []).map(parseVolumesFrom),
     ports: (flags.publish ?? []).flatMap(parsePublish),
     publishesAll: flags.publishAll ?? false,
     exposedPorts: [...(flags.expose ?? []), ...publishedPorts(flags)].flatMap(parseExpose),
@@ -199,7 +203,15 @@ function checkExtraHost(text: string): string {
   throw new TkadmError('USAGE', `Cannot use "--add-host ${text}": it is no NAME:ADDRESS`);
 }
 
-function parseRestart(text: string): RestartPolicy {
+function parseVolumesFrom(text: string): { readonly container: string; readonly isReadonly: boolean } {
+  const [container = '', mode = 'rw', ...rest] = text.split(':');
+  if (container !== '' && rest.length === 0 && (mode === 'ro' || mode === 'rw'))
+    return { container, isReadonly: mode === 'ro' };
+  throw new TkadmError('USAGE', `Cannot use "--volumes-from ${text}": it is no NAME[:ro]`);
+}
+
+/** `--restart` @throws USAGE */
+export function parseRestart(text: string): RestartPolicy {
   const [name = '', count] = text.split(':');
   const names: readonly string[] = ['no', 'on-failure', 'always', 'unless-stopped'] satisfies RestartName[];
   const isValid =

@@ -5,22 +5,13 @@ import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
 import { usesListener } from '../seccomp/compile.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { joinNewKeyring } from './keyring-program.ts';
+import { setLimits, type WarnableCall } from './limits-program.ts';
 import { REPORT_FD } from './machine.ts';
 import { buildMonitor, buildStarter, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
 import { CLONE_FLAGS, joinNamespace, needsMaker } from './namespaces.ts';
-import {
-  become,
-  buildReport,
-  joinCgroups,
-  prepareStreams,
-  REPORT,
-  sendReport,
-  setLimits,
-  type WarnableCall,
-  waitForRuntime,
-  writeFile,
-} from './process-program.ts';
+import { become, joinCgroups, prepareStreams, writeFile } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section, type Value, writeEnd } from './program.ts';
+import { buildReport, REPORT, sendReport, waitForRuntime } from './report-program.ts';
 import { RootfsProgram } from './rootfs-program.ts';
 import { controlTerminal, openTerminalSlave, openTerminalTree } from './terminal-program.ts';
 import { setLabels, setPersonality, setScheduling } from './traits-program.ts';

@@ -4,20 +4,12 @@ import type { StoredFilter } from '../launch-bundle.ts';
 import type { OciProcess } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { joinNewKeyring } from './keyring-program.ts';
+import { setLimits } from './limits-program.ts';
 import { REPORT_FD } from './machine.ts';
 import { dropDescriptors, takeDescriptors } from './preserved-descriptors.ts';
-import {
-  become,
-  buildReport,
-  hide,
-  joinCgroups,
-  maskSignals,
-  prepareStreams,
-  REPORT,
-  sendReport,
-  setLimits,
-} from './process-program.ts';
+import { become, hide, joinCgroups, maskSignals, prepareStreams } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
+import { buildReport, REPORT, sendReport } from './report-program.ts';
 import { connectSocket, sendTerminal } from './socket-program.ts';
 import { controlTerminal, openTerminalMaster, openTerminalSlave } from './terminal-program.ts';
 import { setAffinity, setLabels, setScheduling } from './traits-program.ts';

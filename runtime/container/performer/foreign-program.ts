@@ -11,8 +11,9 @@ import {
   releaseStreams,
   waitForExit,
 } from './monitor-program.ts';
-import { buildReport, joinCgroups, maskSignals, REPORT, sendReport } from './process-program.ts';
+import { joinCgroups, maskSignals } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
+import { buildReport, REPORT, sendReport } from './report-program.ts';
 import { mountSource } from './root-source.ts';
 
 const O_CLOEXEC = 0o2000000;

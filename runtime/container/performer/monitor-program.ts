@@ -4,8 +4,9 @@ import type { OciSpec } from '../oci-spec.ts';
 import { REPORT_FD } from './machine.ts';
 import { joinNamespace, needsMaker } from './namespaces.ts';
 import { dropDescriptors, type PreservedDescriptors, takeDescriptors } from './preserved-descriptors.ts';
-import { buildReport, hide, maskSignals, REPORT, sendReport } from './process-program.ts';
+import { hide, maskSignals } from './process-program.ts';
 import { type DataRef, type Label, type Section, writeEnd } from './program.ts';
+import { buildReport, REPORT, sendReport } from './report-program.ts';
 import { connectSocket, sendTerminal } from './socket-program.ts';
 import { openTerminalMaster } from './terminal-program.ts';
 

@@ -6,6 +6,7 @@ import { execute } from './execve-program.ts';
 import { REPORT_FD } from './machine.ts';
 import { closeOthers, gateOf } from './preserved-descriptors.ts';
 import { type DataRef, failed, type Label, type Section, type Value } from './program.ts';
+import { buildReport, REPORT, sendReport } from './report-program.ts';
 
 const O_CLOEXEC = 0o2000000;
 const SIG_SETMASK = 2;
@@ -22,84 +23,6 @@ const PR = {
 const CAP_AMBIENT_RAISE = 2;
 const CAPABILITY_VERSION_3 = 0x20080522;
 const MAX_PATH = 4096;
-
-/** Resource numbers of setrlimit(2). */
-const RLIMITS: Readonly<Record<string, number>> = {
-  RLIMIT_CPU: 0,
-  RLIMIT_FSIZE: 1,
-  RLIMIT_DATA: 2,
-  RLIMIT_STACK: 3,
-  RLIMIT_CORE: 4,
-  RLIMIT_RSS: 5,
-  RLIMIT_NPROC: 6,
-  RLIMIT_NOFILE: 7,
-  RLIMIT_MEMLOCK: 8,
-  RLIMIT_AS: 9,
-  RLIMIT_LOCKS: 10,
-  RLIMIT_SIGPENDING: 11,
-  RLIMIT_MSGQUEUE: 12,
-  RLIMIT_NICE: 13,
-  RLIMIT_RTPRIO: 14,
-  RLIMIT_RTTIME: 15,
-};
-
-export const REPORT_SIZE = 16;
-
-/** What a report of 16 bytes says in its first word, beside a failed record's address. */
-export const REPORT = {
-  /** The second word is a host pid. */
-  pid: 1,
-  ready: 2,
-  /** The second word is a wait status, wait4(2). */
-  exit: 3,
-  /** The second word is the descriptor of a terminal's master in the process that was reported. */
-  terminal: 4,
-  /** The process could not be started; the second word is the result of the call. */
-  unborn: 5,
-  /** The second word is the pid of a container's monitor. */
-  monitor: 6,
-  /** The container waits for what the runtime does before it enters its root. */
-  stage: 7,
-  /** It waits for a file system to be filled: see copyUp(). */
-  copyUp: 8,
-  /** The second word is the descriptor of a filter's listener in this process, which waits. */
-  listener: 9,
-  /** A limit was not applied; the second word is the result of the call. From here on, one for each of the calls. */
-  warnings: 16,
-} as const;
-
-/** A call that a machine may forbid: what it was for, and where its result is. */
-export interface WarnableCall {
-  readonly what: string;
-}
-
-/** A report of two words; the second one is for a result. */
-export function buildReport(
-  section: Section,
-  kind: number,
-): { readonly data: DataRef; readonly value: DataRef } {
-  const message = Buffer.alloc(REPORT_SIZE);
-  message.writeUInt32LE(kind, 0);
-  const data = section.bytes(message);
-  return { data, value: { section, offset: data.offset + 8 } };
-}
-
-export function sendReport(section: Section, fd: number, data: DataRef): void {
-  section.step('report');
-  section.call('write', [fd, data, REPORT_SIZE]);
-}
-
-/** Reports, and waits until the runtime answers with a byte; without a runtime this process ends. */
-export function waitForRuntime(section: Section, kind: number): void {
-  const gone = section.label();
-  sendReport(section, REPORT_FD, buildReport(section, kind).data);
-  section.step('wait for the runtime');
-  section.call('read', [REPORT_FD, section.room(), 1], { on: [[0, gone]] });
-  section.later(() => {
-    section.place(gone);
-    section.call('exit_group', [0]);
-  });
-}
 
 /** Keeps others from reading or tracing this program until it is another one: CVE-2016-9962, CVE-2019-5736. */
 export function hide(section: Section, name: string): void {
@@ -149,52 +72,6 @@ export function prepareStreams(
   if (uid === 0) return;
   for (const fd of owned) section.call('fchown', [fd, uid, -1]);
 }
-
-/** Sets resource limits and the OOM score; the results of what a machine may forbid are sent with the warnings. */
-export function setLimits(section: Section, process_: OciProcess): readonly WarnableCall[] {
-  const calls: WarnableCall[] = [];
-  const add = (what: string, build: (next: Label, into: DataRef) => void) => {
-    const { data, value } = buildReport(section, REPORT.warnings + calls.length);
-    calls.push({ what });
-    const [next, warn] = [section.label(), section.label()];
-    section.step(what);
-    build(warn, value);
-    section.place(next);
-    section.later(() => {
-      section.place(warn);
-      sendReport(section, REPORT_FD, data);
-      section.jump(next);
-    });
-  };
-  for (const { type, soft, hard } of process_.rlimits ?? []) {
-    const number = RLIMITS[type];
-    if (number === undefined) throw new Error(`rlimit "${type}": unknown type`);
-    const limits = Buffer.alloc(16);
-    limits.writeBigUInt64LE(limit(soft), 0);
-    limits.writeBigUInt64LE(limit(hard), 8);
-    add(`rlimit "${type}"`, (warn, into) => {
-      section.call('prlimit64', [0, number, section.bytes(limits), 0], { into, on: forbidden(warn) });
-    });
-  }
-  const { oomScoreAdj } = process_;
-  if (oomScoreAdj !== undefined) {
-    add('OOM score', (warn, into) => {
-      const text = Buffer.from(String(oomScoreAdj));
-      const fd = section.room();
-      const path = section.text('/proc/self/oom_score_adj');
-      section.call('openat', [AT_FDCWD, path, OPEN.WRONLY | O_CLOEXEC, 0], { into: fd });
-      section.call('write', [{ at: fd }, section.bytes(text), text.length], { into, on: forbidden(warn) });
-      section.call('close', [{ at: fd }]);
-    });
-  }
-  return calls;
-}
-
-const forbidden = (warn: Label) =>
-  [
-    [failed('EPERM'), warn],
-    [failed('EACCES'), warn],
-  ] as const;
 
 export interface BecomeOptions {
   readonly process: OciProcess;
@@ -333,8 +210,4 @@ function installFilter(
     section.place(gone);
     section.call('exit_group', [0]);
   });
-}
-
-function limit(value: number): bigint {
-  return value < 0 || value >= Number.MAX_SAFE_INTEGER ? 0xffffffffffffffffn : BigInt(value);
 }

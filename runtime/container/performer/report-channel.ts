@@ -1,8 +1,8 @@
 import type { Duplex, Readable } from 'node:stream';
 import { errnoName } from '../../base/errno.ts';
 import { PROGRAM_ADDRESS } from './machine.ts';
-import { REPORT, REPORT_SIZE } from './process-program.ts';
 import type { LinkedProgram } from './program.ts';
+import { REPORT, REPORT_SIZE } from './report-program.ts';
 
 /** What the performer tells: a report of REPORT, or a call that failed. */
 export interface Report {

@@ -1,5 +1,5 @@
 import type { RootfsSource } from '../engine.ts';
-import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MS } from '../kernel-constants.ts';
+import { AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MS } from '../kernel-constants.ts';
 import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
 import type { OciMount, OciSpec } from '../oci-spec.ts';
@@ -7,8 +7,9 @@ import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { mountCgroups } from './cgroup-mounts.ts';
 import { makeDeviceNodes } from './device-nodes.ts';
 import { changeMountFlags, changePropagation, mapMountIds } from './mount-attributes.ts';
-import { REPORT, waitForRuntime } from './process-program.ts';
 import type { DataRef, Section } from './program.ts';
+import { protectPaths } from './protected-paths.ts';
+import { REPORT, waitForRuntime } from './report-program.ts';
 import { mountAt, moveMount, RootPlaces } from './root-places.ts';
 import { mountSource, rootIds } from './root-source.ts';
 import { makeUserNamespace } from './user-namespace.ts';
@@ -138,7 +139,7 @@ export class RootfsProgram {
       moveMount(section, terminalTree, this.#places);
     }
     this.#makeWorkingDirectory();
-    this.#protect();
+    protectPaths(section, this.#places, spec);
   }
 
   #nameMount(mount: OciMount): void {
@@ -258,51 +259,6 @@ export class RootfsProgram {
     this.#section.step(`working directory "${cwd}"`);
     this.#places.makeDirectories(cwd, past);
     this.#section.place(past);
-  }
-
-  /** Masked paths, read-only paths and the read-only root. */
-  #protect(): void {
-    const { spec } = this.#options;
-    for (const path of spec.linux?.readonlyPaths ?? []) this.#makeReadonly(path);
-    for (const path of spec.linux?.maskedPaths ?? []) this.#mask(path);
-    if (!spec.root?.readonly) return;
-    this.#section.step('read-only root file system');
-    changeMountFlags(this.#section, this.#places.root, { set: MS.RDONLY, clear: 0 });
-  }
-
-  #makeReadonly(path: string): void {
-    const section = this.#section;
-    const past = section.label();
-    section.step(`readonly path "${path}"`);
-    this.#places.openExisting(path, past);
-    const flags = OPEN_TREE | AT_EMPTY_PATH | AT_RECURSIVE;
-    section.call('open_tree', [{ at: this.#places.target }, this.#empty, flags], { into: this.#tree });
-    changeMountFlags(section, this.#tree, { set: MS.RDONLY, clear: 0 }, true);
-    moveMount(section, this.#tree, this.#places);
-    section.place(past);
-  }
-
-  /**
-   * An empty file system over a directory, the host's /dev/null over a file. (A mount that is made and not used costs
-   * the kernel milliseconds when it goes: what the path is must be known first.)
-   */
-  #mask(path: string): void {
-    const section = this.#section;
-    const [past, isFile] = [section.label(), section.label()];
-    section.step(`masked path "${path}"`);
-    this.#places.openExisting(path, past, isFile);
-    section.call('fchdir', [{ at: this.#places.target }]);
-    const tmpfs = section.text('tmpfs');
-    section.call('mount', [tmpfs, section.text('.'), tmpfs, MS.RDONLY, section.text('size=0k,nr_inodes=2')]);
-    this.#places.close(this.#places.target);
-    section.place(past);
-    section.later(() => {
-      section.place(isFile);
-      this.#places.openExisting(path, past);
-      section.call('open_tree', [AT_FDCWD, section.text('/dev/null'), OPEN_TREE], { into: this.#tree });
-      moveMount(section, this.#tree, this.#places);
-      section.jump(past);
-    });
   }
 
   /**

@@ -1,8 +1,9 @@
 import { AT_EMPTY_PATH, CLONE } from '../kernel-constants.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { REPORT_FD } from './machine.ts';
-import { buildReport, hide, maskSignals, REPORT, REPORT_SIZE } from './process-program.ts';
+import { hide, maskSignals } from './process-program.ts';
 import { type DataRef, failed, type Label, type LinkedProgram, linkProgram, Section } from './program.ts';
+import { buildReport, REPORT, REPORT_SIZE } from './report-program.ts';
 
 const SIGCHLD = 17;
 const SA_NOCLDWAIT = 2;

@@ -78,20 +78,23 @@ t.test('findUnfinished() says where the last run was', async (t) => {
   const ended = (state: 'done' | 'failed' | 'interrupted') => ({ type: 'run-ended', run: 1, state }) as const;
   const at = { command: 'init', isInterrupted: true, phase: 'kubelet-start', summary: 'start tkadm-agent' };
   t.equal(findUnfinished([]), undefined);
-  t.same(findUnfinished(ENTRIES), at);
-  t.same(findUnfinished([...ENTRIES, ended('interrupted')]), at);
+  t.match(findUnfinished(ENTRIES), at);
+  t.match(findUnfinished([...ENTRIES, ended('interrupted')]), at);
   t.equal(findUnfinished([...ENTRIES, ended('done')]), undefined);
-  t.same(findUnfinished([...ENTRIES, ended('failed')]), { ...at, isInterrupted: false });
+  t.match(findUnfinished([...ENTRIES, ended('failed')]), { ...at, isInterrupted: false });
   const side: Entry = { type: 'run-started', run: 2, command: 'preflight', time: '' };
-  t.same(findUnfinished([...ENTRIES, side, { type: 'run-ended', run: 2, state: 'done' }]), at);
+  t.match(findUnfinished([...ENTRIES, side, { type: 'run-ended', run: 2, state: 'done' }]), at);
   const next: Entry = { type: 'run-started', run: 2, command: 'reset', time: '' };
-  t.same(findUnfinished([...ENTRIES, next]), {
+  t.match(findUnfinished([...ENTRIES, next]), {
     command: 'reset',
     isInterrupted: true,
     phase: undefined,
     summary: undefined,
   });
-  t.same(findUnfinished(ENTRIES.slice(0, 3)), {
+  const all = ['write /etc/kubernetes/pki/ca.crt', 'start tkadm-agent'];
+  t.same(findUnfinished([...ENTRIES, next])?.summaries, all, 'of all that came to no end');
+  t.same(findUnfinished([...ENTRIES, ended('done'), next])?.summaries, []);
+  t.match(findUnfinished(ENTRIES.slice(0, 3)), {
     command: 'init',
     isInterrupted: true,
     phase: 'certs/ca',

@@ -271,6 +271,26 @@ Host bound
       code: 'SSH_CONNECT',
       message: /[Tt]imed out/,
     });
+    const mistyped = t.testdir({
+      '.ssh': {
+        config: `Host web
+  HostName 127.0.0.1
+  Port ${silentPort}
+  ConnectTimeout 1
+Host gone
+  HostName no-such-host.invalid
+`,
+      },
+    });
+    const named = { home: mistyped };
+    // As a router that accepts for a machine that is not there.
+    await t.rejects(open(t, named, { host: 'web' }), {
+      code: 'SSH_CONNECT',
+      message: /"web", which is "127\.0\.0\.1" \(HostName at .*config:2\): no SSH server answered within 1 s/,
+    });
+    await t.rejects(open(t, named, { host: 'gone' }), {
+      message: /"no-such-host\.invalid" \(HostName at .*config:6\) port 22: the name/,
+    });
   });
 });
 

@@ -1,0 +1,97 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { readDone } from '../../../bootstrap/journal/read.ts';
+import { openSession } from '../../../bootstrap/journal/session.ts';
+import { readEntries, readReplaced } from '../../../bootstrap/journal/store.ts';
+import type { Action } from '../../../bootstrap/workflow/action.ts';
+import { createLocalHost } from '../../../runtime/host/local.ts';
+
+const host = createLocalHost();
+let machines = 0;
+
+/** A place for a journal, and commands that change files beside it. */
+function createMachine(t: Test) {
+  const root = t.testdir({});
+  const directory = join(root, 'journal');
+  machines += 1;
+  const lockName = `tkadm-test-session-${process.pid}-${machines}`;
+  const open = (command: string) =>
+    openSession({
+      host,
+      initSystem: 'none',
+      command,
+      pid: 1,
+      now: () => new Date(0),
+      isPhase: false,
+      directory,
+      lockName,
+    });
+  const write = (name: string, content: string): Action => {
+    return { kind: 'write-file', path: join(root, name), mode: 0o600, content };
+  };
+  const perform = (action: Action) => async () => {
+    if (action.kind === 'write-file')
+      await host.writeFile(action.path, action.content, { mode: action.mode });
+  };
+  return { root, directory, open, write, perform };
+}
+
+t.test(
+  'a session takes the snapshot once, records actions, and keeps only what was there before',
+  async (t) => {
+    const { root, directory, open, write, perform } = createMachine(t);
+    writeFileSync(join(root, 'a.conf'), 'of the user');
+    const first = await open('init');
+    await t.rejects(open('join'), { code: 'MACHINE_BUSY' });
+    t.notOk(existsSync(directory), 'nothing is written before the first change');
+    for (const content of ['key 1', 'key 2']) {
+      const action = write('a.conf', content);
+      await first.record(action, 'certs', perform(action));
+    }
+    await first.end('done');
+    const { snapshot, changes } = await readDone(directory);
+    t.ok(snapshot?.sections.files);
+    t.equal(changes.length, 2);
+    const [digest = '', ...others] = readdirSync(join(directory, 'replaced'));
+    t.same(others, [], 'old keys of tkadm are not kept');
+    t.equal(String(await readReplaced(directory, digest)), 'of the user');
+    t.notMatch(readFileSync(join(directory, 'entries.jsonl'), 'utf8'), /key 1|of the user/, 'no contents');
+
+    const second = await open('init');
+    const action = write('b.conf', 'x');
+    await second.record(action, 'certs', perform(action));
+    await second.end('done');
+    t.same((await readDone(directory)).snapshot, snapshot, 'the machine before the first change');
+  },
+);
+
+t.test('a session that was cut off is gone on with by the next one of its command', async (t) => {
+  const { root, directory, open, write, perform } = createMachine(t);
+  const cut = await open('init');
+  const key = write('ca.key', 'key');
+  await cut.record(key, 'certs/ca', perform(key));
+  await cut.end('interrupted');
+  writeFileSync(join(root, 'ca.key.0123456789ab.tmp'), 'half a key');
+  writeFileSync(join(root, 'users.key'), 'no key of tkadm');
+
+  const side = await open('preflight');
+  await side.end('done');
+  const next = await open('init');
+  t.match(next.unfinished, { command: 'init', isInterrupted: true, phase: 'certs/ca' });
+  const removed = (await next.planHalfDone()).map((action) => 'path' in action && action.path);
+  t.same(removed.sort(), [join(root, 'ca.key'), join(root, 'ca.key.0123456789ab.tmp')].sort());
+  await next.end('done');
+  const last = await open('init');
+  t.equal(last.unfinished, undefined, 'that was its end');
+  await last.end('done');
+  const { entries } = await readEntries(directory);
+  t.same(entries.filter(({ type }) => type === 'run-started').length, 2);
+});
+
+t.test('a session refuses a damaged journal before it changes anything, and frees the machine', async (t) => {
+  const { directory, open } = createMachine(t);
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'entries.jsonl'), '{"type":"run-started","run":1}\n');
+  for (let round = 0; round < 2; round += 1) await t.rejects(open('init'), { code: 'JOURNAL_DAMAGED' });
+});
