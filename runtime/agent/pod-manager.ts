@@ -11,6 +11,8 @@ export class PodManager {
   readonly #nodeLabels: () => Readonly<Record<string, string>> | undefined;
   readonly #log: Logger;
   readonly #workers = new Map<string, PodWorker>();
+  /** Pods that came back to their source while they are being removed, by uid: a manifest that was put back. */
+  readonly #returned = new Map<string, AgentPod>();
   #isStopped = false;
 
   constructor(
@@ -25,13 +27,16 @@ export class PodManager {
   /** A pod appeared or changed in its source. */
   apply(pod: AgentPod): void {
     if (this.#isStopped) return;
-    const present = this.#workers.get(pod.metadata.uid);
-    if (present) present.update(pod);
+    const { uid } = pod.metadata;
+    const present = this.#workers.get(uid);
+    if (present?.isRemoved) this.#returned.set(uid, pod);
+    else if (present) present.update(pod);
     else this.#start(pod);
   }
 
   /** A pod is gone from its source. */
   remove(uid: string): void {
+    this.#returned.delete(uid);
     this.#workers.get(uid)?.end('removed');
   }
 
@@ -93,10 +98,17 @@ export class PodManager {
     void worker.finished.then(
       () => {
         this.#workers.delete(uid);
+        this.#startReturned(uid);
         void this.#services.shareCpu();
       },
       (error: Error) => this.#log.error(`Worker of pod "${podKey(pod)}" broke: ${error.message}`),
     );
+  }
+
+  #startReturned(uid: string): void {
+    const pod = this.#returned.get(uid);
+    this.#returned.delete(uid);
+    if (pod) this.apply(pod);
   }
 
   #recordRejection(pod: AgentPod, rejection: Rejection): void {

@@ -96,6 +96,11 @@ export class PodWorker {
     );
   }
 
+  /** True once its source has no such pod. */
+  get isRemoved(): boolean {
+    return this.#endCause === 'removed';
+  }
+
   /** Looks at the pod again soon. */
   wake(): void {
     this.#isWoken = true;

@@ -13,7 +13,7 @@ metadata:
   labels: {component: web}
 spec:
   hostNetwork: true
-  terminationGracePeriodSeconds: 1
+  terminationGracePeriodSeconds: 2
   containers:
   - name: main
     image: busybox
@@ -98,6 +98,35 @@ t.test('runAgent() runs static pods with no API server', { skip: skipReason }, a
     { subject: 'the replaced pod', timeoutMs: 15_000, intervalMs: 20 },
   );
   t.not(third?.labels['io.kubernetes.pod.uid'], uid, 'another manifest is another pod');
+
+  const ending = manifest('trap "echo asked to end" TERM; echo ready; while true; do sleep 0.1; done');
+  writeFileSync(file, ending);
+  const logOf = (found: Awaited<ReturnType<typeof running>>) =>
+    found[0] ? log(found[0], found[0].labels['io.kubernetes.pod.uid'] ?? '') : '';
+  const [fourth] = await waitFor(
+    async () => {
+      const found = await running(fixture);
+      return found.length === 1 && found[0]?.id !== third?.id && /ready/.test(logOf(found))
+        ? found
+        : undefined;
+    },
+    { subject: 'a pod that takes its time to end', timeoutMs: 15_000, intervalMs: 20 },
+  );
+  rmSync(file);
+  await waitFor(async () => (/asked to end/.test(logOf([fourth!])) ? true : undefined), {
+    subject: 'the pod to be ending',
+    timeoutMs: 15_000,
+    intervalMs: 20,
+  });
+  writeFileSync(file, ending);
+  const [fifth] = await waitFor(
+    async () => {
+      const found = await running(fixture);
+      return found.length === 1 && found[0]?.id !== fourth?.id ? found : undefined;
+    },
+    { subject: 'the pod whose manifest came back', timeoutMs: 15_000, intervalMs: 20 },
+  );
+  t.equal(fifth?.labels['io.kubernetes.pod.uid'], fourth?.labels['io.kubernetes.pod.uid']);
 
   rmSync(file);
   await waitFor(

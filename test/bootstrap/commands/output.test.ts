@@ -13,6 +13,7 @@ const OUTPUT_DOC = readFileSync(join(import.meta.dirname, '../../../docs/output.
 
 /** Commands without -o, and why. */
 const WITHOUT_OUTPUT: Readonly<Record<string, string>> = {
+  'bundle complete': 'tkadm itself runs it, over SSH',
   completion: 'its output is a program for the shell',
   'config migrate': 'its output is configuration documents',
   'config print': 'its output is configuration documents',

@@ -67,16 +67,17 @@ export function parseLines<T>(text: string): readonly T[] {
 }
 
 /**
- * Runs the command line on a machine whose /etc is an overlay over this one's, in a mount namespace that ends with
- * the command; what is written stays in `directory`/upper.
+ * Runs the command line on a machine whose /etc and /var/lib are overlays over this one's, in a mount namespace that
+ * ends with the command; what is written stays in `directory`/upper and `directory`/state.
  */
 export async function runTkadmWithOwnEtc(
   directory: string,
   ...args: readonly string[]
 ): Promise<CommandResult> {
   const script = [
-    'mkdir -p "$0/upper" "$0/work"',
+    'mkdir -p "$0/upper" "$0/work" "$0/state" "$0/state-work"',
     'mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0/upper,workdir=$0/work" /etc',
+    'mount -t overlay overlay -o "lowerdir=/var/lib,upperdir=$0/state,workdir=$0/state-work" /var/lib',
     'exec "$@"',
   ].join(' && ');
   return run(['unshare', '--mount', 'sh', '-c', script, directory, process.execPath, CLI, ...args]);
