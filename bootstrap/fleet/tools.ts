@@ -1,7 +1,8 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { installBundle } from '../../runtime/host/bundle.ts';
+import { installBundle, readBundleId } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { bundleChooser } from '../commands/bundle.ts';
 import { bundleSources } from '../commands/bundle-sources.ts';
@@ -36,10 +37,17 @@ export async function findBundle(context: Pick<CliContext, 'fileExists'>): Promi
   return (await context.fileExists(join(current, 'image.json'))) ? realpath(current) : undefined;
 }
 
+/** @throws NOT_ROOT when it would have to be assembled by somebody who may not */
 async function ensureBundle(context: CliContext): Promise<string> {
-  return (
-    (await findBundle(context)) ?? (await installBundle(createLocalHost(), bundleSources(context))).directory
-  );
+  const found = await findBundle(context);
+  if (found !== undefined) return found;
+  const [host, sources] = [createLocalHost(), bundleSources(context)];
+  if (context.uid === 0) return (await installBundle(host, sources)).directory;
+  const directory = join(PATHS.bundle, await readBundleId(host, sources));
+  if (await context.fileExists(join(directory, 'image.json'))) return directory;
+  throw new TkadmError('NOT_ROOT', `Cannot assemble the node bundle at "${directory}": this needs root`, {
+    hint: 'sudo tkadm bundle, once; then the same command again',
+  });
 }
 
 /** A target as it is told of before it is reached. */

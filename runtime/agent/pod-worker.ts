@@ -1,22 +1,17 @@
-import { mkdir, readFile } from 'node:fs/promises';
-import { RUNTIME_CLASSES } from '../api/kinds.ts';
-import { TkadmError } from '../base/errors.ts';
-import { writeFileAtomic } from '../base/files.ts';
 import { podEventTarget, startContainer } from './container-starter.ts';
 import { buildContainerStatuses, formatMs, type StartFailure } from './container-status.ts';
-import { buildDnsSettings } from './dns.ts';
 import type { FieldContext } from './downward-api.ts';
 import { type AgentPod, allContainers, type Container, gracePeriodSeconds } from './pod.ts';
 import { computePodActions, ephemeralContainers, type PodActions } from './pod-actions.ts';
+import { isWorthASync, withForeignConditions } from './pod-changes.ts';
 import { cleanUpPod, pruneContainers } from './pod-cleanup.ts';
 import { killContainer, killPod } from './pod-killer.ts';
 import { type PodPaths, podPaths } from './pod-paths.ts';
+import { createSandbox, describeSandbox, type PodPlace, writeHosts } from './pod-sandbox.ts';
 import type { PodServices } from './pod-services.ts';
 import { buildPodStatus, type PodStatus } from './pod-status.ts';
 import type { PodState, SandboxState } from './runtime-state.ts';
-import { buildHostsFile, buildSandboxConfig } from './sandbox-config.ts';
 import { readTerminationMessage } from './termination-message.ts';
-import { claimIdRange } from './user-namespaces.ts';
 import { hasPayloadVolumes, setUpVolumes } from './volumes/volumes.ts';
 
 export interface Rejection {
@@ -241,7 +236,7 @@ export class PodWorker {
     this.#syncing.signal.throwIfAborted();
     const [volumes, sandbox] = await Promise.all([
       this.#makeVolumes(state),
-      actions.createSandbox ? this.#createSandbox(actions.attempt) : actions.sandbox,
+      actions.createSandbox ? createSandbox(this.#services, this.#place(), actions.attempt) : actions.sandbox,
     ]);
     if (!sandbox || this.#syncing.signal.aborted) return [];
     return this.#startAll(actions, sandbox, volumes);
@@ -271,50 +266,6 @@ export class PodWorker {
     }
   }
 
-  async #createSandbox(attempt: number): Promise<SandboxState> {
-    const { cri, recorder } = this.#services;
-    await mkdir(this.#paths.logs, { recursive: true, mode: 0o755 });
-    const config = await this.#sandboxConfig(attempt);
-    try {
-      const runtimeHandler = await this.#runtimeHandler();
-      await cri.runPodSandbox({ config, runtimeHandler });
-      await this.#services.shareCpu();
-    } catch (error) {
-      recorder.record(podEventTarget(this.#pod), {
-        type: 'Warning',
-        reason: 'FailedCreatePodSandBox',
-        message: `Failed to create pod sandbox: ${(error as Error).message}`,
-      });
-      throw error;
-    }
-    const { sandboxes } = await this.#services.reader.readPod(this.#pod.metadata.uid);
-    if (!sandboxes[0])
-      throw new TkadmError('AGENT_CONTAINER_CONFIG', 'Cannot find the sandbox that was just made');
-    return sandboxes[0];
-  }
-
-  async #sandboxConfig(attempt: number) {
-    const { config, hostname, hostDns } = this.#services;
-    const { clusterDns, clusterDomain, podPidsLimit } = config;
-    return buildSandboxConfig(this.#pod, {
-      attempt,
-      dns: buildDnsSettings(this.#pod, { clusterDns, clusterDomain, host: await hostDns() }),
-      logDirectory: this.#paths.logs,
-      nodeHostname: hostname,
-      clusterDomain,
-      podPidsLimit,
-      idRange: claimIdRange(this.#pod, this.#paths.pod),
-    });
-  }
-
-  async #runtimeHandler(): Promise<string> {
-    const name = this.#pod.spec.runtimeClassName;
-    if (!name) return '';
-    const found = await this.#services.link.requireClient().find(RUNTIME_CLASSES, { name });
-    if (!found) throw new TkadmError('AGENT_OBJECT_MISSING', `RuntimeClass "${name}" not found`);
-    return found.handler;
-  }
-
   async #startAll(
     actions: PodActions,
     sandbox: SandboxState,
@@ -323,8 +274,8 @@ export class PodWorker {
     const containers = [...actions.initToStart, ...actions.toStart];
     if (containers.length === 0) return [];
     const fields = this.#fields(sandbox);
-    await this.#writeHosts(fields);
-    const sandboxConfig = await this.#sandboxConfig(sandbox.attempt);
+    await writeHosts(this.#services, this.#place(), fields.podIps);
+    const sandboxConfig = await describeSandbox(this.#services, this.#place(), sandbox.attempt);
     const retries: number[] = [];
     for (const container of containers) {
       const problem = await this.#startOne(container, { sandbox, sandboxConfig, volumes, fields });
@@ -354,11 +305,8 @@ export class PodWorker {
     return problem.retryMs;
   }
 
-  async #writeHosts(fields: FieldContext): Promise<void> {
-    const hostFile = this.#pod.spec.hostNetwork ? await readFile('/etc/hosts', 'utf8').catch(() => '') : '';
-    const { clusterDomain } = this.#services.config;
-    const text = buildHostsFile(this.#pod, { ips: fields.podIps, clusterDomain, hostFile });
-    await writeFileAtomic(this.#paths.hosts, text, { sync: false });
+  #place(): PodPlace {
+    return { pod: this.#pod, paths: this.#paths };
   }
 
   #fields(sandbox: SandboxState | undefined): FieldContext {
@@ -430,30 +378,6 @@ export class PodWorker {
     });
     statuses.forget(uid);
   }
-}
-
-/** True when the new version of the pod asks for more than the old one did; our own status is no reason. */
-function isWorthASync(before: AgentPod, after: AgentPod): boolean {
-  if (JSON.stringify(before.spec) !== JSON.stringify(after.spec)) return true;
-  if (JSON.stringify(before.metadata.labels) !== JSON.stringify(after.metadata.labels)) return true;
-  if (JSON.stringify(before.metadata.annotations) !== JSON.stringify(after.metadata.annotations)) return true;
-  return (after.spec.readinessGates ?? []).some(({ conditionType }) => {
-    const read = (pod: AgentPod) =>
-      pod.status?.conditions?.find(({ type }) => type === conditionType)?.status;
-    return read(before) !== read(after);
-  });
-}
-
-const OWN = new Set(['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled']);
-
-/** Our own last status with the conditions that others wrote into the API. */
-function withForeignConditions(
-  own: PodStatus | undefined,
-  api: PodStatus | undefined,
-): PodStatus | undefined {
-  if (!own || own === api) return own;
-  const foreign = (api?.conditions ?? []).filter(({ type }) => !OWN.has(type));
-  return { ...own, conditions: [...(own.conditions ?? []).filter(({ type }) => OWN.has(type)), ...foreign] };
 }
 
 /** True when the actions were such that the next look may find more to do at once. */

@@ -1,20 +1,5 @@
+import { SAFE_SYSCTLS } from '../api/safe-sysctls.ts';
 import type { AgentPod } from './pod.ts';
-
-/** What every pod may set: parameters of its own namespaces that disturb no other pod (Kubernetes docs "sysctl"). */
-const SAFE_SYSCTLS: readonly string[] = [
-  'kernel.shm_rmid_forced',
-  'net.ipv4.ip_local_port_range',
-  'net.ipv4.ip_local_reserved_ports',
-  'net.ipv4.ip_unprivileged_port_start',
-  'net.ipv4.ping_group_range',
-  'net.ipv4.tcp_fin_timeout',
-  'net.ipv4.tcp_keepalive_intvl',
-  'net.ipv4.tcp_keepalive_probes',
-  'net.ipv4.tcp_keepalive_time',
-  'net.ipv4.tcp_rmem',
-  'net.ipv4.tcp_syncookies',
-  'net.ipv4.tcp_wmem',
-];
 
 /** Why the pod's sysctls are forbidden, or undefined. `allowed` is `allowedUnsafeSysctls`: names, or "net.core.*". */
 export function findForbiddenSysctl(pod: AgentPod, allowed: readonly string[]): string | undefined {

@@ -26,19 +26,11 @@ function unaryCall(client: Client, row: RpcRow, fail: RpcFailure) {
         reject(options.signal.reason);
         return;
       }
-      const call = client.makeUnaryRequest(
-        pathOf(row),
-        (value: object) => Buffer.from(encodeMessage(row.request, value)),
-        (bytes) => decodeMessage(row.response, bytes),
-        request,
-        new Metadata(),
-        callOptions(options),
-        (error, response) => {
-          options.signal?.removeEventListener('abort', cancel);
-          if (error) reject(fail(row, error));
-          else resolve(response);
-        },
-      );
+      const call = client.makeUnaryRequest(...callArguments(row, request, options), (error, response) => {
+        options.signal?.removeEventListener('abort', cancel);
+        if (error) reject(fail(row, error));
+        else resolve(response);
+      });
       const cancel = () => call.cancel();
       options.signal?.addEventListener('abort', cancel, { once: true });
     });
@@ -47,14 +39,7 @@ function unaryCall(client: Client, row: RpcRow, fail: RpcFailure) {
 function streamCall(client: Client, row: RpcRow, fail: RpcFailure) {
   return async function* (request: object, options: RpcCallOptions = {}): AsyncGenerator<unknown> {
     options.signal?.throwIfAborted();
-    const call = client.makeServerStreamRequest(
-      pathOf(row),
-      (value: object) => Buffer.from(encodeMessage(row.request, value)),
-      (bytes) => decodeMessage(row.response, bytes),
-      request,
-      new Metadata(),
-      callOptions(options),
-    );
+    const call = client.makeServerStreamRequest(...callArguments(row, request, options));
     const cancel = () => call.cancel();
     options.signal?.addEventListener('abort', cancel, { once: true });
     try {
@@ -68,6 +53,13 @@ function streamCall(client: Client, row: RpcRow, fail: RpcFailure) {
   };
 }
 
-function callOptions({ timeoutMs }: RpcCallOptions) {
-  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+function callArguments(row: RpcRow, request: object, { timeoutMs }: RpcCallOptions) {
+  return [
+    pathOf(row),
+    (value: object) => Buffer.from(encodeMessage(row.request, value)),
+    (bytes: Buffer): unknown => decodeMessage(row.response, bytes),
+    request,
+    new Metadata(),
+    timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
+  ] as const;
 }

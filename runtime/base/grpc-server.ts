@@ -7,6 +7,7 @@ import {
   type sendUnaryData,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { placeSocket } from './private-socket.ts';
 import { decodeMessage, encodeMessage } from './protobuf.ts';
 import { type CallContext, methodOf, pathOf, type RpcHandlers, type RpcRow } from './rpc-rows.ts';
 
@@ -33,14 +34,16 @@ export function addServices<R extends RpcRow>(
   }
 }
 
-/** Lets the server listen on a unix socket, where no file may be. */
+/** Lets the server listen on a unix socket for root alone (0660); an old socket file is replaced. */
 export function bindSocket(server: Server, socketPath: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (error) => {
-      if (error) reject(error);
-      else resolve();
+  const listen = (path: string) =>
+    new Promise<void>((resolve, reject) => {
+      server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
     });
-  });
+  return placeSocket(socketPath, { mode: 0o660, listen });
 }
 
 function definition(row: RpcRow) {

@@ -1,5 +1,4 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { status as grpcStatus, Server } from '@grpc/grpc-js';
 import { type ErrorCode, formatError, TkadmError } from '../base/errors.ts';
 import { addServices, bindSocket } from '../base/grpc-server.ts';
@@ -39,10 +38,7 @@ export async function serveCri(socketPath: string, handlers: CriHandlers, log: L
     handlers,
     toStatus: (row, error) => toStatus(row, error, log),
   });
-  await mkdir(dirname(socketPath), { recursive: true, mode: 0o755 });
-  await rm(socketPath, { force: true });
   await bindSocket(server, socketPath);
-  await chmod(socketPath, 0o660);
   return {
     async close() {
       server.forceShutdown();

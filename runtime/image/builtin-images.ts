@@ -113,5 +113,7 @@ export async function addSingleLayerImage(
     config: configBytes,
     names: options.names,
     isPinned: options.isPinned ?? true,
+    // The service makes it anew when it is not there.
+    isReplaceable: true,
   });
 }

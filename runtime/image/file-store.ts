@@ -35,6 +35,10 @@ export class FileImageStore implements ImageStore {
   readonly #imported = new Set<string>();
   /** diffIds of whole layers that an earlier process has left without a manifest. */
   readonly #left = new Set<string>();
+  /** diffIds of layers that are to be on disk soon. */
+  readonly #unsettled = new Set<string>();
+  readonly #settleDelayMs: number;
+  #settling = false;
   #queue: Promise<unknown> = Promise.resolve();
   /** Id of the directory image that was registered last: that of the node bundle in use. */
   #bundle: string | undefined;
@@ -42,6 +46,7 @@ export class FileImageStore implements ImageStore {
   constructor(options: ImageStoreOptions & { readonly bootId: string }) {
     this.#root = options.root;
     this.#log = options.log;
+    this.#settleDelayMs = options.settleDelayMs ?? SETTLE_DELAY_MS;
     this.#records = new ImageRecords(options.root, options.log);
     this.blobs = new BlobStore(options.root);
     this.#layers = new LayerStore(options.root, options.inodes ?? loadInodes(), options.bootId);
@@ -63,11 +68,19 @@ export class FileImageStore implements ImageStore {
     return undefined;
   }
 
-  /** What was pulled is used while it is still on its way to the disk. */
+  /** What was pulled is used while it is still on its way to the disk: containers that start have the disk first. */
   #settleLater(diffIds: readonly string[]): void {
-    this.#layers.settle(diffIds).catch((error: unknown) => {
-      this.#log.warn('layers are not on disk', { error: formatError(error) });
-    });
+    for (const diffId of diffIds) this.#unsettled.add(diffId);
+    if (this.#settling) return;
+    this.#settling = true;
+    setTimeout(() => {
+      this.#settling = false;
+      const waiting = [...this.#unsettled];
+      this.#unsettled.clear();
+      this.#layers.settle(waiting).catch((error: unknown) => {
+        this.#log.warn('layers are not on disk', { error: formatError(error) });
+      });
+    }, this.#settleDelayMs).unref();
   }
 
   list(): readonly ImageRecord[] {
@@ -321,6 +334,7 @@ export class FileImageStore implements ImageStore {
   }
 }
 
+const SETTLE_DELAY_MS = 10_000;
 /** Of this process's life. */
 const LEFT_KEPT_MS = 3600e3;
 

@@ -125,6 +125,8 @@ export interface ImageStoreOptions {
   readonly inodes?: Inodes;
   /** The machine's when undefined. */
   readonly bootId?: string;
+  /** How long after a pull its layers are synced; 10 s when undefined. */
+  readonly settleDelayMs?: number;
 }
 
 /** Opens the store at `root`, creating it when it is not there. */

@@ -64,7 +64,7 @@ export async function podWhere(
   client: ApiClient,
   name: string,
   predicate: (pod: core.Pod) => boolean,
-  timeoutMs = 15_000,
+  timeoutMs = 30_000,
 ): Promise<core.Pod> {
   let last: core.Pod | undefined;
   try {

@@ -37,6 +37,7 @@ t.test('SCMP_ACT_NOTIFY hands calls to a listener', { skip: skipReason }, async 
   t.teardown(async () => {
     for (const { id } of engine.list()) await engine.delete(id, { force: true });
     await engine.close();
+    fixture.removeCgroups();
     fixture.remove();
   });
   const listenerPath = join(directory, 'listener.sock');

@@ -77,6 +77,7 @@ t.test('export writes what import makes an image of', { skip }, async (t) => {
   );
   t.match(id, /^sha256:/);
   t.equal(await run('--rm', 'test/imported:1'), 'file');
+  t.match((await fixture.run(['export', '-o', '/no/such/place', 'source'])).stderr, /Cannot write/);
   const streamed = await fixture.run(['import', '-'], { input: readFileSync(tar) });
   t.match(streamed.stdout, /^sha256:/);
   t.match((await fixture.run(['import', 'https://example.com/x.tar'])).stderr, /addresses are not fetched/);

@@ -17,16 +17,27 @@ const ENTRIES = '/var/lib/tkadm/journal/entries.jsonl';
 /** Ends the SSH sessions of a machine as soon as something is changed on it. */
 const CUT = 'until [ -s "$1" ]; do sleep 0.01; done; pkill -KILL -f "^sshd: root@notty"';
 
-/** How many writes and syncs of the journal each run gets until it is killed; every run gets further than the one before. */
-const STRIDES = process.env['TKADM_TEST_EVERY_STEP']
-  ? { init: 6, join: 6, reset: 6 }
-  : { init: 40, join: 14, reset: 40 };
+/** After how many writes and syncs of the journal a run is killed; each run of a command gets two more. */
+const STRIDES = { init: 40, join: 14, reset: 40 };
+
+/** Set to 1: init is killed at every step of a fresh machine; to N: at every N-th. */
+const STEP = Number(process.env['TKADM_TEST_EVERY_STEP'] ?? 0);
 
 t.test('whatever is interrupted is gone on with', { skip: labObstacle(), timeout: 900_000 }, async (t) => {
   const lab = await createLab({ hostNames: ['cp', 'node1'] });
   t.teardown(() => lab.close());
   const [cp, node1] = lab.hosts as [LabHost, LabHost];
   let joinWords: readonly string[] = [];
+
+  await t.test('init of a fresh machine killed at each step, then reset', { skip: STEP === 0 }, async (t) => {
+    for (let when = 1; ; when += STEP) {
+      const run = await killAt(cp, ['init', '--fix'], { when });
+      const result = await tkadm(cp, ['reset', '-f', '-o', 'json']);
+      const { ok, differences = [] } = JSON.parse(result.stdout.trim().split('\n').at(-1) ?? '');
+      t.same({ ok, differences }, { ok: true, differences: [] }, `killed at ${when}`);
+      if (!isKilled(run)) break;
+    }
+  });
 
   await t.test('init after Ctrl-C', async (t) => {
     t.equal(await interrupt(cp, ['init', '--fix', '-o', 'json']), 130);
@@ -113,7 +124,7 @@ async function killOnAndOn(
 ): Promise<CommandOutput> {
   const texts: string[] = [];
   for (;;) {
-    const run = await killAt(host, args, { when: stride });
+    const run = await killAt(host, args, { when: stride + 2 * texts.length });
     texts.push(run.stdout);
     if (isKilled(run) && texts.length < 100) continue;
     t.equal(

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { formatError, TkadmError } from '../../../runtime/base/errors.ts';
@@ -21,27 +21,25 @@ export async function runExport(
   }
   const path = resolve(context.cwd, output);
   const partial = `${path}.part`;
+  const file = await openPart(partial);
   try {
-    const file = await open(partial, 'w', 0o600);
-    try {
-      await ctr(
-        context,
-        'export',
-        { name },
-        {
-          onOutput: async (_stream, bytes) => {
-            await file.writeFile(bytes);
-          },
-        },
-      );
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    const onOutput = (_stream: string, bytes: Buffer) => file.writeFile(bytes);
+    await ctr(context, 'export', { name }, { onOutput });
+    await file.sync();
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true });
     throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+async function openPart(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'w', 0o600);
+  } catch (error) {
+    throw new TkadmError('FILE_WRITE', `Cannot write "${path}": ${formatError(error)}`, { cause: error });
   }
 }
 

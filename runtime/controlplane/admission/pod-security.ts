@@ -1,4 +1,5 @@
 import type { Container, Pod, PodSpec } from 'kubernetes-types/core/v1.d.ts';
+import { SAFE_SYSCTLS } from '../../api/safe-sysctls.ts';
 import { podContainers } from '../auth/node/pod-references.ts';
 
 type AnyContainer = Pick<Container, 'name' | 'ports' | 'securityContext'>;
@@ -24,20 +25,6 @@ const BASELINE_CAPABILITIES = [
   'SETPCAP',
   'SETUID',
   'SYS_CHROOT',
-];
-const SAFE_SYSCTLS = [
-  'kernel.shm_rmid_forced',
-  'net.ipv4.ip_local_port_range',
-  'net.ipv4.ip_local_reserved_ports',
-  'net.ipv4.ip_unprivileged_port_start',
-  'net.ipv4.ping_group_range',
-  'net.ipv4.tcp_fin_timeout',
-  'net.ipv4.tcp_keepalive_intvl',
-  'net.ipv4.tcp_keepalive_probes',
-  'net.ipv4.tcp_keepalive_time',
-  'net.ipv4.tcp_rmem',
-  'net.ipv4.tcp_syncookies',
-  'net.ipv4.tcp_wmem',
 ];
 const SELINUX_TYPES = ['', 'container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t'];
 const RESTRICTED_VOLUMES = [

@@ -22,7 +22,14 @@ function makeMachine(t: Test): Machine {
   const root = mkdtempSync('/tmp/tkadm-power-');
   t.teardown(() => rmSync(root, { recursive: true, force: true }));
   const open = async (bootId: string, inodes?: Inodes) => {
-    const store = await openImageStore({ root, log: SILENT_LOGGER, bootId, ...(inodes ? { inodes } : {}) });
+    const settleDelayMs = 0;
+    const store = await openImageStore({
+      root,
+      log: SILENT_LOGGER,
+      bootId,
+      settleDelayMs,
+      ...(inodes ? { inodes } : {}),
+    });
     await store.sweep();
     return store;
   };
