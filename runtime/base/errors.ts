@@ -63,6 +63,8 @@ export const ERRORS = {
   CGROUP_UNSUPPORTED: 'host',
   CGROUP_WRITE: 'host',
   CGROUP_BUSY: 'host',
+  SYSTEMD_UNREACHABLE: 'host',
+  SYSTEMD_REFUSED: 'host',
   // image
   DOCKERFILE_INVALID: 'usage',
   REGISTRY: 'host',

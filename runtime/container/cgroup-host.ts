@@ -10,7 +10,12 @@ export interface CgroupHierarchy {
 /** Where this machine's cgroups are: v1 hierarchies (hybrid machines have both), or v2 alone. */
 export type CgroupHost =
   | { readonly version: 2; readonly mountPoint: string; readonly controllers: readonly string[] }
-  | { readonly version: 1; readonly hierarchies: readonly CgroupHierarchy[] };
+  | {
+      readonly version: 1;
+      readonly hierarchies: readonly CgroupHierarchy[];
+      /** Where cgroup v2 is, without controllers, by which systemd knows its processes on a hybrid machine. */
+      readonly unified?: string | undefined;
+    };
 
 /** Controllers that a container joins; the others (net_cls, perf_event, ...) stay at the host's root. */
 const USED = [
@@ -47,7 +52,7 @@ export function parseCgroupHost(
     if (controllers.length > 0 && isNew) hierarchies.push({ controllers, mountPoint });
   }
   const hasControllers = hierarchies.some(({ controllers }) => !controllers[0]?.startsWith('name='));
-  if (hasControllers || unified === undefined) return { version: 1, hierarchies };
+  if (hasControllers || unified === undefined) return { version: 1, hierarchies, unified };
   const controllers = readText(join(unified, 'cgroup.controllers')).trim().split(' ').filter(Boolean);
   return { version: 2, mountPoint: unified, controllers };
 }

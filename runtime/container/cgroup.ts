@@ -24,14 +24,17 @@ export interface CgroupContext {
   readonly host: CgroupHost;
   readonly libc: Libc;
   readonly log: Logger;
+  /** Processes join cgroup v2 as well when v1 has the controllers: systemd looks for them there. */
+  readonly hasUnified?: boolean;
 }
 
 /** The container's cgroup directories. */
 export interface Cgroup {
   /** Path below each controller's mount. */
   readonly path: string;
-  create(resources: ResourceUpdate | undefined): void;
-  update(resources: ResourceUpdate): void;
+  /** Makes the directories with these limits; what it resolves with is called once the container has joined. */
+  create(resources: ResourceUpdate | undefined): Promise<() => void>;
+  update(resources: ResourceUpdate): Promise<void>;
   /** Files that a process writes "0" to in order to join. */
   readonly joinFiles: readonly string[];
   /** The same for directories below, see LaunchTraits.cgroups. @throws FLAG_INVALID */
@@ -103,6 +106,8 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
     for (const controller of controllers) directories.set(controller, join(mountPoint, path));
   }
   const unique = [...new Set(directories.values())];
+  const unified = context.hasUnified && host.unified !== undefined ? [join(host.unified, path)] : [];
+  const unifiedFiles = unified.map((directory) => join(directory, 'cgroup.procs'));
   const directoryOf = (controller: string) => directories.get(controller);
   const apply = (resources: ResourceUpdate) =>
     applyWrites(buildV1Writes(resources), directoryOf, context.log);
@@ -110,20 +115,21 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
   const pidDirectory = directoryOf('pids') ?? unique[0];
   return {
     path,
-    create(resources) {
-      for (const directory of unique) mkdirSync(directory, { recursive: true });
+    async create(resources) {
+      for (const directory of [...unique, ...unified]) mkdirSync(directory, { recursive: true });
       const cpuset = directoryOf('cpuset');
       const mount = host.hierarchies.find(({ controllers }) => controllers.includes('cpuset'))?.mountPoint;
       if (cpuset !== undefined && mount !== undefined) inheritCpuset(cpuset, mount);
       if (resources !== undefined) apply(resources);
+      return () => {};
     },
-    update(resources) {
+    async update(resources) {
       checkUsage(resources, number('memory', 'memory.usage_in_bytes'));
       apply(resources);
     },
     // "tasks" moves the calling thread alone and, unlike cgroup.procs, without waiting for an RCU grace
     // period (10 ms); the process that joins has no other thread.
-    joinFiles: unique.map((directory) => join(directory, 'tasks')),
+    joinFiles: [...unique.map((directory) => join(directory, 'tasks')), ...unifiedFiles],
     joinFilesBelow(places) {
       const below = new Map(unique.map((directory) => [directory, directory]));
       for (const { text, controllers, path: inside } of places.map(parseCgroupPlace)) {
@@ -134,7 +140,7 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
           below.set(directory!, join(directory!, inside));
         }
       }
-      return [...below.values()].map((directory) => join(directory, 'tasks'));
+      return [...[...below.values()].map((directory) => join(directory, 'tasks')), ...unifiedFiles];
     },
     pids: () => readPids(pidDirectory),
     async freeze(isFrozen) {
@@ -168,7 +174,7 @@ function openV1(context: CgroupContext, host: CgroupHost & { version: 1 }, path:
         ...readDetailsV1(memory),
       };
     },
-    remove: () => removeDirectories(unique),
+    remove: () => removeDirectories([...unique, ...unified]),
   };
 }
 
@@ -185,12 +191,13 @@ function openV2(context: CgroupContext, host: CgroupHost & { version: 2 }, path:
   };
   return {
     path,
-    create(resources) {
+    async create(resources) {
       mkdirSync(directory, { recursive: true });
       enableControllers(host, path);
       if (resources !== undefined) apply(resources);
+      return () => {};
     },
-    update(resources) {
+    async update(resources) {
       checkUsage(resources, readNumber(directory, 'memory.current'));
       apply(resources);
     },

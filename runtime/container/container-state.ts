@@ -21,6 +21,8 @@ export interface StoredContainer {
   /** The runtime that made it, when it was not the engine. */
   readonly runtimePath?: string;
   readonly cgroupPath?: string;
+  /** systemd made the cgroup, for a scope. */
+  readonly isScope?: boolean;
   readonly logPath?: string;
   readonly logLimit?: LogLimit;
   readonly terminal: boolean;

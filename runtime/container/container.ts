@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
-import { type Cgroup, type CgroupContext, openCgroup } from './cgroup.ts';
+import type { Cgroup, CgroupContext } from './cgroup.ts';
 import { readState, type StoredContainer, writeState } from './container-state.ts';
 import { ContainerStreams } from './container-streams.ts';
 import type { ContainerStatus, ProcessStreams } from './engine.ts';
@@ -17,6 +17,7 @@ import type { OciSpec } from './oci-spec.ts';
 import { PERFORMER_NAME, type Performer } from './performer/performer.ts';
 import type { FilterStore } from './seccomp/stored-filter.ts';
 import { openGate } from './start-gate.ts';
+import { openContainerCgroup } from './systemd/scope-cgroup.ts';
 
 /** How long output may go on after the first process's end, when others hold the pipes. */
 const DRAIN_TIMEOUT_MS = 2000;
@@ -59,7 +60,8 @@ export class Container {
     this.#spec = spec;
     this.directory = directory;
     this.#state = state;
-    this.cgroup = state.cgroupPath === undefined ? undefined : openCgroup(context.cgroups, state.cgroupPath);
+    const { cgroupPath: path, isScope = false } = state;
+    this.cgroup = path === undefined ? undefined : openContainerCgroup(context, { path, isScope });
     this.#logWriter =
       state.logPath === undefined ? undefined : new LogWriter(state.logPath, context.now, state.logLimit);
     this.exited = new Promise((resolve) => {

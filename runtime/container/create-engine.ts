@@ -27,6 +27,7 @@ import type { OciSpec } from './oci-spec.ts';
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
+import { openContainerCgroup } from './systemd/scope-cgroup.ts';
 import { fillMappings } from './user-mappings.ts';
 
 export interface ContainerEngineOptions {
@@ -170,11 +171,11 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     stats: async (id) => find(id).cgroup?.stats(),
     pids: (id) => find(id).cgroup?.pids() ?? [],
     async update(id, resources) {
-      find(id).cgroup?.update(resources);
+      await find(id).cgroup?.update(resources);
     },
     async updateParent(id, resources) {
       const { cgroupPath } = find(id).state;
-      if (cgroupPath !== undefined) openCgroup(context.cgroups, dirname(cgroupPath)).update(resources);
+      if (cgroupPath !== undefined) await openCgroup(context.cgroups, dirname(cgroupPath)).update(resources);
     },
     pause: async (id) => await find(id).cgroup?.freeze(true),
     resume: async (id) => await find(id).cgroup?.freeze(false),
@@ -192,7 +193,9 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   async function launch(request: CreateContainerOptions, directory: string): Promise<StoredContainer> {
     const { id, spec } = request;
     const cgroupPath = spec.linux?.cgroupsPath;
-    const cgroup = cgroupPath === undefined ? undefined : openCgroup(context.cgroups, cgroupPath);
+    const isScope = request.hasSystemdScope ?? false;
+    const cgroup =
+      cgroupPath === undefined ? undefined : openContainerCgroup(context, { path: cgroupPath, isScope });
     const annotations = request.annotations ?? spec.annotations ?? {};
     const bundle = request.bundle ?? '';
     const target = {
@@ -203,13 +206,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       annotations,
       cgroupJoinFiles: cgroup?.joinFiles ?? [],
     };
+    let release: (() => void) | undefined;
     try {
       const written = request.runtimePath === undefined ? spec : buildForeignSpec(spec, request.runtimePath);
       writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(written), { mode: 0o600 });
       if (cgroupPath !== undefined && request.parentResources !== undefined)
-        openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
+        await openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
       const isOurs = request.runtimePath === undefined || isBornInCgroup(request.runtimePath);
-      if (isOurs) cgroup?.create(spec.linux?.resources);
+      if (isOurs) release = await cgroup?.create(spec.linux?.resources);
       const cgroupJoinFiles = cgroup?.joinFiles ?? [];
       const launched =
         request.runtimePath === undefined
@@ -241,6 +245,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
         startAddress,
         ...(request.runtimePath === undefined ? {} : { runtimePath: request.runtimePath }),
         ...(cgroupPath === undefined ? {} : { cgroupPath }),
+        ...(isScope ? { isScope } : {}),
         ...(request.logPath === undefined ? {} : { logPath: request.logPath }),
         ...(request.logLimit === undefined ? {} : { logLimit: request.logLimit }),
         terminal: spec.process?.terminal ?? false,
@@ -264,6 +269,8 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot create container "${id}": ${reason}`, {
         cause: error,
       });
+    } finally {
+      release?.();
     }
   }
 }

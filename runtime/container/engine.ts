@@ -60,6 +60,8 @@ export interface CreateContainerOptions {
   /** The process gets this process's own standard streams; no log, no attach (runc's `create`). */
   readonly inheritStreams?: boolean;
   readonly traits?: LaunchTraits;
+  /** systemd makes the cgroup: `linux.cgroupsPath` is of a scope, see parseScopePath(). */
+  readonly hasSystemdScope?: boolean;
   /** The bundle's directory, which hooks are told. */
   readonly bundle?: string;
   /** A program with runc's command line that makes the container in the engine's place. */

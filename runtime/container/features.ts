@@ -17,7 +17,7 @@ export function buildFeatures() {
     linux: {
       namespaces: Object.keys(CLONE_FLAGS).sort(),
       capabilities: CAPABILITIES,
-      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
+      cgroup: { v1: true, v2: true, systemd: true, systemdUser: false, rdma: true },
       seccomp: {
         enabled: true,
         actions: Object.keys(SECCOMP_RET),

@@ -26,7 +26,11 @@ const GLOBAL_OPTIONS: readonly OptionRow[] = [
   { name: 'log', kind: 'value', help: 'file for messages, besides the standard error' },
   { name: 'log-format', kind: 'value', help: '"text", the default, or "json"' },
   { name: 'debug', kind: 'switch', help: 'more messages' },
-  { name: 'systemd-cgroup', kind: 'switch', help: '', refused: 'cgroups are made directly, without systemd' },
+  {
+    name: 'systemd-cgroup',
+    kind: 'switch',
+    help: 'let systemd make the cgroup; "linux.cgroupsPath" is SLICE:PREFIX:NAME',
+  },
   { name: 'rootless', kind: 'value', help: 'accepted are "false" and "auto": this program runs as root' },
   { name: 'criu', kind: 'value', help: '', refused: CRIU },
   { name: 'help', short: 'h', kind: 'switch', help: 'show this' },
@@ -103,7 +107,8 @@ async function dispatch(global: ParsedOptions): Promise<number> {
   const log = openLogger(global.given.has('debug'));
   const openEngine = (only?: string) =>
     createContainerEngine({ stateDir: root, log, now: () => new Date(), only, followsOutput: false });
-  return await verb.run({ ...options, openEngine, log, print, program: process });
+  const hasSystemdCgroup = global.given.has('systemd-cgroup');
+  return await verb.run({ ...options, openEngine, hasSystemdCgroup, log, print, program: process });
 }
 
 function checkGlobal({ given }: ParsedOptions): void {

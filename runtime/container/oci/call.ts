@@ -8,6 +8,8 @@ import type { OptionRow, ParsedOptions } from './options.ts';
 export interface Call extends ParsedOptions {
   /** Opens the engine over the containers, or over one of them alone. */
   readonly openEngine: (only?: string) => Promise<ContainerEngine>;
+  /** systemd makes the cgroups of new containers. */
+  readonly hasSystemdCgroup: boolean;
   readonly log: Logger;
   readonly print: (text: string) => void;
   readonly program: Program;

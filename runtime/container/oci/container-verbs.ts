@@ -4,6 +4,7 @@ import { isAbsolute, join } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
 import type { ContainerEngine, ContainerStatus, LaunchTraits } from '../engine.ts';
 import type { OciSpec } from '../oci-spec.ts';
+import { parseScopePath } from '../systemd/scope-place.ts';
 import { readBundle } from './bundle.ts';
 import {
   type Call,
@@ -97,7 +98,11 @@ async function createFrom(
   const consoleSocket = pathOption(call, 'console-socket');
   const status = await engine.create({
     id,
-    spec: withDefaults(spec, id, preserved ? call.program.env['LISTEN_FDS'] : undefined),
+    spec: withDefaults(spec, {
+      cgroupsPath: cgroupPathOf(call, spec),
+      listenFds: preserved ? call.program.env['LISTEN_FDS'] : undefined,
+    }),
+    hasSystemdScope: call.hasSystemdCgroup,
     rootfs: { kind: 'path', path: isAbsolute(path) ? path : join(directory, path) },
     bundle: directory,
     stdin: true,
@@ -114,11 +119,23 @@ async function createFrom(
   return status;
 }
 
-/** Without rules for devices none but the usual ones may be used, and without a path a container has a cgroup as well. */
-function withDefaults(spec: OciSpec, id: string, listenFds: string | undefined): OciSpec {
+/** Without a path a container has a cgroup as well. @throws CONTAINER_STATE */
+function cgroupPathOf(call: Call, { linux }: OciSpec): string {
+  const id = idOf(call);
+  if (call.hasSystemdCgroup) return parseScopePath(linux?.cgroupsPath, id);
+  return linux?.cgroupsPath || `/tkadm-oci/${id}`;
+}
+
+interface Defaults {
+  readonly cgroupsPath: string;
+  readonly listenFds: string | undefined;
+}
+
+/** Without rules for devices none but the usual ones may be used. */
+function withDefaults(spec: OciSpec, { cgroupsPath, listenFds }: Defaults): OciSpec {
   const linux = {
     ...spec.linux,
-    cgroupsPath: spec.linux?.cgroupsPath || `/tkadm-oci/${id}`,
+    cgroupsPath,
     resources: { devices: [{ allow: false, access: 'rwm' }], ...spec.linux?.resources },
   };
   const { process: first } = spec;
