@@ -162,9 +162,9 @@ t.test('listSpared() spares what was there before, not what a node has written i
     file('/srv/pki/ca.crt'),
   ];
   const snapshot = {
-    takenAt: '2026-01-02T03:04:05.000Z',
+    time: '2026-01-02T03:04:05.000Z',
     sections: { files: { '/etc/kubernetes/pki/ca.crt': 'file 644 0:0 abc' } },
-  } as unknown as Snapshot;
+  } satisfies Snapshot;
   t.same(listSpared({ changes, snapshot }), ['/etc/kubernetes/pki/ca.crt', '/srv/pki/ca.crt']);
   t.same(
     listSpared({ changes, snapshot: undefined }),
