@@ -459,7 +459,6 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
       time: String,
     });
     const rows: readonly (readonly [readonly string[], RegExp])[] = [
-      [['--systemd-cgroup', 'run', 'x'], /Cannot use "--systemd-cgroup": cgroups are made directly/],
       [['--rootless=true', 'list'], /it needs|runs as root/],
       [['--log-format', 'xml', 'list'], /neither "text" nor "json"/],
       [['run', '--bundel', bundle, 'x'], /Cannot use "--bundel": "tkadm-oci run" has no such flag/],
