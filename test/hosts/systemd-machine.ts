@@ -33,11 +33,11 @@ export async function createSystemdMachine(): Promise<SystemdMachine> {
   const group = `tkadm-test-systemd-${randomBytes(4).toString('hex')}`;
   const roots = listMounts(host).map(({ mountPoint }) => join(mountPoint, group));
   for (const root of roots) makeGroup(root);
-  const join_ = roots.map((root) => `echo 0 > ${root}/cgroup.procs`).join('\n');
+  const joinAll = roots.map((root) => `echo 0 > ${root}/cgroup.procs`).join('\n');
   const script = buildInit(host);
   // It must not outlive a test that is killed.
   const unshare = ['unshare', '--kill-child', '-C', '-m', '-u', '-i', '-p', '-f', 'sh', '-c', script];
-  const enterGroup = `set -e\n${join_}\nexec setpriv --pdeathsig=KILL "$@"`;
+  const enterGroup = `set -e\n${joinAll}\nexec setpriv --pdeathsig=KILL "$@"`;
   const init = execa('sh', ['-c', enterGroup, 'sh', ...unshare], {
     reject: false,
     stdin: 'ignore',

@@ -37,6 +37,7 @@ export class DBusConnection {
   readonly #socket: Socket;
   readonly #signals = new EventHub<DBusMessage>();
   readonly #waiting = new Map<number, Waiting>();
+  readonly #ended = new AbortController();
   #bytes = Buffer.alloc(0);
   #serial = 0;
   #accept: (() => void) | undefined;
@@ -68,9 +69,14 @@ export class DBusConnection {
     });
   }
 
-  /** Signals from this call on. */
+  /** Signals from this call on. @throws the connection's failure, when it ends before `signal` is aborted */
   signals(signal: AbortSignal): AsyncIterable<DBusMessage> {
-    return this.#signals.subscribe(signal);
+    return this.#followed(this.#signals.subscribe(AbortSignal.any([signal, this.#ended.signal])));
+  }
+
+  async *#followed(signals: AsyncIterable<DBusMessage>): AsyncGenerator<DBusMessage> {
+    yield* signals;
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   close(): void {
@@ -87,6 +93,7 @@ export class DBusConnection {
         reject(error);
         for (const { reject: refuse } of this.#waiting.values()) refuse(this.#failure);
         this.#waiting.clear();
+        this.#ended.abort();
         this.#socket.destroy();
       };
       signal.addEventListener('abort', abort, { once: true });

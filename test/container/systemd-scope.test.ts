@@ -1,4 +1,9 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
+import { DBusConnection } from '../../runtime/container/systemd/dbus-connection.ts';
 import {
   decodeMessage,
   encodeMessage,
@@ -145,4 +150,30 @@ t.test('buildLimitProperties() speaks of what the cgroups and systemd have', (t)
     'no driver has the number',
   );
   t.end();
+});
+
+t.test('DBusConnection ends what waits when the other side goes', async (t) => {
+  // A path of a socket has 107 bytes at most.
+  const directory = mkdtempSync(join(tmpdir(), 'tkadm-dbus-'));
+  const path = join(directory, 's');
+  const server = createServer((socket) => {
+    // Answers AUTH, and closes at the first message.
+    socket.once('data', () => {
+      socket.write('OK 0\r\n');
+      socket.once('data', () => socket.destroy());
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  t.teardown(() => {
+    server.close();
+    rmSync(directory, { recursive: true });
+  });
+  const { signal } = new AbortController();
+  const connection = await DBusConnection.open(path, signal);
+  const signals = connection.signals(signal)[Symbol.asyncIterator]();
+  const next = signals.next();
+  const call = connection.call({ path: '/', interface: 'a.b', member: 'C' });
+  await Promise.all([t.rejects(call, /closed/), t.rejects(next, /closed/)]);
+  await t.rejects(connection.call({ path: '/', interface: 'a.b', member: 'C' }), /closed/);
+  await t.rejects(DBusConnection.open(`${path}-none`, signal), { code: 'ENOENT' });
 });
