@@ -6,6 +6,7 @@ import { createLocalHost } from '../../runtime/host/local.ts';
 import {
   buildServiceFile,
   detectInitSystem,
+  isServiceRunning,
   SERVICES,
   serviceLogPath,
   servicePid,
@@ -65,12 +66,13 @@ export async function runServiceStart(
       });
     for (const service of services) {
       const file = buildServiceFile(service, initSystem);
+      const isRunning = await isServiceRunning(host, service.name, initSystem);
       await session.record({ kind: 'start-service', name: service.name }, 'start', async () => {
         if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
         await startService(host, service.name, initSystem);
       });
       if (wanted === 'runtime') await waitForContainers();
-      tell(`Started ${service.name}\n`);
+      tell(isRunning ? `${service.name} runs already\n` : `Started ${service.name}\n`);
     }
     state = 'done';
   } finally {

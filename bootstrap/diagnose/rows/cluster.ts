@@ -44,6 +44,7 @@ export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
     of: 'cluster',
     summary: 'The API server is not reached',
     confidence: 'likely',
+    unless: ['api-blocked', 'api-silent', 'api-refused', 'api-address-unknown'],
     matches: ({ problem, server }) =>
       problem && !['KUBECONFIG_INVALID', 'Unauthorized', 'Forbidden'].includes(problem.code)
         ? {

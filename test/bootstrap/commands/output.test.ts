@@ -307,3 +307,16 @@ t.test('completion: zsh completes what is typed', { skip: zshObstacle, timeout: 
   t.match(shown, /set-up-done/);
   t.match(shown, /tkadm token +create +--print-join-command/);
 });
+
+t.test('apply --print-example prints a file that apply takes', async (t) => {
+  const example = await runTkadmWith(['apply', '--print-example']);
+  t.match(example, { exitCode: 0, stderr: '' });
+  t.match(loadAll(example.stdout), [{ kind: 'Cluster' }, { kind: 'ClusterConfiguration' }]);
+});
+
+t.test('status --interval refuses what is no number of seconds', async (t) => {
+  for (const value of ['soon', '0', '-1']) {
+    const result = await runTkadmWith(['status', `--interval=${value}`]);
+    t.match(result, { exitCode: EXIT_CODES.usage, stderr: /it is no number of seconds/ }, value);
+  }
+});
