@@ -5,7 +5,7 @@ import type { Action } from '../workflow/action.ts';
 import { type Change, isModuleLoaded, listPackages, parseSwaps, readFileState, readValue } from './change.ts';
 import type { Entry } from './entries.ts';
 import { ABSENT, isSameContent, parseFileState } from './file-state.ts';
-import { OWN_PARAMETERS, SHARED_DIRS } from './own.ts';
+import { OWN_PARAMETERS, SHARED_DIRS, STATE_DIRS } from './own.ts';
 import type { Snapshot } from './snapshot.ts';
 import { listTornFiles } from './torn-files.ts';
 
@@ -79,7 +79,8 @@ export function goBack(
 }
 
 async function undoFiles(done: Done): Promise<Undo> {
-  const changes = select(done, 'file');
+  // What only a node fills goes as a whole.
+  const changes = select(done, 'file').filter(({ path }) => !isBelow(path, STATE_DIRS));
   const actions: Action[] = [];
   const kept: Kept[] = [];
   for (const path of new Set(changes.map((change) => change.path).toReversed())) {
@@ -263,10 +264,19 @@ async function findHeld(host: Host, names: readonly string[]): Promise<readonly 
   return exitCode !== 0 && held.length === 0 ? names : held;
 }
 
-/** Paths that were there before and are not to be removed with what is around them. */
+/**
+ * Paths that were there before and are not to be removed with what is around them: those of the snapshot, and what was
+ * replaced where it did not look. A file that appeared between two runs of tkadm in a node's places is the node's.
+ */
 export function listSpared({ changes, snapshot }: Done): readonly string[] {
+  const known = Object.keys(snapshot?.sections.files ?? {});
+  const looked = [...STATE_DIRS, ...(snapshot ? SHARED_DIRS : [])];
   const replaced = changes.flatMap((change) =>
-    change.kind === 'file' && change.before !== ABSENT ? [change.path] : [],
+    change.kind === 'file' && change.before !== ABSENT && !isBelow(change.path, looked) ? [change.path] : [],
   );
-  return [...Object.keys(snapshot?.sections.files ?? {}), ...replaced];
+  return [...known, ...replaced];
+}
+
+function isBelow(path: string, directories: readonly string[]): boolean {
+  return directories.some((directory) => path.startsWith(`${directory}/`));
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { hostname as readHostname } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +73,8 @@ const CONNECT_RETRY_MS = 100;
  */
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { flags, log, now, signal } = options;
+  // One listener for each loop, watch and wait.
+  setMaxListeners(0, signal);
   const config = await loadConfig(flags, log);
   const socket = stripScheme(
     flags['container-runtime-endpoint'] ?? config.containerRuntimeEndpoint ?? PATHS.runtimeSocket,

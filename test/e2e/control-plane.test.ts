@@ -196,14 +196,14 @@ spec:
     ]);
     const words = printed.stdout.trim().split(' ').slice(1);
     t.match(words.join(' '), `join ${lab.gateway}:6443 `);
-    const dry = await tkadm(cp1, [...words, '--dry-run']);
+    const dry = await tkadm(cp1, [...words, '--dry-run', '--fix']);
     t.equal(dry.exitCode, 0, dry.exitCode === 0 ? 'dry run' : dry.all);
     t.notMatch(dry.all, certificateKey);
     t.match(dry.all, /BEGIN RSA PRIVATE KEY-+\s+\+\(secret\)/);
     t.notMatch(dry.all, /PRIVATE KEY-+\s+\+?MI/);
     t.equal((await cp1.exec(['ls', '/etc/kubernetes/pki'])).exitCode === 0, false, 'nothing was written');
     const wrong = [...words.slice(0, -1), '0'.repeat(64)];
-    const refused = await tkadm(cp1, [...wrong, '--dry-run']);
+    const refused = await tkadm(cp1, [...wrong, '--dry-run', '--fix']);
     t.match(refused.stderr, /the certificate key does not fit/);
     const joined = await tkadm(cp1, [...words, '--fix']);
     t.equal(joined.exitCode, 0, joined.exitCode === 0 ? 'join' : joined.all);

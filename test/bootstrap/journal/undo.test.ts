@@ -12,8 +12,9 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Change, observeAfter, observeChanges, parseSwaps } from '../../../bootstrap/journal/change.ts';
 import { restoreFile } from '../../../bootstrap/journal/restore.ts';
+import type { Snapshot } from '../../../bootstrap/journal/snapshot.ts';
 import { JournalWriter } from '../../../bootstrap/journal/store.ts';
-import { goBack, listChanges, planUndo } from '../../../bootstrap/journal/undo.ts';
+import { goBack, listChanges, listSpared, planUndo } from '../../../bootstrap/journal/undo.ts';
 import type { Action } from '../../../bootstrap/workflow/action.ts';
 import { createLocalHost } from '../../../runtime/host/local.ts';
 
@@ -150,4 +151,25 @@ t.test('parseSwaps() reads /proc/swaps', async (t) => {
     'Filename\tType\tSize\tUsed\tPriority\n/dev/sda2   partition\t99\t0\t-2\n/swap\\040x file 9 0 5\n';
   t.same(parseSwaps(text), { '/dev/sda2': -2, '/swap\\040x': 5 });
   t.same(parseSwaps(''), {});
+});
+
+t.test('listSpared() spares what was there before, not what a node has written itself', (t) => {
+  const file = (path: string): Change => ({ kind: 'file', path, before: 'file 600 0:0 abc' });
+  const changes = [
+    file('/var/lib/tkadm/services/tkadm-runtime'),
+    file('/var/lib/kubelet/pki/kubelet.key'),
+    file('/etc/kubernetes/pki/ca.crt'),
+    file('/srv/pki/ca.crt'),
+  ];
+  const snapshot = {
+    time: '2026-01-02T03:04:05.000Z',
+    sections: { files: { '/etc/kubernetes/pki/ca.crt': 'file 644 0:0 abc' } },
+  } satisfies Snapshot;
+  t.same(listSpared({ changes, snapshot }), ['/etc/kubernetes/pki/ca.crt', '/srv/pki/ca.crt']);
+  t.same(
+    listSpared({ changes, snapshot: undefined }),
+    changes.slice(1).map((change) => 'path' in change && change.path),
+    "without a snapshot whatever was replaced is somebody else's",
+  );
+  t.end();
 });
