@@ -399,6 +399,31 @@ for (const [name, [evidence, cause, fix]] of Object.entries(CASES)) {
   });
 }
 
+t.test('rankCauses() leaves DNS and proxy the time to start, unless they fail', async (t) => {
+  const find = (age: number, restartCount: number) => {
+    const status = { name: 'a', image: '', imageID: '', ready: false, restartCount, state: { running: {} } };
+    const [dns, proxy] = ['kube-dns', 'kube-proxy'].map((name) => ({
+      metadata: {
+        name,
+        namespace: 'kube-system',
+        labels: { 'k8s-app': name },
+        creationTimestamp: ago(age),
+      },
+      spec: { nodeName: 'cp', containers: [] },
+      status: { conditions: [{ type: 'Ready', status: 'True' }], containerStatuses: [status] },
+    }));
+    const { cluster } = clusterWith({
+      pods: [dns!, proxy!],
+      deployments: [{ metadata: { name: 'coredns' }, spec: { replicas: 1 } as never }],
+    });
+    const evidence = { ...EVIDENCE, cluster, machines: [{ ...MACHINE, nftTables: [] }] };
+    return rankCauses(DIAGNOSES, evidence).map(({ name }) => name);
+  };
+  t.same(find(3, 0), []);
+  t.same(find(60, 0), ['dns-down', 'proxy-rules-missing'], 'they have had it');
+  t.same(find(3, 1), ['dns-down', 'proxy-rules-missing'], 'they were started again');
+});
+
 t.test('rows name as closer ones only rows that there are', async (t) => {
   const names = DIAGNOSES.map(({ name }) => name);
   for (const { name, unless = [] } of DIAGNOSES)
