@@ -156,7 +156,7 @@ async function prepareControlPlane(
 }
 
 async function readAdminConfig(context: CliContext): Promise<ClientConfig | undefined> {
-  const path = context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
+  const path = context.env['KUBECONFIG'] || `${PATHS.kubernetes}/admin.conf`;
   return (await context.fileExists(path)) ? loadClientConfig(path) : undefined;
 }
 

@@ -73,7 +73,7 @@ async function meansMachines(context: CliContext, addresses: readonly string[]):
   const [address] = addresses;
   if (address === undefined) return false;
   if (addresses.length > 1 || address.includes('@')) return true;
-  const kubeconfig = context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
+  const kubeconfig = context.env['KUBECONFIG'] || `${PATHS.kubernetes}/admin.conf`;
   if (!(await context.fileExists(kubeconfig))) return false;
   const server = new URL((await loadClientConfig(kubeconfig)).server);
   return address !== server.host && address !== server.hostname;

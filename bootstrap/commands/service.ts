@@ -34,12 +34,12 @@ export async function runServiceStart(
       hint: 'tkadm service start [runtime|agent]',
     });
   }
+  requireRoot(context);
   const tell = progress(context, options);
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);
   const hasBundle = (await host.stat(`${PATHS.bundle}/current`)) !== undefined;
   if (!hasBundle && wanted === 'runtime') {
-    requireRoot(context);
     tell('Installing the node bundle\n');
   } else if (!hasBundle) {
     throw new TkadmError(
@@ -105,6 +105,7 @@ export async function runServiceStop(
   context: CliContext,
   options: ServiceOptions & { readonly all?: boolean },
 ): Promise<void> {
+  requireRoot(context);
   const tell = progress(context, options);
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);

@@ -320,3 +320,15 @@ t.test('status --interval refuses what is no number of seconds', async (t) => {
     t.match(result, { exitCode: EXIT_CODES.usage, stderr: /it is no number of seconds/ }, value);
   }
 });
+
+t.test('service start and stop need root', { skip: needsRoot }, async (t) => {
+  for (const args of [['start'], ['start', 'runtime'], ['stop'], ['stop', '--all']]) {
+    const result = await runTkadmWith(['service', ...args], { uid: 65_534 });
+    t.match(result, { exitCode: EXIT_CODES.preflight, stderr: /root is needed/ }, args.join(' '));
+  }
+});
+
+t.test('an empty KUBECONFIG is none', async (t) => {
+  const result = await runTkadmWith(['token', 'list'], { env: { KUBECONFIG: '' } });
+  t.notMatch(result.stderr, /""/);
+});
