@@ -29,9 +29,9 @@ function buildContext(): CliContext {
     uid: process.getuid?.() ?? 0,
     pid: process.pid,
     now: () => new Date(),
-    write: (text) => process.stdout.write(text),
+    write: (text) => void process.stdout.write(text),
     writeBytes: (bytes) => new Promise((done) => process.stdout.write(bytes, () => done())),
-    writeError: (text) => process.stderr.write(text),
+    writeError: (text) => void process.stderr.write(text),
     ask: async (question, options) => {
       const { askAtTerminal } = await import('./render/prompt.ts');
       return askAtTerminal({ input: process.stdin, output: process.stderr }, question, options);

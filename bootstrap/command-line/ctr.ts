@@ -31,6 +31,24 @@ const STOP: readonly Flag[] = [
 /** What stands behind the first operand belongs to the program that is run. */
 const passOn = (command: Command) => command.passThroughOptions();
 
+/** Words of docker that are not there: each is refused by its name. */
+const ABSENT = ['checkpoint', 'compose', 'context', 'login', 'logout', 'plugin', 'search', 'swarm'];
+const ABSENT_OF_NETWORK = ['connect', 'create', 'disconnect', 'prune', 'rm'];
+
+const refuse = (name: string): CommandRow => ({
+  usage: `${name.split(' ').at(-1)} [words...]`,
+  description: 'Not supported',
+  isHidden: true,
+  configure: (command) => command.allowUnknownOption(),
+  run: () => {
+    throw new TkadmError('UNSUPPORTED', `Cannot run "tkadm ctr ${name}": it is not supported`, {
+      hint: 'tkadm ctr --help',
+    });
+  },
+});
+
+const REFUSED = ABSENT.map(refuse);
+
 const RUNNING: readonly CommandRow[] = [
   {
     usage: 'run <image> [command...]',
@@ -382,6 +400,7 @@ const GROUPS: readonly CommandRow[] = [
         run: async (context, options, names) =>
           (await loadVolumes()).runInspectOf(context, 'network', options, names),
       },
+      ...ABSENT_OF_NETWORK.map((name) => refuse(`network ${name}`)),
     ],
   },
   {
@@ -431,21 +450,6 @@ const GROUPS: readonly CommandRow[] = [
     run: async (context, options) => (await loadSystem()).runVersion(context, options),
   },
 ];
-
-/** Words of docker that are not there: each is refused by its name. */
-const ABSENT = ['checkpoint', 'compose', 'context', 'login', 'logout', 'plugin', 'search', 'swarm'];
-
-const REFUSED: readonly CommandRow[] = ABSENT.map((name) => ({
-  usage: `${name} [words...]`,
-  description: 'Not supported',
-  isHidden: true,
-  configure: (command) => command.allowUnknownOption(),
-  run: () => {
-    throw new TkadmError('UNSUPPORTED', `Cannot run "tkadm ctr ${name}": it is not supported`, {
-      hint: 'tkadm ctr --help',
-    });
-  },
-}));
 
 /** Docker's everyday commands, for containers outside of a cluster. */
 export const CTR_COMMANDS: readonly CommandRow[] = [

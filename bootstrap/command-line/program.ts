@@ -39,8 +39,8 @@ export interface ProgramInput {
   readonly setExitCode: (code: number) => void;
 }
 
-/** Commands that run phases: init, join, reset, upgrade apply, upgrade node. */
-const PHASED = ['init', 'join', 'reset', 'apply', 'node'];
+/** Commands that run phases. */
+const PHASED = ['init', 'join', 'reset', 'upgrade apply', 'upgrade node'];
 
 /** The command line of `tkadm`, without the commands of phases. */
 export function buildProgram({ context, isText, setExitCode }: ProgramInput): Command {
@@ -81,10 +81,8 @@ export async function addPhases(program: Command, context: CliContext, argv: rea
     addPhaseCommands(program, context, isNeeded);
     return splitPhaseNames(argv);
   }
-  const upgrade = program.commands.find((row) => row.name() === 'upgrade');
-  for (const command of [...program.commands, ...(upgrade?.commands ?? [])]) {
-    if (PHASED.includes(command.name()))
-      command.command('phase').description('Run one phase; without a name: list them');
+  for (const name of PHASED) {
+    findCommand(program, name)?.command('phase').description('Run one phase; without a name: list them');
   }
   return argv;
 }
@@ -103,14 +101,19 @@ export function commandWords(program: Command, argv: readonly string[]): readonl
 
 function addExamples(program: Command): void {
   for (const [path, lines] of Object.entries(EXAMPLES)) {
-    const command = path
-      .split(' ')
-      .reduce<Command | undefined>(
-        (parent, word) => parent?.commands.find((child) => child.name() === word),
-        program,
-      );
-    command?.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}\n`).join('')}`);
+    const text = lines.map((line) => `  ${line}\n`).join('');
+    findCommand(program, path)?.addHelpText('after', `\nExamples:\n${text}`);
   }
+}
+
+/** The command of words such as "upgrade apply". */
+function findCommand(program: Command, path: string): Command | undefined {
+  return path
+    .split(' ')
+    .reduce<Command | undefined>(
+      (parent, word) => parent?.commands.find((child) => child.name() === word),
+      program,
+    );
 }
 
 /** The value of -o, wherever between the words of the command it was given. */

@@ -110,7 +110,7 @@ function findWays(
     readonly name: string;
   },
 ) {
-  const kubeconfig = options.kubeconfig ?? context.env['KUBECONFIG'] ?? `${name}.kubeconfig`;
+  const kubeconfig = options.kubeconfig ?? (context.env['KUBECONFIG'] || `${name}.kubeconfig`);
   return {
     base: buildSshSettings({ ...context, ask: reporter.askThrough(context.ask) }, options),
     directory: path === '-' ? context.cwd : dirname(resolve(context.cwd, path)),

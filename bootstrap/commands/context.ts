@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { TkadmError } from '../../runtime/base/errors.ts';
+import { describeFileError, TkadmError } from '../../runtime/base/errors.ts';
 
 /** What a command needs of the terminal that hands it to a container's process. */
 export interface Terminal {
@@ -49,9 +49,10 @@ export function programName({ env }: Pick<CliContext, 'env'>): string {
 export async function readInput(context: CliContext, path: string): Promise<string> {
   if (path !== '-') {
     const { readFile } = await import('node:fs/promises');
-    return readFile(resolve(context.cwd, path), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      const state = error.code === 'ENOENT' ? 'there is no such file' : error.message;
-      throw new TkadmError('FILE_READ', `Cannot read "${path}": ${state}`, { cause: error });
+    return readFile(resolve(context.cwd, path), 'utf8').catch((error) => {
+      throw new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, {
+        cause: error,
+      });
     });
   }
   const chunks: Buffer[] = [];

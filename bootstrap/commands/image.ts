@@ -3,7 +3,7 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { formatError, TkadmError } from '../../runtime/base/errors.ts';
+import { describeFileError, formatError, TkadmError } from '../../runtime/base/errors.ts';
 import { callImages, type ImageCallRequest } from '../../runtime/cri/image-client.ts';
 import {
   type BuildRequest,
@@ -105,7 +105,7 @@ async function readBase64(path: string): Promise<string> {
   try {
     return await readFile(path, 'base64');
   } catch (error) {
-    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${(error as Error).message}`, { cause: error });
+    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, { cause: error });
   }
 }
 
@@ -302,7 +302,9 @@ async function openArchive(context: CliContext, input: string): Promise<Readable
   await new Promise<void>((done, fail) => {
     stream.once('open', () => done());
     stream.once('error', (error) => {
-      fail(new TkadmError('FILE_READ', `Cannot read "${path}": ${error.message}`, { cause: error }));
+      fail(
+        new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, { cause: error }),
+      );
     });
   });
   return stream;

@@ -15,6 +15,7 @@ import type { InitConfig } from '../config/types.ts';
 import { createPatchReader } from '../phases/files.ts';
 import { INIT_PHASES } from '../phases/init.ts';
 import { uploadCertsPhase } from '../phases/upload-certs.ts';
+import { formatDryRunEnd } from '../render/count.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { readTokenSecret, type TokenInfo } from '../tokens/token.ts';
 import { type Observation, observe } from '../workflow/observe.ts';
@@ -205,11 +206,7 @@ async function refuseOtherPackage(context: CliContext, host: Host): Promise<void
 }
 
 function describeDryRun(changes: number) {
-  const text =
-    changes === 0
-      ? 'Dry run: nothing would change\n'
-      : `Dry run: ${changes} changes would be made; nothing was changed\n`;
-  return { text, data: { changes, dryRun: true } };
+  return { text: formatDryRunEnd(changes), data: { changes, dryRun: true } };
 }
 
 /** The key of a run that uploads the certificates. */

@@ -54,6 +54,7 @@ export async function runJoinOverSsh(
   if (options.nodeName !== undefined && targets.length > 1) {
     throw new TkadmError('USAGE', 'Cannot give several machines one --node-name');
   }
+  refuseTwins(targets);
   refuseLocalFlags(options);
   const { output, dryRun: isDryRun = false } = options;
   const reporter = await createFleetReporter(context, { format: output, command: 'join', isDryRun });
@@ -92,6 +93,14 @@ export async function runJoinOverSsh(
   const failure = failureOf(results, { code: 'JOIN_FAILED', verb: 'join' });
   await reporter.finish(results, failure ? undefined : { nodes: results.map(({ node }) => node) });
   if (failure) throw failure;
+}
+
+/** @throws USAGE for a machine that is named twice: two runs would be in each other's way */
+function refuseTwins(targets: readonly SshTarget[]): void {
+  const twin = targets.find(
+    ({ host, port }, i) => targets.findIndex((other) => other.host === host && other.port === port) < i,
+  );
+  if (twin) throw new TkadmError('USAGE', `Cannot join "${twin.host}" twice: name each machine once`);
 }
 
 /** @throws USAGE for flags that a machine behind SSH would not get */
@@ -147,7 +156,7 @@ async function prepareControlPlane(
 }
 
 async function readAdminConfig(context: CliContext): Promise<ClientConfig | undefined> {
-  const path = context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
+  const path = context.env['KUBECONFIG'] || `${PATHS.kubernetes}/admin.conf`;
   return (await context.fileExists(path)) ? loadClientConfig(path) : undefined;
 }
 

@@ -15,6 +15,7 @@ import type { InitConfig, JoinConfig, MachineDefaults } from '../config/types.ts
 import type { Unfinished } from '../journal/entries.ts';
 import { createPatchReader } from '../phases/files.ts';
 import { BOOTSTRAP_KUBECONFIG, joinPhases, selectCredentials } from '../phases/join.ts';
+import { formatDryRunEnd } from '../render/count.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
 import { discoverCluster, patienceOf } from '../tokens/discover.ts';
@@ -72,7 +73,7 @@ async function meansMachines(context: CliContext, addresses: readonly string[]):
   const [address] = addresses;
   if (address === undefined) return false;
   if (addresses.length > 1 || address.includes('@')) return true;
-  const kubeconfig = context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
+  const kubeconfig = context.env['KUBECONFIG'] || `${PATHS.kubernetes}/admin.conf`;
   if (!(await context.fileExists(kubeconfig))) return false;
   const server = new URL((await loadClientConfig(kubeconfig)).server);
   return address !== server.host && address !== server.hostname;
@@ -167,7 +168,7 @@ export async function joinThisMachine(
     },
     finish: async ({ changes }) => ({
       text: config.isDryRun
-        ? `Dry run: ${changes} changes would be made; nothing was changed\n`
+        ? formatDryRunEnd(changes)
         : only
           ? ''
           : `\nThis machine is node "${config.nodeRegistration.name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`,

@@ -6,6 +6,7 @@ import { createLocalHost } from '../../runtime/host/local.ts';
 import {
   buildServiceFile,
   detectInitSystem,
+  isServiceRunning,
   SERVICES,
   serviceLogPath,
   servicePid,
@@ -33,12 +34,12 @@ export async function runServiceStart(
       hint: 'tkadm service start [runtime|agent]',
     });
   }
+  requireRoot(context);
   const tell = progress(context, options);
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);
   const hasBundle = (await host.stat(`${PATHS.bundle}/current`)) !== undefined;
   if (!hasBundle && wanted === 'runtime') {
-    requireRoot(context);
     tell('Installing the node bundle\n');
   } else if (!hasBundle) {
     throw new TkadmError(
@@ -65,12 +66,13 @@ export async function runServiceStart(
       });
     for (const service of services) {
       const file = buildServiceFile(service, initSystem);
+      const isRunning = await isServiceRunning(host, service.name, initSystem);
       await session.record({ kind: 'start-service', name: service.name }, 'start', async () => {
         if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
         await startService(host, service.name, initSystem);
       });
       if (wanted === 'runtime') await waitForContainers();
-      tell(`Started ${service.name}\n`);
+      tell(isRunning ? `${service.name} runs already\n` : `Started ${service.name}\n`);
     }
     state = 'done';
   } finally {
@@ -103,6 +105,7 @@ export async function runServiceStop(
   context: CliContext,
   options: ServiceOptions & { readonly all?: boolean },
 ): Promise<void> {
+  requireRoot(context);
   const tell = progress(context, options);
   const host = createLocalHost();
   const initSystem = await detectInitSystem(host);

@@ -1,5 +1,5 @@
 import { dump } from 'js-yaml';
-import { ERRORS, EXIT_CODES } from '../../runtime/base/errors.ts';
+import { ERRORS, EXIT_CODES, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { formatStatus } from '../render/status.ts';
@@ -22,13 +22,14 @@ const INTERVAL_S = 2;
 
 /** `tkadm status [-w]`: the cluster at a glance. Returns the exit code: 0 when all is well. */
 export async function runStatus(context: CliContext, options: ClusterStatusOptions): Promise<number> {
-  const look = createLook(context, options);
-  const status = await look();
-  if (!options.watch) {
-    writeData(context, options.output, status, formatStatus(status, context.now()));
-    return status.ok ? 0 : EXIT_CODES[ERRORS.FAULT_FOUND];
+  if (options.interval !== undefined && !(Number(options.interval) > 0)) {
+    throw new TkadmError('USAGE', `Cannot use --interval "${options.interval}": it is no number of seconds`);
   }
-  return watchStatus(context, options, look);
+  const look = createLook(context, options);
+  if (options.watch) return watchStatus(context, options, look);
+  const status = await look();
+  writeData(context, options.output, status, formatStatus(status, context.now()));
+  return status.ok ? 0 : EXIT_CODES[ERRORS.FAULT_FOUND];
 }
 
 function createLook(context: CliContext, { kubeconfig }: ClusterStatusOptions) {
@@ -44,14 +45,14 @@ async function watchStatus(
   look: ReturnType<typeof createLook>,
 ): Promise<number> {
   const { signal, isTerminal } = context;
-  const seconds = Number(interval) > 0 ? Number(interval) : INTERVAL_S;
+  const seconds = Number(interval ?? INTERVAL_S);
   let told = '';
   while (!signal.aborted) {
     const status = await look();
     const now = context.now();
     if (output === 'json') context.write(`${JSON.stringify({ time: now.toISOString(), ...status })}\n`);
     else if (output === 'yaml') context.write(`---\n${dump(status, { noRefs: true, skipInvalid: true })}`);
-    else if (isTerminal) context.write(CLEAR + formatStatus(status, now));
+    else if (isTerminal) context.write(CLEAR + fit(formatStatus(status, now), context.terminal.size()));
     else {
       const text = formatStatus(status, now);
       // Ages alone are no news.
@@ -62,4 +63,15 @@ async function watchStatus(
     await sleep(seconds * 1000, signal).catch(() => {});
   }
   return 0;
+}
+
+/** What a terminal has room for: a line that is wrapped, or scrolls the first one away, would be unreadable. */
+function fit(text: string, size: { readonly columns: number; readonly rows: number } | undefined): string {
+  if (!size) return text;
+  const lines = text.trimEnd().split('\n');
+  return lines
+    .slice(0, Math.max(1, size.rows - 1))
+    .map((line) => (line.length > size.columns ? `${line.slice(0, size.columns - 1)}…` : line))
+    .join('\n')
+    .concat('\n');
 }

@@ -200,7 +200,7 @@ export function runTokenGenerate(context: CliContext, { output }: Pick<TokenOpti
 }
 
 async function loadConfig(context: CliContext, options: TokenOptions): Promise<ClientConfig> {
-  const path = options.kubeconfig ?? context.env['KUBECONFIG'] ?? `${PATHS.kubernetes}/admin.conf`;
+  const path = options.kubeconfig ?? (context.env['KUBECONFIG'] || `${PATHS.kubernetes}/admin.conf`);
   if (await context.fileExists(path)) return loadClientConfig(path);
   throw new TkadmError('USAGE', `Cannot reach the cluster: no kubeconfig at "${path}"`, {
     hint: 'tkadm token ... --kubeconfig FILE',

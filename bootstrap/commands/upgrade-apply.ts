@@ -8,6 +8,7 @@ import type { UpgradeStepName } from '../config/flags.ts';
 import type { UpgradeStep } from '../config/types.ts';
 import { resolveVersion } from '../config/version-labels.ts';
 import { createPatchReader } from '../phases/files.ts';
+import { formatDryRunEnd } from '../render/count.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { UpgradeContext } from '../upgrade/context.ts';
 import { UPGRADE_APPLY_PHASES, UPGRADE_NODE_PHASES } from '../upgrade/phases.ts';
@@ -222,10 +223,7 @@ async function run(context: CliContext, options: UpgradeRunOptions, input: RunIn
         return { text: '', data: { node: nodeName, phase: options.onlyPhase, changes } };
       if (!step.dryRun) return input.finish(tools);
       return {
-        text:
-          changes === 0
-            ? 'Dry run: nothing would change\n'
-            : `Dry run: ${changes} changes would be made; nothing was changed\n`,
+        text: formatDryRunEnd(changes),
         data: { node: nodeName, changes, dryRun: true },
       };
     },

@@ -1,3 +1,4 @@
+import { isApiError } from '../../runtime/api/client.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { KUBERNETES_VERSION, VERSION } from '../../runtime/base/version.ts';
 import { readBundleId, readCurrentBundleId } from '../../runtime/host/bundle.ts';
@@ -34,7 +35,7 @@ export async function runUpgradePlan(
   const source = await opened.load(KUBERNETES_VERSION);
   if (step.printConfig) context.write(`${opened.documents.trimEnd()}\n`);
   const cluster = { ...source.config.cluster, kubernetesVersion: target };
-  const all = await readRunning(await api(), { ...source.config, cluster });
+  const all = await readRunning(await api(), { ...source.config, cluster }).catch(explainRefusal);
   const running = step.etcdUpgrade
     ? all
     : { ...all, components: all.components.filter(({ name }) => name !== 'etcd') };
@@ -46,6 +47,15 @@ export async function runUpgradePlan(
     isOtherBuild: (await findOwnBundle(context, host)) !== (await readCurrentBundleId()),
   };
   writeData(context, options.output, toDocument(plan), formatPlan(plan, programName(context)));
+}
+
+/** A node's own credentials do not show the control plane. */
+function explainRefusal(error: unknown): never {
+  if (!isApiError(error, 'Forbidden')) throw error;
+  throw new TkadmError('API_REQUEST', error.message, {
+    cause: error,
+    hint: 'The same command on a control-plane node, or with --kubeconfig FILE of an administrator',
+  });
 }
 
 async function findOwnBundle(context: CliContext, host: Parameters<typeof readBundleId>[0]) {

@@ -18,6 +18,8 @@ interface RowBase {
   /** For the table of docs/why.md. */
   readonly summary: string;
   readonly confidence: Confidence;
+  /** Rows that tell the same more closely: when one of them is found for this subject, this one is left out. */
+  readonly unless?: readonly string[];
 }
 
 /** A cause that is looked for in one kind of evidence; the first match of a subject is told. */

@@ -8,9 +8,22 @@ const ORDER: Readonly<Record<Confidence, number>> = { certain: 0, likely: 1, pos
  * what others stand on comes first.
  */
 export function rankCauses(rows: readonly DiagnosisRow[], evidence: Evidence): readonly Finding[] {
-  return rows
-    .flatMap((row) => findAll(row, evidence))
+  const all = rows.flatMap((row) => findAll(row, evidence));
+  return all
+    .filter((finding) => !isToldCloser(finding, rows, all))
     .sort((a, b) => ORDER[a.confidence] - ORDER[b.confidence]);
+}
+
+/** What is wrong with a machine tells closer what the cluster shows of it. */
+function isToldCloser(
+  { name, subject }: Finding,
+  rows: readonly DiagnosisRow[],
+  all: readonly Finding[],
+): boolean {
+  const { unless = [] } = rows.find((row) => row.name === name) ?? {};
+  return all.some(
+    (other) => unless.includes(other.name) && (subject === 'cluster' || other.subject === subject),
+  );
 }
 
 /** True when something is wrong: a cause that is only possible is none. */

@@ -34,6 +34,9 @@ interface PreflightPhaseContext extends PreflightContext {
   readonly warn: (message: string) => void;
 }
 
+const KUBELET_CONF = `${PATHS.kubernetes}/kubelet.conf`;
+/** What stands in it once the agent has a certificate of its own. */
+const AGENT_CERTIFICATE = 'kubelet-client-current.pem';
 const MANIFESTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'etcd'];
 /** The node agent's ports: its API, and its health for the machine itself. */
 export const AGENT_PORTS: readonly number[] = [10250, 10248];
@@ -124,8 +127,12 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
       ...AGENT_PORTS,
       ...(hasLocalEtcd ? ETCD_PORTS : []),
     ],
-    absentFiles:
-      tkadm.engine === 'embedded' ? await selectForeign(host, manifests, tkadm.imageRepository) : manifests,
+    absentFiles: [
+      ...(tkadm.engine === 'embedded'
+        ? await selectForeign(host, manifests, tkadm.imageRepository)
+        : manifests),
+      ...((await isWorker(host)) ? [KUBELET_CONF] : []),
+    ],
     emptyDirectories: hasLocalEtcd ? [cluster.etcd.local!.dataDir] : [],
     podCidrs: splitCidrs(cluster.networking.podSubnet),
     serviceCidrs: splitCidrs(cluster.networking.serviceSubnet),
@@ -157,7 +164,7 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp, isGoingOn }: P
     ],
     emptyDirectories: hasLocalEtcd ? ['/var/lib/etcd'] : [],
     absentFiles: [
-      ...(isGoingOn ? [] : [`${PATHS.kubernetes}/kubelet.conf`]),
+      ...(isGoingOn ? [] : [KUBELET_CONF]),
       ...(controlPlane
         ? [
             ...(tkadm.engine === 'embedded'
@@ -173,6 +180,16 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp, isGoingOn }: P
     nodeIp: findNodeIp(config),
     apiServer: discovery.bootstrapToken?.apiServerEndpoint,
   };
+}
+
+/** True on a machine that has joined a cluster without a control plane of its own, which an `init` would spoil. */
+async function isWorker(host: Host): Promise<boolean> {
+  const [text, ...others] = await Promise.all([
+    host.readFile(KUBELET_CONF).catch(() => undefined),
+    host.stat(`${PATHS.kubernetes}/admin.conf`),
+    host.stat(`${PATHS.manifests}/kube-apiserver.yaml`),
+  ]);
+  return others.every((stat) => stat === undefined) && text?.includes(AGENT_CERTIFICATE) === true;
 }
 
 /** The address that the user gives the node agent. */

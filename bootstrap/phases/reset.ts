@@ -53,6 +53,7 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
   {
     name: 'remove-node',
     summary: 'Remove the Node object',
+    unchanged: 'No kubeconfig of an administrator here',
     after: ['preflight'],
     plan: async ({ nodeName, kubeconfig }) =>
       kubeconfig === undefined ? [] : [{ kind: 'delete-node', nodeName, kubeconfig }],
@@ -60,18 +61,21 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
   {
     name: 'cleanup-node/pods',
     summary: 'Stop the agent, the pods and the runtime',
+    unchanged: 'Nothing there',
     after: ['remove-node'],
     plan: planStop,
   },
   {
     name: 'cleanup-node/network',
     summary: 'Remove interfaces, routes and rules',
+    unchanged: 'Nothing there',
     after: ['cleanup-node/pods'],
     plan: planNetwork,
   },
   {
     name: 'cleanup-node/files',
     summary: 'Remove files and directories',
+    unchanged: 'Nothing there',
     after: ['cleanup-node/network'],
     plan: planFiles,
   },
@@ -85,6 +89,7 @@ export const RESET_PHASES: readonly Phase<ResetContext>[] = [
   {
     name: 'cleanup-node/compare',
     summary: 'Compare the machine with what it was',
+    unchanged: 'Nothing to compare with',
     after: ['cleanup-node/restore'],
     plan: planEnd,
   },

@@ -36,6 +36,7 @@ interface LiveOptions {
 export function createLiveReporter({ write }: FleetOutput, { command, plain }: LiveOptions): FleetReporter {
   const lines = new Map<string, Line>();
   const notes: string[] = [];
+  const warnings: Warnings = new Map();
   let list: LiveList | undefined;
   let isPlain = false;
   const yieldScreen = async () => {
@@ -51,7 +52,7 @@ export function createLiveReporter({ write }: FleetOutput, { command, plain }: L
       list = runList([...lines.values()]);
     },
     machine(host) {
-      const [live, later] = [tellLine(host, lines.get(host), notes), plain.machine(host)];
+      const [live, later] = [tellLine(host, lines.get(host), { notes, warnings }), plain.machine(host)];
       const now = () => (isPlain ? later : live);
       return {
         progress: (text) => now().progress(text),
@@ -75,7 +76,7 @@ export function createLiveReporter({ write }: FleetOutput, { command, plain }: L
       if (isPlain) return plain.finish(results);
       for (const line of lines.values()) line.settle(new Error('not finished'));
       await list?.ended;
-      write(`${notes.join('')}${maskSecrets(summaryOf(command, results))}`);
+      write(`${formatWarnings(warnings)}${notes.join('')}${maskSecrets(summaryOf(command, results))}`);
     },
   };
 }
@@ -126,15 +127,32 @@ function runList(lines: readonly Line[]): LiveList {
   return { ended, stop };
 }
 
+/** What was warned of, with the machines that it holds for. */
+type Warnings = Map<string, Set<string>>;
+
+/** What is said once the list has ended. */
+interface Later {
+  readonly notes: string[];
+  readonly warnings: Warnings;
+}
+
+/** "one, two: Warning: ...": each once, for machines that are alike tell the same. */
+function formatWarnings(warnings: Warnings): string {
+  return [...warnings].map(([message, hosts]) => `${[...hosts].join(', ')}: Warning: ${message}\n`).join('');
+}
+
 /** A machine that was not known when the list began has its lines after it. */
-function tellLine(host: string, line: Line | undefined, notes: string[]): MachineReporter {
+function tellLine(host: string, line: Line | undefined, { notes, warnings }: Later): MachineReporter {
   const show = (text: string) => {
     const [step = ''] = maskSecrets(text).split('\n');
     if (!line) return;
     line.step = step;
     if (line.task) line.task.output = step;
   };
-  const warn = (text: string) => notes.push(`${host}: Warning: ${maskSecrets(text)}\n`);
+  const warn = (text: string) => {
+    const message = maskSecrets(text);
+    warnings.set(message, (warnings.get(message) ?? new Set()).add(host));
+  };
   return {
     progress: show,
     warn,

@@ -1,4 +1,5 @@
 import { isTkadmError } from '../../runtime/base/errors.ts';
+import { formatCount } from './count.ts';
 import { formatTable } from './table.ts';
 
 /** How a machine of a run ended, with what is said of its node. */
@@ -37,7 +38,7 @@ export function formatSummary(results: readonly HostResult[]): string {
       ? isTkadmError(error, 'INTERRUPTED')
         ? 'interrupted'
         : 'failed'
-      : (outcome ?? `${changes} changes`),
+      : (outcome ?? formatCount(changes ?? 0, 'change')),
     error ? firstLine(error.message) : '',
   ]);
   const table = formatTable([['HOST', 'NODE', 'RESULT', 'REASON'], ...rows]);

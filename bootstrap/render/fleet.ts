@@ -1,4 +1,5 @@
 import type { RemoteEvent } from '../ssh/remote-command.ts';
+import { formatCount } from './count.ts';
 import { formatDryRun } from './dry-run.ts';
 import { type EventFields, formatEvent } from './event-line.ts';
 import { describeResult, formatSummary, type HostResult, OUTCOMES } from './fleet-result.ts';
@@ -89,7 +90,7 @@ export function formatRemoteEvent(event: RemoteEvent): string | undefined {
 export function formatEnd({ node, outcome, changes, durationMs, error }: HostResult): string {
   if (error) return error.message;
   if (outcome === undefined)
-    return `dry run: ${changes} changes would be made for node "${node}"; nothing was changed`;
+    return `dry run: ${formatCount(changes ?? 0, 'change')} would be made for node "${node}"; nothing was changed`;
   return `node "${node}" ${OUTCOMES[outcome]} (${(durationMs / 1000).toFixed(1)} s)`;
 }
 

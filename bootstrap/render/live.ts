@@ -16,6 +16,8 @@ interface Line {
   pending: number;
   /** Some phase of the group had something to do. */
   hasActed: boolean;
+  /** How the phases ended that had nothing to do: "Already there", "Passed". */
+  readonly states: Set<string>;
   startedAt: number | undefined;
   /** No phase of the group has begun or been left out. */
   isWaiting: boolean;
@@ -86,6 +88,7 @@ function buildLines({ phases }: RendererOptions): ReadonlyMap<string, Line> {
       title: phase.summary,
       pending: 1,
       hasActed: false,
+      states: new Set(),
       startedAt: undefined,
       isWaiting: true,
       task: undefined,
@@ -113,7 +116,8 @@ function update(line: Line | undefined, event: Exclude<WorkflowEvent, { type: 'n
   } else if (event.type === 'phase-failed') line.settle(new Error(event.message));
   else {
     line.pending -= 1;
-    if (event.type === 'phase-done') line.hasActed ||= event.state === undefined;
+    if (event.type === 'phase-done' && event.state === undefined) line.hasActed = true;
+    else if (event.type === 'phase-done' && event.state) line.states.add(event.state);
     if (line.pending > 0) return;
     line.title = `${line.summary} ${formatEnd(line)}`;
     if (line.task) line.task.title = line.title;
@@ -128,5 +132,17 @@ function showState(line: Line, state: ListrTaskState): void {
 function formatEnd(line: Line): string {
   if (line.startedAt === undefined) return '(skipped)';
   const seconds = ((performance.now() - line.startedAt) / 1000).toFixed(1);
-  return line.hasActed ? `(${seconds} s)` : '(already there)';
+  // Parts that have nothing to do in any run say nothing beside those that have.
+  const state = [...line.states].sort((a, b) => Number(isIdle(a)) - Number(isIdle(b)))[0];
+  return line.hasActed || state === undefined ? `(${seconds} s)` : `(${shorten(state)})`;
+}
+
+function isIdle(state: string): boolean {
+  return state.startsWith('Nothing to do');
+}
+
+/** "Nothing to do: the embedded store needs no etcd" → "nothing to do": a line of the list is not wrapped. */
+function shorten(state: string): string {
+  const [text = ''] = state.split(':');
+  return text.charAt(0).toLowerCase() + text.slice(1);
 }

@@ -165,7 +165,7 @@ async function logIn(
     throw hostKey.explain(error) ?? explain(error, { resolved, target, authentication, transport });
   });
   const recorded = await hostKey.record();
-  if (recorded) settings.onNotice?.(`${resolved.alias}: ${recorded}`);
+  if (recorded) settings.onNotice?.(`${recorded} of "${resolved.alias}"`);
   return wrap(client, target, transport);
 }
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import ssh2, { type ParsedKey } from 'ssh2';
-import { isSystemError, TkadmError } from '../../runtime/base/errors.ts';
+import { describeFileError, isSystemError, TkadmError } from '../../runtime/base/errors.ts';
 import type { SshPrompts } from './prompts.ts';
 
 // Node.js does not see the names of this CommonJS module's exports.
@@ -47,7 +47,9 @@ async function loadIdentity(
 ): Promise<Identity | undefined> {
   const text = await readFile(path).catch((error) => {
     if (!isNamed && (isSystemError(error, 'ENOENT') || isSystemError(error, 'EACCES'))) return undefined;
-    throw unusable(path, `Cannot read SSH key "${path}": ${(error as Error).message}`);
+    throw new TkadmError('SSH_AUTHENTICATION', `Cannot read SSH key "${path}": ${describeFileError(error)}`, {
+      cause: error,
+    });
   });
   if (!text) return undefined;
   const parsed = utils.parseKey(text);

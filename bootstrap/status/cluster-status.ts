@@ -105,7 +105,7 @@ export function buildStatus(input: StatusInput): ClusterStatus {
     addons,
     pods: cluster.pods.length,
     podsNotReady,
-    warnings: listWarnings(cluster.events, now),
+    warnings: listWarnings(cluster, now),
     ...(nextExpiry ? { nextExpiry } : {}),
     ...(storeBytes === undefined ? {} : { storeBytes }),
   };
@@ -168,21 +168,41 @@ function describeUnready(pod: Pod): readonly PodRow[] {
   ];
 }
 
-/** The last ones, the newest first. */
-function listWarnings(events: readonly Event[], now: Date): ClusterStatus['warnings'] {
+/** The last ones, the newest first, without those of pods that are gone or have become ready since. */
+function listWarnings({ events, pods }: ClusterEvidence, now: Date): ClusterStatus['warnings'] {
   return events
-    .filter(({ type }) => type === 'Warning')
-    .map(({ involvedObject, reason = '', message = '', lastTimestamp, eventTime, metadata }) => ({
-      object: [involvedObject.kind?.toLowerCase(), involvedObject.namespace, involvedObject.name]
+    .filter((event) => event.type === 'Warning' && !isOver(event, pods))
+    .map((event) => ({
+      object: [
+        event.involvedObject.kind?.toLowerCase(),
+        event.involvedObject.namespace,
+        event.involvedObject.name,
+      ]
         .filter(Boolean)
         .join('/'),
-      reason,
-      message,
-      ageSeconds: secondsSince(lastTimestamp ?? eventTime ?? metadata?.creationTimestamp, now),
+      reason: event.reason ?? '',
+      message: event.message ?? '',
+      ageSeconds: secondsSince(timeOf(event), now),
     }))
     .filter(({ ageSeconds }) => ageSeconds * 1000 < WARNING_MS)
     .sort((a, b) => a.ageSeconds - b.ageSeconds)
     .slice(0, WARNINGS_AT_MOST);
+}
+
+function isOver(event: Event, pods: readonly Pod[]): boolean {
+  const { kind, namespace, name } = event.involvedObject;
+  // By name: events of a static pod carry another uid than its object.
+  const pod = pods.find(({ metadata }) => metadata?.namespace === namespace && metadata?.name === name);
+  if (kind !== 'Pod') return false;
+  if (!pod) return true;
+  const readyAt = pod.status?.conditions?.find(
+    (row) => row.type === 'Ready' && row.status === 'True',
+  )?.lastTransitionTime;
+  return readyAt !== undefined && Date.parse(readyAt) >= Date.parse(timeOf(event) ?? '');
+}
+
+function timeOf({ lastTimestamp, eventTime, metadata }: Event): string | undefined {
+  return lastTimestamp ?? eventTime ?? metadata?.creationTimestamp;
 }
 
 function secondsSince(text: string | undefined, now: Date): number {

@@ -97,7 +97,9 @@ async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): 
       errorFinding(
         `FileAvailable-${path.replaceAll('/', '-')}`,
         `"${path}" is there already`,
-        'it is left from an earlier run',
+        path.endsWith('/kubelet.conf')
+          ? 'this machine is a node of a cluster, or it was one'
+          : 'it is left from an earlier run',
         'tkadm reset -f',
       ),
     );

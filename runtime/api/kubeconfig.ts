@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { load } from 'js-yaml';
-import { isSystemError, TkadmError } from '../base/errors.ts';
+import { describeFileError, isSystemError, TkadmError } from '../base/errors.ts';
 
 /** How to reach one API server as one user. PEM texts; `tokenFile` is read again as it rotates. */
 export interface ClientConfig {
@@ -60,7 +60,7 @@ export async function loadClientConfig(path: string): Promise<ClientConfig> {
     const isForbidden = isSystemError(error, 'EACCES');
     throw new TkadmError(
       'KUBECONFIG_INVALID',
-      `Cannot use kubeconfig "${path}": ${isForbidden ? 'this user may not read it' : (error as Error).message}`,
+      `Cannot use kubeconfig "${path}": ${isForbidden ? 'this user may not read it' : describeFileError(error)}`,
       {
         cause: error,
         ...(isForbidden

@@ -219,6 +219,11 @@ export function formatError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Why a file cannot be read, as the end of "Cannot read ...: ". */
+export function describeFileError(error: unknown): string {
+  return isSystemError(error, 'ENOENT') ? 'there is no such file' : (error as Error).message;
+}
+
 /** True for a Node.js system error with this `code`, for example "ENOENT". */
 export function isSystemError(error: unknown, code: string): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).code === code;

@@ -93,7 +93,10 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
     },
     async inspect({ name }) {
       const image = store.resolve(name);
-      if (!image) throw new TkadmError('IMAGE_NOT_FOUND', `Cannot inspect image "${name}": no such image`);
+      if (!image)
+        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot inspect image "${name}": no such image`, {
+          hint: 'tkadm image ls',
+        });
       const layers = image.layers.map(({ diffId, digest, sizeBytes }) => ({ diffId, digest, sizeBytes }));
       const platforms = image.index && { platforms: listIndex(store, image.index) };
       const { manifestDigest, config } = image;
@@ -148,7 +151,10 @@ export function createImageCalls(options: ImageCallOptions): ImageHandlers {
     list: async () => store.list().map(summarize),
     async remove({ name }) {
       const image = store.resolve(name);
-      if (!image) throw new TkadmError('IMAGE_NOT_FOUND', `Cannot remove image "${name}": no such image`);
+      if (!image)
+        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot remove image "${name}": no such image`, {
+          hint: 'tkadm image ls',
+        });
       const others = image.repoTags.filter((tag) => !isNameOf(name, tag));
       if (others.length > 0 && others.length < image.repoTags.length) await store.untag(name);
       else await store.remove(name);

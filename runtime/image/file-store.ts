@@ -204,7 +204,9 @@ export class FileImageStore implements ImageStore {
     return this.#exclusively(async () => {
       const image = this.resolve(reference);
       if (image === undefined) {
-        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot tag "${reference}": no such image`);
+        throw new TkadmError('IMAGE_NOT_FOUND', `Cannot tag "${reference}": no such image`, {
+          hint: 'tkadm image ls',
+        });
       }
       const tagged = this.resolve(name);
       if (tagged !== undefined && tagged.id !== image.id)

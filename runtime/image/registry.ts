@@ -243,11 +243,17 @@ export class RegistryClient {
   #unreachable(error: unknown): unknown {
     if (this.#options.signal?.aborted) return error;
     if (error instanceof TkadmError) return error;
-    const { code = '', message: state } = error as NodeJS.ErrnoException;
+    const { code = '', message: state, hostname } = error as NodeJS.ErrnoException & { hostname?: string };
+    const isUnknown = code === 'ENOTFOUND' || code === 'EAI_AGAIN';
     return new TkadmError(
       'REGISTRY_UNREACHABLE',
-      `Cannot reach registry "${this.#options.host}": ${state || code}`,
-      { cause: error },
+      `Cannot reach registry "${this.#options.host}": ${isUnknown ? `no name server knows "${hostname}" (${code})` : state || code}`,
+      {
+        cause: error,
+        ...(isUnknown
+          ? { hint: 'Compare the name; a mirror can be named in /etc/tkadm/registries.json' }
+          : {}),
+      },
     );
   }
 

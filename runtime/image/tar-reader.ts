@@ -322,7 +322,10 @@ function readNumber(block: Buffer, offset: number, length: number): number {
   }
   const text = cString(field).trim();
   if (text === '') return 0;
-  if (!/^[0-7]+$/.test(text)) throw failure(`a header holds "${text}" where a number should be`);
+  if (!/^[0-7]+$/.test(text))
+    throw failure(
+      `a header holds ${JSON.stringify(text)} where a number should be; it is no tar, or it is damaged`,
+    );
   return Number.parseInt(text, 8);
 }
 

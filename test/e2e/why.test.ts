@@ -41,6 +41,8 @@ interface HostFault {
   readonly fix: RegExp;
   /** Asked from the control plane, over SSH. */
   readonly isRemote?: true;
+  /** A pod that may be new is its cause. */
+  readonly isOfPod?: true;
   /** It stands beside others. */
   readonly isSecond?: true;
 }
@@ -152,6 +154,7 @@ const WORKER_FAULTS: readonly HostFault[] = [
     cause: /Services are not reached from node1/,
     fix: /delete pod -l k8s-app=kube-proxy --field-selector spec\.nodeName=node1/,
     isRemote: true,
+    isOfPod: true,
   },
   {
     row: 'clock-wrong',
@@ -343,7 +346,14 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 280_000 }, async (t) => {
     await t.test(`names ${fault.row}`, async (t) => {
       await sh(node1, fault.inject);
       try {
-        const { findings, exitCode } = await (fault.isRemote ? ask(cp, ['node/node1']) : ask(node1));
+        const look = () => (fault.isRemote ? ask(cp, ['node/node1']) : ask(node1));
+        // Of a pod that was made just now nothing is said yet.
+        const { findings, exitCode } = fault.isOfPod
+          ? await eventually('a cause', 30_000, async () => {
+              const found = await look();
+              return found.findings.length > 0 && found;
+            })
+          : await look();
         const finding = fault.isSecond ? findings.find(({ name }) => name === fault.row) : findings[0];
         t.match(finding, { name: fault.row, subject: 'node/node1' }, JSON.stringify(findings));
         t.match(finding?.cause, fault.cause);

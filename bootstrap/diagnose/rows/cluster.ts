@@ -1,4 +1,5 @@
 import type { DiagnosisRow } from '../diagnosis.ts';
+import { isStarting } from './pod-facts.ts';
 
 /** An approved request is signed at once where somebody signs. */
 const SIGNING_MS = 15_000;
@@ -44,6 +45,7 @@ export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
     of: 'cluster',
     summary: 'The API server is not reached',
     confidence: 'likely',
+    unless: ['api-blocked', 'api-silent', 'api-refused', 'api-address-unknown'],
     matches: ({ problem, server }) =>
       problem && !['KUBECONFIG_INVALID', 'Unauthorized', 'Forbidden'].includes(problem.code)
         ? {
@@ -58,10 +60,14 @@ export const CLUSTER_ROWS: readonly DiagnosisRow[] = [
     of: 'cluster',
     summary: "The cluster's DNS has no ready pod",
     confidence: 'certain',
-    matches: ({ deployments }) => {
+    matches: ({ deployments, pods }, { now }) => {
       const dns = deployments.find(({ metadata }) => metadata?.name === 'coredns');
       if (!dns || (dns.status?.readyReplicas ?? 0) > 0) return undefined;
       const wanted = dns.spec?.replicas ?? 1;
+      const isNew = pods.some(
+        (pod) => pod.metadata?.labels?.['k8s-app'] === 'kube-dns' && isStarting(pod, now),
+      );
+      if (wanted > 0 && isNew) return undefined;
       return {
         cause:
           wanted === 0

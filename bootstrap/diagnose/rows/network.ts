@@ -2,6 +2,7 @@ import { PATHS } from '../../../runtime/base/paths.ts';
 import { nodeAddress } from '../collect/cluster.ts';
 import { type DiagnosisRow, seen } from '../diagnosis.ts';
 import type { LinkEvidence, MachineEvidence, ProbeEvidence } from '../evidence.ts';
+import { isStarting } from './pod-facts.ts';
 
 const BRIDGE = 'tkadm0';
 const AGENT_PORT = 10250;
@@ -132,9 +133,16 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
     of: 'machine',
     summary: 'The rules of the service proxy are not there',
     confidence: 'likely',
-    matches: ({ nftTables, role, name }, { cluster }) => {
+    matches: ({ nftTables, role, name }, { cluster, now }) => {
       const isWanted = cluster?.daemonSets.some(({ metadata }) => metadata?.name === 'kube-proxy') ?? false;
       if (role === 'none' || !isWanted || !nftTables || nftTables.includes('ip kube-proxy')) return undefined;
+      const isNew = cluster?.pods.some(
+        (pod) =>
+          pod.metadata?.labels?.['k8s-app'] === 'kube-proxy' &&
+          pod.spec?.nodeName === name &&
+          isStarting(pod, now),
+      );
+      if (isNew) return undefined;
       return {
         cause: `Services are not reached from ${name}: the rules of kube-proxy are gone`,
         fix: `kubectl -n kube-system delete pod -l k8s-app=kube-proxy --field-selector spec.nodeName=${name}`,

@@ -76,6 +76,7 @@ export const NODE_ROWS: readonly DiagnosisRow[] = [
     of: 'node',
     summary: "A Node's agent is not reached on port 10250",
     confidence: 'likely',
+    unless: ['runtime-stopped', 'agent-stopped', 'service-crashing', 'agent-port-blocked'],
     matches: (node, { agentProbes }) => {
       const name = node.metadata?.name;
       const probe = agentProbes.find(({ nodeName }) => nodeName === name);

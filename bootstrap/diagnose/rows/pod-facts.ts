@@ -36,6 +36,21 @@ export function isUnwell({ status, metadata }: Pod): boolean {
   return !status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
 }
 
+/** Until then nobody is alarmed by a pod that is not up. */
+const STARTING_MS = 20_000;
+
+/** True of a pod that was made just now, as after an init, and has not failed. */
+export function isStarting(pod: Pod, now: Date): boolean {
+  const ageMs = now.getTime() - Date.parse(pod.metadata?.creationTimestamp ?? '');
+  const hasFailed = containersOf(pod).some(
+    ({ restartCount, state }) =>
+      restartCount > 0 ||
+      state?.terminated ||
+      !['ContainerCreating', 'PodInitializing', undefined].includes(state?.waiting?.reason),
+  );
+  return ageMs < STARTING_MS && !hasFailed;
+}
+
 /** "default/web" */
 export function podName({ metadata }: Pod): string {
   return `${metadata?.namespace}/${metadata?.name}`;

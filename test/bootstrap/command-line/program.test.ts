@@ -57,6 +57,8 @@ t.test('addPhases() leaves the phases out of a command line that has none', asyn
     init?.commands.map((command) => [command.name(), command.commands.length]),
     [['phase', 0]],
   );
+  const apply = program.commands.find((command) => command.name() === 'apply');
+  t.same(apply?.commands, [], 'apply has no phases');
 });
 
 t.test('commandWords() are those of the command, not its operands', async (t) => {

@@ -21,6 +21,12 @@ const TOKEN_HINT = /token create --print-join-command/;
 
 const REFUSALS: readonly Row[] = [
   {
+    title: 'a machine that is named twice',
+    args: [MACHINE, MACHINE],
+    code: 'USAGE',
+    message: /"192\.0\.2\.1" twice/,
+  },
+  {
     title: 'a malformed token',
     args: [CLUSTER, '--token', 'bad', '--discovery-token-ca-cert-hash', PIN],
     code: 'CONFIG_INVALID',

@@ -307,3 +307,28 @@ t.test('completion: zsh completes what is typed', { skip: zshObstacle, timeout: 
   t.match(shown, /set-up-done/);
   t.match(shown, /tkadm token +create +--print-join-command/);
 });
+
+t.test('apply --print-example prints a file that apply takes', async (t) => {
+  const example = await runTkadmWith(['apply', '--print-example']);
+  t.match(example, { exitCode: 0, stderr: '' });
+  t.match(loadAll(example.stdout), [{ kind: 'Cluster' }, { kind: 'ClusterConfiguration' }]);
+});
+
+t.test('status --interval refuses what is no number of seconds', async (t) => {
+  for (const value of ['soon', '0', '-1']) {
+    const result = await runTkadmWith(['status', `--interval=${value}`]);
+    t.match(result, { exitCode: EXIT_CODES.usage, stderr: /it is no number of seconds/ }, value);
+  }
+});
+
+t.test('service start and stop need root', { skip: needsRoot }, async (t) => {
+  for (const args of [['start'], ['start', 'runtime'], ['stop'], ['stop', '--all']]) {
+    const result = await runTkadmWith(['service', ...args], { uid: 65_534 });
+    t.match(result, { exitCode: EXIT_CODES.preflight, stderr: /root is needed/ }, args.join(' '));
+  }
+});
+
+t.test('an empty KUBECONFIG is none', async (t) => {
+  const result = await runTkadmWith(['token', 'list'], { env: { KUBECONFIG: '' } });
+  t.notMatch(result.stderr, /""/);
+});

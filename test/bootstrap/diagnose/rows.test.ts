@@ -394,14 +394,63 @@ for (const [name, [evidence, cause, fix]] of Object.entries(CASES)) {
     t.ok(finding?.evidence.length, 'it says what was seen');
     t.notMatch(finding?.evidence.join('\n'), /undefined/);
     const others = findings.filter((row) => row.name !== name).map((row) => row.name);
-    const known: readonly string[] = FOLLOWED[name] ?? [];
-    t.same(others, known, 'nothing else is found');
+    t.same(others, [], 'nothing else is found');
     t.equal(isFaulty(findings), finding?.confidence !== 'possible');
   });
 }
 
-/** Causes that the same evidence speaks for as well. */
-const FOLLOWED: Readonly<Record<string, readonly string[]>> = { 'agent-port-blocked': ['agent-port-closed'] };
+t.test('rankCauses() leaves DNS and proxy the time to start, unless they fail', async (t) => {
+  const find = (age: number, restartCount: number) => {
+    const status = { name: 'a', image: '', imageID: '', ready: false, restartCount, state: { running: {} } };
+    const [dns, proxy] = ['kube-dns', 'kube-proxy'].map((name) => ({
+      metadata: {
+        name,
+        namespace: 'kube-system',
+        labels: { 'k8s-app': name },
+        creationTimestamp: ago(age),
+      },
+      spec: { nodeName: 'cp', containers: [] },
+      status: { conditions: [{ type: 'Ready', status: 'True' }], containerStatuses: [status] },
+    }));
+    const { cluster } = clusterWith({
+      pods: [dns!, proxy!],
+      deployments: [{ metadata: { name: 'coredns' }, spec: { replicas: 1 } as never }],
+    });
+    const evidence = { ...EVIDENCE, cluster, machines: [{ ...MACHINE, nftTables: [] }] };
+    return rankCauses(DIAGNOSES, evidence).map(({ name }) => name);
+  };
+  t.same(find(3, 0), []);
+  t.same(find(60, 0), ['dns-down', 'proxy-rules-missing'], 'they have had it');
+  t.same(find(3, 1), ['dns-down', 'proxy-rules-missing'], 'they were started again');
+});
+
+t.test('rows name as closer ones only rows that there are', async (t) => {
+  const names = DIAGNOSES.map(({ name }) => name);
+  for (const { name, unless = [] } of DIAGNOSES)
+    t.same(
+      unless.filter((other) => !names.includes(other)),
+      [],
+      name,
+    );
+});
+
+t.test('rankCauses() leaves out what another cause tells closer, of the same subject alone', async (t) => {
+  const stopped = {
+    ...MACHINE,
+    services: MACHINE.services.map((row) => ({ ...row, isKept: false, pid: undefined })),
+  };
+  const find = (nodeName: string, name: string) => {
+    const { cluster } = clusterWith({
+      agentProbes: [{ ...probe('agent', { outcome: 'silent' }), nodeName }],
+      nodes: [{ ...NODE, metadata: { name: nodeName } }],
+    });
+    return rankCauses(DIAGNOSES, { ...EVIDENCE, cluster, machines: [stopped] }).some(
+      (row) => row.name === name,
+    );
+  };
+  t.equal(find('cp', 'agent-port-closed'), false, 'its agent is stopped');
+  t.equal(find('other', 'agent-port-closed'), true, 'the agent of another machine is');
+});
 
 t.test('rankCauses() tells the certain before the likely, and what others stand on first', async (t) => {
   const machine = {

@@ -7,6 +7,7 @@ import { createPatchReader } from '../../../bootstrap/phases/files.ts';
 import { refuseOtherNetwork } from '../../../bootstrap/phases/fixed-arguments.ts';
 import { kubeletFinalizePhases } from '../../../bootstrap/phases/kubelet-finalize.ts';
 import { type ObjectContext, planObjects } from '../../../bootstrap/phases/objects.ts';
+import { buildPreflightInput } from '../../../bootstrap/phases/preflight.ts';
 import { RESET_PHASES } from '../../../bootstrap/phases/reset.ts';
 import type { Action } from '../../../bootstrap/workflow/action.ts';
 import { waitForTarget } from '../../../bootstrap/workflow/wait.ts';
@@ -267,4 +268,18 @@ t.test('waitForTarget() tells of a wait that goes on: what, why, how long', asyn
   t.ok(told.length > 0);
   t.match(told[0]?.[0], /^still waiting for the agent at http\S+: .*ECONNREFUSED.* \(0 of 0 s\)$/);
   t.match(told[0]?.[1], { elapsedMs: Number, timeoutMs: 400 });
+});
+
+t.test('buildPreflightInput() has init refuse a machine that has joined a cluster', async (t) => {
+  const config = await loadInit('networking: {}');
+  const kubeletConf = '/etc/kubernetes/kubelet.conf';
+  const joined = { [kubeletConf]: 'client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem\n' };
+  const isRefused = async (files: Readonly<Record<string, string>>) => {
+    const input = await buildPreflightInput({ config, host: await hostWith(files), env: {} } as never);
+    return input.absentFiles.includes(kubeletConf);
+  };
+  t.equal(await isRefused({}), false);
+  t.equal(await isRefused(joined), true, 'a worker');
+  t.equal(await isRefused({ [kubeletConf]: 'client-certificate-data: AAAA\n' }), false, 'left by an init');
+  t.equal(await isRefused({ ...joined, '/etc/kubernetes/admin.conf': '{}' }), false, 'a control plane');
 });

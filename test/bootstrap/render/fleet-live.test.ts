@@ -43,13 +43,18 @@ t.test('createLiveReporter() has a line for each machine', async (t) => {
     `one.progress('send the node bundle: 5 MB');
 await seen('send the node bundle: 5 MB');
 two.warn('the clock is off');
+for (const machine of [one, two]) machine.warn('no swap');
 one.ended({ host: 'one', node: 'n1', outcome: 'joined', durationMs: 1200 });
 two.ended({ host: 'two', durationMs: 1, error: new Error('gone') });`,
   );
   t.match(shown, /send the node bundle: 5 MB/);
   t.match(shown, /one: node "n1" has joined \(1\.2 s\)/);
   t.match(shown, /two: gone/);
-  t.match(shown, /two: Warning: the clock is off\s+HOST +NODE +RESULT/, 'warnings stay, below the list');
+  t.match(
+    shown,
+    /two: Warning: the clock is off\s+one, two: Warning: no swap\s+HOST +NODE +RESULT/,
+    'warnings stay, below the list',
+  );
 });
 
 t.test('a question ends the list, and lines follow', async (t) => {

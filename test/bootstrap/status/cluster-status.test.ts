@@ -1,3 +1,4 @@
+import type { Pod } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
 import { formatStatus } from '../../../bootstrap/render/status.ts';
 import { buildStatus } from '../../../bootstrap/status/cluster-status.ts';
@@ -51,6 +52,21 @@ for (const [name, { cluster }] of Object.entries(FAULTS)) {
     t.match(formatStatus(status, NOW), /what is wrong: tkadm why\n$/);
   });
 }
+
+t.test('buildStatus() leaves out the warnings of pods that are gone or ready since', async (t) => {
+  const { cluster } = podWith({ container: waiting('ImagePullBackOff'), warning: ['Unhealthy', 'not yet'] });
+  const [pod] = cluster!.pods;
+  const readyAt = (lastTransitionTime: string) => ({
+    ...pod!,
+    status: { ...pod!.status, conditions: [{ type: 'Ready', status: 'True', lastTransitionTime }] },
+  });
+  const warningsWith = (pods: readonly Pod[]) =>
+    buildStatus({ ...INPUT, cluster: { ...cluster!, pods } }).warnings.map(({ reason }) => reason);
+  t.same(warningsWith([pod!]), ['Unhealthy']);
+  t.same(warningsWith([readyAt(ago(0))]), [], 'ready since');
+  t.same(warningsWith([readyAt(ago(60))]), ['Unhealthy'], 'ready before, and warned of since');
+  t.same(warningsWith([]), [], 'gone');
+});
 
 t.test('buildStatus() tells why pods are not ready, and of the last warnings', async (t) => {
   const { cluster } = podWith({ container: waiting('ImagePullBackOff'), warning: ['Failed', 'no such tag'] });
