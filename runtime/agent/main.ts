@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { formatError } from '../base/errors.ts';
 import { parseFlags } from '../base/flags.ts';
 import { createLogger } from '../base/log.ts';
@@ -11,7 +10,6 @@ async function main(): Promise<void> {
   const flags = parseFlags(AGENT_FLAGS, process.argv.slice(2));
   const controller = new AbortController();
   // Every pod and every loop listens.
-  setMaxListeners(0, controller.signal);
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => controller.abort());
   const log = createLogger({
     name: 'tkadm-agent',
