@@ -143,7 +143,8 @@ export function createFixture(): Fixture {
       };
     },
     removeCgroups() {
-      for (const path of cgroupDirectories(cgroupParent)) rmdirSync(path);
+      const unified = unifiedDirectory(cgroupParent);
+      for (const path of [...cgroupDirectories(cgroupParent), ...unified]) rmdirSync(path);
     },
     remove() {
       rmSync(directory, { recursive: true, force: true });
@@ -157,6 +158,13 @@ export function cgroupDirectories(path: string): readonly string[] {
   const mounts =
     host.version === 2 ? [host.mountPoint] : host.hierarchies.map((hierarchy) => hierarchy.mountPoint);
   return mounts.map((mount) => join(mount, path)).filter((directory) => existsSync(directory));
+}
+
+/** That of the unified hierarchy beside those of version 1, which runc and systemd use. */
+function unifiedDirectory(path: string): readonly string[] {
+  const host = parseCgroupHost(readFileSync('/proc/self/mountinfo', 'utf8'));
+  if (host.version === 2 || host.unified === undefined) return [];
+  return [join(host.unified, path)].filter((directory) => existsSync(directory));
 }
 
 /** Bundles a program of runtime/container as build.mjs does; koffi is found at its absolute path. */
