@@ -56,7 +56,7 @@ t.test(
     await t.test('exits with 0 on SIGTERM at once', async (t) => {
       const start = performance.now();
       t.equal((await engine.stop('reaps', { graceMs: 10000 })).exitCode, 0);
-      t.ok(performance.now() - start < 9_000);
+      t.ok(performance.now() - start < 1000);
       await engine.delete('reaps');
       await create('int', PAUSE_SECCOMP);
       await engine.kill('int', 'SIGINT');

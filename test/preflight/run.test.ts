@@ -67,7 +67,7 @@ t.test('runPreflight() gives a check up that hangs, and says so', async (t) => {
   const hangs = row('Hangs', () => new Promise(() => {}), { severity: 'warning' });
   const startedAt = performance.now();
   const { findings } = await runPreflight(host, INPUT, { checks: [hangs, good], timeoutMs: 100 });
-  t.ok(performance.now() - startedAt < 20_000);
+  t.ok(performance.now() - startedAt < 2_000);
   t.match(findings, [
     {
       check: 'Hangs',
@@ -166,5 +166,5 @@ t.test('runPreflight() looks at this machine within its time', async (t) => {
   const times: number[] = [];
   for (let i = 0; i < 3; i += 1) times.push((await runPreflight(host, INPUT)).durationMs);
   t.comment(`all checks of init: ${times.join(', ')} ms`);
-  t.ok(Math.min(...times) < 10_000, `${Math.min(...times)} ms`);
+  t.ok(Math.min(...times) < 2_000, `${Math.min(...times)} ms`);
 });

@@ -181,7 +181,7 @@ t.test('discovery with the API server', { timeout: 120_000 }, async (t) => {
       { code: 'TOKEN_INVALID', hint: /token/ },
     ],
   ];
-  for (const [title, options, expected, withinMs = 10_000] of failures) {
+  for (const [title, options, expected, withinMs = 1000] of failures) {
     await t.test(`tells ${title}`, async (t) => {
       const startedAt = performance.now();
       const error = await discover(options).catch((thrown: Error) => thrown);

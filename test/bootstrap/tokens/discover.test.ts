@@ -145,7 +145,7 @@ t.test('discoverCluster() tells failures apart', async (t) => {
       message: /expired/,
       hint: /token create/,
     });
-    t.ok(performance.now() - startedAt < 30_000, 'within seconds');
+    t.ok(performance.now() - startedAt < 6_000, 'within seconds');
   });
   await t.test('a signature that comes late', async (t) => {
     const unsigned = await clusterInfo(ca.certPem, []);

@@ -267,7 +267,7 @@ t.test('createAuthorizer() confines a kubelet to its own', async (t) => {
   t.notOk((await authorizer.authorize(access(n1, 'get secrets a/pull'))).isAllowed, 'the pod is gone');
 });
 
-t.test('createAuthorizer() looks at the bindings of the namespace only', async (t) => {
+t.test('createAuthorizer() decides within microseconds', async (t) => {
   const reader = new MemoryReader();
   reader.put(...buildBootstrapPolicy());
   for (let i = 0; i < 500; i += 1) {
@@ -279,5 +279,5 @@ t.test('createAuthorizer() looks at the bindings of the namespace only', async (
   const start = process.hrtime.bigint();
   for (let i = 0; i < 10_000; i += 1) authorizer.authorize(attributes);
   const microseconds = Number(process.hrtime.bigint() - start) / 10_000 / 1000;
-  t.ok(microseconds < 1_000, `${microseconds.toFixed(2)} µs a check`);
+  t.ok(microseconds < 50, `${microseconds.toFixed(2)} µs a check`);
 });
