@@ -150,13 +150,17 @@ export class RootfsProgram {
 
   /** Nothing may stay shared: our own mounts, and their end, would reach the host. Shared binds were made before. */
   #leaveHostMounts(): void {
-    const name = this.#options.spec.linux?.rootfsPropagation || 'rprivate';
-    const wanted = parsePropagation(name);
-    if (wanted === undefined) throw new Error(`rootfsPropagation "${name}"`);
-    const hearsHost = (wanted & (MS.SHARED | MS.SLAVE)) !== 0;
+    const hearsHost = (this.#propagation() & (MS.SHARED | MS.SLAVE)) !== 0;
     const section = this.#section;
     section.step('mount "/"');
     section.call('mount', [0, section.text('/'), 0, (hearsHost ? MS.SLAVE : MS.PRIVATE) | MS.REC, 0]);
+  }
+
+  #propagation(): number {
+    const name = this.#options.spec.linux?.rootfsPropagation || 'rprivate';
+    const wanted = parsePropagation(name);
+    if (wanted === undefined) throw new Error(`rootfsPropagation "${name}"`);
+    return wanted;
   }
 
   #mountEntry(mount: OciMount): void {
@@ -280,6 +284,10 @@ export class RootfsProgram {
       section.call('umount2', [dot, MNT_DETACH]);
     }
     section.call('chdir', [root]);
+    const propagation = this.#propagation();
+    if ((propagation & (MS.SHARED | MS.UNBINDABLE)) === 0) return;
+    section.step('linux.rootfsPropagation');
+    section.call('mount', [0, root, 0, propagation, 0]);
   }
 
   /**
