@@ -4,14 +4,14 @@ import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { CommandOptions, CommandResult, FileStat, Host } from '../../runtime/base/host.ts';
 import {
+  type AskingMethod,
   BECOME_WORDS,
   type BecomeChoice,
   type BecomeMethod,
   buildProbe,
-  noSudoPassword,
   parseBecomeMethod,
-  startPasswordDialogue,
 } from './become.ts';
+import { noPassword, openWithPassword, PROGRAMS, type StartCommand } from './become-password.ts';
 import type { SshConnection } from './connection.ts';
 
 /** A remote machine as a Host; `openStream` also gives a command's output as it comes. */
@@ -22,8 +22,8 @@ export interface SshHost extends Host {
 }
 
 export interface SshHostOptions {
-  /** The password for sudo, asked for when sudo wants one. */
-  readonly sudoPassword?: (() => Promise<string | undefined>) | undefined;
+  /** The password for sudo or doas, asked for when that program wants one. */
+  readonly becomePassword?: ((program: string) => Promise<string | undefined>) | undefined;
   /** Default: what works. */
   readonly become?: BecomeChoice | undefined;
 }
@@ -35,7 +35,8 @@ export interface SshHostOptions {
 export function createSshHost(connection: SshConnection, options: SshHostOptions = {}): SshHost {
   const { user, host } = connection.target;
   const name = `${user}@${host}`;
-  const start = (argv: readonly string[]) => connection.start(`exec ${argv.map(quote).join(' ')}`);
+  const start: StartCommand = (argv, options) =>
+    connection.start(`exec ${argv.map(quote).join(' ')}`, options);
   let method: Promise<BecomeMethod> | undefined;
   const findMethod = (): Promise<BecomeMethod> => {
     method ??=
@@ -44,17 +45,20 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
   };
   const openStream: SshHost['openStream'] = async (argv, { input } = {}) => {
     const found = await findMethod();
-    if (found === 'sudo-password') return startWithPassword(argv, input);
-    const channel = await start([...BECOME_WORDS[found], ...argv]);
+    const words = BECOME_WORDS[found];
+    if (!words) return startWithPassword(found as AskingMethod, argv, input);
+    const channel = await start([...words, ...argv]);
     sendInput(channel, input);
     return channel;
   };
-  const startWithPassword = async (argv: readonly string[], input: CommandOptions['input']) => {
-    const password = await options.sudoPassword?.();
-    if (password === undefined) throw noSudoPassword(name);
-    const dialogue = startPasswordDialogue(argv, name);
-    const channel = await start(dialogue.argv);
-    await dialogue.run(channel, password);
+  const startWithPassword = async (
+    method: AskingMethod,
+    argv: readonly string[],
+    input: CommandOptions['input'],
+  ) => {
+    const password = await options.becomePassword?.(PROGRAMS[method]);
+    if (password === undefined) throw noPassword(method, name);
+    const channel = await openWithPassword(method, start, { argv, name, password });
     // The caller listens by then.
     setImmediate(() => {
       channel.write('\n');
@@ -110,7 +114,7 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
 }
 
 async function probeMethod(
-  start: (argv: readonly string[]) => Promise<ClientChannel>,
+  start: StartCommand,
   { name, choice }: { readonly name: string; readonly choice: BecomeChoice | undefined },
 ): Promise<BecomeMethod> {
   const channel = await start(['sh', '-c', buildProbe(choice)]);
