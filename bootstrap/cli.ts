@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { addPhases, buildProgram, commandWords } from './command-line/program.ts';
+import { addPhases, buildProgram, commandWords, dropHelpOfUnknown } from './command-line/program.ts';
 import type { CliContext, Terminal } from './commands/context.ts';
 import { requestedFormat } from './render/requested-format.ts';
 
@@ -99,7 +99,8 @@ void main();
 
 async function main(): Promise<void> {
   try {
-    await program.parseAsync(await addPhases(program, context, process.argv));
+    const words = dropHelpOfUnknown(program, argv);
+    await program.parseAsync(await addPhases(program, context, words), { from: 'user' });
   } catch (error) {
     // Help and version end the parser by an error with exit code 0.
     const isDone = error instanceof Error && 'exitCode' in error && error.exitCode === 0;
