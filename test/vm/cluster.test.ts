@@ -3,6 +3,7 @@ import { apply, eventually, getPods, kubectl, kubectlText, readyNodes, readyPods
 import { createAdministrator, formatClusterFile } from './administrator.ts';
 import { machineObstacle, readTraces, resetAll, runTkadm } from './cluster.ts';
 import { bootMachines, type Machine } from './machine.ts';
+import { runOci } from './oci.ts';
 import { PAYLOAD, TEST_IMAGE } from './payload.ts';
 import {
   CONFINED,
@@ -12,7 +13,6 @@ import {
   loadPolicy,
   loadProfile,
   PROFILE,
-  runOci,
   SHOW_PROFILE,
   UNKNOWN_LABEL,
   waitForLog,
@@ -80,7 +80,7 @@ t.test(
     await t.test('tkadm apply makes a cluster of both', { bail: true }, async (t) => {
       t.equal((await one.shell('stat -f -c %T /sys/fs/cgroup')).trim(), 'cgroup2fs');
       t.equal((await one.shell('cat /proc/1/comm')).trim(), 'systemd');
-      t.match(before[1], ['swap /swapfile 5']);
+      t.ok(before[1]?.includes('swap /swapfile 5'));
       const { exitCode, all, stdout, seconds } = await administrator.tkadm(['apply', '-f', file]);
       t.equal(exitCode, 0, all);
       note(`apply took ${seconds.toFixed(0)} s`);
@@ -174,10 +174,9 @@ t.test(
       const ran = await runTkadm(two, ['ctr', 'run', ...options, TEST_IMAGE, 'sh', '-c', SHOW_PROFILE]);
       t.equal(ran.stdout, CONFINED, ran.all);
       t.match(ran.stderr, DENIED);
-      const process = await runOci(two, SHOW_PROFILE, { apparmorProfile: PROFILE });
-      t.equal(process.stdout, CONFINED, process.all);
-      t.match(process.stderr, DENIED);
-      t.match(await runOci(two, 'true', { apparmorProfile: 'absent' }), {
+      const process = await runOci(two, SHOW_PROFILE, { process: { apparmorProfile: PROFILE } });
+      t.match(process, { stdout: CONFINED, stderr: DENIED });
+      t.match(await runOci(two, 'true', { process: { apparmorProfile: 'absent' } }), {
         exitCode: 1,
         stderr: /process\.apparmorProfile "absent"/,
       });
@@ -197,13 +196,29 @@ t.test(
 
     await t.test("SELinux gives a container's process its label", LONG, async (t) => {
       await loadPolicy(one);
-      const labelled = await runOci(one, 'cat /proc/self/attr/current', { selinuxLabel: LABEL });
-      t.equal(labelled.stdout.replace(/\0?\n?$/, ''), LABEL, labelled.all);
-      t.match(await runOci(one, 'true', { selinuxLabel: UNKNOWN_LABEL }), {
+      const labelled = await runOci(one, 'cat /proc/self/attr/current', {
+        process: { selinuxLabel: LABEL },
+      });
+      t.equal(labelled.stdout.replace(/\0?\n?$/, ''), LABEL, labelled.stderr);
+      t.match(await runOci(one, 'true', { process: { selinuxLabel: UNKNOWN_LABEL } }), {
         exitCode: 1,
         stderr: /process\.selinuxLabel "system_u:system_r:nobody_t:s0"/,
       });
       note('SELinux was tried');
+    });
+
+    await t.test("a container of systemd's (--systemd-cgroup) has its limits", LONG, async (t) => {
+      const result = await runOci(two, 'cat /proc/self/cgroup /sys/fs/cgroup/memory.max', {
+        flags: ['--systemd-cgroup'],
+        linux: {
+          cgroupsPath: 'machine.slice:test:box',
+          resources: { memory: { limit: BUSY_LIMIT.memoryBytes } },
+        },
+      });
+      t.match(result, {
+        stdout: `0::/machine.slice/test-box.scope\n${BUSY_LIMIT.memoryBytes}\n`,
+        stderr: /^$/,
+      });
     });
 
     await t.test('containers outlive a restart and a death of the services', LONG, async (t) => {

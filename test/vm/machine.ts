@@ -194,7 +194,7 @@ class QemuMachine implements Machine {
   }
 
   async bootId(): Promise<string> {
-    return (await this.shell('cat /proc/sys/kernel/random/boot_id', { timeoutMs: 10_000 })).trim();
+    return (await this.shell('cat /proc/sys/kernel/random/boot_id', { timeoutMs: 120_000 })).trim();
   }
 
   async exec(argv: readonly string[], options: LabExecOptions = {}): Promise<CommandOutput> {
@@ -220,7 +220,9 @@ class QemuMachine implements Machine {
       'StrictHostKeyChecking=no',
       'UserKnownHostsFile=/dev/null',
       'LogLevel=ERROR',
-      'ConnectTimeout=8',
+      // An answer that is given up costs the emulator another one.
+      'ConnectTimeout=30',
+      'KexAlgorithms=curve25519-sha256',
       'ServerAliveInterval=10',
       // One handshake for all commands of a boot.
       'ControlMaster=auto',

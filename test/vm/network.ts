@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { execa } from 'execa';
 
 /** A network namespace with a bridge: machines are its ports, and whoever enters it is the machine at `.1`. */
@@ -27,14 +28,15 @@ export async function createNetwork(address: string, taps: readonly string[]): P
   const holder = execa('setpriv', ['--pdeathsig', 'KILL', 'unshare', '--net', ...script], {
     reject: false,
     stdin: 'ignore',
-    buffer: { stdout: false },
   });
-  for await (const _line of holder.iterable()) {
-    const close = async () => {
-      holder.kill('SIGKILL');
-      await holder;
-    };
-    return { enter: ['nsenter', `--net=/proc/${holder.pid}/ns/net`], close };
-  }
-  throw new Error(`the network of the machines was not made: ${(await holder).stderr}`);
+  const isReady = await Promise.race([
+    once(holder.stdout, 'data').then(() => true),
+    holder.then(() => false),
+  ]);
+  if (!isReady) throw new Error(`the network of the machines was not made: ${(await holder).stderr}`);
+  const close = async () => {
+    holder.kill('SIGKILL');
+    await holder;
+  };
+  return { enter: ['nsenter', `--net=/proc/${holder.pid}/ns/net`], close };
 }

@@ -1,6 +1,5 @@
 import { type CommandHost, eventually, getJson, kubectl } from '../hosts/cluster.ts';
 import type { ReachableMachine } from './machine.ts';
-import { PAYLOAD } from './payload.ts';
 import { SELINUX_POLICY } from './recipe.ts';
 
 /** An AppArmor profile under which everything goes but reading /etc/motd. */
@@ -37,37 +36,6 @@ export async function loadPolicy(machine: ReachableMachine): Promise<void> {
     `[ -e /sys/fs/selinux/load ] || mount -t selinuxfs selinuxfs /sys/fs/selinux
 dd if=${SELINUX_POLICY} of=/sys/fs/selinux/load bs=1M status=none`,
   );
-}
-
-/** Runs a container of the OCI runtime with a process that has these fields as well. */
-export async function runOci(
-  machine: ReachableMachine,
-  script: string,
-  fields: Readonly<Record<string, string>>,
-) {
-  const spec = {
-    ociVersion: '1.0.2',
-    process: {
-      user: { uid: 0, gid: 0 },
-      args: ['sh', '-c', script],
-      env: ['PATH=/bin'],
-      cwd: '/',
-      ...fields,
-    },
-    root: { path: 'rootfs' },
-    mounts: [{ destination: '/proc', type: 'proc', source: 'proc' }],
-    linux: { namespaces: ['pid', 'mount', 'ipc', 'uts', 'network'].map((type) => ({ type })) },
-  };
-  const oci = `${PAYLOAD.node} ${PAYLOAD.oci} --root /run/machine-test`;
-  const command = `cd "$(mktemp -d)"
-mkdir -p rootfs/bin rootfs/proc rootfs/etc
-cp /bin/busybox rootfs/bin/busybox
-for name in sh cat; do ln -s busybox rootfs/bin/$name; done
-echo secret > rootfs/etc/motd
-cat > config.json
-exec ${oci} run --bundle . box`;
-  const result = await machine.exec(['sh', '-c', command], { input: JSON.stringify(spec) });
-  return { ...result, all: `${result.stdout}${result.stderr}` };
 }
 
 /** A pod under a profile of the second machine. */
