@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { isSystemError, TkadmError } from './errors.ts';
+import { describeFileError, isSystemError, TkadmError } from './errors.ts';
 
 export interface WriteFileOptions {
   /** Permission bits, default 0o644. */
@@ -51,7 +51,7 @@ export async function readFileIfExists(path: string): Promise<string | undefined
     return await readFile(path, 'utf8');
   } catch (error) {
     if (isSystemError(error, 'ENOENT') || isSystemError(error, 'ENOTDIR')) return undefined;
-    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${(error as Error).message}`, { cause: error });
+    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, { cause: error });
   }
 }
 

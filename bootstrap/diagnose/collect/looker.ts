@@ -1,4 +1,4 @@
-import { formatError } from '../../../runtime/base/errors.ts';
+import { describeFileError } from '../../../runtime/base/errors.ts';
 
 /** Looks at things that may hang or be forbidden, and remembers what could not be seen. */
 export interface Looker {
@@ -25,7 +25,7 @@ export function createLooker(timeoutMs: number): Looker {
       try {
         return await Promise.race([work(), late]);
       } catch (error) {
-        unseen.push(`${what}: ${formatError(error)}`);
+        unseen.push(`${what}: ${describeFileError(error)}`);
         return fallback;
       } finally {
         clearTimeout(timer);
