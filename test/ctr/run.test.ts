@@ -48,7 +48,11 @@ const EXIT_CODES = [
   [['run', '--init', 'busybox', 'true'], 125, /unknown option '--init'/],
   [['run', '--rm', '--restart', 'always', 'busybox', 'true'], 125, /exclude each other/],
   [['run', '--rm', '--network', 'lan', 'busybox', 'true'], 125, /there is no network "lan"/],
-  [['run', '--rm', '--security-opt', 'apparmor=x', 'busybox', 'true'], 125, /not supported/],
+  [
+    ['run', '--rm', '--security-opt', 'apparmor=x', 'busybox', 'true'],
+    125,
+    /"process.apparmorProfile" needs "AppArmor"/,
+  ],
   [['swarm', 'x'], 2, /"tkadm ctr swarm": it is not supported/],
   [['ps', '--filter', 'colour=red'], 2, /there is no filter "colour"/],
 ] as const;

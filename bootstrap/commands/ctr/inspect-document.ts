@@ -137,10 +137,13 @@ function buildHostConfig({ options, networkMode, mounts }: CtrSummary) {
   };
 }
 
-function describeSecurity({ seccomp, hasNoNewPrivileges }: CtrSummary['options']): readonly string[] {
-  const profile =
-    seccomp === undefined ? [] : [`seccomp=${seccomp === 'unconfined' ? seccomp : seccomp.path}`];
-  return [...profile, ...(hasNoNewPrivileges ? ['no-new-privileges'] : [])];
+function describeSecurity(options: CtrSummary['options']): readonly string[] {
+  const { seccomp, apparmorProfile, hasNoNewPrivileges } = options;
+  return [
+    ...(seccomp === undefined ? [] : [`seccomp=${seccomp === 'unconfined' ? seccomp : seccomp.path}`]),
+    ...(apparmorProfile === undefined ? [] : [`apparmor=${apparmorProfile}`]),
+    ...(hasNoNewPrivileges ? ['no-new-privileges'] : []),
+  ];
 }
 
 function buildNetworkSettings({ network, networkMode, config }: CtrSummary) {
