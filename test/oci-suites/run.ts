@@ -85,7 +85,10 @@ async function listCrunTests(directory: string, { program, work }: Place): Promi
       const [, table = ''] = (await readFile(join(tests, file), 'utf8')).split(/^all_tests = \{$/m);
       const parts = [...table.matchAll(/^\s+["']([^"']+)["']\s*:/gm)].map(([, name = '']) => name);
       const name = `crun ${basename(file, '.py').replace('test_', '')}`;
-      return { name, command: ['python3', join(tests, file)], cwd: work, env, parts };
+      // The tests name a folder after their process id, which is no other's in their own pid namespace only.
+      const cwd = join(work, basename(file, '.py'));
+      await mkdir(cwd, { recursive: true });
+      return { name, command: ['python3', join(tests, file)], cwd, env, parts };
     }),
   );
 }
