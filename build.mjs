@@ -93,7 +93,9 @@ await build({
 });
 const cliPath = join(out, 'tkadm.js');
 const cli = await readFile(cliPath, 'utf8');
-await writeFile(cliPath, cli.startsWith('#!') ? cli : `#!/usr/bin/env node\n${cli}`);
+// Without the "--" Node.js takes the `--env-file` of `tkadm ctr run` for its own: a shell says it, as env has no -S everywhere.
+const start = `#!/bin/sh\n':' //; exec node -- "$0" "$@"\n`;
+await writeFile(cliPath, `${start}${cli.replace(/^#!.*\n/, '')}`);
 await chmod(cliPath, 0o755);
 
 const programs = Object.entries(NODE_PROGRAMS).filter(([, source]) => existsSync(source));

@@ -38,7 +38,7 @@ function parseCpus(text: string): number {
   throw new TkadmError('USAGE', `Cannot use "--cpus ${text}": it is no number from 0.01`);
 }
 
-type Security = Pick<CtrOptions, 'seccomp' | 'hasNoNewPrivileges'>;
+type Security = Pick<CtrOptions, 'seccomp' | 'hasNoNewPrivileges' | 'hasOpenPaths'>;
 
 /** `--security-opt` @throws UNSUPPORTED, FILE_READ */
 export async function readSecurity(context: CliContext, options: readonly string[]): Promise<Security> {
@@ -48,13 +48,14 @@ export async function readSecurity(context: CliContext, options: readonly string
     const isOn = value === '' || value === 'true';
     if (name === 'no-new-privileges' && (isOn || value === 'false'))
       security = { ...security, hasNoNewPrivileges: isOn };
+    else if (name === 'systempaths' && value === 'unconfined') security = { ...security, hasOpenPaths: true };
     else if (name === 'seccomp' && value === 'unconfined') security = { ...security, seccomp: 'unconfined' };
     else if (name === 'seccomp' && value !== '') {
       const path = resolve(context.cwd, value);
       security = { ...security, seccomp: { path, text: await readInput(context, path) } };
     } else if (!['apparmor=unconfined', 'label=disable', 'label:disable'].includes(option)) {
       throw new TkadmError('UNSUPPORTED', `Cannot use "--security-opt ${option}": it is not supported`, {
-        hint: 'seccomp=unconfined, seccomp=FILE, no-new-privileges',
+        hint: 'seccomp=unconfined, seccomp=FILE, systempaths=unconfined, no-new-privileges',
       });
     }
   }
