@@ -62,6 +62,11 @@ export const CONNECTION_FLAGS: readonly Flag[] = [
   ],
   ['--ssh-fingerprint <SHA256:...>', 'the host key to take, whatever known_hosts holds'],
   ['--ssh-jump <hosts>', 'jump hosts, [user@]host[:port] with commas between, or "none"'],
+  [
+    '--ssh-become <program>',
+    "how a user other than root gets to be root's (default: auto, what works)",
+    { values: ['auto', 'sudo', 'doas', 'none'] },
+  ],
   ['--ssh-config <file>', 'in place of ~/.ssh/config and /etc/ssh/ssh_config, or "none"'],
 ];
 

@@ -56,7 +56,11 @@ export const CREATE_FLAGS: readonly Flag[] = [
   ['--read-only', 'the root file system is read-only'],
   ['--restart <policy>', 'no, on-failure[:COUNT], always or unless-stopped (default: no)'],
   ['--rm', 'remove the container when it ends'],
-  ['--security-opt <option>', 'seccomp=unconfined|FILE, systempaths=unconfined, no-new-privileges', REPEAT],
+  [
+    '--security-opt <option>',
+    'seccomp=unconfined|FILE, apparmor=PROFILE, systempaths=unconfined, no-new-privileges',
+    REPEAT,
+  ],
   ['--shm-size <bytes>', 'size of /dev/shm (default: 64m)'],
   ['--stop-signal <signal>', 'signal that stops it'],
   ['--stop-timeout <seconds>', 'time before it is killed (default: 10)'],

@@ -16,10 +16,10 @@ export const SERVICE_COMMANDS: readonly CommandRow[] = [
         run: async (context, options, service) => (await load()).runServiceStart(context, options, service),
       },
       {
-        usage: 'stop',
-        description: 'Stop the services; containers go on',
+        usage: 'stop [service]',
+        description: 'Stop the services, or one of them; containers go on',
         flags: [['--all', 'stop the containers too'], FLAGS.output],
-        run: async (context, options) => (await load()).runServiceStop(context, options),
+        run: async (context, options, service) => (await load()).runServiceStop(context, options, service),
       },
       {
         usage: 'status',

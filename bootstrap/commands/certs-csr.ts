@@ -21,8 +21,10 @@ import {
 } from '../../templates/kubeconfig.ts';
 import { hasLocalEtcd } from '../../templates/manifests/manifests.ts';
 import { renderYaml } from '../../templates/yaml.ts';
+import { writeTogether } from '../workflow/action.ts';
 import { type CertsConfig, type CertsOptions, loadCertsConfig } from './certs-config.ts';
 import type { CliContext } from './context.ts';
+import { withJournal } from './journal.ts';
 import { writeData } from './output.ts';
 
 /** `tkadm certs certificate-key` */
@@ -43,9 +45,12 @@ export async function runGenerateCsr(
   const host = createLocalHost();
   const config = await loadCertsConfig(context, host, { ...options, needsAddress: true });
   const caPem = await host.readFile(`${config.certificatesDir}/ca.crt`);
-  const files = (await Promise.all([...planLeaves(config), ...planKubeconfigs(config, caPem)])).flat();
+  const pairs = await Promise.all([...planLeaves(config), ...planKubeconfigs(config, caPem)]);
+  const files = pairs.flat();
   await refuseExisting(host, files);
-  for (const file of files) await host.writeFile(file.path, file.content, { mode: file.mode });
+  await withJournal(context, { host, command: 'certs generate-csr', extent: 'files' }, async (perform) => {
+    for (const action of pairs.flatMap(writeTogether)) await perform(action);
+  });
   const paths = files.map((file) => file.path);
   writeData(context, options.output, { files: paths }, paths.map((path) => `${path}\n`).join(''));
 }

@@ -7,10 +7,12 @@ import { parseDuration } from '../../runtime/base/flags.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import { planKubeconfigRenewal } from '../../templates/kubeconfig-renewal.ts';
+import { writeTogether } from '../workflow/action.ts';
 import { type CertsConfig, type CertsOptions, loadCertsConfig } from './certs-config.ts';
 import { type CertsTarget, listTargets, RENEWABLE_NAMES } from './certs-targets.ts';
 import { verifyInUse } from './certs-verify.ts';
 import type { CliContext } from './context.ts';
+import { withJournal } from './journal.ts';
 import { writeData } from './output.ts';
 
 export interface CertsRenewOptions extends CertsOptions {
@@ -49,13 +51,18 @@ export async function runCertsRenew(
   const host = createLocalHost();
   const config = await loadCertsConfig(context, host, options);
   const targets = (await listTargets(host, config)).filter((row) => name === 'all' || row.name === name);
-  const renewals = await Promise.all(
-    targets.map((target) => planTarget(target, host, config, context.now())),
+  const renewals = await withJournal(
+    context,
+    { host, command: 'certs renew', extent: 'files' },
+    async (perform) => {
+      const planned = await Promise.all(
+        targets.map((target) => planTarget(target, host, config, context.now())),
+      );
+      if (name !== 'all') refuseUnrenewed(name, planned[0]);
+      for (const action of planned.flatMap(({ files }) => writeTogether(files))) await perform(action);
+      return planned;
+    },
   );
-  if (name !== 'all') refuseUnrenewed(name, renewals[0]);
-  // Key and certificate of a pair next to each other, so that a reader sees them apart for moments only.
-  for (const file of renewals.flatMap((renewal) => renewal.files))
-    await host.writeFile(file.path, file.content, { mode: file.mode });
   const results = await Promise.all(
     renewals.map(async (renewal) => ({
       ...describe(renewal),

@@ -7,7 +7,8 @@ import {
   type ServiceName,
   stopService,
 } from '../../runtime/host/services.ts';
-import { BOOTSTRAP_KUBECONFIG, KUBELET_KUBECONFIG } from '../phases/join.ts';
+import { BOOTSTRAP_KUBECONFIG } from '../phases/join.ts';
+import { KUBELET_KUBECONFIG } from '../phases/own-node.ts';
 
 /** Files and directories that a join makes. */
 const PLACES = [PATHS.bundle, PATHS.kubelet, KUBELET_KUBECONFIG, BOOTSTRAP_KUBECONFIG] as const;

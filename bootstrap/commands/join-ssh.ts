@@ -75,10 +75,7 @@ export async function runJoinOverSsh(
   const results = await runMembers(members, run, (member, machine) => {
     machine.progress('connect');
     return withMember(member, { signal: context.signal, onNotice: machine.progress }, async (host) => {
-      if (!isDryRun) {
-        const node = await joinMember(host, { machine, tools, toCheck: input, plan: async () => plan });
-        return { node, outcome: 'joined' };
-      }
+      if (!isDryRun) return joinMember(host, { machine, tools, toCheck: input, plan: async () => plan });
       const { previewJoin } = await import('./join-preview.ts');
       return previewJoin(host, {
         context,

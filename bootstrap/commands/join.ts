@@ -12,9 +12,8 @@ import { KUBE_SYSTEM } from '../addons/objects.ts';
 import { buildJoinedConfig } from '../config/joined-cluster.ts';
 import { loadConfiguration } from '../config/load.ts';
 import type { InitConfig, JoinConfig, MachineDefaults } from '../config/types.ts';
-import type { Unfinished } from '../journal/entries.ts';
 import { createPatchReader } from '../phases/files.ts';
-import { BOOTSTRAP_KUBECONFIG, joinPhases, selectCredentials } from '../phases/join.ts';
+import { joinPhases, selectCredentials } from '../phases/join.ts';
 import { formatDryRunEnd } from '../render/count.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import type { DiscoveredCluster, LookOptions } from '../tokens/cluster-info.ts';
@@ -143,7 +142,6 @@ export async function joinThisMachine(
         shouldFix: options.fix ?? false,
         env: context.env,
         nodeIp: machine.advertiseAddress,
-        isGoingOn: hasBegun(tools.unfinished),
         ...look,
         discover,
         isBundleInstalled,
@@ -167,19 +165,10 @@ export async function joinThisMachine(
       if (left !== undefined) warn(left);
     },
     finish: async ({ changes }) => ({
-      text: config.isDryRun
-        ? formatDryRunEnd(changes)
-        : only
-          ? ''
-          : `\nThis machine is node "${config.nodeRegistration.name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`,
-      data: { node: config.nodeRegistration.name, host: hostname() },
+      text: config.isDryRun ? formatDryRunEnd(changes) : only ? '' : formatEnd(config, changes),
+      data: { node: config.nodeRegistration.name, host: hostname(), changes },
     }),
   });
-}
-
-/** True when an agent may be joining since a join that has not come to its end. */
-function hasBegun(unfinished: Unfinished | undefined): boolean {
-  return unfinished?.command === 'join' && unfinished.summaries.includes(`write ${BOOTSTRAP_KUBECONFIG}`);
 }
 
 /** With a discovery file and no address, --token is for TLS bootstrap alone; the file's path may be relative. */
@@ -195,6 +184,12 @@ function asFileFlags(
     discoveryFile: discoveryFile.includes('://') ? discoveryFile : resolve(cwd, discoveryFile),
     ...(address === undefined ? { tlsBootstrapToken: others.tlsBootstrapToken ?? token } : { token }),
   };
+}
+
+function formatEnd({ nodeRegistration: { name } }: JoinConfig, changes: number): string {
+  if (changes === 0)
+    return `\nThis machine is node "${name}" of the cluster already: nothing was to be done.\n`;
+  return `\nThis machine is node "${name}" of the cluster now.\nSee it from the control plane: kubectl get nodes\n`;
 }
 
 function describe({ discovery }: JoinConfig): string {

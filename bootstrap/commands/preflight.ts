@@ -85,7 +85,7 @@ export async function runPreflightCommand(
 async function open(context: CliContext, host: Host): Promise<JournalSession> {
   const initSystem = await detectInitSystem(host);
   const { pid, now } = context;
-  return openSession({ host, initSystem, command: 'preflight', pid, now, isPhase: false });
+  return openSession({ host, initSystem, command: 'preflight', pid, now, extent: 'run' });
 }
 
 interface RepairTools {

@@ -169,7 +169,7 @@ function open<C>({ cli, host, command, only }: CommandRun<C>, initSystem: InitSy
     command,
     pid: cli.pid,
     now: cli.now,
-    isPhase: only !== undefined,
+    extent: only === undefined ? 'run' : 'phase',
     // One whose connection was lost ends by itself within seconds.
     waitMs: cli.env['TKADM_FOLLOWED'] ? 20_000 : 0,
   });
@@ -210,6 +210,7 @@ export async function previewAndPlan(action: Action, planned: Host): Promise<str
 /** In a dry run: puts the files of an action where later phases look, on the machine that is only planned. */
 async function planAction(action: Action, host: Host): Promise<void> {
   if (action.kind === 'write-file') await host.writeFile(action.path, action.content, { mode: action.mode });
+  if (action.kind === 'write-files') for (const file of action.files) await planAction(file, host);
   if (action.kind === 'make-directory') await host.mkdir(action.path, { mode: action.mode });
   if (action.kind === 'remove') await host.remove(action.path);
 }

@@ -1,7 +1,6 @@
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { waitFor } from '../../runtime/base/time.ts';
-import { installBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
 import {
   buildServiceFile,
@@ -11,11 +10,9 @@ import {
   serviceLogPath,
   servicePid,
   startService,
-  stopService,
 } from '../../runtime/host/services.ts';
-import { openSession } from '../journal/session.ts';
-import { bundleSources } from './bundle-sources.ts';
 import type { CliContext } from './context.ts';
+import { withJournal } from './journal.ts';
 import { writeData } from './output.ts';
 import { requireRoot } from './require-root.ts';
 
@@ -28,12 +25,7 @@ export async function runServiceStart(
   options: ServiceOptions,
   wanted?: string,
 ): Promise<void> {
-  const services = SERVICES.filter(({ name }) => wanted === undefined || name === `tkadm-${wanted}`);
-  if (services.length === 0) {
-    throw new TkadmError('USAGE', `Cannot start "${wanted}": there is no such service`, {
-      hint: 'tkadm service start [runtime|agent]',
-    });
-  }
+  const services = selectServices('start', wanted);
   requireRoot(context);
   const tell = progress(context, options);
   const host = createLocalHost();
@@ -50,34 +42,19 @@ export async function runServiceStart(
       },
     );
   }
-  const session = await openSession({
-    host,
-    initSystem,
-    command: 'service start',
-    pid: context.pid,
-    now: context.now,
-    isPhase: false,
-  });
-  let state: 'done' | 'failed' = 'failed';
-  try {
-    if (!hasBundle)
-      await session.record({ kind: 'install-bundle' }, 'bundle', async () => {
-        await installBundle(host, bundleSources(context));
-      });
+  await withJournal(context, { host, command: 'service start', extent: 'run' }, async (perform) => {
+    if (!hasBundle) await perform({ kind: 'install-bundle' });
     for (const service of services) {
       const file = buildServiceFile(service, initSystem);
       const isRunning = await isServiceRunning(host, service.name, initSystem);
-      await session.record({ kind: 'start-service', name: service.name }, 'start', async () => {
+      await perform({ kind: 'start-service', name: service.name }, async () => {
         if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
         await startService(host, service.name, initSystem);
       });
       if (wanted === 'runtime') await waitForContainers();
       tell(isRunning ? `${service.name} runs already\n` : `Started ${service.name}\n`);
     }
-    state = 'done';
-  } finally {
-    await session.end(state);
-  }
+  });
   writeData(context, options.output, { started: services.map(({ name }) => name) }, '');
 }
 
@@ -100,29 +77,53 @@ function progress(context: CliContext, { output }: ServiceOptions): (line: strin
   return output === 'text' ? context.write : () => {};
 }
 
-/** `tkadm service stop [--all]`: the agent, with `--all` every pod sandbox, then the runtime. */
+/** The services that a word means; all without one. @throws USAGE */
+function selectServices(verb: 'start' | 'stop', wanted: string | undefined) {
+  const services = SERVICES.filter(({ name }) => wanted === undefined || name === `tkadm-${wanted}`);
+  if (services.length > 0) return services;
+  throw new TkadmError('USAGE', `Cannot ${verb} "${wanted}": there is no such service`, {
+    hint: `tkadm service ${verb} [runtime|agent]`,
+  });
+}
+
+/** `tkadm service stop [service] [--all]`: the agent, with `--all` every pod sandbox, then the runtime. */
 export async function runServiceStop(
   context: CliContext,
   options: ServiceOptions & { readonly all?: boolean },
+  wanted?: string,
 ): Promise<void> {
+  const services = selectServices('stop', wanted).toReversed();
+  if (options.all && wanted === 'agent') {
+    throw new TkadmError('USAGE', 'Cannot stop the containers with the agent alone: the runtime goes on', {
+      hint: 'tkadm service stop --all',
+    });
+  }
   requireRoot(context);
   const tell = progress(context, options);
   const host = createLocalHost();
-  const initSystem = await detectInitSystem(host);
-  await stopService(host, 'tkadm-agent', initSystem);
-  tell('Stopped tkadm-agent\n');
   let counts: { readonly sandboxes: number; readonly containers: number } | undefined;
-  if (options.all) {
-    const { endContainers, stopAllSandboxes } = await import('../phases/sandboxes.ts');
-    const sandboxes = await stopAllSandboxes({ remove: false });
-    counts = { sandboxes, containers: await endContainers({ remove: false }) };
-    tell(`Stopped ${sandboxes} pod sandboxes\n`);
-    if (counts.containers > 0) tell(`Stopped ${counts.containers} containers of tkadm ctr\n`);
-  }
-  await stopService(host, 'tkadm-runtime', initSystem);
-  tell('Stopped tkadm-runtime\n');
-  const stopped = ['tkadm-agent', 'tkadm-runtime'];
-  writeData(context, options.output, { stopped, ...counts }, '');
+  await withJournal(context, { host, command: 'service stop', extent: 'run' }, async (perform) => {
+    for (const { name } of services) {
+      if (options.all && name === 'tkadm-runtime') {
+        await perform({ kind: 'remove-sandboxes', areKept: true }, async () => {
+          counts = await stopContainers(tell);
+        });
+      }
+      await perform({ kind: 'stop-service', name });
+      tell(`Stopped ${name}\n`);
+    }
+  });
+  writeData(context, options.output, { stopped: services.map(({ name }) => name), ...counts }, '');
+}
+
+/** Stops every pod and every container of `tkadm ctr`; returns how many. */
+async function stopContainers(tell: (line: string) => void) {
+  const { endContainers, stopAllSandboxes } = await import('../phases/sandboxes.ts');
+  const sandboxes = await stopAllSandboxes({ remove: false });
+  const containers = await endContainers({ remove: false });
+  tell(`Stopped ${sandboxes} pod sandboxes\n`);
+  if (containers > 0) tell(`Stopped ${containers} containers of tkadm ctr\n`);
+  return { sandboxes, containers };
 }
 
 /** `tkadm service status`: pid and log of each service. */

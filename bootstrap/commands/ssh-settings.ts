@@ -1,4 +1,5 @@
 import { hostname, userInfo } from 'node:os';
+import type { BecomeChoice } from '../ssh/become.ts';
 import type { HostKeyPolicy, SshUser } from '../ssh/config-resolve.ts';
 import type { SshSettings } from '../ssh/connection.ts';
 import { SshPrompts } from '../ssh/prompts.ts';
@@ -12,6 +13,7 @@ export interface SshOptions {
   readonly sshFingerprint?: string;
   readonly sshConfig?: string;
   readonly sshJump?: string;
+  readonly sshBecome?: BecomeChoice;
 }
 
 /** User of machines for which nothing else says one: what is done there is root's. */
@@ -25,14 +27,15 @@ export function readPerson({ env, cwd, uid }: CliContext, configPath?: string): 
 
 /** What flags, environment and terminal say of the SSH connections of one command. */
 export function buildSshSettings(context: CliContext, options: SshOptions): SshSettings {
-  const { sshIdentity, sshHostKeys, sshFingerprint, sshJump } = options;
+  const { sshIdentity, sshHostKeys, sshFingerprint, sshJump, sshBecome } = options;
   return {
     person: readPerson(context, options.sshConfig),
     prompts: new SshPrompts(context.isTerminal && context.isInputTerminal ? context.ask : undefined),
     defaultUser: DEFAULT_SSH_USER,
     identityFiles: sshIdentity ?? [],
     password: context.env['TKADM_SSH_PASSWORD'],
-    sudoPassword: context.env['TKADM_SUDO_PASSWORD'] ?? context.env['TKADM_SSH_PASSWORD'],
+    becomePassword: context.env['TKADM_SUDO_PASSWORD'] ?? context.env['TKADM_SSH_PASSWORD'],
+    become: sshBecome,
     hostKeyPolicy: sshHostKeys,
     pinnedFingerprint: sshFingerprint,
     jumps: sshJump === undefined ? undefined : sshJump.split(',').filter((jump) => jump !== 'none'),

@@ -6,6 +6,7 @@ import type { Host } from '../../runtime/base/host.ts';
 import { collectCluster, nodeAddress } from './collect/cluster.ts';
 import { createLooker, type Looker } from './collect/looker.ts';
 import { collectMachine } from './collect/machine.ts';
+import { collectWays } from './collect/ways.ts';
 import type { Finding } from './diagnosis.ts';
 import type { ClusterEvidence, Evidence, MachineEvidence, Subject } from './evidence.ts';
 import { rankCauses } from './rank.ts';
@@ -40,6 +41,8 @@ export interface Diagnosis {
 
 /** Machines that are looked at over SSH when the whole cluster is asked for. */
 const VISITS_AT_MOST = 4;
+/** One after the other on a machine over SSH: the connection, all looks at it, the ways from it. */
+const VISIT_LOOKS = 3;
 const LOOK_MS = 10_000;
 const REQUEST_MS = 2_500;
 
@@ -56,15 +59,36 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
     collectCluster({ host, looker, api, ...request }),
   ]);
   refuseUnknown(subject, cluster);
-  const remote = await visitNodes(selectVisits(subject, cluster, local), looker, options);
+  const tried = await addWays(host, local, { looker, cluster, nodePath, requestMs });
+  const remote = await visitNodes(selectVisits(subject, cluster, tried), { looker, cluster }, options);
+  const machines = [tried, ...remote];
   const evidence = narrow({
     now: now(),
     subject,
-    machines: [local, ...remote],
+    machines,
+    witnesses: machines,
     cluster,
     unseen: looker.unseen,
   });
   return { subject, findings: rankCauses(DIAGNOSES, evidence), unseen: evidence.unseen, evidence };
+}
+
+interface WaysOptions {
+  readonly looker: Looker;
+  readonly cluster: ClusterEvidence;
+  readonly nodePath: string;
+  readonly requestMs: number;
+}
+
+/** A machine with the ways from it to other nodes, once the cluster has told which there are. */
+async function addWays(
+  host: Host,
+  machine: MachineEvidence,
+  { looker, cluster, nodePath, requestMs: timeoutMs }: WaysOptions,
+): Promise<MachineEvidence> {
+  const prefix = machine.isLocal ? '' : `${host.name}: `;
+  const work = () => collectWays(host, machine, { nodePath, timeoutMs, cluster });
+  return { ...machine, ways: await looker.look(`${prefix}ways to other nodes`, work, []) };
 }
 
 /** @throws DIAGNOSIS_SUBJECT */
@@ -93,25 +117,41 @@ export function formatSubject(subject: Subject): string {
   return subject.kind === 'node' ? `node/${subject.name}` : `pod/${subject.namespace}/${subject.name}`;
 }
 
-/** The node that is asked for; of the whole cluster those that are not Ready. */
-function selectVisits(subject: Subject, { nodes }: ClusterEvidence, local: MachineEvidence): readonly Node[] {
+/** The node that is asked for; of the whole cluster those that are not Ready, or not reached in full. */
+function selectVisits(
+  subject: Subject,
+  { nodes, agentProbes }: ClusterEvidence,
+  local: MachineEvidence,
+): readonly Node[] {
+  const isWell = (node: Node) => {
+    const name = node.metadata?.name;
+    const { pods, packets } = local.ways.find(({ to }) => to === name) ?? {};
+    const probe = agentProbes.find(({ nodeName }) => nodeName === name);
+    const answers = [probe?.outcome, pods?.outcome].every((outcome) =>
+      [undefined, 'answered'].includes(outcome),
+    );
+    return isNodeReady(node) && answers && packets?.isAnswered !== false;
+  };
   const others = nodes.filter(({ metadata }) => metadata?.name !== local.name);
   if (subject.kind === 'node') return others.filter(({ metadata }) => metadata?.name === subject.name);
   if (subject.kind === 'pod' || subject.kind === 'machine') return [];
-  return others.filter((node) => !isNodeReady(node)).slice(0, VISITS_AT_MOST);
+  return others.filter((node) => !isWell(node)).slice(0, VISITS_AT_MOST);
 }
 
 async function visitNodes(
   nodes: readonly Node[],
-  looker: Looker,
-  { visit, now, remoteNodePath, requestMs = REQUEST_MS }: DiagnoseOptions,
+  { looker, cluster }: Pick<WaysOptions, 'looker' | 'cluster'>,
+  { visit, now, remoteNodePath: nodePath, requestMs = REQUEST_MS }: DiagnoseOptions,
 ): Promise<readonly MachineEvidence[]> {
   const machines = nodes.map(async (node) => {
     const [name, address] = [node.metadata?.name, nodeAddress(node)];
     if (!visit || address === undefined) return [];
-    const options = { isLocal: false, looker, now, nodePath: remoteNodePath, timeoutMs: requestMs };
-    const work = (host: Host) => collectMachine(host, options);
-    return looker.look(`${name} over SSH`, async () => [await visit(address, work)], []);
+    const options = { isLocal: false, looker, now, nodePath, timeoutMs: requestMs };
+    const work = async (host: Host) => {
+      const machine = await collectMachine(host, options);
+      return addWays(host, machine, { looker, cluster, nodePath, requestMs });
+    };
+    return looker.look(`${name} over SSH`, async () => [await visit(address, work)], [], VISIT_LOOKS);
   });
   return (await Promise.all(machines)).flat();
 }

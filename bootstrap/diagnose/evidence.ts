@@ -15,8 +15,10 @@ export type Subject =
 export interface Evidence {
   readonly now: Date;
   readonly subject: Subject;
-  /** This machine, and those that were reached over SSH. */
+  /** Those that the question is about, of this machine and those that were reached over SSH. */
   readonly machines: readonly MachineEvidence[];
+  /** All that were looked at: a fault of one machine may be the doing of another. */
+  readonly witnesses: readonly MachineEvidence[];
   readonly cluster: ClusterEvidence | undefined;
   /** "admin.conf: permission denied" */
   readonly unseen: readonly string[];
@@ -47,12 +49,53 @@ export interface MachineEvidence {
   /** Ports of the cluster at which a program of somebody else listens. */
   readonly takenPorts: readonly { readonly port: number; readonly holder: string }[];
   readonly probes: readonly ProbeEvidence[];
-  /** Firewall rules that drop or reject, as nft and iptables print them. */
-  readonly dropRules: readonly string[];
+  readonly dropRules: readonly DropRule[];
   /** "ip kube-proxy"; undefined when they could not be listed. */
   readonly nftTables?: readonly string[] | undefined;
   readonly links: readonly LinkEvidence[];
   readonly nameServers?: readonly string[] | undefined;
+  /** From this machine to the other nodes that are Ready. */
+  readonly ways: readonly WayEvidence[];
+}
+
+/** A firewall rule that drops or rejects, as nft and iptables print it. */
+export interface DropRule {
+  /** "input", "output", "forward", ...; "" for a chain that others jump to. */
+  readonly hook: string;
+  /** "inet filter INPUT" */
+  readonly chain: string;
+  /** "policy drop": what no rule of the chain accepts. */
+  readonly text: string;
+}
+
+/** How far what one machine sends to another comes: each was tried. */
+export interface WayEvidence {
+  /** Name of the other Node, its address, and the range of its pods. */
+  readonly to: string;
+  readonly address: string;
+  readonly range: string | undefined;
+  /** Of the built-in pod network: the route to the other node's pods is there. */
+  readonly hasRoute?: boolean | undefined;
+  /** A packet as large as pods send it, to the other agent's port; undefined when a small one was not answered either. */
+  readonly packets?: {
+    readonly fullBytes: number;
+    readonly isAnswered: boolean;
+    /** Of a full one that is lost: the largest that is answered. */
+    readonly passingBytes?: number | undefined;
+  };
+  readonly pods?: PodPathEvidence | undefined;
+}
+
+/** A connection to a pod of the other node. */
+export interface PodPathEvidence {
+  /** From within a pod's network, or from the pods' bridge where there is no pod. */
+  readonly from: 'pod' | 'bridge';
+  readonly podName: string;
+  readonly address: string;
+  readonly port: number;
+  /** `refused`: by the pod itself, or by a firewall on the way. */
+  readonly outcome: ProbeOutcome;
+  readonly said: string;
 }
 
 export interface ServiceEvidence {

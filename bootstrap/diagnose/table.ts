@@ -8,6 +8,7 @@ import { NETWORK_ROWS } from './rows/network.ts';
 import { NODE_ROWS } from './rows/nodes.ts';
 import { POD_ROWS } from './rows/pods.ts';
 import { SCHEDULING_ROWS } from './rows/scheduling.ts';
+import { WAY_ROWS } from './rows/ways.ts';
 
 /** Every cause that is known, what others stand on first. */
 export const DIAGNOSES: readonly DiagnosisRow[] = [
@@ -17,6 +18,7 @@ export const DIAGNOSES: readonly DiagnosisRow[] = [
   ...NETWORK_ROWS,
   ...CLUSTER_ROWS,
   ...NODE_ROWS,
+  ...WAY_ROWS,
   ...SCHEDULING_ROWS,
   ...IMAGE_ROWS,
   ...POD_ROWS,

@@ -58,7 +58,7 @@ async function join(
     return previewMember(host, { run, machine, toCheck, state });
   }
   const fields = buildJoinFields(run.fleet.documents, { host: member.host, nodeIp });
-  const name = await joinMember(host, {
+  const joined = await joinMember(host, {
     machine,
     tools: run.tools,
     toCheck,
@@ -78,8 +78,8 @@ async function join(
     },
   });
   const { access } = await run.cluster.opened;
-  await settleNode(access, { host: member.host, nodeName: name, isPlan: false, machine });
-  return { node: name, outcome: 'joined' };
+  await settleNode(access, { host: member.host, nodeName: joined.node, isPlan: false, machine });
+  return joined;
 }
 
 function waitForCluster(run: ApplyRun, machine: MachineReporter): Promise<ReadyCluster> {

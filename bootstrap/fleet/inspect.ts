@@ -3,7 +3,7 @@ import { TkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { runningScript, SERVICES } from '../../runtime/host/services.ts';
-import { KUBELET_KUBECONFIG } from '../phases/join.ts';
+import { KUBELET_KUBECONFIG } from '../phases/own-node.ts';
 import { pinsOf } from '../tokens/pin.ts';
 import type { FleetHost } from './cluster-file.ts';
 

@@ -10,11 +10,13 @@ import { checkMachine, findTwin, type MachineToJoin } from '../ssh/check-machine
 import type { SshHost } from '../ssh/host.ts';
 import {
   bringBundle,
+  type JoinedMachine,
   joinMachine,
   type RemoteJoinInput,
   type RemoteJoinOptions,
 } from '../ssh/join-remote.ts';
 import { createShortLivedToken, type ShortLivedToken } from '../tokens/short-lived.ts';
+import { inspectMachine } from './inspect.ts';
 import type { Slots } from './slots.ts';
 
 const RETRY_PAUSE_MS = 2_000;
@@ -47,8 +49,8 @@ export interface MemberJoin {
   readonly plan: () => Promise<JoinPlan>;
 }
 
-/** Joins a machine that is reached; returns its node's name. The token is made late, and removed whatever happens. */
-export async function joinMember(host: SshHost, join: MemberJoin): Promise<string> {
+/** Joins a machine that is reached. The token is made late, and removed whatever happens. */
+export async function joinMember(host: SshHost, join: MemberJoin): Promise<JoinedMachine> {
   const { machine, tools, toCheck } = join;
   const { signal } = tools;
   const bundleDirectory = await bringMemberBundle(host, join);
@@ -79,7 +81,7 @@ async function joinPatiently(
   host: SshHost,
   remote: RemoteJoinOptions,
   { machine, attempts = 1 }: MemberJoin,
-): Promise<string> {
+): Promise<JoinedMachine> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await joinMachine(host, remote);
@@ -104,11 +106,17 @@ export async function bringMemberBundle(
   const { signal, uploads, bundleFor } = tools;
   return bringBundle(host, {
     bundleFor,
+    isMember: async (seen) => isMemberOf(seen, toCheck.caCertHashes ?? []),
     check: async (seen) => isUnchecked || checkMachine(seen, toCheck, signal),
     uploads,
     signal,
     onProgress: machine.progress,
   });
+}
+
+/** The join that runs there looks closer. */
+async function isMemberOf(host: SshHost, pins: readonly string[]): Promise<boolean> {
+  return (await inspectMachine(host)).pins.some((pin) => pins.includes(pin));
 }
 
 /** Only the administrator may list Nodes, so the machine itself cannot tell whose copy it is. */

@@ -61,6 +61,8 @@ interface ServiceFile {
 /** Looks at what an action is about to change. What the reset of a node removes as a whole is no change of its own. */
 export async function observeChanges(action: Action, context: ChangeContext): Promise<readonly Change[]> {
   if (action.kind === 'write-file') return [await observeFile(action.path, context, action)];
+  if (action.kind === 'write-files')
+    return Promise.all(action.files.map((file) => observeFile(file.path, context, file)));
   if (action.kind === 'start-service')
     return Promise.all(context.serviceFiles(action).map((file) => observeFile(file.path, context, file)));
   if (action.kind === 'make-directory') {

@@ -89,8 +89,6 @@ export interface Unfinished {
   /** Where it was: the phase of the first action that had begun and not ended, else of the last; and the action. */
   readonly phase: string | undefined;
   readonly summary: string | undefined;
-  /** Every action that has begun since the last run that came to its end. */
-  readonly summaries: readonly string[];
 }
 
 /** False for commands that finish nothing that another one has begun. */
@@ -109,19 +107,5 @@ export function findUnfinished(entries: readonly Entry[]): Unfinished | undefine
   const ended = new Set(own.flatMap((entry) => (entry.type === 'done' ? [entry.id] : [])));
   const at = started.find((entry) => !ended.has(entry.id)) ?? started.at(-1);
   const isInterrupted = end?.state !== 'failed';
-  const summaries = listSince(entries).flatMap((entry) => (entry.type === 'started' ? [entry.summary] : []));
-  return { command: last.command, isInterrupted, phase: at?.phase, summary: at?.summary, summaries };
-}
-
-/** What comes after the end of the last run that has finished everything. */
-function listSince(entries: readonly Entry[]): readonly Entry[] {
-  const main = new Set(
-    entries.flatMap((entry) =>
-      entry.type === 'run-started' && finishesOthers(entry.command) ? [entry.run] : [],
-    ),
-  );
-  const end = entries.findLastIndex(
-    (entry) => entry.type === 'run-ended' && entry.state === 'done' && main.has(entry.run),
-  );
-  return entries.slice(end + 1);
+  return { command: last.command, isInterrupted, phase: at?.phase, summary: at?.summary };
 }

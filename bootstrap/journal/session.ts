@@ -4,7 +4,7 @@ import { buildServiceFile, type InitSystem, SERVICES } from '../../runtime/host/
 import { type Action, formatAction } from '../workflow/action.ts';
 import { type Change, listPackages, observeAfter, observeChanges } from './change.ts';
 import { type Entry, findUnfinished, finishesOthers, type Unfinished } from './entries.ts';
-import { planHalfDone } from './half-done.ts';
+import { planHalfDone, planHalfPairs } from './half-done.ts';
 import { lockMachine, type MachineLock } from './lock.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { JournalWriter, readEntries, readSnapshot } from './store.ts';
@@ -17,8 +17,11 @@ export interface SessionOptions {
   readonly command: string;
   readonly pid: number;
   readonly now: () => Date;
-  /** One phase alone: files that it writes elsewhere are its user's. */
-  readonly isPhase: boolean;
+  /**
+   * "run": all of a command. "phase": one phase alone. "files": a command that writes files. What the last two write
+   * elsewhere than a node has its files is their user's, and they take the machine when they change it.
+   */
+  readonly extent: 'run' | 'phase' | 'files';
   /** How long another command may take to end. */
   readonly waitMs?: number;
   /** Default: PATHS.journal. */
@@ -54,8 +57,8 @@ const NODE_PLACES = [PATHS.kubernetes, PATHS.kubelet, PATHS.state];
  * @throws MACHINE_BUSY, JOURNAL_DAMAGED
  */
 export async function openSession(options: SessionOptions): Promise<JournalSession> {
-  const { directory = PATHS.journal, isPhase } = options;
-  const lock = isPhase ? undefined : await lockMachine(options, options);
+  const { directory = PATHS.journal, extent } = options;
+  const lock = extent === 'run' ? await lockMachine(options, options) : undefined;
   try {
     const { entries } = await readEntries(directory);
     return new Session(options, directory, entries, lock);
@@ -99,13 +102,14 @@ class Session implements JournalSession {
 
   /** As the journal has it: "init phase" for a phase alone. */
   get #command(): string {
-    const { command, isPhase } = this.#options;
-    return isPhase ? `${command} phase` : command;
+    const { command, extent } = this.#options;
+    return extent === 'phase' ? `${command} phase` : command;
   }
 
   async planHalfDone(): Promise<readonly Action[]> {
-    const isGoingOn = this.unfinished !== undefined && this.#options.command !== 'reset';
-    return isGoingOn ? planHalfDone(this.#entries) : [];
+    if (this.#options.command === 'reset') return [];
+    const pairs = await planHalfPairs(this.#entries);
+    return this.unfinished === undefined ? pairs : [...pairs, ...(await planHalfDone(this.#entries))];
   }
 
   async record(action: Action, phase: string, perform: () => Promise<void>): Promise<void> {
@@ -151,9 +155,12 @@ class Session implements JournalSession {
 
   #isRecorded(action: Action): boolean {
     if (action.kind === 'wait' || this.#hasEnded) return false;
-    if (!('path' in action)) return !this.#options.isPhase || !OF_CLUSTER.includes(action.kind);
-    if (action.path === PATHS.state) return false;
-    return !this.#options.isPhase || NODE_PLACES.some((place) => action.path.startsWith(`${place}/`));
+    const isRun = this.#options.extent === 'run';
+    const paths =
+      'path' in action ? [action.path] : 'files' in action ? action.files.map((it) => it.path) : [];
+    if (paths.length === 0) return isRun || !OF_CLUSTER.includes(action.kind);
+    if (paths.includes(PATHS.state)) return false;
+    return isRun || paths.some((path) => NODE_PLACES.some((place) => path.startsWith(`${place}/`)));
   }
 
   #open(): Promise<JournalWriter> {

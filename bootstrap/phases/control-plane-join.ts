@@ -9,6 +9,7 @@ import type { InitContext } from './init-context.ts';
 import type { JoinContext } from './join.ts';
 import { CONTROL_PLANE_PHASES, KUBECONFIG_PHASES } from './manifests.ts';
 import { markControlPlanePhase } from './mark-control-plane.ts';
+import { findOwnNode } from './own-node.ts';
 import { planCertificateDownload, sharedFilesOf } from './upload-certs.ts';
 
 type JoinPhase = Phase<JoinContext>;
@@ -111,6 +112,8 @@ async function planAll(
 }
 
 async function planDownload(context: JoinContext): Promise<readonly Action[]> {
+  // A node that is there has them, and the cluster keeps them for two hours only.
+  if (await findOwnNode(context)) return [];
   const { config, host } = await context.controlPlane();
   const client = await context.joinClient();
   try {

@@ -14,6 +14,7 @@ import type { PatchSet } from '../../templates/patches.ts';
 import { renderYaml } from '../../templates/yaml.ts';
 import type { JoinConfig } from '../config/types.ts';
 import type { DiscoveredCluster, JoinCredentials } from '../tokens/cluster-info.ts';
+import { pinsOf } from '../tokens/pin.ts';
 import { explainRefusedToken } from '../tokens/refused.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';
@@ -28,14 +29,13 @@ import type { InitContext } from './init-context.ts';
 import { planAgent } from './kubelet-start.ts';
 import { bundlePhase, runtimePhase } from './node-services.ts';
 import { refuseOlderCluster } from './older-cluster.ts';
+import { findOwnNode, KUBELET_KUBECONFIG, type OwnNode } from './own-node.ts';
 import { preflightPhase } from './preflight.ts';
 
 export interface JoinContext {
   readonly config: JoinConfig;
   readonly host: Host;
   readonly shouldFix: boolean;
-  /** A join of this machine has not come to its end: its agent may have gone on by itself. */
-  readonly isGoingOn?: boolean;
   /** For its proxy variables. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** This node's address towards the cluster. */
@@ -60,8 +60,6 @@ export interface JoinContext {
 
 /** With which the agent asks for its certificate. */
 export const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
-/** What it has then. */
-export const KUBELET_KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
 
 /**
  * The phases of a join, named as kubeadm's and in its order; `discovery`, `bundle`, `runtime` and `wait-node` are
@@ -93,7 +91,17 @@ const PHASES: readonly Phase<JoinContext>[] = [
     },
   },
   // Nothing is installed for a cluster that cannot be joined.
-  { ...bundlePhase, after: ['discovery'] },
+  {
+    ...(bundlePhase as Phase<JoinContext>),
+    after: ['discovery'],
+    async plan(context) {
+      const actions = await bundlePhase.plan(context);
+      const isKept = (await findOwnNode(context)) && (await context.host.stat(`${PATHS.bundle}/current`));
+      if (actions.length === 0 || !isKept) return actions;
+      context.warn('this node keeps the programs of another package: "tkadm upgrade node" changes them');
+      return [];
+    },
+  },
   runtimePhase,
   ...CONTROL_PLANE_PREPARE_PHASES,
   CHECK_ETCD_PHASE,
@@ -179,6 +187,8 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
       nodeIp: config.controlPlane?.localAPIEndpoint.advertiseAddress ?? nodeIp,
       patches: await context.patches(),
     });
+    const agent = await planAgent(host, files);
+    if (await findOwnNode(context)) return agent;
     return [
       ...(await planCaFile(host, config.caCertPath, caPem)),
       {
@@ -199,7 +209,7 @@ async function planKubeletStart(context: JoinContext): Promise<readonly Action[]
           }),
         ),
       },
-      ...(await planAgent(host, files)),
+      ...agent,
     ];
   } finally {
     client.close();
@@ -231,23 +241,40 @@ async function planCaFile(host: Host, path: string, caPem: string): Promise<read
   return [{ kind: 'write-file', path, mode: 0o644, content: caPem }];
 }
 
-/** True when an unfinished join has got this machine its certificate of this very cluster. */
-async function isMemberAlready({ host, config, isGoingOn }: JoinContext, caPem: string): Promise<boolean> {
-  if (!isGoingOn || !(await host.stat(KUBELET_KUBECONFIG))) return false;
-  return (await host.readFile(config.caCertPath))?.trim() === caPem.trim();
-}
-
-/** @throws NODE_EXISTS when a Ready node has this name, and it is not this machine. */
+/** @throws NODE_EXISTS when a Ready node has this name, and it is not this machine; PREFLIGHT_FAILED for a node of elsewhere */
 async function refuseOtherNode(
   context: JoinContext,
   { client, caPem }: { readonly client: ApiClient; readonly caPem: string },
 ): Promise<void> {
   const { name } = context.config.nodeRegistration;
+  // The first question with the token.
   const node = await client.find(NODES, { name });
-  if (!isNodeReady(node) || (await isMemberAlready(context, caPem))) return;
+  const own = await findOwnNode(context);
+  if (own) return refuseOtherSelf(own, { name, caPem });
+  if (!isNodeReady(node)) return;
   throw new TkadmError('NODE_EXISTS', `Cannot join as "${name}": the cluster has a Ready node of that name`, {
     hint: `tkadm join ... --node-name OTHER, or: kubectl delete node ${name}`,
   });
+}
+
+/** A machine that is a node already can only be that node again. @throws PREFLIGHT_FAILED, NODE_EXISTS */
+function refuseOtherSelf(
+  { nodeName, pins }: OwnNode,
+  { name, caPem }: { readonly name: string; readonly caPem: string },
+): void {
+  if (!pinsOf(caPem).some((pin) => pins.includes(pin))) {
+    throw new TkadmError(
+      'PREFLIGHT_FAILED',
+      `Cannot join: this machine is node "${nodeName}" of another cluster`,
+      { hint: 'tkadm reset -f' },
+    );
+  }
+  if (nodeName === name) return;
+  throw new TkadmError(
+    'NODE_EXISTS',
+    `Cannot join as "${name}": this machine is node "${nodeName}" of this cluster already`,
+    { hint: `tkadm join ... --node-name ${nodeName}, or first: tkadm reset -f` },
+  );
 }
 
 /**

@@ -1,12 +1,8 @@
 import { type Kubeconfig, parseKubeconfig } from '../../runtime/api/kubeconfig.ts';
-import { PATHS } from '../../runtime/base/paths.ts';
 import { renderYaml } from '../../templates/yaml.ts';
 import type { Phase } from '../workflow/phase.ts';
 import type { InitContext } from './init-context.ts';
-
-/** Where the agent keeps the client certificate that it renews itself, with its key. */
-const CURRENT_CERTIFICATE = `${PATHS.kubelet}/pki/kubelet-client-current.pem`;
-const KUBECONFIG = `${PATHS.kubernetes}/kubelet.conf`;
+import { AGENT_CERTIFICATE, KUBELET_KUBECONFIG as KUBECONFIG } from './own-node.ts';
 
 /** Points kubelet.conf at the certificate that the agent renews, once it has one. */
 export const kubeletFinalizePhases: readonly Phase<InitContext>[] = [
@@ -18,7 +14,7 @@ export const kubeletFinalizePhases: readonly Phase<InitContext>[] = [
     async plan({ host }) {
       const [text, certificate] = await Promise.all([
         host.readFile(KUBECONFIG),
-        host.stat(CURRENT_CERTIFICATE),
+        host.stat(AGENT_CERTIFICATE),
       ]);
       if (text === undefined || certificate === undefined) return [];
       const content = renderYaml(withCertificateFile(parseKubeconfig(text, KUBECONFIG)));
@@ -41,7 +37,7 @@ function withCertificateFile(config: Kubeconfig): Kubeconfig {
     } = entry.user as Readonly<Record<string, unknown>>;
     return {
       ...entry,
-      user: { ...user, 'client-certificate': CURRENT_CERTIFICATE, 'client-key': CURRENT_CERTIFICATE },
+      user: { ...user, 'client-certificate': AGENT_CERTIFICATE, 'client-key': AGENT_CERTIFICATE },
     };
   });
   return { ...config, users } as Kubeconfig;

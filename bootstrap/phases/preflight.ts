@@ -12,6 +12,7 @@ import type { Phase } from '../workflow/phase.ts';
 import { usesLocalEtcd } from './certs.ts';
 import { createCriProbe } from './cri-probe.ts';
 import { pkiContext } from './init-context.ts';
+import { AGENT_CERTIFICATE, findOwnNode, KUBELET_KUBECONFIG } from './own-node.ts';
 
 /** What the checks of init and join are derived from. */
 export interface PreflightContext {
@@ -21,8 +22,6 @@ export interface PreflightContext {
   readonly now?: () => Date;
   /** A worker's address, which is not part of its configuration. */
   readonly nodeIp?: string;
-  /** A join has not come to its end, after which the agent may have got its certificate. */
-  readonly isGoingOn?: boolean;
   /** The user named the address. */
   readonly isAddressGiven?: boolean;
   /** A client of the cluster that is joined, where there is one before discovery. */
@@ -34,9 +33,7 @@ interface PreflightPhaseContext extends PreflightContext {
   readonly warn: (message: string) => void;
 }
 
-const KUBELET_CONF = `${PATHS.kubernetes}/kubelet.conf`;
-/** What stands in it once the agent has a certificate of its own. */
-const AGENT_CERTIFICATE = 'kubelet-client-current.pem';
+const BOOTSTRAP_CONF = `${PATHS.kubernetes}/bootstrap-kubelet.conf`;
 const MANIFESTS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'etcd'];
 /** The node agent's ports: its API, and its health for the machine itself. */
 export const AGENT_PORTS: readonly number[] = [10250, 10248];
@@ -131,7 +128,7 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
       ...(tkadm.engine === 'embedded'
         ? await selectForeign(host, manifests, tkadm.imageRepository)
         : manifests),
-      ...((await isWorker(host)) ? [KUBELET_CONF] : []),
+      ...((await isWorker(host)) ? [KUBELET_KUBECONFIG] : []),
     ],
     emptyDirectories: hasLocalEtcd ? [cluster.etcd.local!.dataDir] : [],
     podCidrs: splitCidrs(cluster.networking.podSubnet),
@@ -149,13 +146,19 @@ async function buildInitInput(config: InitConfig, { host, now = () => new Date()
   };
 }
 
-async function buildJoinInput(config: JoinConfig, { host, nodeIp, isGoingOn }: PreflightContext) {
+async function buildJoinInput(config: JoinConfig, { host, nodeIp, now }: PreflightContext) {
   const { controlPlane, discovery, tkadm } = config;
+  const isEmbedded = tkadm.engine === 'embedded';
+  const pins = discovery.bootstrapToken?.caCertHashes ?? [];
+  const ownNode = isEmbedded ? await findOwnNode({ host, config, now }) : undefined;
+  // Without a pin, discovery compares the CAs.
+  const isMember = ownNode !== undefined && (pins.length === 0 || hasPin(ownNode.pins, pins));
   const manifests = MANIFESTS.map((name) => `${PATHS.manifests}/${name}.yaml`);
   const endpoint = controlPlane?.localAPIEndpoint;
   // Where etcd is, the cluster's configuration says; with the embedded engine it is never on the node itself.
   const hasLocalEtcd = controlPlane !== undefined && tkadm.engine === 'upstream';
   return {
+    ...(isMember ? { isOwnNode: true } : {}),
     scope: controlPlane ? ('join-control-plane' as const) : ('join' as const),
     ports: [
       ...(endpoint ? [endpoint.bindPort, ...CONTROL_PLANE_PORTS] : []),
@@ -164,15 +167,13 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp, isGoingOn }: P
     ],
     emptyDirectories: hasLocalEtcd ? ['/var/lib/etcd'] : [],
     absentFiles: [
-      ...(isGoingOn ? [] : [KUBELET_CONF]),
+      ...(isMember ? [] : [KUBELET_KUBECONFIG]),
       ...(controlPlane
-        ? [
-            ...(tkadm.engine === 'embedded'
-              ? await selectForeign(host, manifests, tkadm.imageRepository)
-              : manifests),
-            ...(isGoingOn ? [] : [`${PATHS.kubernetes}/bootstrap-kubelet.conf`]),
-          ]
-        : await selectLeftTrust(host, config.caCertPath, tkadm.engine === 'embedded' ? pinsIn(config) : [])),
+        ? isEmbedded
+          ? await selectForeign(host, manifests, tkadm.imageRepository)
+          : manifests
+        : []),
+      ...(isMember ? [] : await selectLeftTrust(host, config, isEmbedded ? pins : [])),
     ],
     podCidrs: [],
     serviceCidrs: [],
@@ -185,7 +186,7 @@ async function buildJoinInput(config: JoinConfig, { host, nodeIp, isGoingOn }: P
 /** True on a machine that has joined a cluster without a control plane of its own, which an `init` would spoil. */
 async function isWorker(host: Host): Promise<boolean> {
   const [text, ...others] = await Promise.all([
-    host.readFile(KUBELET_CONF).catch(() => undefined),
+    host.readFile(KUBELET_KUBECONFIG).catch(() => undefined),
     host.stat(`${PATHS.kubernetes}/admin.conf`),
     host.stat(`${PATHS.manifests}/kube-apiserver.yaml`),
   ]);
@@ -197,22 +198,22 @@ function findNodeIp({ nodeRegistration }: InitConfig | JoinConfig): string | und
   return nodeRegistration.kubeletExtraArgs.findLast((arg) => arg.name === 'node-ip')?.value;
 }
 
-function pinsIn({ discovery }: JoinConfig): readonly string[] {
-  return discovery.bootstrapToken?.caCertHashes ?? [];
+function hasPin(pins: readonly string[], wanted: readonly string[]): boolean {
+  return pins.some((pin) => wanted.includes(pin));
 }
 
 /**
- * The CA and the bootstrap kubeconfig that are left from elsewhere. A join that was interrupted has left those
- * of the same cluster, which its pin tells, and goes on with them.
+ * The CA and the bootstrap kubeconfig that are left from elsewhere. A join that was interrupted has left those of the
+ * same cluster, which its pin tells, and goes on with them. A control plane's CA may have been copied there.
  */
 async function selectLeftTrust(
   host: Host,
-  caPath: string,
+  { caCertPath, controlPlane }: JoinConfig,
   pins: readonly string[],
 ): Promise<readonly string[]> {
-  const caPem = await host.readFile(caPath);
-  const isSameCluster = caPem !== undefined && pinsOfText(caPem).some((pin) => pins.includes(pin));
-  return isSameCluster ? [] : [caPath, `${PATHS.kubernetes}/bootstrap-kubelet.conf`];
+  const caPem = await host.readFile(caCertPath);
+  if (caPem !== undefined && hasPin(pinsOfText(caPem), pins)) return [];
+  return [...(controlPlane ? [] : [caCertPath]), BOOTSTRAP_CONF];
 }
 
 function pinsOfText(caPem: string): readonly string[] {

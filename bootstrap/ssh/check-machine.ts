@@ -7,12 +7,15 @@ import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { detectInitSystem, isServiceRunning } from '../../runtime/host/services.ts';
 import { DEFAULT_BIND_PORT } from '../config/defaults.ts';
+import { findOwnNode, KUBELET_KUBECONFIG } from '../phases/own-node.ts';
 import { AGENT_PORTS, CONTROL_PLANE_PORTS } from '../phases/preflight.ts';
 
 export interface MachineToJoin {
   readonly nodeName?: string | undefined;
   /** Undefined while the cluster is made. */
   readonly apiServerEndpoint?: string | undefined;
+  /** Pins of the cluster; undefined while it is made. */
+  readonly caCertHashes?: readonly string[] | undefined;
   readonly ignorePreflightErrors: readonly string[];
   /** What can be repaired is no obstacle. */
   readonly shouldFix: boolean;
@@ -53,16 +56,20 @@ export async function findTwin(
 }
 
 async function buildMachineInput(host: Host, input: MachineToJoin): Promise<PreflightInput> {
-  const [isOwnNode, hostname = ''] = await Promise.all([
+  const { controlPlane, caCertHashes = [] } = input;
+  const config = { caCertPath: `${PATHS.pki}/ca.crt`, controlPlane };
+  const [isRunning, ownNode, hostname = ''] = await Promise.all([
     detectInitSystem(host).then((initSystem) => isServiceRunning(host, 'tkadm-agent', initSystem)),
+    findOwnNode({ host, config }),
     host.readFile('/proc/sys/kernel/hostname'),
   ]);
+  const isMember = ownNode?.pins.some((pin) => caCertHashes.includes(pin)) ?? false;
   return {
-    scope: input.controlPlane ? 'join-control-plane' : 'join',
+    scope: controlPlane ? 'join-control-plane' : 'join',
     nodeName: input.nodeName ?? hostname.trim().toLowerCase(),
-    ports: input.controlPlane ? [DEFAULT_BIND_PORT, ...CONTROL_PLANE_PORTS, ...AGENT_PORTS] : AGENT_PORTS,
-    isOwnNode,
-    absentFiles: [`${PATHS.kubernetes}/kubelet.conf`],
+    ports: controlPlane ? [DEFAULT_BIND_PORT, ...CONTROL_PLANE_PORTS, ...AGENT_PORTS] : AGENT_PORTS,
+    isOwnNode: isRunning || isMember,
+    absentFiles: isMember ? [] : [KUBELET_KUBECONFIG],
     podCidrs: [],
     serviceCidrs: [],
     ignored: input.ignorePreflightErrors,

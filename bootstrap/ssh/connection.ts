@@ -1,5 +1,10 @@
 import { join } from 'node:path';
-import ssh2, { type ClientChannel, type ConnectConfig, type Client as Ssh2Client } from 'ssh2';
+import ssh2, {
+  type ClientChannel,
+  type ConnectConfig,
+  type ExecOptions,
+  type Client as Ssh2Client,
+} from 'ssh2';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { Authentication } from './authentication.ts';
@@ -23,8 +28,8 @@ export interface SshSettings {
   /** Key files named by the user, tried before all others. */
   readonly identityFiles?: readonly string[];
   readonly password?: string | undefined;
-  /** For sudo on the target; else it is asked for. */
-  readonly sudoPassword?: string | undefined;
+  /** For sudo or doas on the target; else it is asked for. */
+  readonly becomePassword?: string | undefined;
   /** How commands get to be root's; default: what works. */
   readonly become?: BecomeChoice | undefined;
   readonly hostKeyPolicy?: HostKeyPolicy | undefined;
@@ -41,8 +46,8 @@ export interface SshSettings {
 /** An open SSH connection. */
 export interface SshConnection {
   readonly target: { readonly host: string; readonly port: number; readonly user: string };
-  /** Starts a command line in the user's login shell. */
-  start(commandLine: string): Promise<ClientChannel>;
+  /** Starts a command line in the user's login shell; with a terminal of its own that echoes nothing, if one is wanted. */
+  start(commandLine: string, options?: { readonly hasTerminal: boolean }): Promise<ClientChannel>;
   /** A TCP connection from that machine to an address that it reaches (`direct-tcpip`, RFC 4254 §7.2). */
   forward(host: string, port: number): Promise<ClientChannel>;
   /** Why the connection ended before its time, undefined while it stands. */
@@ -226,7 +231,8 @@ function wrap(client: Ssh2Client, target: SshConnection['target'], transport: Tr
   });
   return {
     target,
-    start: (commandLine) => startCommand(client, target.host, commandLine),
+    start: (commandLine, { hasTerminal } = { hasTerminal: false }) =>
+      startCommand(client, target.host, { commandLine, hasTerminal }),
     forward: (host, port) =>
       new Promise((resolve, reject) =>
         client.forwardOut('127.0.0.1', 0, host, port, (error, channel) =>
@@ -246,11 +252,16 @@ function wrap(client: Ssh2Client, target: SshConnection['target'], transport: Tr
  * sshd refuses a session beyond its MaxSessions, and counts one for a moment after its command has ended: such a
  * refusal is tried again for about a second.
  */
-async function startCommand(client: Ssh2Client, name: string, commandLine: string): Promise<ClientChannel> {
+async function startCommand(
+  client: Ssh2Client,
+  name: string,
+  { commandLine, hasTerminal }: { readonly commandLine: string; readonly hasTerminal: boolean },
+): Promise<ClientChannel> {
+  const options: ExecOptions = hasTerminal ? { pty: { modes: { ECHO: 0 } } } : {};
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await new Promise((resolve, reject) =>
-        client.exec(commandLine, (error, channel) => (error ? reject(error) : resolve(channel))),
+        client.exec(commandLine, options, (error, channel) => (error ? reject(error) : resolve(channel))),
       );
     } catch (error) {
       const isRefused = /Channel open failure/.test(formatError(error));

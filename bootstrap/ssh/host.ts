@@ -1,18 +1,18 @@
-import { Readable, type Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { CommandOptions, CommandResult, FileStat, Host } from '../../runtime/base/host.ts';
 import {
+  type AskingMethod,
   BECOME_WORDS,
   type BecomeChoice,
   type BecomeMethod,
   buildProbe,
-  noSudoPassword,
   parseBecomeMethod,
-  startPasswordDialogue,
 } from './become.ts';
+import { noPassword, openWithPassword, PROGRAMS, type StartCommand } from './become-password.ts';
+import { sendInput, waitForExit } from './channel.ts';
 import type { SshConnection } from './connection.ts';
+import { Shells } from './shells.ts';
 
 /** A remote machine as a Host; `openStream` also gives a command's output as it comes. */
 export interface SshHost extends Host {
@@ -22,8 +22,8 @@ export interface SshHost extends Host {
 }
 
 export interface SshHostOptions {
-  /** The password for sudo, asked for when sudo wants one. */
-  readonly sudoPassword?: (() => Promise<string | undefined>) | undefined;
+  /** The password for sudo or doas, asked for when that program wants one. */
+  readonly becomePassword?: ((program: string) => Promise<string | undefined>) | undefined;
   /** Default: what works. */
   readonly become?: BecomeChoice | undefined;
 }
@@ -35,26 +35,30 @@ export interface SshHostOptions {
 export function createSshHost(connection: SshConnection, options: SshHostOptions = {}): SshHost {
   const { user, host } = connection.target;
   const name = `${user}@${host}`;
-  const start = (argv: readonly string[]) => connection.start(`exec ${argv.map(quote).join(' ')}`);
+  const start: StartCommand = (argv, options) =>
+    connection.start(`exec ${argv.map(quote).join(' ')}`, options);
   let method: Promise<BecomeMethod> | undefined;
   const findMethod = (): Promise<BecomeMethod> => {
     method ??=
       user === 'root' ? Promise.resolve('root') : probeMethod(start, { name, choice: options.become });
     return method;
   };
-  const openStream: SshHost['openStream'] = async (argv, { input } = {}) => {
+  const openSession: SshHost['openStream'] = async (argv, { input } = {}) => {
     const found = await findMethod();
-    if (found === 'sudo-password') return startWithPassword(argv, input);
-    const channel = await start([...BECOME_WORDS[found], ...argv]);
+    const words = BECOME_WORDS[found];
+    if (!words) return startWithPassword(found as AskingMethod, argv, input);
+    const channel = await start([...words, ...argv]);
     sendInput(channel, input);
     return channel;
   };
-  const startWithPassword = async (argv: readonly string[], input: CommandOptions['input']) => {
-    const password = await options.sudoPassword?.();
-    if (password === undefined) throw noSudoPassword(name);
-    const dialogue = startPasswordDialogue(argv, name);
-    const channel = await start(dialogue.argv);
-    await dialogue.run(channel, password);
+  const startWithPassword = async (
+    method: AskingMethod,
+    argv: readonly string[],
+    input: CommandOptions['input'],
+  ) => {
+    const password = await options.becomePassword?.(PROGRAMS[method]);
+    if (password === undefined) throw noPassword(method, name);
+    const channel = await openWithPassword(method, start, { argv, name, password });
     // The caller listens by then.
     setImmediate(() => {
       channel.write('\n');
@@ -62,11 +66,20 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
     });
     return channel;
   };
+  const shells = new Shells((input) => openSession(['sh'], { input }));
+  const openStream: SshHost['openStream'] = (argv, options) =>
+    openSession(argv, options).catch((error) => {
+      if (shells.closeIdle()) return openSession(argv, options);
+      throw error;
+    });
   const run: Host['run'] = async (argv, options = {}) => {
     const command = options.env
       ? ['env', ...Object.entries(options.env).map(([name, value]) => `${name}=${value}`), ...argv]
       : argv;
-    const result = await collect(await openStream(command, options), options);
+    const result =
+      options.input === undefined
+        ? await shells.run(command.map(quote).join(' '), options)
+        : await collect(await openStream(command, options), options);
     const reason = result.exitCode === 255 ? connection.lossReason() : undefined;
     return reason ? { ...result, stderr: `${result.stderr}the connection was lost: ${reason}\n` } : result;
   };
@@ -110,7 +123,7 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
 }
 
 async function probeMethod(
-  start: (argv: readonly string[]) => Promise<ClientChannel>,
+  start: StartCommand,
   { name, choice }: { readonly name: string; readonly choice: BecomeChoice | undefined },
 ): Promise<BecomeMethod> {
   const channel = await start(['sh', '-c', buildProbe(choice)]);
@@ -126,17 +139,6 @@ async function probeMethod(
 export function quote(word: string): string {
   if (/^[\w./:=@%+,-]+$/.test(word)) return word;
   return `'${word.replace(/['\\]/g, (char) => (char === "'" ? `'"'"'` : `'"\\\\"'`))}'`;
-}
-
-export function sendInput(
-  channel: Writable & { readonly close?: () => void },
-  input: CommandOptions['input'],
-): void {
-  if (input === undefined || typeof input === 'string' || input instanceof Uint8Array) {
-    channel.end(input);
-    return;
-  }
-  pipeline(Readable.from(input), channel).catch(() => channel.close?.());
 }
 
 async function collect(channel: ClientChannel, options: CommandOptions): Promise<CommandResult> {
@@ -156,17 +158,6 @@ async function collect(channel: ClientChannel, options: CommandOptions): Promise
     stdout: Buffer.concat(stdout).toString('utf8'),
     stderr: Buffer.concat(stderr).toString('utf8'),
   };
-}
-
-/** The exit code of a channel's command; 255 when the connection ended first, as ssh(1) has it. */
-export function waitForExit(channel: ClientChannel): Promise<number> {
-  return new Promise((resolve) => {
-    let exitCode = 255;
-    channel.on('exit', (code: number | null, signal?: string) => {
-      exitCode = code ?? (signal ? 128 + 15 : 255);
-    });
-    channel.on('close', () => resolve(exitCode));
-  });
 }
 
 function parseStat(text: string): FileStat {

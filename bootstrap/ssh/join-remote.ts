@@ -40,6 +40,8 @@ export interface UploadSlots {
 export interface BundleOptions {
   /** Directory of the bundle for an architecture, here. */
   readonly bundleFor: (architecture: Architecture) => Promise<string>;
+  /** The machine is a node of the cluster already: its own programs go on. */
+  readonly isMember: (host: SshHost) => Promise<boolean>;
   /** What the machine is checked for while the bundle is on its way. */
   readonly check: (host: Host) => Promise<unknown>;
   readonly uploads: UploadSlots;
@@ -49,7 +51,7 @@ export interface BundleOptions {
 }
 
 export interface RemoteJoinOptions {
-  /** The directory of the bundle whose `tkadm` joins the machine. */
+  /** The directory of the bundle whose `tkadm` joins the machine, or "current". */
   readonly bundleDirectory: string;
   readonly input: RemoteJoinInput;
   readonly signal: AbortSignal;
@@ -58,22 +60,30 @@ export interface RemoteJoinOptions {
 }
 
 /**
- * Sends the bundle for the machine if it does not have it; returns the bundle's directory here.
+ * Sends the bundle for the machine if it does not have it; returns the bundle's directory, or "current" for the one that
+ * a node of the cluster uses.
  * @throws JOIN_FAILED, PREFLIGHT_FAILED
  */
 export async function bringBundle(host: SshHost, options: BundleOptions): Promise<string> {
   const directory = await options.bundleFor(await readArchitecture(host));
   const isThere = await hasBundle(host, directory);
+  if (!isThere && (await options.isMember(host))) return 'current';
   if (!isThere) await sendBundle(host, directory, options);
   options.onProgress(isThere ? 'node bundle is there' : 'node bundle sent');
   return directory;
 }
 
+/** How a machine's join has ended. */
+export interface JoinedMachine {
+  readonly node: string;
+  readonly outcome: 'joined' | 'unchanged';
+}
+
 /**
- * Joins a machine that has the bundle: runs the bundled `tkadm join` there. Returns the node's name.
+ * Joins a machine that has the bundle: runs the bundled `tkadm join` there.
  * @throws JOIN_FAILED, or the remote command's own error.
  */
-export async function joinMachine(host: SshHost, options: RemoteJoinOptions): Promise<string> {
+export async function joinMachine(host: SshHost, options: RemoteJoinOptions): Promise<JoinedMachine> {
   const { signal, onEvent, input } = options;
   const result = await followCommand(host, {
     argv: buildCommand(options),
@@ -83,7 +93,7 @@ export async function joinMachine(host: SshHost, options: RemoteJoinOptions): Pr
     signal,
     onEvent,
   });
-  return result.node ?? host.name;
+  return { node: result.node ?? host.name, outcome: result.changes === 0 ? 'unchanged' : 'joined' };
 }
 
 /** "45 MB, 60 MB/s" of the bytes so far; what an earlier transfer has brought does not count for the rate. */

@@ -1,7 +1,8 @@
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { waitForExit } from './channel.ts';
 import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
-import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import { createSshHost, type SshHost } from './host.ts';
 import type { SshTarget } from './target.ts';
 
 /** A line of the remote command's output; the fields are those of docs/output.md. */
@@ -57,19 +58,20 @@ export async function withMachine<T>(
 /** The machine at the other end, whose commands are root's. */
 export function openHost(connection: SshConnection, settings: SshSettings): SshHost {
   return createSshHost(connection, {
-    sudoPassword: () => askSudoPassword(connection, settings),
+    becomePassword: (program) => askBecomePassword(program, connection, settings),
     become: settings.become,
   });
 }
 
-/** The password of sudo there: as it was given, else the person is asked. */
-function askSudoPassword(
+/** The password of sudo or doas there: as it was given, else the person is asked. */
+function askBecomePassword(
+  program: string,
   { target: { user, host } }: SshConnection,
-  { sudoPassword, prompts }: SshSettings,
+  { becomePassword, prompts }: SshSettings,
 ): Promise<string | undefined> {
-  return sudoPassword === undefined
-    ? prompts.secret(`[sudo] password of ${user}@${host}: `)
-    : Promise.resolve(sudoPassword);
+  return becomePassword === undefined
+    ? prompts.secret(`[${program}] password of ${user}@${host}: `)
+    : Promise.resolve(becomePassword);
 }
 
 export interface RemoteCommand {

@@ -10,6 +10,8 @@ export interface LookOptions {
   readonly endpoint: string;
   readonly now: () => Date;
   readonly signal: AbortSignal;
+  /** How long an API server that is connected to may take for an answer; default: 20 s. */
+  readonly answerMs?: number;
   /** Told what does not stop discovery. */
   readonly warn?: (message: string) => void;
 }
@@ -43,7 +45,8 @@ export interface ClusterInfo {
 }
 
 export const CLUSTER_INFO_PATH = '/api/v1/namespaces/kube-public/configmaps/cluster-info';
-const REQUEST_TIMEOUT_MS = 5_000;
+/** One that has just started on a slow machine; who does not listen is noticed by the connection. */
+const ANSWER_TIMEOUT_MS = 20_000;
 
 /**
  * Fetches cluster-info and compares the clocks by the answer's Date header.
@@ -51,7 +54,7 @@ const REQUEST_TIMEOUT_MS = 5_000;
  */
 export async function fetchClusterInfo(client: ApiClient, options: LookOptions): Promise<ClusterInfo> {
   const response = await client.requestStream('GET', CLUSTER_INFO_PATH, {
-    timeoutMs: REQUEST_TIMEOUT_MS,
+    timeoutMs: options.answerMs ?? ANSWER_TIMEOUT_MS,
     signal: options.signal,
   });
   const chunks: Buffer[] = [];

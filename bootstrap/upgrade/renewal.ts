@@ -6,6 +6,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { planKubeconfigRenewal } from '../../templates/kubeconfig-renewal.ts';
 import type { PatchTarget } from '../../templates/patches.ts';
 import { type InitContext, pkiContext } from '../phases/init-context.ts';
+import { type Action, writeTogether } from '../workflow/action.ts';
 
 interface Renewed {
   readonly certificates: readonly string[];
@@ -38,17 +39,17 @@ type RenewalContext = Pick<InitContext, 'config' | 'host' | 'now' | 'warn'>;
 export function planComponentRenewal(
   component: PatchTarget,
   context: RenewalContext,
-): Promise<readonly PkiFile[]> {
+): Promise<readonly Action[]> {
   return planRenewals(RENEWED_WITH[component] ?? NONE, context);
 }
 
-/** Key and certificate of each, next to each other. */
-export async function planRenewals(renewed: Renewed, context: RenewalContext): Promise<readonly PkiFile[]> {
+/** Key and certificate of each together. */
+export async function planRenewals(renewed: Renewed, context: RenewalContext): Promise<readonly Action[]> {
   const pki = { ...pkiContext(context), input: undefined };
-  const files: PkiFile[] = [];
+  const actions: Action[] = [];
   const add = async (name: string, plan: () => Promise<readonly PkiFile[]>) => {
     try {
-      files.push(...(await plan()));
+      actions.push(...writeTogether(await plan()));
     } catch (error) {
       if (!isTkadmError(error, 'PKI_KEY_MISSING')) throw error;
       context.warn(`${name} is not renewed: the key of its CA is not on this machine`);
@@ -65,5 +66,5 @@ export async function planRenewals(renewed: Renewed, context: RenewalContext): P
       await planKubeconfigRenewal(path, text, { ...pki, ca: await readCa('ca', pki) }),
     ]);
   }
-  return files;
+  return actions;
 }

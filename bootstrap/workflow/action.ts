@@ -59,6 +59,8 @@ export type Action =
       /** It is what another file holds now: a preview does not repeat it. */
       readonly isCopy?: boolean;
     }
+  /** Files that count only together, a key and its certificate: no moment has one of them alone for long. */
+  | { readonly kind: 'write-files'; readonly files: readonly Extract<Action, { kind: 'write-file' }>[] }
   | { readonly kind: 'make-directory'; readonly path: string; readonly mode: number }
   | { readonly kind: 'remove'; readonly path: string }
   | {
@@ -90,6 +92,8 @@ export type Action =
   | { readonly kind: 'stop-service'; readonly name: ServiceName }
   | {
       readonly kind: 'remove-sandboxes';
+      /** They are only stopped. */
+      readonly areKept?: boolean;
       /** Of a container runtime that is not ours. */
       readonly socketPath?: string;
     }
@@ -122,11 +126,18 @@ export type Action =
       readonly hint?: string;
     };
 
+/** The action that writes a pair together; of a single file its own. */
+export function writeTogether(files: readonly Extract<Action, { kind: 'write-file' }>[]): readonly Action[] {
+  return files.length > 1 ? [{ kind: 'write-files', files }] : files;
+}
+
 /** One line for people: "write /etc/kubernetes/admin.conf". */
 export function formatAction(action: Action): string {
   switch (action.kind) {
     case 'write-file':
       return `write ${action.path}`;
+    case 'write-files':
+      return `write ${action.files.map(({ path }) => path).join(' and ')}`;
     case 'make-directory':
       return `create directory ${action.path}`;
     case 'remove':
@@ -150,7 +161,7 @@ export function formatAction(action: Action): string {
     case 'stop-service':
       return `stop ${action.name}`;
     case 'remove-sandboxes':
-      return `stop and remove every pod${action.socketPath ? ` of the runtime at ${action.socketPath}` : ''}`;
+      return `stop ${action.areKept ? '' : 'and remove '}every pod${action.socketPath ? ` of the runtime at ${action.socketPath}` : ''}`;
     case 'delete-object':
       return `delete ${formatObject(action.object)}`;
     case 'delete-node':

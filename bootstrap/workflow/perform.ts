@@ -1,6 +1,7 @@
 import { type ApiClient, isApiError } from '../../runtime/api/client.ts';
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
+import { writeFilesAtomic } from '../../runtime/base/files.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { sleep } from '../../runtime/base/time.ts';
@@ -39,6 +40,8 @@ export async function performAction(action: Action, context: PerformContext): Pr
   switch (action.kind) {
     case 'write-file':
       return host.writeFile(action.path, action.content, { mode: action.mode });
+    case 'write-files':
+      return writeFilesAtomic(action.files);
     case 'make-directory':
       return host.mkdir(action.path, { mode: action.mode });
     case 'remove':
@@ -73,8 +76,9 @@ export async function performAction(action: Action, context: PerformContext): Pr
     case 'remove-sandboxes': {
       // gRPC is 40 ms of loading that only reset needs.
       const { endContainers, stopAllSandboxes } = await import('../phases/sandboxes.ts');
-      await stopAllSandboxes({ remove: true, socketPath: action.socketPath });
-      await endContainers({ remove: true });
+      const remove = !action.areKept;
+      await stopAllSandboxes({ remove, socketPath: action.socketPath });
+      await endContainers({ remove });
       return;
     }
     case 'delete-object':

@@ -17,6 +17,8 @@ export async function previewAction(
   switch (action.kind) {
     case 'write-file':
       return action.isCopy ? undefined : previewFile(action, host);
+    case 'write-files':
+      return (await Promise.all(action.files.map((file) => previewFile(file, host)))).join('');
     case 'apply-object':
       return previewObject(action.object, action.object, action.live);
     case 'patch-object':

@@ -120,7 +120,7 @@ async function readReferenced(path: string, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw invalid(path, `the file "${file}" in it cannot be read: ${(error as Error).message}`, error);
+    throw invalid(path, `the file "${file}" in it cannot be read: ${describeFileError(error)}`, error);
   }
 }
 

@@ -219,9 +219,21 @@ export function formatError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Why a file cannot be read, as the end of "Cannot read ...: ". */
+/** Codes of errno(3) in words. */
+const FILE_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'a part of its path is no directory',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'no space is left on its file system',
+};
+
+/** Why a file cannot be read or written, as the end of "Cannot read ...: ". */
 export function describeFileError(error: unknown): string {
-  return isSystemError(error, 'ENOENT') ? 'there is no such file' : (error as Error).message;
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  return FILE_ERRORS[code] ?? message;
 }
 
 /** True for a Node.js system error with this `code`, for example "ENOENT". */

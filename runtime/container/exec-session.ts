@@ -9,6 +9,7 @@ import type { Libc } from './libc.ts';
 import { exitCode } from './monitor.ts';
 import { missingHome } from './passwd.ts';
 import { buildExecProgram } from './performer/exec-program.ts';
+import { hasOwnMounts } from './performer/namespaces.ts';
 import type { LinkedProgram } from './performer/program.ts';
 import { explainFailure, isFailure, type Report, ReportChannel } from './performer/report-channel.ts';
 import { REPORT } from './performer/report-program.ts';
@@ -85,6 +86,7 @@ export function buildProgramOf(
     pid,
     process: { ...process_, env: [...(process_.env ?? []), ...home] },
     hasUserNamespace: hasUserNamespace(container.spec),
+    hasOwnMounts: hasOwnMounts(container.spec),
     hostUid: hostUid(container.spec, process_.user?.uid ?? 0),
     cgroupJoinFiles: container.cgroup?.joinFilesBelow(traits?.cgroups ?? []) ?? [],
     stdin,

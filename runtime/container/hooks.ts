@@ -7,6 +7,7 @@ import { exitCode } from './monitor.ts';
 import type { OciHook, OciSpec } from './oci-spec.ts';
 import { performWithControl } from './performer/controlled.ts';
 import { buildExecProgram } from './performer/exec-program.ts';
+import { hasOwnMounts } from './performer/namespaces.ts';
 import { explainFailure, isFailure } from './performer/report-channel.ts';
 import { REPORT } from './performer/report-program.ts';
 import { hasUserNamespace } from './user-mappings.ts';
@@ -137,6 +138,7 @@ async function runInside(
       capabilities: { bounding: own, effective: own, permitted: own },
     },
     hasUserNamespace: hasUserNamespace(target.spec),
+    hasOwnMounts: hasOwnMounts(target.spec),
     hostUid: 0,
     cgroupJoinFiles: target.cgroupJoinFiles,
     stdin: true,

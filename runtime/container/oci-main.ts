@@ -31,6 +31,11 @@ const GLOBAL_OPTIONS: readonly OptionRow[] = [
     kind: 'switch',
     help: 'let systemd make the cgroup; "linux.cgroupsPath" is SLICE:PREFIX:NAME',
   },
+  {
+    name: 'cgroup-manager',
+    kind: 'value',
+    help: '"cgroupfs", the default, or "systemd", as --systemd-cgroup',
+  },
   { name: 'rootless', kind: 'value', help: 'accepted are "false" and "auto": this program runs as root' },
   { name: 'criu', kind: 'value', help: '', refused: CRIU },
   { name: 'help', short: 'h', kind: 'switch', help: 'show this' },
@@ -107,7 +112,7 @@ async function dispatch(global: ParsedOptions): Promise<number> {
   const log = openLogger(global.given.has('debug'));
   const openEngine = (only?: string) =>
     createContainerEngine({ stateDir: root, log, now: () => new Date(), only, followsOutput: false });
-  const hasSystemdCgroup = global.given.has('systemd-cgroup');
+  const hasSystemdCgroup = hasSystemdManager(global);
   return await verb.run({ ...options, openEngine, hasSystemdCgroup, log, print, program: process });
 }
 
@@ -117,6 +122,18 @@ function checkGlobal({ given }: ParsedOptions): void {
     throw new TkadmError('UNSUPPORTED', `Cannot use "--rootless=${rootless}": this program runs as root`);
   }
   if (process.getuid?.() !== 0) throw new TkadmError('UNSUPPORTED', `Cannot run ${PROGRAM}: it needs root`);
+}
+
+/** crun's flag, or runc's. @throws FLAG_INVALID */
+function hasSystemdManager({ given }: ParsedOptions): boolean {
+  const manager = given.get('cgroup-manager')?.at(-1) ?? 'cgroupfs';
+  if (manager !== 'cgroupfs' && manager !== 'systemd') {
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot use "--cgroup-manager=${manager}": it is neither "cgroupfs" nor "systemd"`,
+    );
+  }
+  return given.has('systemd-cgroup') || manager === 'systemd';
 }
 
 function openLogger(hasDebug: boolean): Logger {

@@ -1,19 +1,19 @@
 import { TkadmError } from '../base/errors.ts';
 import type { CreateContainerOptions } from './engine.ts';
 import { findMissingLabel } from './labels.ts';
+import { hasOwnMounts } from './performer/namespaces.ts';
+import { findSharedSysctl } from './sysctls.ts';
 
 /** Container ids become file names. */
 const ID_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,255}$/;
 
 /**
- * Refuses what is not supported, by name.
- * @throws UNSUPPORTED for a field that is not supported, CONTAINER_STATE for a spec that makes no sense.
+ * Refuses what cannot be done, by name.
+ * @throws CONTAINER_STATE for a spec that makes no sense
  */
 export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerOptions): void {
   const invalid = (state: string) =>
     new TkadmError('CONTAINER_STATE', `Cannot create container "${id}": ${state}`);
-  const unsupported = (field: string) =>
-    new TkadmError('UNSUPPORTED', `Cannot create container "${id}": "${field}" is not supported`);
   if (!ID_PATTERN.test(id)) throw invalid('the id is no file name');
   if (spec.process === undefined || spec.process.args.length === 0) throw invalid('process.args is empty');
   const { cwd } = spec.process;
@@ -35,8 +35,8 @@ export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerO
   if (timeOffsets !== undefined && !namespaces.some(({ type, path }) => type === 'time' && !path)) {
     throw invalid('"linux.timeOffsets" needs a new time namespace');
   }
-  if (!namespaces.some(({ type, path }) => type === 'mount' && !path)) {
-    throw unsupported('linux.namespaces without a new mount namespace');
+  if (user !== undefined && !user.path && !hasOwnMounts(spec)) {
+    throw invalid('a new user namespace needs a new mount namespace: nobody in it may enter another');
   }
   for (const { destination, type, options = [] } of spec.mounts ?? []) {
     if (options.includes('tmpcopyup') && type !== 'tmpfs')
@@ -46,6 +46,8 @@ export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerO
     throw invalid('"linux.cgroupsPath" leads out of the cgroups');
   const missing = findMissingLabel(spec);
   if (missing !== undefined) throw invalid(`"${missing}", which this kernel has not`);
+  const shared = findSharedSysctl(spec);
+  if (shared !== undefined) throw invalid(shared);
   if (spec.domainname && !namespaces.some(({ type }) => type === 'uts')) {
     throw invalid('domainname needs a uts namespace');
   }

@@ -25,6 +25,7 @@ export async function buildProcess(
     cwd: config.workingDir || '/',
     capabilities,
     noNewPrivileges: options.hasNoNewPrivileges,
+    ...(options.apparmorProfile === undefined ? {} : { apparmorProfile: options.apparmorProfile }),
     rlimits: options.ulimits.map(({ name, soft, hard }) => ({
       type: `RLIMIT_${name.toUpperCase()}`,
       soft,

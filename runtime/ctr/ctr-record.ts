@@ -106,6 +106,8 @@ export interface CtrOptions {
   readonly capDrop: readonly string[];
   /** "unconfined", or a profile; the default one when absent. */
   readonly seccomp?: 'unconfined' | { readonly path: string; readonly text: string };
+  /** A profile that the kernel has loaded. */
+  readonly apparmorProfile?: string;
   readonly hasNoNewPrivileges: boolean;
   /** Nothing of /proc and /sys is masked or read-only. */
   readonly hasOpenPaths?: boolean;

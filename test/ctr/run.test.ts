@@ -48,7 +48,11 @@ const EXIT_CODES = [
   [['run', '--init', 'busybox', 'true'], 125, /unknown option '--init'/],
   [['run', '--rm', '--restart', 'always', 'busybox', 'true'], 125, /exclude each other/],
   [['run', '--rm', '--network', 'lan', 'busybox', 'true'], 125, /there is no network "lan"/],
-  [['run', '--rm', '--security-opt', 'apparmor=x', 'busybox', 'true'], 125, /not supported/],
+  [
+    ['run', '--rm', '--security-opt', 'apparmor=x', 'busybox', 'true'],
+    125,
+    /"process.apparmorProfile" needs "AppArmor"/,
+  ],
   [['run', '--rm', '--cap-add', 'NOTHING', 'busybox', 'true'], 125, /no capability "NOTHING"/],
   [['run', '--rm', '--env-file', '/nowhere', 'busybox', 'true'], 125, /no such file/],
   [

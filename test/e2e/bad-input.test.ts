@@ -16,6 +16,9 @@ import { createLab, type LabHost } from '../hosts/lab.ts';
 /** Exit codes, as `tkadm --help` lists them. */
 const EXIT = { usage: 2, preflight: 3, discovery: 4, timeout: 5, host: 6, cluster: 7 } as const;
 
+/** Not that of the process that looks for it. */
+const AGENT = '[t]kadm-agent.cjs';
+
 interface Case {
   readonly title: string;
   readonly run: () => Promise<TimedOutput>;
@@ -256,6 +259,7 @@ t.test('bad input', { skip: labObstacle(), timeout: 400_000 }, async (t) => {
       },
       area: 'preflight',
       says: [/Port-10250/, /python3/],
+      withinSeconds: 40,
     },
   ];
   for (const row of badJoins) await check(t, row);
@@ -272,12 +276,57 @@ t.test('bad input', { skip: labObstacle(), timeout: 400_000 }, async (t) => {
     t.same(await readyNodes(cp), ['cp', 'node1', 'node2']);
   });
 
-  await check(t, {
-    title: 'a second join of the same machine',
-    run: () => joinWith({}),
-    area: 'preflight',
-    says: [/kubelet\.conf/, /tkadm reset/],
+  await t.test('a second join of a node finds it as it should be', async (t) => {
+    const agents = await findPids(node1, AGENT);
+    const direct = await joinWith({});
+    t.equal(direct.exitCode, 0, direct.all);
+    t.match(direct.stdout, /node "node1" of the cluster already: nothing was to be done/);
+    t.same(await findPids(node1, AGENT), agents, 'the agent goes on');
+    t.notMatch(direct.all, /\[warning\]/, 'advice was given by the first one');
+    const remote = await overSsh([
+      ...[node1.address, node2.address],
+      ...['--ssh-host-keys', 'accept-new', '-o', 'json'],
+    ]);
+    t.equal(remote.exitCode, 0, remote.all);
+    t.equal(remote.stdout.match(/"outcome":"unchanged"/g)?.length, 2, remote.stdout);
   });
+
+  await t.test('and brings back what is missing', async (t) => {
+    await tkadm(node1, ['service', 'stop']);
+    await node1.exec(['rm', '/var/lib/kubelet/config.yaml']);
+    const again = await joinWith({});
+    t.equal(again.exitCode, 0, again.all);
+    t.match(again.stdout, /"node1" of the cluster now/);
+    t.same(await readyNodes(cp), ['cp', 'node1', 'node2']);
+  });
+
+  const second: readonly Case[] = [
+    {
+      title: 'a second join with a wrong token',
+      run: () => joinWith({ token: 'abcdef.0123456789abcdef' }),
+      area: 'discovery',
+      says: [/token/i, next],
+    },
+    {
+      title: 'a second join under another name',
+      run: () => tkadm(node1, ['join', ...joinArguments(join), '--node-name', 'other']),
+      area: 'cluster',
+      says: [/"node1" of this cluster already/, /--node-name node1/],
+    },
+    {
+      title: 'a second join, to another cluster',
+      run: () => joinWith({ pin: `sha256:${'1'.repeat(64)}` }),
+      area: 'preflight',
+      says: [/kubelet\.conf/, /tkadm reset/],
+    },
+    {
+      title: 'a join of a control-plane node as worker',
+      run: () => tkadm(cp, ['join', ...joinArguments(join)]),
+      area: 'preflight',
+      says: [/kubelet\.conf/, /tkadm reset/],
+    },
+  ];
+  for (const row of second) await check(t, row);
   await t.test('the exit codes are in the help', async (t) => {
     const { stdout } = await tkadm(cp, ['--help']);
     for (const [area, code] of Object.entries(EXIT)) t.match(stdout, new RegExp(`${code} ${area}`));

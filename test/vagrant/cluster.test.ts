@@ -1,32 +1,27 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
-import {
-  apply,
-  type CommandHost,
-  eventually,
-  getPods,
-  kubectlText,
-  readyNodes,
-  readyPods,
-} from '../hosts/cluster.ts';
-import { administratorOf, readTraces, resetAll, runTkadm } from '../vm/cluster.ts';
+import { writeBusyboxArchive } from '../hosts/busybox-image.ts';
+import { apply, eventually, getPods, kubectlText, readyNodes, readyPods } from '../hosts/cluster.ts';
+import { createAdministrator, formatClusterFile } from '../vm/administrator.ts';
+import { loadImage, readTraces, resetAll } from '../vm/cluster.ts';
 import { prepareSystemDisk } from '../vm/disk.ts';
 import { chooseAccelerator } from '../vm/machine.ts';
-import { PAYLOAD } from '../vm/payload.ts';
+import { TEST_IMAGE } from '../vm/payload.ts';
 import { CLUSTER_CONFIG, expectAnswers, readObjects, WORKLOAD } from '../vm/workload.ts';
 import { prepareBox } from './box.ts';
-import { bringUp } from './machines.ts';
+import { bringUp, NAMES } from './machines.ts';
 
 /** Emulated machines are slow, and three on one computer slower still. */
 const TIMEOUT_MS = 5_400_000;
 t.setTimeout(TIMEOUT_MS);
 
-/** Two emulated machines get the bundle from a third, encrypted. */
-const JOIN_TIMEOUT_MS = 1_500_000;
+/** Three emulated machines share two cores, and decrypt the bundle. */
+const APPLY_TIMEOUT_MS = 1_500_000;
 const READY = { timeoutMs: 600_000 };
 const SYSTEM_PODS = ['-n', 'kube-system'];
-const NODES = ['one', 'three', 'two'];
 const PROGRAMS = ['/usr/bin/vagrant', '/usr/sbin/libvirtd', '/usr/bin/virsh', '/usr/bin/grub-mkimage'];
 
 function obstacle(): string | false {
@@ -47,51 +42,46 @@ t.test('three machines that Vagrant brings up', { skip: obstacle(), timeout: TIM
   });
   t.teardown(() => lab.close());
   note(lab.versions);
-  const [one] = lab.machines;
-  if (one === undefined) throw new Error('Vagrant has no machines');
   const before = await Promise.all(lab.machines.map(readTraces));
-  const workers = lab.machines.slice(1);
-  let administrator: CommandHost;
+  const administrator = await createAdministrator(lab.directory);
+  const addresses = lab.machines.map(({ address }) => address);
+  const { privateKey } = box;
+  const describeCluster = (hosts: readonly string[]) =>
+    formatClusterFile({ privateKey, user: 'vagrant', addresses: hosts, documents: CLUSTER_CONFIG });
+  const file = await administrator.write('cluster.yaml', describeCluster(addresses));
 
-  await t.test('tkadm init', { bail: true }, async (t) => {
-    t.equal((await one.shell('stat -f -c %T /sys/fs/cgroup')).trim(), 'cgroup2fs');
-    await one.exec(['sh', '-c', 'cat > /root/cluster.yaml'], { input: CLUSTER_CONFIG });
-    const result = await runTkadm(one, ['init', '--fix', '--config', '/root/cluster.yaml']);
-    t.equal(result.exitCode, 0, result.all);
-    note(`init took ${result.seconds.toFixed(0)} s`);
-    const server = `${one.address}:6443`;
-    administrator = await administratorOf(one, { directory: lab.directory, server });
-    t.same(await readyNodes(administrator), ['one']);
+  await t.test('tkadm apply makes a cluster of them, as a user with sudo', { bail: true }, async (t) => {
+    t.equal((await lab.machines[0]!.shell('stat -f -c %T /sys/fs/cgroup')).trim(), 'cgroup2fs');
+    const { exitCode, all, stdout, seconds } = await administrator.tkadm(
+      ['apply', '-f', file],
+      APPLY_TIMEOUT_MS,
+    );
+    t.equal(exitCode, 0, all);
+    note(`apply took ${seconds.toFixed(0)} s`);
+    for (const [index, name] of NAMES.entries())
+      t.match(
+        stdout,
+        new RegExp(`^${addresses[index]} +${name} +${index === 0 ? 'initialized' : 'joined'}$`, 'm'),
+      );
+    t.same(await readyNodes(administrator), [...NAMES].sort());
   });
 
-  await t.test('tkadm join of both workers over SSH, by a user with sudo', { bail: true }, async (t) => {
-    await one.exec(['sh', '-c', 'umask 077; cat > /root/.ssh/id_ed25519'], {
-      input: await readFile(box.privateKey, 'utf8'),
-    });
-    const targets = workers.map(({ address }) => `vagrant@${address}`);
-    const result = await runTkadm(
-      one,
-      ['join', ...targets, '--ssh-host-keys', 'accept-new'],
-      JOIN_TIMEOUT_MS,
-    );
-    t.equal(result.exitCode, 0, result.all);
-    note(`join took ${result.seconds.toFixed(0)} s`);
-    await eventually('three nodes', READY.timeoutMs, async () => {
-      const ready = await readyNodes(administrator);
-      return [...ready].sort().join() === NODES.join();
-    });
+  await t.test('a second tkadm apply finds nothing to do', async (t) => {
+    const { exitCode, all, stdout, seconds } = await administrator.tkadm(['apply', '-f', file]);
+    t.equal(exitCode, 0, all);
+    note(`the second apply took ${seconds.toFixed(0)} s`);
+    t.equal(stdout.match(/ unchanged$/gm)?.length, NAMES.length, stdout);
   });
 
   await t.test('a workload on all machines answers', { bail: true }, async (t) => {
-    for (const machine of lab.machines) {
-      const loaded = await runTkadm(machine, ['image', 'load', '-i', PAYLOAD.image]);
-      t.equal(loaded.exitCode, 0, loaded.all);
-    }
+    const image = await readImage();
+    await Promise.all(lab.machines.map((machine) => loadImage(machine, image)));
     await apply(administrator, WORKLOAD);
     await readyPods(administrator, [], { count: 5, ...READY });
     await expectAnswers(administrator, lab.machines);
     note('the workload answers');
     await kubectlText(administrator, ['delete', 'pod', 'busy', '--wait=false']);
+    t.pass('every machine reaches every pod');
   });
 
   await t.test(
@@ -111,12 +101,35 @@ t.test('three machines that Vagrant brings up', { skip: obstacle(), timeout: TIM
       });
       await readyPods(administrator, [], { count: 4, ...READY });
       await readyPods(administrator, SYSTEM_PODS, { count: 7, ...READY });
-      t.same([...(await readyNodes(administrator))].sort(), NODES);
+      t.same(await readyNodes(administrator), [...NAMES].sort());
       t.same(await readObjects(administrator), objects, 'the same objects');
       await expectAnswers(administrator, lab.machines);
       note('the workload answers again');
     },
   );
 
-  await t.test('tkadm reset takes everything back', (t) => resetAll(t, lab.machines, before));
+  await t.test('tkadm apply --prune gives a machine back that left the file', async (t) => {
+    await administrator.write('cluster.yaml', describeCluster(addresses.slice(0, -1)));
+    const args = ['apply', '-f', file, '--prune', '--yes'];
+    const { exitCode, all, stdout, seconds } = await administrator.tkadm(args, APPLY_TIMEOUT_MS);
+    t.equal(exitCode, 0, all);
+    note(`apply --prune took ${seconds.toFixed(0)} s`);
+    t.match(stdout, new RegExp(`^${addresses.at(-1)} +three +removed$`, 'm'));
+    t.same(await readyNodes(administrator), ['one', 'two']);
+    t.same(await readTraces(lab.machines.at(-1)!), before.at(-1), 'three is as it was');
+  });
+
+  await t.test('tkadm reset takes everything back', async (t) => {
+    await resetAll(t, lab.machines.slice(0, -1), before);
+    note('the machines are as they were');
+  });
 });
+
+async function readImage(): Promise<Buffer> {
+  const directory = await mkdtemp(join(tmpdir(), 'tkadm-test-image-'));
+  try {
+    return await readFile(await writeBusyboxArchive(directory, TEST_IMAGE));
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}

@@ -1,13 +1,12 @@
 import { rmSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa, execaSync } from 'execa';
 import { type Accelerator, quote, type ReachableMachine } from '../vm/machine.ts';
-import { writePayload } from '../vm/payload.ts';
-import { PAYLOAD_DIRECTORY } from '../vm/recipe.ts';
 import type { Box } from './box.ts';
 
-const NAMES = ['one', 'two', 'three'] as const;
+/** The machines of the Vagrantfile; the first is the control plane. */
+export const NAMES = ['one', 'two', 'three'] as const;
 const BOX_NAME = 'tkadm-test';
 const VAGRANT_TIMEOUT_MS = 1_200_000;
 
@@ -62,7 +61,6 @@ export async function bringUp({ box, accelerator, log }: VagrantOptions): Promis
     const text = await vagrant('ssh-config');
     await writeFile(config, text);
     const machines = NAMES.map((name) => openMachine(name, config, text));
-    await sendPayload(directory, machines);
     const versions = `${await vagrant('--version')}, ${(await vagrant('plugin', 'list')).trim()}`;
     const reload = async () => {
       await vagrant('reload', '--no-tty');
@@ -98,20 +96,4 @@ function openMachine(name: string, config: string, configText: string): Reachabl
       throw new Error(`${name}: ${script}: exit code ${exitCode}: ${stdout}${stderr}`);
     },
   };
-}
-
-/** The same that machines of plain QEMU have on a disk of its own. */
-async function sendPayload(directory: string, machines: readonly ReachableMachine[]): Promise<void> {
-  const root = join(directory, 'payload');
-  await mkdir(root);
-  await writePayload(root);
-  const archive = await execa('tar', ['-c', '-C', root, '.'], { encoding: 'buffer', maxBuffer: 2 ** 30 });
-  await rm(root, { recursive: true });
-  const unpack = `mkdir -p ${PAYLOAD_DIRECTORY}; tar -x -C ${PAYLOAD_DIRECTORY}`;
-  const send = async (machine: ReachableMachine) => {
-    const input = archive.stdout as never;
-    const { exitCode, stderr } = await machine.exec(['sh', '-ec', unpack], { input });
-    if (exitCode !== 0) throw new Error(`${machine.name} got no payload: ${stderr}`);
-  };
-  await Promise.all(machines.map(send));
 }

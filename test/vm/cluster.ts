@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { execa } from 'execa';
 import type { Test } from 'tap';
-import { type CommandHost, type TimedOutput, TKADM } from '../hosts/cluster.ts';
+import { bundledCommand } from '../../bootstrap/ssh/upload-bundle.ts';
+import { type TimedOutput, TKADM } from '../hosts/cluster.ts';
+import { COMMAND_TIMEOUT_MS } from './administrator.ts';
 import type { ReachableMachine } from './machine.ts';
-import { PAYLOAD } from './payload.ts';
 
 /** Programs that virtual machines need here, with the Debian package of each. */
 const PROGRAMS = {
@@ -19,12 +18,9 @@ const PROGRAMS = {
   kubectl: 'kubernetes-client',
 } as const;
 
-/** An emulated command may take as long as the slowest wait of tkadm itself. */
-const COMMAND_TIMEOUT_MS = 480_000;
-
 /** Why no machines can be made here, or false: the value of tap's `skip`. */
 export function machineObstacle(): string | false {
-  if (process.env['TKADM_TEST_VM'] !== '1') return 'takes ten minutes: npm run test:vm';
+  if (!process.env['TKADM_TEST_VM']) return 'takes ten minutes: npm run test:vm';
   if (process.getuid?.() !== 0) return 'needs root';
   if (process.arch !== 'x64') return 'needs x86-64';
   if (!existsSync(TKADM)) return 'needs dist/tkadm.js: node build.mjs';
@@ -36,51 +32,21 @@ export function machineObstacle(): string | false {
   return absent.length > 0 && `needs apt-get install ${absent.join(' ')}`;
 }
 
-/** Runs tkadm from the payload on a machine. */
+/** tkadm of the bundle that a node has. */
+const BUNDLED = bundledCommand('current');
+
+/** Runs tkadm on a machine: a node's own, or that of the payload. */
 export async function runTkadm(
   machine: ReachableMachine,
   args: readonly string[],
-  timeoutMs = COMMAND_TIMEOUT_MS,
+  program: readonly string[] = BUNDLED,
 ): Promise<TimedOutput> {
   const startedAt = performance.now();
-  const result = await machine.exec([PAYLOAD.node, PAYLOAD.tkadm, ...args], { timeoutMs });
+  const result = await machine.exec([...program, ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
   return {
     ...result,
     all: `${result.stdout}${result.stderr}`,
     seconds: (performance.now() - startedAt) / 1000,
-  };
-}
-
-/**
- * A host for `kubectl` and its helpers: the program runs on this machine, which is not emulated, as the
- * administrator of the machine's cluster, whose API server it reaches at `server`.
- */
-export async function administratorOf(
-  machine: ReachableMachine,
-  { directory, server }: { readonly directory: string; readonly server: string },
-): Promise<CommandHost> {
-  const kubeconfig = await machine.shell('cat /etc/kubernetes/admin.conf');
-  const path = join(directory, 'admin.conf');
-  const text = kubeconfig.replace(
-    /^(\s*)server: .*$/m,
-    `$1server: https://${server}\n$1tls-server-name: kubernetes`,
-  );
-  await writeFile(path, text, { mode: 0o600 });
-  return {
-    async exec([program = '', ...args], options = {}) {
-      const result = await execa(program, args, {
-        reject: false,
-        stripFinalNewline: false,
-        timeout: options.timeoutMs ?? 0,
-        env: { ...options.env, KUBECONFIG: path },
-        ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
-      });
-      return {
-        exitCode: result.timedOut ? 124 : (result.exitCode ?? 125),
-        stdout: result.stdout,
-        stderr: result.stderr,
-      };
-    },
   };
 }
 
@@ -90,18 +56,29 @@ export async function readTraces(machine: ReachableMachine): Promise<readonly st
   return text.split('\n').filter(Boolean).sort();
 }
 
-/** Resets every machine, the last one first, and compares what is there with what was before. */
+/** Puts the image of the workload on a node. */
+export async function loadImage(machine: ReachableMachine, archive: Buffer): Promise<void> {
+  const path = '/root/image.tar';
+  await machine.exec(['sh', '-c', `cat > ${path}`], { input: archive as never });
+  const { exitCode, all } = await runTkadm(machine, ['image', 'load', '-i', path]);
+  if (exitCode !== 0) throw new Error(`${machine.name}: ${all}`);
+}
+
+/** Resets machines, the first one at last, and compares what is there with what was before. */
 export async function resetAll(
   t: Test,
   machines: readonly ReachableMachine[],
   before: readonly (readonly string[])[],
 ): Promise<void> {
-  for (const [index, machine] of [...machines.entries()].reverse()) {
+  const resetOne = async (machine: ReachableMachine, index: number) => {
     const result = await runTkadm(machine, ['reset', '-f']);
     t.equal(result.exitCode, 0, result.all);
     t.comment(`reset of ${machine.name} took ${result.seconds.toFixed(0)} s`);
     t.same(await readTraces(machine), before[index], `${machine.name} is as it was`);
-  }
+  };
+  const [first, ...others] = machines;
+  await Promise.all(others.map((machine, index) => resetOne(machine, index + 1)));
+  if (first !== undefined) await resetOne(first, 0);
 }
 
 /** Paths of this machine's life that come and go by themselves are left out. */
@@ -110,6 +87,8 @@ mounts() { cut -d' ' -f5 /proc/self/mountinfo | grep -v -e ^/run/user -e ^/run/c
 mounts | sed 's/^/mount /'
 ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/interface \\1/'
 ip -4 route show | sed 's/^/route /'
+tail -n +2 /proc/swaps | awk '{ print "swap", $1, $5 }'
+sed -n 's/^veth .*/module veth/p' /proc/modules
 nft list tables | sed 's/^/nftables /'
 find /sys/fs/cgroup -mindepth 1 -maxdepth 1 -type d | sed 's/^/cgroup /'
 find /sys/fs/cgroup -path '*tkadm*' -type d | sed 's/^/cgroup /'

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { execa, type ResultPromise } from 'execa';
 import type { CommandOutput, LabExecOptions } from '../hosts/lab.ts';
 import { prepareSystemDisk, type SystemDisk } from './disk.ts';
+import { createNetwork } from './network.ts';
 import { preparePayload } from './payload.ts';
 
 /** Who computes: the processor itself, or QEMU's emulator, which is about ten times slower. */
@@ -16,8 +17,10 @@ const QEMU = 'qemu-system-x86_64';
 const KVM_PROBE_MS = 10_000;
 const BOOT_TIMEOUT_MS = 480_000;
 const SUBNET = '10.78.0';
+/** What the emulator does with the instructions of newer ones takes longer than to do without. */
+const EMULATED_PROCESSOR = 'Westmere';
 const KERNEL_ARGUMENTS =
-  'console=ttyS0 quiet net.ifnames=0 mitigations=off audit=0 apparmor=0 no_timer_check random.trust_cpu=on systemd.show_status=0';
+  'console=ttyS0 quiet net.ifnames=0 nokaslr mitigations=off audit=0 no_timer_check random.trust_cpu=on systemd.show_status=0';
 
 /** A virtual machine, whoever started it. */
 export interface ReachableMachine {
@@ -32,8 +35,6 @@ export interface ReachableMachine {
 
 /** A virtual machine with its own kernel, systemd and cgroup v2. */
 export interface Machine extends ReachableMachine {
-  /** On the loopback of the machine that runs the tests: port 6443 of this one. */
-  readonly apiPort: number;
   /** Waits until sshd answers after a boot that is not the one of `bootId`. */
   waitForBoot(bootId?: string): Promise<void>;
   /** Identity of the running boot. */
@@ -49,6 +50,8 @@ export interface Machines {
   readonly accelerator: Accelerator;
   /** Gone when the machines are closed. */
   readonly directory: string;
+  /** Words before a command that is to reach the machines. */
+  readonly enter: readonly string[];
   /** Opens root's account of every machine over SSH. */
   readonly privateKey: string;
   /** Ends every process and removes the machines' disks. */
@@ -59,11 +62,12 @@ export interface MachineSize {
   readonly name: string;
   readonly memoryMiB: number;
   readonly processors: number;
+  /** Of the kernel's security modules that exclude each other. */
+  readonly security: 'apparmor' | 'selinux';
 }
 
 export interface MachinesOptions {
-  /** Two at most: the private network is a wire between two ends. */
-  readonly machines: readonly [MachineSize] | readonly [MachineSize, MachineSize];
+  readonly machines: readonly MachineSize[];
   readonly log: (text: string) => void;
 }
 
@@ -74,23 +78,28 @@ export async function bootMachines(options: MachinesOptions): Promise<Machines> 
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const payload = join(directory, 'payload.img');
   const started: QemuMachine[] = [];
+  const taps = options.machines.map(({ name }) => `tap-${name}`);
+  const network = await createNetwork(`${SUBNET}.1/24`, taps);
   // tap ends a file that takes too long with SIGTERM, and handles it itself. The machines end with this process.
   const abandon = () => rmSync(directory, { recursive: true, force: true });
   for (const event of ['exit', 'SIGTERM', 'SIGINT'] as const) process.once(event, abandon);
   const close = async () => {
     await Promise.all(started.map((machine) => machine.halt()));
+    await network.close();
     await rm(directory, { recursive: true, force: true, maxRetries: 3 });
   };
   try {
     const [accelerator] = await Promise.all([chooseAccelerator(disk), preparePayload(directory, payload)]);
     options.log(`machines run under ${accelerator}`);
     for (const [index, size] of options.machines.entries()) {
-      const machine = new QemuMachine({ ...size, index, directory, disk, payload, accelerator });
+      const { enter } = network;
+      const machine = new QemuMachine({ ...size, index, directory, disk, payload, accelerator, enter });
       started.push(machine);
       await machine.start();
     }
     await Promise.all(started.map((machine) => machine.waitForBoot()));
-    return { machines: started, accelerator, directory, privateKey: disk.privateKey, close };
+    const { privateKey } = disk;
+    return { machines: started, accelerator, directory, enter: network.enter, privateKey, close };
   } catch (error) {
     await close();
     throw error;
@@ -118,6 +127,7 @@ interface QemuOptions extends MachineSize {
   readonly disk: SystemDisk;
   readonly payload: string;
   readonly accelerator: Accelerator;
+  readonly enter: readonly string[];
 }
 
 class QemuMachine implements Machine {
@@ -125,17 +135,11 @@ class QemuMachine implements Machine {
   readonly address: string;
   readonly #options: QemuOptions;
   #process: ResultPromise | undefined;
-  #sshPort = 0;
-  #apiPort = 0;
 
   constructor(options: QemuOptions) {
     this.#options = options;
     this.name = options.name;
     this.address = `${SUBNET}.${11 + options.index}`;
-  }
-
-  get apiPort(): number {
-    return this.#apiPort;
   }
 
   #path(suffix: string): string {
@@ -148,9 +152,8 @@ class QemuMachine implements Machine {
       ...['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', disk.image],
       this.#path('qcow2'),
     ]);
-    [this.#sshPort, this.#apiPort] = await findFreePorts();
     // The machine ends with the process of the tests, however that one ends.
-    const argv = ['--pdeathsig', 'KILL', QEMU, ...this.#qemuArguments()];
+    const argv = ['--pdeathsig', 'KILL', ...this.#options.enter, QEMU, ...this.#qemuArguments()];
     this.#process = execa('setpriv', argv, {
       reject: false,
       stdin: 'ignore',
@@ -160,22 +163,18 @@ class QemuMachine implements Machine {
   }
 
   #qemuArguments(): readonly string[] {
-    const { accelerator, index, disk, payload, directory, memoryMiB, processors } = this.#options;
-    const wire = (end: number) => join(directory, `wire-${end}`);
-    const forward = `hostfwd=tcp:127.0.0.1:${this.#sshPort}-:22,hostfwd=tcp:127.0.0.1:${this.#apiPort}-:6443`;
+    const { accelerator, index, disk, payload, memoryMiB, processors, security } = this.#options;
+    const identity = `systemd.hostname=${this.name} tkadm.address=${this.address}`;
     return [
-      ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
+      ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : EMULATED_PROCESSOR],
       ...['-smp', String(processors), '-m', String(memoryMiB), '-display', 'none', '-nodefaults'],
       ...['-serial', `file:${this.#path('console')}`, '-qmp', `unix:${this.#path('qmp')},server,nowait`],
       ...['-kernel', disk.kernel, '-initrd', disk.initrd],
-      ...['-append', `${KERNEL_ARGUMENTS} systemd.hostname=${this.name} tkadm.address=${this.address}`],
+      ...['-append', `${KERNEL_ARGUMENTS} security=${security} ${identity}`],
       ...['-drive', `file=${this.#path('qcow2')},if=virtio,format=qcow2,cache=unsafe`],
       ...['-drive', `file=${payload},if=virtio,format=raw,readonly=on`],
-      '-netdev',
-      `dgram,id=wire,local.type=unix,local.path=${wire(index)},remote.type=unix,remote.path=${wire(1 - index)}`,
+      ...['-netdev', `tap,id=wire,ifname=tap-${this.name},script=no,downscript=no`],
       ...['-device', `virtio-net-pci,netdev=wire,mac=52:54:00:78:00:${10 + index},romfile=`],
-      ...['-netdev', `user,id=management,restrict=on,${forward}`],
-      ...['-device', `virtio-net-pci,netdev=management,mac=52:54:00:78:01:${10 + index},romfile=`],
       ...['-device', 'virtio-rng-pci'],
     ];
   }
@@ -195,13 +194,14 @@ class QemuMachine implements Machine {
   }
 
   async bootId(): Promise<string> {
-    return (await this.shell('cat /proc/sys/kernel/random/boot_id', { timeoutMs: 10_000 })).trim();
+    return (await this.shell('cat /proc/sys/kernel/random/boot_id', { timeoutMs: 120_000 })).trim();
   }
 
   async exec(argv: readonly string[], options: LabExecOptions = {}): Promise<CommandOutput> {
     const env = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`);
     const command = (env.length > 0 ? ['env', ...env, ...argv] : argv).map(quote).join(' ');
-    const result = await execa('ssh', [...this.#sshArguments(), command], {
+    const [program = '', ...args] = [...this.#options.enter, 'ssh', ...this.#sshArguments(), command];
+    const result = await execa(program, args, {
       reject: false,
       stripFinalNewline: false,
       timeout: options.timeoutMs ?? 600_000,
@@ -220,7 +220,9 @@ class QemuMachine implements Machine {
       'StrictHostKeyChecking=no',
       'UserKnownHostsFile=/dev/null',
       'LogLevel=ERROR',
-      'ConnectTimeout=8',
+      // An answer that is given up costs the emulator another one.
+      'ConnectTimeout=30',
+      'KexAlgorithms=curve25519-sha256',
       'ServerAliveInterval=10',
       // One handshake for all commands of a boot.
       'ControlMaster=auto',
@@ -228,9 +230,9 @@ class QemuMachine implements Machine {
       `ControlPath=${this.#path('ssh')}`,
     ];
     return [
-      ...['-F', 'none', '-i', this.#options.disk.privateKey, '-p', String(this.#sshPort)],
+      ...['-F', 'none', '-i', this.#options.disk.privateKey],
       ...options.flatMap((option) => ['-o', option]),
-      'root@127.0.0.1',
+      `root@${this.address}`,
     ];
   }
 
@@ -255,7 +257,8 @@ class QemuMachine implements Machine {
 
   /** The shared SSH connection would wait for a machine that has gone. */
   async closeConnection(): Promise<void> {
-    await execa('ssh', ['-O', 'exit', ...this.#sshArguments()], { reject: false });
+    const [program = '', ...args] = [...this.#options.enter, 'ssh', '-O', 'exit', ...this.#sshArguments()];
+    await execa(program, args, { reject: false });
   }
 
   async halt(): Promise<void> {
@@ -278,24 +281,6 @@ async function callQmp(socket: Socket, execute: string): Promise<void> {
     socket.on('data', onData).once('error', reject);
     socket.write(`${JSON.stringify({ execute })}\n`);
   });
-}
-
-/** Two ports of the loopback that nobody listens on. */
-async function findFreePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()];
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject).listen(0, '127.0.0.1', () => {
-            const address = server.address();
-            resolve(typeof address === 'object' && address !== null ? address.port : 0);
-          });
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return [ports[0] ?? 0, ports[1] ?? 0];
 }
 
 /** A word as /bin/sh reads it back. */

@@ -13,6 +13,7 @@ export const TEST_IMAGE = 'docker.io/library/machine-test:1';
 export const PAYLOAD = {
   node: `${PAYLOAD_DIRECTORY}/bin/node`,
   tkadm: `${PAYLOAD_DIRECTORY}/tkadm/dist/tkadm.js`,
+  oci: `${PAYLOAD_DIRECTORY}/tkadm/dist/node/tkadm-oci.cjs`,
   image: `${PAYLOAD_DIRECTORY}/image/image.tar`,
 } as const;
 

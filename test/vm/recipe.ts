@@ -13,6 +13,9 @@ const PACKAGES = [
   'curl',
   'ca-certificates',
   'busybox-static',
+  'apparmor',
+  // Compiles the policy of SELinux.
+  'secilc',
   // Writes the initial RAM disk.
   'cpio',
 ] as const;
@@ -22,6 +25,7 @@ const BOOT_MODULES = ['virtio_pci', 'virtio_blk'] as const;
 
 /** Units that only cost time on a machine that lives for minutes under an emulator. */
 const MASKED_UNITS = [
+  'apparmor.service',
   'apt-daily.timer',
   'apt-daily-upgrade.timer',
   'dpkg-db-backup.timer',
@@ -73,20 +77,40 @@ ExecStart=/usr/local/sbin/machine-network
 WantedBy=systemd-networkd.service
 `;
 
-/** The way of administration only: QEMU's user network, without a route of its own. */
-const MANAGEMENT_NETWORK = `[Match]
-Name=eth1
-[Network]
-Address=10.0.2.15/24
-LinkLocalAddressing=no
+/** The smallest policy of SELinux that a kernel takes: one type besides the kernel's own, and two categories. */
+const POLICY_SOURCE = `(handleunknown allow)
+(class process (transition dyntransition))
+(classorder (process))
+(sid kernel) (sid security) (sid unlabeled)
+(sidorder (kernel security unlabeled))
+(sensitivity s0)
+(sensitivityorder (s0))
+(category c1) (category c2)
+(categoryorder (c1 c2))
+(sensitivitycategory s0 (c1 c2))
+(role object_r) (role system_r)
+(type kernel_t) (type container_t)
+(roletype system_r kernel_t) (roletype system_r container_t) (roletype object_r kernel_t)
+(user system_u)
+(userrole system_u system_r) (userrole system_u object_r)
+(userlevel system_u (s0))
+(userrange system_u ((s0) (s0 (c1 c2))))
+(sidcontext kernel (system_u system_r kernel_t ((s0) (s0))))
+(sidcontext security (system_u system_r kernel_t ((s0) (s0))))
+(sidcontext unlabeled (system_u object_r kernel_t ((s0) (s0))))
+(allow kernel_t container_t (process (transition)))
 `;
+
+/** The compiled policy. It is not where systemd would load it. */
+export const SELINUX_POLICY = '/usr/local/lib/machine-policy';
 
 /** Files of a machine, path → content. */
 const FILES: Readonly<Record<string, string>> = {
   '/etc/fstab': `LABEL=payload ${PAYLOAD_DIRECTORY} ext4 ro,nofail 0 0\n`,
-  '/etc/systemd/network/20-eth1.network': MANAGEMENT_NETWORK,
   '/etc/systemd/system/machine-network.service': NETWORK_UNIT,
-  '/etc/ssh/sshd_config.d/machine.conf': 'UseDNS no\nMaxSessions 50\n',
+  // A session of logind for each command would cost the emulator a second.
+  '/etc/ssh/sshd_config.d/machine.conf': 'UseDNS no\nUsePAM no\nMaxSessions 50\n',
+  [`${SELINUX_POLICY}.cil`]: POLICY_SOURCE,
 };
 
 /** What is done in the new root file system, by /bin/sh. */
@@ -99,6 +123,7 @@ mkdir -p ${PAYLOAD_DIRECTORY} /boot/initial/bin /boot/initial/dev /boot/initial/
 rm -f /etc/hostname /etc/machine-id /etc/apt/apt.conf.d/99mmdebstrap
 : > /etc/machine-id
 printf '127.0.0.1 localhost\\n' > /etc/hosts
+secilc -c 33 -M true -f /dev/null -o ${SELINUX_POLICY} ${SELINUX_POLICY}.cil
 cd /boot/initial
 cp /bin/busybox bin/busybox
 version=$(ls /lib/modules)

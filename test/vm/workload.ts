@@ -42,8 +42,8 @@ spec:
 `;
 }
 
-/** A web server on every node with a Service, and a pod of each QoS class on the second machine. */
-export const WORKLOAD = [
+/** A web server on every node with a Service, and a pod that does nothing on the second machine. */
+export const SHORT_WORKLOAD = [
   `apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: web}
@@ -68,12 +68,17 @@ spec:
   selector: {app: web}
   ports: [{port: 80, targetPort: 8080}]
 `,
+  formatPod({ name: 'plain', command: 'trap exit TERM; while :; do sleep 1000 & wait; done' }),
+].join('---\n');
+
+/** The same, and a pod that is busy: one of each QoS class. */
+export const WORKLOAD = [
+  SHORT_WORKLOAD,
   formatPod({
     name: 'busy',
     command: 'while :; do :; done',
     resources: `{limits: {cpu: ${BUSY_LIMIT.cpu}, memory: ${BUSY_LIMIT.memory}}}`,
   }),
-  formatPod({ name: 'plain', command: 'trap exit TERM; while :; do sleep 1000 & wait; done' }),
 ].join('---\n');
 
 /** Fills more memory than it may have. */

@@ -138,15 +138,11 @@ function buildHostConfig({ options, networkMode, mounts }: CtrSummary) {
   };
 }
 
-function describeSecurity({
-  seccomp,
-  hasNoNewPrivileges,
-  hasOpenPaths,
-}: CtrSummary['options']): readonly string[] {
-  const profile =
-    seccomp === undefined ? [] : [`seccomp=${seccomp === 'unconfined' ? seccomp : seccomp.path}`];
+function describeSecurity(options: CtrSummary['options']): readonly string[] {
+  const { seccomp, apparmorProfile, hasNoNewPrivileges, hasOpenPaths } = options;
   return [
-    ...profile,
+    ...(seccomp === undefined ? [] : [`seccomp=${seccomp === 'unconfined' ? seccomp : seccomp.path}`]),
+    ...(apparmorProfile === undefined ? [] : [`apparmor=${apparmorProfile}`]),
     ...(hasNoNewPrivileges ? ['no-new-privileges'] : []),
     ...(hasOpenPaths ? ['systempaths=unconfined'] : []),
   ];

@@ -38,7 +38,7 @@ function parseCpus(text: string): number {
   throw new TkadmError('USAGE', `Cannot use "--cpus ${text}": it is no number from 0.01`);
 }
 
-type Security = Pick<CtrOptions, 'seccomp' | 'hasNoNewPrivileges' | 'hasOpenPaths'>;
+type Security = Pick<CtrOptions, 'seccomp' | 'apparmorProfile' | 'hasNoNewPrivileges' | 'hasOpenPaths'>;
 
 /** `--security-opt` @throws UNSUPPORTED, FILE_READ */
 export async function readSecurity(context: CliContext, options: readonly string[]): Promise<Security> {
@@ -53,9 +53,10 @@ export async function readSecurity(context: CliContext, options: readonly string
     else if (name === 'seccomp' && value !== '') {
       const path = resolve(context.cwd, value);
       security = { ...security, seccomp: { path, text: await readInput(context, path) } };
-    } else if (!['apparmor=unconfined', 'label=disable', 'label:disable'].includes(option)) {
+    } else if (name === 'apparmor' && value !== '') security = { ...security, apparmorProfile: value };
+    else if (name !== 'label' || value !== 'disable') {
       throw new TkadmError('UNSUPPORTED', `Cannot use "--security-opt ${option}": it is not supported`, {
-        hint: 'seccomp=unconfined, seccomp=FILE, systempaths=unconfined, no-new-privileges',
+        hint: 'seccomp=unconfined, seccomp=FILE, apparmor=PROFILE, systempaths=unconfined, no-new-privileges',
       });
     }
   }

@@ -6,8 +6,9 @@ import { PATHS } from '../../../runtime/base/paths.ts';
 import type { CniEvidence, MachineEvidence, Role } from '../evidence.ts';
 import { collectCertificates, type KubeconfigFacts, readKubeconfig } from './certificates.ts';
 import { collectDisks, measureSync } from './disks.ts';
+import { collectFilters } from './firewall.ts';
 import type { Looker } from './looker.ts';
-import { collectFilters, collectKernel, collectLinks, collectTakenPorts } from './network.ts';
+import { collectKernel, collectLinks, collectTakenPorts } from './network.ts';
 import { type ProbeOptions, type ProbeTarget, probeAll } from './probes.ts';
 import { collectServices, judgeBundle } from './services.ts';
 import { COMPONENTS, collectStaticPods } from './static-pods.ts';
@@ -17,7 +18,7 @@ export interface MachineOptions extends ProbeOptions {
   readonly looker: Looker;
 }
 
-/** All that one machine tells of itself; nothing on it is changed. */
+/** All that one machine tells of itself, without the ways to others; nothing on it is changed. */
 export async function collectMachine(raw: Host, options: MachineOptions): Promise<MachineEvidence> {
   const host = createObserver(raw);
   const { looker, now, isLocal } = options;
@@ -57,7 +58,7 @@ export async function collectMachine(raw: Host, options: MachineOptions): Promis
     links: look('interfaces', () => collectLinks(host), []),
     nameServers: look('resolv.conf', () => readNameServers(host), undefined),
   });
-  return { ...seen, ...filters, isLocal, role };
+  return { ...seen, ...filters, isLocal, role, ways: [] };
 }
 
 /** Where a machine of each kind listens. */

@@ -1,4 +1,3 @@
-import { readScript } from '../../../preflight/observer.ts';
 import { parseListeningSockets } from '../../../preflight/parse-network.ts';
 import { findSocketHolders, formatProcess } from '../../../preflight/processes.ts';
 import type { Host } from '../../../runtime/base/host.ts';
@@ -32,28 +31,6 @@ export async function collectKernel(host: Host): Promise<KernelEvidence> {
   return {
     isForwarding: forward === undefined ? undefined : forward.trim() !== '0',
     ...(count && max ? { conntrack: { count: Number(count), max: Number(max) } } : {}),
-  };
-}
-
-/** Chains of our own drop as well: they are listed by table, to be left out. */
-const RULES_SCRIPT = `nft list ruleset 2>/dev/null | awk '
-  /^table/ { table = $2 " " $3 }
-  /^[ \\t]+(drop|reject)|[ \\t](drop|reject)([ \\t]|$)/ { if (table !~ /kube-proxy|tkadm/) { sub(/^[ \\t]+/, ""); print table ": " $0 } }'
-iptables-legacy-save 2>/dev/null | awk '/-j (DROP|REJECT)/ { print "iptables: " $0 }'`;
-
-/** Rules that drop or reject, and the tables of nftables. @throws where only root may look */
-export async function collectFilters(host: Host): Promise<Pick<MachineEvidence, 'dropRules' | 'nftTables'>> {
-  const [rules, tables] = await Promise.all([
-    readScript(host, RULES_SCRIPT),
-    host.run(['sh', '-c', 'PATH=$PATH:/usr/sbin:/sbin; exec nft list tables']),
-  ]);
-  if (tables.exitCode !== 0) throw new Error(tables.stderr.trim().split('\n')[0] || 'nft cannot list them');
-  return {
-    dropRules: [...new Set(rules.split('\n').filter(Boolean))],
-    nftTables: tables.stdout
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => line.replace(/^table /, '')),
   };
 }
 

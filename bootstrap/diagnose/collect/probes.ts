@@ -75,7 +75,8 @@ function describe({ name, url, status, date, distrust, code, message }: ProbeRow
   };
 }
 
-function outcomeOf(code: string): ProbeOutcome {
+/** What an error code of a connection tells. */
+export function outcomeOf(code: string): ProbeOutcome {
   if (code === 'ECONNREFUSED') return 'refused';
   if (code === 'SILENT' || code === 'ETIMEDOUT') return 'silent';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'unknown-name';

@@ -1,11 +1,11 @@
 import { PATHS } from '../../../runtime/base/paths.ts';
 import { nodeAddress } from '../collect/cluster.ts';
 import { type DiagnosisRow, seen } from '../diagnosis.ts';
-import type { LinkEvidence, MachineEvidence, ProbeEvidence } from '../evidence.ts';
+import type { Evidence, LinkEvidence, MachineEvidence, ProbeEvidence } from '../evidence.ts';
+import { findBlock, formatBlock } from './firewall.ts';
 import { isStarting } from './pod-facts.ts';
 
 const BRIDGE = 'tkadm0';
-const AGENT_PORT = 10250;
 /** Below this IPv6 is off, and much of IPv4 breaks. */
 const LEAST_MTU = 1280;
 
@@ -14,17 +14,18 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
   {
     name: 'api-blocked',
     of: 'machine',
-    summary: "A firewall on the way drops what goes to the API server's port",
+    summary: "A firewall rule drops what goes to the API server's port, at either end",
     confidence: 'certain',
-    matches: (machine) => {
-      const probe = findProbe(machine, 'silent');
-      const port = probe && portOf(probe);
-      const rule = port && findRule(machine, port);
-      if (!probe || !rule) return undefined;
+    matches: (machine, all) => {
+      const probe = BLOCKED.map((outcome) => findProbe(machine, outcome)).find(Boolean);
+      const block = probe && findApiBlock(machine, probe, all);
+      if (!block || block.isPolicy) return undefined;
+      const port = portOf(probe);
+      const way = block.machine === machine ? 'goes' : `comes from ${machine.name}`;
       return {
-        cause: `a firewall rule of ${machine.name} drops what goes to the API server, port ${port}`,
-        fix: `take the rule away, or accept TCP port ${port} before it: nft -a list ruleset`,
-        evidence: [`${probe.url}: ${probe.said}`, `rule ${rule}`],
+        cause: `a firewall rule of ${block.machine.name} drops what ${way} to the API server, port ${port}`,
+        fix: `on ${block.machine.name}: take the rule away, or accept TCP port ${port} before it: nft -a list ruleset`,
+        evidence: seen(formatWay(machine, all, probe), formatBlock(block), formatOtherWay(machine, all)),
       };
     },
   },
@@ -33,13 +34,23 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
     of: 'machine',
     summary: 'The API server does not answer, and does not refuse either',
     confidence: 'likely',
-    matches: (machine) => {
+    unless: ['api-blocked'],
+    matches: (machine, all) => {
       const probe = findProbe(machine, 'silent');
-      if (!probe || findRule(machine, portOf(probe))) return undefined;
+      if (!probe) return undefined;
+      const block = findApiBlock(machine, probe, all);
       return {
-        cause: `what ${machine.name} sends to ${probe.url} is lost: a firewall on the way, or the machine is off`,
-        fix: `accept TCP port ${portOf(probe)} on the control plane and between; there: tkadm why`,
-        evidence: [`${probe.url}: ${probe.said}`],
+        cause: block
+          ? `what ${machine.name} sends to ${probe.url} is lost: ${block.machine.name} drops what no rule accepts`
+          : `what ${machine.name} sends to ${probe.url} is lost: a firewall on the way, or the machine is off`,
+        fix: block
+          ? `on ${block.machine.name}: accept TCP port ${portOf(probe)}`
+          : `accept TCP port ${portOf(probe)} on the control plane and between; there: tkadm why`,
+        evidence: seen(
+          formatWay(machine, all, probe),
+          block && formatBlock(block),
+          formatOtherWay(machine, all),
+        ),
       };
     },
   },
@@ -48,6 +59,7 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
     of: 'machine',
     summary: "The API server's name has no address, or there is no route to it",
     confidence: 'certain',
+    unless: ['api-blocked'],
     matches: (machine) => {
       const probe = findProbe(machine, 'unknown-name') ?? findProbe(machine, 'no-route');
       return (
@@ -70,6 +82,7 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
     of: 'machine',
     summary: "Nothing listens at the API server's address",
     confidence: 'likely',
+    unless: ['api-blocked'],
     matches: (machine) => {
       const probe = findProbe(machine, 'refused');
       if (!probe || machine.role !== 'worker') return undefined;
@@ -77,22 +90,6 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
         cause: `nothing listens at ${probe.url}: the API server is down, or its address has changed`,
         fix: 'on the control plane: tkadm why',
         evidence: [`${probe.url}: ${probe.said}`],
-      };
-    },
-  },
-  {
-    name: 'agent-port-blocked',
-    of: 'machine',
-    summary: "A firewall rule drops what comes to the agent's port 10250",
-    confidence: 'certain',
-    matches: (machine, { cluster }) => {
-      const rule = findRule(machine, AGENT_PORT);
-      const probe = cluster?.agentProbes.find(({ nodeName }) => nodeName === machine.name);
-      if (!rule || probe?.outcome === 'answered') return undefined;
-      return {
-        cause: `a firewall rule of ${machine.name} drops what comes to its agent: logs, exec and port-forward fail`,
-        fix: `take the rule away, or accept TCP port ${AGENT_PORT} before it: nft -a list ruleset`,
-        evidence: seen(`rule ${rule}`, probe && `${probe.url}: ${probe.said}`),
       };
     },
   },
@@ -210,13 +207,36 @@ export const NETWORK_ROWS: readonly DiagnosisRow[] = [
   },
 ];
 
+/** What is left of a request that a firewall drops, or rejects. */
+const BLOCKED = ['silent', 'refused', 'no-route'] as const;
+
 function findProbe({ probes }: MachineEvidence, outcome: ProbeEvidence['outcome']) {
   return probes.find((probe) => probe.name === 'kube-apiserver' && probe.outcome === outcome);
 }
 
-/** The rule that names a port. */
-function findRule({ dropRules }: MachineEvidence, port: number): string | undefined {
-  return dropRules.find((rule) => new RegExp(`\\b${port}\\b`).test(rule));
+/** The machine that serves the API at a probe's address, if it was looked at. */
+function findServer({ url }: ProbeEvidence, { witnesses }: Evidence): MachineEvidence | undefined {
+  const { hostname } = new URL(url);
+  return witnesses.find(({ links }) => links.some(({ addresses }) => addresses.includes(hostname)));
+}
+
+function findApiBlock(from: MachineEvidence, probe: ProbeEvidence, all: Evidence) {
+  return findBlock({ from, to: findServer(probe, all), port: portOf(probe), outcome: probe.outcome });
+}
+
+/** "node1 to cp, https://10.0.0.1:6443/readyz: no answer" */
+function formatWay({ name }: MachineEvidence, all: Evidence, probe: ProbeEvidence): string {
+  const server = findServer(probe, all);
+  const ends = server && server.name !== name ? `${name} to ${server.name}, ` : '';
+  return `${ends}${probe.url}: ${probe.said}`;
+}
+
+/** That the way back is open. */
+function formatOtherWay({ name }: MachineEvidence, { cluster, witnesses }: Evidence): string | undefined {
+  const here = witnesses.find(({ isLocal }) => isLocal);
+  const probe = cluster?.agentProbes.find(({ nodeName }) => nodeName === name);
+  if (!here || here.name === name || probe?.outcome !== 'answered') return undefined;
+  return `${here.name} to ${name}, ${probe.url}: ${probe.said}`;
 }
 
 function portOf({ url }: ProbeEvidence): number {
@@ -225,7 +245,7 @@ function portOf({ url }: ProbeEvidence): number {
 }
 
 /** An interface towards other machines. */
-function isWayOut({ name, addresses }: LinkEvidence): boolean {
+export function isWayOut({ name, addresses }: LinkEvidence): boolean {
   return (
     !/^(lo|tkadm|veth|cni|docker|br-|virbr)/.test(name) && addresses.some((text) => !text.startsWith('fe80:'))
   );

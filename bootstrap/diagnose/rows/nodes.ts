@@ -2,10 +2,12 @@ import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import { isNodeReady } from '../../../runtime/api/node-ready.ts';
 import { nodeAddress } from '../collect/cluster.ts';
 import { type DiagnosisRow, seen } from '../diagnosis.ts';
-import type { ClusterEvidence } from '../evidence.ts';
+import type { ClusterEvidence, Evidence } from '../evidence.ts';
+import { findBlock, formatBlock } from './firewall.ts';
 
 /** The node controller waits as long before it says that a Node is not known any more. */
 const LEASE_MS = 50_000;
+const AGENT_PORT = 10250;
 
 /** The nodes, by the API server's word. */
 export const NODE_ROWS: readonly DiagnosisRow[] = [
@@ -72,19 +74,40 @@ export const NODE_ROWS: readonly DiagnosisRow[] = [
     },
   },
   {
+    name: 'agent-port-blocked',
+    of: 'node',
+    summary: "A firewall rule drops what goes to an agent's port 10250, at either end",
+    confidence: 'certain',
+    matches: (node, cluster, all) => {
+      const found = findClosedAgent(node, cluster, all);
+      if (!found?.block || found.block.isPolicy) return undefined;
+      const { block, probe, ends } = found;
+      const name = node.metadata?.name;
+      const way = block.machine.name === name ? 'comes to its agent' : `goes to the agent of ${name}`;
+      return {
+        cause: `a firewall rule of ${block.machine.name} drops what ${way}: logs, exec and port-forward fail`,
+        fix: `on ${block.machine.name}: take the rule away, or accept TCP port ${AGENT_PORT} before it: nft -a list ruleset`,
+        evidence: [`${ends}${probe.url}: ${probe.said}`, formatBlock(block)],
+      };
+    },
+  },
+  {
     name: 'agent-port-closed',
     of: 'node',
     summary: "A Node's agent is not reached on port 10250",
     confidence: 'likely',
     unless: ['runtime-stopped', 'agent-stopped', 'service-crashing', 'agent-port-blocked'],
-    matches: (node, { agentProbes }) => {
+    matches: (node, cluster, all) => {
+      const found = findClosedAgent(node, cluster, all);
+      if (!found) return undefined;
+      const { block, probe, ends } = found;
       const name = node.metadata?.name;
-      const probe = agentProbes.find(({ nodeName }) => nodeName === name);
-      if (!probe || probe.outcome === 'answered') return undefined;
       return {
         cause: `the agent of ${name} is not reached on its port: kubectl logs, exec and port-forward fail`,
-        fix: `accept TCP port 10250 on ${name} and between; on ${name}: tkadm why`,
-        evidence: [`${probe.url}: ${probe.said}`],
+        fix: block
+          ? `on ${block.machine.name}: accept TCP port ${AGENT_PORT}`
+          : `accept TCP port ${AGENT_PORT} on ${name} and between; on ${name}: tkadm why`,
+        evidence: seen(`${ends}${probe.url}: ${probe.said}`, block && formatBlock(block)),
       };
     },
   },
@@ -119,6 +142,17 @@ export const NODE_ROWS: readonly DiagnosisRow[] = [
         : undefined,
   },
 ];
+
+/** An agent that does not answer at its port, with what may stand in the way from here. */
+function findClosedAgent(node: Node, { agentProbes }: ClusterEvidence, { witnesses }: Evidence) {
+  const name = node.metadata?.name;
+  const probe = agentProbes.find(({ nodeName }) => nodeName === name);
+  if (!probe || probe.outcome === 'answered') return undefined;
+  const from = witnesses.find(({ isLocal }) => isLocal);
+  const to = witnesses.find((machine) => machine.name === name);
+  const block = findBlock({ from, to, port: AGENT_PORT, outcome: probe.outcome });
+  return { probe, block, ends: from && from !== to ? `${from.name} to ${name}, ` : '' };
+}
 
 /** Age of the Lease by which the agent tells that it lives; undefined without one. */
 export function leaseAgeMs(node: Node, { leases }: ClusterEvidence, now: Date): number | undefined {

@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
 import { parseProcess, parseSpec } from '../config-schema.ts';
 import type { OciProcess, OciSpec } from '../oci-spec.ts';
 
-/** The config of the bundle in a directory. @throws OCI_CONFIG naming the field that is wrong */
-export function readBundle(directory: string): { readonly directory: string; readonly spec: OciSpec } {
-  const path = join(directory, 'config.json');
+/** The bundle in a directory, whose config may have another place. @throws OCI_CONFIG naming the field that is wrong */
+export function readBundle(
+  directory: string,
+  config = 'config.json',
+): { readonly directory: string; readonly spec: OciSpec } {
+  const path = resolve(directory, config);
   return { directory: resolve(directory), spec: parseSpec(readJson(path), path) };
 }
 

@@ -27,6 +27,12 @@ export const PROCESS_OPTIONS: readonly OptionRow[] = [
 ];
 const CREATE_OPTIONS: readonly OptionRow[] = [
   { name: 'bundle', short: 'b', kind: 'value', help: 'directory of the bundle, default "."' },
+  {
+    name: 'config',
+    short: 'f',
+    kind: 'value',
+    help: 'the configuration, default "config.json" in the bundle',
+  },
   ...PROCESS_OPTIONS,
   {
     name: 'no-pivot',
@@ -77,8 +83,12 @@ export const CONTAINER_VERBS: readonly Verb[] = [
 async function create(call: Call): Promise<number> {
   const id = idOf(call);
   const engine = await call.openEngine(id);
-  await createFrom(call, engine, readBundle(pathOption(call, 'bundle') ?? '.'), true);
+  await createFrom(call, engine, bundleOf(call), true);
   return 0;
+}
+
+function bundleOf(call: Call): Bundle {
+  return readBundle(pathOption(call, 'bundle') ?? '.', option(call, 'config'));
 }
 
 interface Bundle {
@@ -170,7 +180,7 @@ async function start(call: Call): Promise<number> {
 
 async function run(call: Call): Promise<number> {
   const id = idOf(call);
-  const bundle = readBundle(pathOption(call, 'bundle') ?? '.');
+  const bundle = bundleOf(call);
   const isDetached = hasOption(call, 'detach');
   const hasSocket = option(call, 'console-socket') !== undefined;
   const engine = await call.openEngine(id);

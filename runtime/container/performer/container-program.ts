@@ -8,7 +8,7 @@ import { joinNewKeyring } from './keyring-program.ts';
 import { setLimits, type WarnableCall } from './limits-program.ts';
 import { REPORT_FD } from './machine.ts';
 import { buildMonitor, buildStarter, MASTER_FD, NAMESPACE_FD } from './monitor-program.ts';
-import { CLONE_FLAGS, joinNamespace, needsMaker } from './namespaces.ts';
+import { CLONE_FLAGS, hasOwnMounts, joinNamespace, needsMaker, openMountNamespace } from './namespaces.ts';
 import { become, joinCgroups, prepareStreams, writeFile } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section, type Value, writeEnd } from './program.ts';
 import { buildReport, REPORT, sendReport, waitForRuntime } from './report-program.ts';
@@ -130,6 +130,7 @@ function buildChild(
   const user = openUserNamespace(section, spec);
   const rootfs = new RootfsProgram(section, { ...options, terminalTree }, user);
   rootfs.openHostTrees();
+  const sharedMounts = hasOwnMounts(spec) ? undefined : openMountNamespace(section, spec);
   joinNamespaces(section, spec);
   joinCgroups(section, options.cgroupJoinFiles);
   const warnings = setLimits(section, process_);
@@ -149,7 +150,8 @@ function buildChild(
   for (const [name, value] of Object.entries(spec.linux?.sysctl ?? {})) writeSysctl(section, name, value);
   rootfs.build();
   if (options.hasStage) waitForRuntime(section, REPORT.stage);
-  rootfs.enter(options.traits?.hasNoPivot ?? false);
+  if (sharedMounts === undefined) rootfs.enter(options.traits?.hasNoPivot ?? false);
+  else rootfs.enterFrom(sharedMounts);
   setNames(section, spec);
   section.step('setsid');
   if (slave === undefined) section.call('setsid', []);
@@ -193,7 +195,7 @@ function openStreams(section: Section): void {
 }
 
 function joinNamespaces(section: Section, spec: OciSpec): void {
-  const elsewhere = needsMaker(spec) ? ['user'] : ['user', 'pid'];
+  const elsewhere = ['mount', ...(needsMaker(spec) ? ['user'] : ['user', 'pid'])];
   for (const { type, path } of spec.linux?.namespaces ?? []) {
     if (path && !elsewhere.includes(type)) joinNamespace(section, type, path);
   }
@@ -247,10 +249,12 @@ function makeTimeNamespace(section: Section, { linux }: OciSpec): void {
  * namespace may not reach the staging directory, and what other namespaces bring with them (mqueue) is to be root's.
  */
 function enterOwnNamespaces(section: Section, { spec, rootfs, user }: Omit<Making, 'pipe'>): void {
-  const elsewhere: readonly OciNamespaceType[] = ['pid', 'user', 'time'];
-  const fresh = (spec.linux?.namespaces ?? [])
+  const elsewhere: readonly OciNamespaceType[] = ['pid', 'user', 'time', 'mount'];
+  const others = (spec.linux?.namespaces ?? [])
     .filter(({ type, path }) => !path && !elsewhere.includes(type))
     .map(({ type }) => type);
+  // The root file system is built in a mount namespace of its own in any case.
+  const fresh: readonly OciNamespaceType[] = ['mount', ...others];
   const early = user === undefined ? fresh : fresh.filter((type) => type === 'mount');
   unshare(section, early);
   const fd = section.room();

@@ -1,5 +1,5 @@
 import type { LaunchTraits } from '../engine.ts';
-import { CLONE } from '../kernel-constants.ts';
+import { AT_FDCWD, CLONE } from '../kernel-constants.ts';
 import type { StoredFilter } from '../launch-bundle.ts';
 import type { OciProcess } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
@@ -10,11 +10,14 @@ import { dropDescriptors, takeDescriptors } from './preserved-descriptors.ts';
 import { become, hide, joinCgroups, maskSignals, prepareStreams } from './process-program.ts';
 import { type DataRef, type LinkedProgram, linkProgram, Section } from './program.ts';
 import { buildReport, REPORT, sendReport } from './report-program.ts';
+import { changeRoot } from './rootfs-program.ts';
 import { connectSocket, sendTerminal } from './socket-program.ts';
 import { controlTerminal, openTerminalMaster, openTerminalSlave } from './terminal-program.ts';
 import { setAffinity, setLabels, setScheduling } from './traits-program.ts';
 import { becomeNamespaceRoot } from './user-namespace.ts';
 
+const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
 const SIGCHLD = 17;
 /** fcntl(2) */
 const F_SETFD = 2;
@@ -31,6 +34,8 @@ export interface ExecProgramOptions {
   readonly process: OciProcess;
   /** The container has one; to join one's own is an error. */
   readonly hasUserNamespace: boolean;
+  /** See hasOwnMounts(); without, the root is that of the process, not of its mount namespace. */
+  readonly hasOwnMounts: boolean;
   /** Who the process's user is outside of it. */
   readonly hostUid: number;
   readonly cgroupJoinFiles: readonly string[];
@@ -86,14 +91,26 @@ export function buildExecProgram(options: ExecProgramOptions): LinkedProgram {
   }
   setScheduling(child, process);
   setLabels(child, process);
+  const root = options.hasOwnMounts ? undefined : openRoot(child, options.pid);
   child.step(`join the namespaces of process ${options.pid}`);
   child.call('setns', [{ at: pidfd }, NAMESPACES | (hasUserNamespace ? CLONE.NEWUSER : 0)]);
+  if (root !== undefined) changeRoot(child, root);
   if (hasUserNamespace) becomeNamespaceRoot(child);
   if (!traits.keepsKeyring) joinNewKeyring(child);
   if (process.terminal) openTerminal(child, process, console);
   else child.call('setsid', []);
   become(child, { process, seccomp: options.seccomp, home: undefined, preserved: preserved.fds.length });
   return linkProgram([parent, child], options.machine);
+}
+
+/** The pid is still that of the process when its namespaces are joined by its descriptor thereafter. */
+function openRoot(section: Section, pid: number): DataRef {
+  const root = section.room();
+  section.step(`open the root of process ${pid}`);
+  section.call('openat', [AT_FDCWD, section.text(`/proc/${pid}/root`), O_PATH | O_CLOEXEC, 0], {
+    into: root,
+  });
+  return root;
 }
 
 /**

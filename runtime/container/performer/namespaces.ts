@@ -1,6 +1,6 @@
 import { AT_FDCWD, CLONE, OPEN } from '../kernel-constants.ts';
 import type { OciNamespaceType, OciSpec } from '../oci-spec.ts';
-import type { Section } from './program.ts';
+import type { DataRef, Section } from './program.ts';
 
 const O_CLOEXEC = 0o2000000;
 
@@ -19,6 +19,20 @@ export const CLONE_FLAGS: Readonly<Record<OciNamespaceType, number>> = {
 /** A process of its own makes these, whose child is the container: pid namespaces belong to the maker's user namespace. */
 export function needsMaker({ linux }: OciSpec): boolean {
   return (linux?.namespaces ?? []).some(({ type, path }) => type === 'user' || (type === 'time' && !path));
+}
+
+/** The container has a mount namespace that nobody else is in; else its file systems belong to none. */
+export function hasOwnMounts({ linux }: OciSpec): boolean {
+  return (linux?.namespaces ?? []).some(({ type, path }) => type === 'mount' && !path);
+}
+
+/** A descriptor of the mount namespace that the container goes to at last: that of a path, or the runtime's own. */
+export function openMountNamespace(section: Section, { linux }: OciSpec): DataRef {
+  const path = linux?.namespaces?.find(({ type }) => type === 'mount')?.path || '/proc/self/ns/mnt';
+  const fd = section.room();
+  section.step(`open mount namespace "${path}"`);
+  section.call('openat', [AT_FDCWD, section.text(path), OPEN.RDONLY | O_CLOEXEC, 0], { into: fd });
+  return fd;
 }
 
 /** setns(2) to the namespace at a path. */

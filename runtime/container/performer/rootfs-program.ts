@@ -1,5 +1,5 @@
 import type { RootfsSource } from '../engine.ts';
-import { AT_FDCWD, AT_RECURSIVE, MNT_DETACH, MS } from '../kernel-constants.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, CLONE, MNT_DETACH, MS } from '../kernel-constants.ts';
 import type { CgroupMounts } from '../launch-bundle.ts';
 import { type MountOptions, parseMountOptions, parsePropagation } from '../mount-options.ts';
 import type { OciMount, OciSpec } from '../oci-spec.ts';
@@ -279,6 +279,29 @@ export class RootfsProgram {
     }
     section.call('chdir', [root]);
   }
+
+  /**
+   * Enters the root file system in a mount namespace that others are in: as a tree of mounts that belongs to no
+   * namespace, so that nobody else sees it and it ends with its last process. pivot_root(2) would take the root from all.
+   */
+  enterFrom(namespace: DataRef): void {
+    const section = this.#section;
+    const flags = OPEN_TREE | AT_RECURSIVE | AT_EMPTY_PATH;
+    section.step('take the root file system along');
+    section.call('open_tree', [{ at: this.#places.root }, this.#empty, flags], { into: this.#tree });
+    section.step('join the mount namespace');
+    section.call('setns', [{ at: namespace }, CLONE.NEWNS]);
+    section.step('enter the root file system');
+    changeRoot(section, this.#tree);
+    for (const fd of [namespace, this.#places.root]) this.#places.close(fd);
+  }
+}
+
+/** chroot(2) to a directory's descriptor, which is closed. */
+export function changeRoot(section: Section, directory: DataRef): void {
+  section.call('fchdir', [{ at: directory }]);
+  section.call('chroot', [section.text('.')]);
+  section.call('close', [{ at: directory }]);
 }
 
 function isIdMapped(mount: OciMount, options: MountOptions): boolean {

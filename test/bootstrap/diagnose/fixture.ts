@@ -4,6 +4,7 @@ import type {
   Evidence,
   MachineEvidence,
   ProbeEvidence,
+  WayEvidence,
 } from '../../../bootstrap/diagnose/evidence.ts';
 
 export const NOW = new Date('2026-01-01T12:00:00Z');
@@ -62,6 +63,7 @@ export const MACHINE: MachineEvidence = {
     { name: 'tkadm0', mtu: 1500, addresses: ['10.244.0.1'] },
   ],
   nameServers: ['10.0.0.53'],
+  ways: [],
 };
 
 /** An answer, or what came instead. */
@@ -102,14 +104,66 @@ export const EVIDENCE: Evidence = {
   now: NOW,
   subject: { kind: 'cluster' },
   machines: [MACHINE],
+  witnesses: [MACHINE],
   cluster: CLUSTER,
   unseen: [],
 };
 
 /** The evidence with a machine that is different. */
 export function machineWith(patch: Partial<MachineEvidence>): Evidence {
-  return { ...EVIDENCE, machines: [{ ...MACHINE, ...patch }] };
+  return machinesWith({ ...MACHINE, ...patch });
 }
+
+export function machinesWith(...machines: readonly MachineEvidence[]): Evidence {
+  return { ...EVIDENCE, machines, witnesses: machines };
+}
+
+/** A machine of a second node that is well. */
+export const WORKER: MachineEvidence = {
+  ...MACHINE,
+  name: 'node1',
+  isLocal: false,
+  role: 'worker',
+  staticPods: [],
+  probes: [probe('kube-apiserver', {}), probe('agent', {})],
+  links: [
+    { name: 'eth0', mtu: 1500, addresses: ['10.0.0.2'] },
+    { name: 'tkadm0', mtu: 1500, addresses: ['10.244.1.1'] },
+  ],
+};
+
+/** A way to the first node that is well, from a second one. */
+export const WAY: WayEvidence = {
+  to: 'cp',
+  address: '10.0.0.1',
+  range: '10.244.0.0/24',
+  hasRoute: true,
+  packets: { fullBytes: 1500, isAnswered: true },
+  pods: {
+    from: 'pod',
+    podName: 'default/web',
+    address: '10.244.0.7',
+    port: 80,
+    outcome: 'answered',
+    said: 'connected',
+  },
+};
+
+/** The first machine is asked about; the way to it from a second one is different. */
+export function wayWith(
+  patch: Partial<WayEvidence>,
+  first: Partial<MachineEvidence> = {},
+  second: Partial<MachineEvidence> = {},
+): Evidence {
+  const cp = { ...MACHINE, ...first };
+  return {
+    ...EVIDENCE,
+    machines: [cp],
+    witnesses: [cp, { ...WORKER, ways: [{ ...WAY, ...patch }], ...second }],
+  };
+}
+
+export const LOST_PATH = { ...WAY.pods!, outcome: 'silent', said: 'no answer within 2500 ms' } as const;
 
 export function clusterWith(patch: Partial<ClusterEvidence>): Evidence {
   return { ...EVIDENCE, cluster: { ...CLUSTER, ...patch } };

@@ -8,6 +8,7 @@ import {
   clusterWith,
   EVIDENCE,
   endedWith,
+  LOST_PATH,
   MACHINE,
   machineWith,
   NODE,
@@ -15,7 +16,9 @@ import {
   podWith,
   probe,
   probesWith,
+  WORKER,
   waiting,
+  wayWith,
 } from './fixture.ts';
 
 const [DISK] = MACHINE.disks;
@@ -45,6 +48,8 @@ const request = (patch: object) => ({
 });
 const refused = (code: string): Evidence =>
   clusterWith({ nodes: [], problem: { code, message: `Cannot reach API server: ${code}` } });
+
+const drops = (hook: string, text: string) => ({ hook, chain: `inet fw ${hook}`, text });
 
 /** Evidence of each cause, and what the words must name. */
 const CASES: Readonly<Record<string, readonly [evidence: Evidence, cause: RegExp, fix: RegExp]>> = {
@@ -149,7 +154,7 @@ const CASES: Readonly<Record<string, readonly [evidence: Evidence, cause: RegExp
   'api-blocked': [
     machineWith({
       probes: probesWith('kube-apiserver', { outcome: 'silent', said: 'no answer within 1 ms' }),
-      dropRules: ['inet fw: tcp dport 6443 drop'],
+      dropRules: [drops('output', 'tcp dport 6443 drop')],
     }),
     /port 6443/,
     /accept TCP port 6443/,
@@ -176,7 +181,7 @@ const CASES: Readonly<Record<string, readonly [evidence: Evidence, cause: RegExp
   ],
   'agent-port-blocked': [
     {
-      ...machineWith({ dropRules: ['inet fw: tcp dport 10250 drop'] }),
+      ...machineWith({ dropRules: [drops('input', 'tcp dport 10250 drop')] }),
       cluster: { ...CLUSTER, agentProbes: [{ ...probe('cp', { outcome: 'silent' }), nodeName: 'cp' }] },
     },
     /comes to its agent/,
@@ -242,6 +247,18 @@ const CASES: Readonly<Record<string, readonly [evidence: Evidence, cause: RegExp
     nodeWith('Ready', 'False', 'network plugin is not ready'),
     /not ready/,
     /tkadm why/,
+  ],
+  'pod-route-missing': [wayWith({ hasRoute: false }), /node1 has no route/, /via 10\.0\.0\.1 proto 116/],
+  'pod-path-blocked': [
+    wayWith({ pods: LOST_PATH }, {}, { dropRules: [drops('forward', 'policy drop')] }),
+    /rule of node1 drops what goes between pods/,
+    /accept what is forwarded/,
+  ],
+  'pods-unreached': [wayWith({ pods: LOST_PATH }), /pods of cp are not reached from node1/, /tkadm why/],
+  'large-packets-lost': [
+    wayWith({ packets: { fullBytes: 1500, isAnswered: false, passingBytes: 1400 } }),
+    /large packets from node1 to cp/,
+    /mtu 1400/,
   ],
   'node-under-pressure': [
     nodeWith('DiskPressure', 'True', 'kubelet has disk pressure'),
@@ -466,4 +483,34 @@ t.test('rankCauses() tells the certain before the likely, and what others stand 
     ['runtime-stopped', 'agent-stopped', 'cni-missing', 'component-down', 'disk-slow'],
   );
   t.match(findings[0], { subject: 'node/cp', confidence: 'certain' });
+});
+
+t.test('rankCauses() names the end at which a firewall drops, and the direction', async (t) => {
+  const silent = { outcome: 'silent', said: 'no answer within 1 ms' } as const;
+  const first = (from: object, to: object, outcome: 'silent' | 'refused' = 'silent') => {
+    const worker = { ...WORKER, probes: [probe('kube-apiserver', { ...silent, outcome })], ...from };
+    const evidence = { ...EVIDENCE, machines: [worker], witnesses: [{ ...MACHINE, ...to }, worker] };
+    const { nodes } = clusterWith({}).cluster!;
+    const cluster = { ...CLUSTER, nodes: [...nodes, { ...NODE, metadata: { name: 'node1' } }] };
+    return rankCauses(DIAGNOSES, { ...evidence, cluster }).find(({ name }) => /^api-/.test(name));
+  };
+  const rules = (hook: string, text: string) => ({ dropRules: [drops(hook, text)] });
+  const other = rules('input', 'tcp dport 22 drop');
+  const cases = [
+    [{}, rules('input', 'tcp dport 6443 drop'), 'api-blocked', /of cp drops what comes from node1/],
+    [{}, rules('input', 'ip saddr 10.0.0.2 drop'), 'api-blocked', /of cp drops/],
+    [{}, rules('input', 'tcp dport 6000-7000 drop'), 'api-blocked', /of cp drops/],
+    [{}, rules('', '-A f2b -p tcp -m tcp --dport 6440:6450 -j DROP'), 'api-blocked', /of cp drops/],
+    [rules('output', 'tcp dport 6443 drop'), {}, 'api-blocked', /of node1 drops what goes/],
+    [rules('input', 'tcp sport 6443 drop'), {}, 'api-blocked', /of node1 drops/],
+    [{}, rules('input', 'policy drop'), 'api-silent', /cp drops what no rule accepts/],
+    [{}, other, 'api-silent', /is lost: a firewall on the way/],
+    [{}, rules('forward', 'tcp dport 6443 drop'), 'api-silent', /a firewall on the way/],
+  ] as const;
+  for (const [from, to, name, cause] of cases) {
+    t.match(first(from, to), { name, cause }, `${JSON.stringify([from, to])}`);
+  }
+  const rejects = rules('input', 'tcp dport 6443 reject');
+  t.match(first({}, rejects, 'refused'), { name: 'api-blocked' });
+  t.match(first({}, rules('input', 'tcp dport 6443 drop'), 'refused'), { name: 'api-refused' });
 });

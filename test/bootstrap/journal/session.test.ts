@@ -23,7 +23,7 @@ function createMachine(t: Test) {
       command,
       pid: 1,
       now: () => new Date(0),
-      isPhase: false,
+      extent: 'run',
       directory,
       lockName,
     });
@@ -94,4 +94,31 @@ t.test('a session refuses a damaged journal before it changes anything, and free
   mkdirSync(directory);
   writeFileSync(join(directory, 'entries.jsonl'), '{"type":"run-started","run":1}\n');
   for (let round = 0; round < 2; round += 1) await t.rejects(open('init'), { code: 'JOURNAL_DAMAGED' });
+});
+
+t.test('of a pair that was written in part the next run writes the rest', async (t) => {
+  const { root, directory, open } = createMachine(t);
+  const places = ['a.key', 'a.crt'].map((name) => join(root, name)) as [string, string];
+  const texts = ['new key', 'new certificate'];
+  for (const path of places) writeFileSync(path, 'old', { mode: 0o600 });
+  const files = places.map(
+    (path, i) => ({ kind: 'write-file', path, mode: 0o600, content: texts[i]! }) as const,
+  );
+  const torn = `${places[1]}.0123456789ab.tmp`;
+  const killed = await open('certs renew');
+  await t.rejects(
+    killed.record({ kind: 'write-files', files }, 'certs renew', async () => {
+      writeFileSync(torn, texts[1]!, { mode: 0o600 });
+      throw new Error('nothing was written yet');
+    }),
+  );
+  t.same(await killed.planHalfDone(), [], 'a pair that is whole stays');
+  await killed.end('interrupted');
+  writeFileSync(places[0], texts[0]!);
+  const next = await open('certs renew');
+  const [action, ...others] = await next.planHalfDone();
+  t.match(action, { kind: 'run', argv: ['mv', '-f', '--', torn, places[1]] });
+  t.same(others, [], 'what waits for its place is not removed');
+  await next.end('done');
+  t.equal((await readDone(directory)).changes.length, 2);
 });

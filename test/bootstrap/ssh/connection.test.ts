@@ -7,6 +7,7 @@ import { connectSsh, type SshSettings } from '../../../bootstrap/ssh/connection.
 import { createSshHost } from '../../../bootstrap/ssh/host.ts';
 import { type Ask, SshPrompts } from '../../../bootstrap/ssh/prompts.ts';
 import type { SshTarget } from '../../../bootstrap/ssh/target.ts';
+import { eventually } from '../../hosts/cluster.ts';
 import { createPrivateMachine, type PrivateMachine } from '../../hosts/private-machine.ts';
 import { relaySsh } from '../../hosts/ssh-relay.ts';
 
@@ -22,15 +23,16 @@ function setupOf(publicKey: string, password: string): string {
   return `
 ln -s /bin/busybox /usr/bin/ash
 useradd -M -d /tmp -s /bin/sh deploy; useradd -M -d /tmp -s /usr/bin/fish worker
-useradd -M -d /tmp -s /usr/bin/ash doer; useradd -M -d /tmp -s /bin/bash guest
+useradd -M -d /tmp -s /usr/bin/ash doer; useradd -M -d /tmp -s /bin/sh asked
+useradd -M -d /tmp -s /bin/bash guest
 echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/test; echo 'worker ALL=(ALL) ALL' >> /etc/sudoers.d/test
 chmod 440 /etc/sudoers.d/test
-echo 'permit nopass doer' > /etc/doas.conf; chmod 600 /etc/doas.conf
+printf 'permit nopass doer\\npermit asked\\n' > /etc/doas.conf; chmod 600 /etc/doas.conf
 # The one who has doas shall not find sudo.
 echo 'doer ALL=(ALL) !ALL' >> /etc/sudoers.d/test
-mkdir -p /run/sshd /run/keys; for u in root deploy worker doer guest; do echo '${publicKey}' > /run/keys/$u; done
-for u in root deploy worker doer guest; do usermod -p '${password}' $u; done
-printf 'auth required pam_unix.so\\naccount required pam_permit.so\\nsession required pam_permit.so\\n' | tee /etc/pam.d/sshd > /etc/pam.d/sudo
+mkdir -p /run/sshd /run/keys; for u in root deploy worker doer asked guest; do echo '${publicKey}' > /run/keys/$u; done
+for u in root deploy worker doer asked guest; do usermod -p '${password}' $u; done
+printf 'auth required pam_unix.so\\naccount required pam_permit.so\\nsession required pam_permit.so\\n' | tee /etc/pam.d/sshd /etc/pam.d/doas > /etc/pam.d/sudo
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/test_key
 ${config('test_config', ['UsePAM no', 'PasswordAuthentication yes', 'PermitRootLogin yes'])}
 ${config('interactive_config', ['UsePAM yes', 'PasswordAuthentication no', 'PubkeyAuthentication no', 'KbdInteractiveAuthentication yes'])}
@@ -114,10 +116,11 @@ t.test('connectSsh() and what runs behind it', { skip }, async (t) => {
       { user: 'deploy', text: 'sudo without a password, sh' },
       { user: 'doer', text: 'doas, ash' },
       { user: 'worker', text: 'sudo with a password, fish' },
-    ];
-    for (const { user, text } of rows) {
+      { user: 'asked', text: 'doas with a password', become: 'doas' },
+    ] as const;
+    for (const { user, text, ...rest } of rows) {
       const connection = await open(t, world, { user });
-      const host = createSshHost(connection, { sudoPassword: async () => PASSWORD });
+      const host = createSshHost(connection, { becomePassword: async () => PASSWORD, ...rest });
       const words = ['a b', `it's`, 'back\\slash\\', '$HOME `id` "x"', '', '*', 'ä'];
       const said = await host.run(
         ['sh', '-c', 'id -u; printf "<%s>" "$@"; cat; echo err >&2; exit 7', 'sh', ...words],
@@ -144,7 +147,7 @@ t.test('connectSsh() and what runs behind it', { skip }, async (t) => {
 
   await t.test('says why a user cannot become root', async (t) => {
     const guest = createSshHost(await open(t, world, { user: 'guest' }), {
-      sudoPassword: async () => PASSWORD,
+      becomePassword: async () => PASSWORD,
     });
     await t.rejects(guest.run(['true']), {
       code: 'SSH_AUTHENTICATION',
@@ -155,9 +158,22 @@ t.test('connectSsh() and what runs behind it', { skip }, async (t) => {
       message: /sudo wants a password/,
       hint: /TKADM_SUDO_PASSWORD/,
     });
-    await t.rejects(createSshHost(worker, { sudoPassword: async () => 'wrong' }).run(['true']), {
+    await t.rejects(createSshHost(worker, { becomePassword: async () => 'wrong' }).run(['true']), {
       message: /sudo refused the password/,
     });
+    const asked = await open(t, world, { user: 'asked' });
+    await t.rejects(createSshHost(asked, { become: 'doas' }).run(['true']), {
+      message: /doas wants a password/,
+    });
+    await t.rejects(
+      createSshHost(asked, { become: 'doas', becomePassword: async () => 'wrong' }).run(['true']),
+      { code: 'SSH_AUTHENTICATION', message: /root on "asked@.*": doas: Authentication failed/ },
+    );
+    const left = await eventually('nothing of doas is left', 10_000, async () => {
+      const { stdout } = await machine.host.run(['sh', '-c', 'ls -d /tmp/tmp.*; pgrep -xu asked sh']);
+      return stdout === '' && 'nothing';
+    });
+    t.equal(left, 'nothing', 'no pipe and no process stays');
   });
 
   await t.test('a passphrase and a password are asked for once, and tried again when wrong', async (t) => {

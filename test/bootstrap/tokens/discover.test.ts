@@ -228,7 +228,7 @@ t.test('discoverCluster() tells failures apart', async (t) => {
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     t.teardown(() => silent.close());
     const endpoint = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
-    await t.rejects(discover(endpoint, { pins }), {
+    await t.rejects(discover(endpoint, { pins, answerMs: 500 }), {
       code: 'DISCOVERY_UNREACHABLE',
       details: { reason: 'timeout' },
     });

@@ -1,0 +1,167 @@
+import { randomBytes } from 'node:crypto';
+import { PassThrough } from 'node:stream';
+import type { ClientChannel } from 'ssh2';
+import type { CommandOptions, CommandResult } from '../../runtime/base/host.ts';
+import { waitForExit } from './channel.ts';
+
+/** sshd gives ten sessions to a connection; uploads and commands that are followed have their own. */
+const MAX_SHELLS = 4;
+
+/** Starts `sh` on the machine as root, which reads commands from this input. */
+export type OpenShell = (input: PassThrough) => Promise<ClientChannel>;
+
+/**
+ * Shells of a machine that wait for commands. A session for each command would begin with the user's login shell and
+ * what that reads at its start, which takes longer than most commands.
+ */
+export class Shells {
+  readonly #open: OpenShell;
+  readonly #idle: Shell[] = [];
+  readonly #waiting: (() => void)[] = [];
+  #max = MAX_SHELLS;
+  #count = 0;
+
+  constructor(open: OpenShell) {
+    this.#open = open;
+  }
+
+  /** Runs a command line of POSIX sh with no input; 255 when its shell is lost. */
+  async run(commandLine: string, { timeoutMs, signal }: CommandOptions): Promise<CommandResult> {
+    signal?.throwIfAborted();
+    const shell = await this.#take();
+    const stop = () => shell.close();
+    const timer = timeoutMs ? setTimeout(stop, timeoutMs) : undefined;
+    signal?.addEventListener('abort', stop, { once: true });
+    try {
+      if (signal?.aborted) stop();
+      return await shell.run(commandLine);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', stop);
+      this.#give(shell);
+      signal?.throwIfAborted();
+    }
+  }
+
+  /** Ends those that wait, for a machine that allows few sessions; false when there are none. */
+  closeIdle(): boolean {
+    const shells = this.#idle.splice(0);
+    this.#count -= shells.length;
+    for (const shell of shells) shell.close();
+    return shells.length > 0;
+  }
+
+  async #take(): Promise<Shell> {
+    for (;;) {
+      const idle = this.#idle.pop();
+      if (idle?.isOpen) return idle;
+      if (idle) this.#count -= 1;
+      else if (this.#count >= this.#max) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      else {
+        const shell = await this.#start();
+        if (shell) return shell;
+      }
+    }
+  }
+
+  /** One more; undefined when the machine gives no further session: those that there are must do. */
+  async #start(): Promise<Shell | undefined> {
+    this.#count += 1;
+    try {
+      const input = new PassThrough();
+      return new Shell(await this.#open(input), input);
+    } catch (error) {
+      this.#count -= 1;
+      if (this.#count === 0) throw error;
+      this.#max = this.#count;
+      return undefined;
+    }
+  }
+
+  #give(shell: Shell): void {
+    if (shell.isOpen) this.#idle.push(shell);
+    else this.#count -= 1;
+    this.#waiting.shift()?.();
+  }
+}
+
+/** One side of what a shell says, up to a mark that it cannot know. */
+class Side {
+  #chunks: Buffer[] = [];
+  /** Enough for a mark, which may come in pieces. */
+  #tail = '';
+
+  add(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#tail = (this.#tail + chunk.toString('latin1')).slice(-64);
+  }
+
+  /** What follows the closing mark at the very end: the exit code; undefined before it is there. */
+  end(mark: string): string | undefined {
+    return new RegExp(`\\n${mark}\\)(\\d*)\\n$`).exec(this.#tail)?.[1];
+  }
+
+  /** What was said between the marks, as far as it came; forgets it. */
+  take(mark: string): string {
+    const all = Buffer.concat(this.#chunks);
+    const opening = `${mark}(\n`;
+    const at = all.indexOf(opening);
+    const end = all.lastIndexOf(`\n${mark})`);
+    this.#chunks = [];
+    this.#tail = '';
+    return all.subarray(at < 0 ? 0 : at + opening.length, end < 0 ? all.length : end).toString('utf8');
+  }
+}
+
+/**
+ * A shell that runs one command after the other. Of each side, standard output and standard error:
+ *
+ *     <what the login shell says> <mark>( newline <the command's output> newline <mark>)<exit code> newline
+ */
+class Shell {
+  readonly #channel: ClientChannel;
+  readonly #input: PassThrough;
+  readonly #mark = randomBytes(16).toString('hex');
+  readonly #sides = { stdout: new Side(), stderr: new Side() };
+  readonly #closed: Promise<number>;
+  #notice: () => void = () => {};
+  isOpen = true;
+
+  constructor(channel: ClientChannel, input: PassThrough) {
+    this.#channel = channel;
+    this.#input = input;
+    this.#closed = waitForExit(channel).finally(() => {
+      this.isOpen = false;
+    });
+    for (const [stream, side] of [
+      [channel, this.#sides.stdout],
+      [channel.stderr, this.#sides.stderr],
+    ] as const) {
+      stream.on('data', (chunk: Buffer) => {
+        side.add(chunk);
+        this.#notice();
+      });
+    }
+  }
+
+  async run(commandLine: string): Promise<CommandResult> {
+    const { stdout, stderr } = this.#sides;
+    const mark = this.#mark;
+    const ended = new Promise<number>((resolve) => {
+      this.#notice = () => {
+        const code = stdout.end(mark);
+        if (code && stderr.end(mark) !== undefined) resolve(Number(code));
+      };
+    });
+    this.#input.write(
+      `echo '${mark}('; echo '${mark}(' >&2; (exec ${commandLine}) </dev/null; printf '\\n%s%d\\n' '${mark})' $?; printf '\\n%s\\n' '${mark})' >&2\n`,
+    );
+    const exitCode = await Promise.race([ended, this.#closed]);
+    return { exitCode, stdout: stdout.take(mark), stderr: stderr.take(mark) };
+  }
+
+  close(): void {
+    this.isOpen = false;
+    this.#channel.close();
+  }
+}
