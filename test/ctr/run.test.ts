@@ -136,6 +136,25 @@ t.test("a bind may be read-only, a new volume gets the image's files", { skip: s
   await fixture.ok('volume', 'rm', 'etc');
 });
 
+t.test('CVE-2022-23648: a volume of an image gets no file of the host', { skip: skipReason }, async (t) => {
+  const lines = [
+    'FROM busybox',
+    'USER root',
+    'RUN busybox ln -s ../../../../../../../../etc /esc',
+    'VOLUME ["/esc", "/../../../../../../../../etc/../root/../etc"]',
+  ];
+  const context = fixture.writeFiles({ Dockerfile: lines.join('\n') });
+  await fixture.ok('build', '-q', '-t', 'leads-out', context);
+  const result = await fixture.run(['run', '--name', 'leads-out', 'leads-out', 'ls', '/esc/', '/etc/']);
+  t.notMatch(result.stdout, /shadow|hosts\.allow|debian_version/);
+  t.equal(
+    await fixture.ok('run', '--rm', 'leads-out', 'cat', '/etc/passwd'),
+    await fixture.ok('run', '--rm', 'busybox', 'cat', '/etc/passwd'),
+  );
+  await fixture.run(['rm', '-fv', 'leads-out']);
+  await fixture.ok('rmi', 'leads-out');
+});
+
 t.test('input goes to the process, output and errors come apart', { skip: skipReason }, async (t) => {
   const echo = await fixture.run(['run', '--rm', '-i', 'busybox', 'cat'], { input: 'a\nb\n' });
   t.same([echo.code, echo.stdout], [0, 'a\nb\n']);
