@@ -41,6 +41,11 @@ export const EXCEPTIONS: readonly SuiteException[] = [
     failures: 1,
     reason: 'as with runc each descriptor of "--preserve-fds" must be there',
   },
+  {
+    test: 'crun seccomp seccomp-listener',
+    failures: 'left out',
+    reason: 'it waits for a listener though no action asks for one, and for version 0.2.0',
+  },
   { test: 'crun start start', failures: 1, reason: "it reads a file of crun's own state" },
   {
     test: 'crun uid_gid keep-groups',
