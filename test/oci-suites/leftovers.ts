@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 const CGROUPS = '/sys/fs/cgroup';
 /** Cgroups that the suites name, and those of their containers. */
 const NAMES = /^(cgrouptest|testdir|test-tmp\w+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
-const PARENTS: readonly string[] = ['tkadm-oci', 'user.slice'];
+const PARENT = 'tkadm-oci';
 
 /** Removes what containers without a process have left of the cgroups; their pid namespaces have ended by now. */
 export async function removeCgroups(): Promise<void> {
@@ -12,7 +12,7 @@ export async function removeCgroups(): Promise<void> {
   for (const root of roots) {
     for (const directory of await listDirectories(root)) {
       if (NAMES.test(basename(directory))) await removeTree(directory);
-      if (!PARENTS.includes(basename(directory))) continue;
+      if (basename(directory) !== PARENT) continue;
       for (const child of await listDirectories(directory))
         if (NAMES.test(basename(child))) await removeTree(child);
     }
