@@ -1,22 +1,20 @@
-// Bundles every entry point with esbuild. `dist/tkadm.js` is the command line (ESM, split so that a
-// command loads only what it needs); `dist/node/*.js` are the programs of a node, one file each.
+// Bundles every program with esbuild, each as NAME.main.cjs and a NAME that starts it from V8's compiled code:
+// `dist/tkadm.js` is the command line, `dist/node/*.cjs` are the programs of a node.
 //
 //   node build.mjs [--out DIR] [--package-version V] [--kubernetes-version V]
 //
 // The flags make a second package of the same sources that calls itself another version: tests upgrade to it.
 
-import { existsSync } from 'node:fs';
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
 
 /** Program name → source. The name is the process name, the container command and the file name. */
 const NODE_PROGRAMS = {
   'tkadm-runtime': 'runtime/cri/main.ts',
   'tkadm-agent': 'runtime/agent/main.ts',
-  'tkadm-oci': 'runtime/container/oci-start-main.ts',
-  'tkadm-oci.main': 'runtime/container/oci-main.ts',
+  'tkadm-oci': 'runtime/container/oci-main.ts',
   'tkadm-cni': 'runtime/network/cni-main.ts',
   'kube-apiserver': 'runtime/controlplane/apiserver/main.ts',
   'kube-controller-manager': 'runtime/controlplane/controllers/main.ts',
@@ -39,6 +37,9 @@ const shared = {
   bundle: true,
   platform: 'node',
   target: 'node20',
+  format: 'cjs',
+  // A program that runs from compiled code has no way to import; what esbuild has bundled needs none.
+  supported: { 'dynamic-import': false },
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',
@@ -76,32 +77,46 @@ const koffiAddon = {
     }));
   },
 };
-// CommonJS dependencies inside an ES module bundle expect these names.
-const requireShim =
-  "import{createRequire as __cr}from'node:module';import{fileURLToPath as __fu}from'node:url';" +
-  "const require=__cr(import.meta.url),__filename=__fu(import.meta.url),__dirname=__fu(new URL('.',import.meta.url));";
+/** Of what a node's program and the command line are started by. */
+const START = 'runtime/base/start-main.ts';
+/** Its own runs make better code of it, and are short enough for that to matter. */
+const KEEPS_OWN_CODE = 'tkadm-oci.main.cjs';
 
 await rm(out, { recursive: true, force: true });
 await build({
   ...shared,
-  entryPoints: { tkadm: 'bootstrap/cli.ts' },
+  entryPoints: { 'tkadm.main': 'bootstrap/cli.ts' },
   outdir: out,
-  format: 'esm',
-  splitting: true,
-  chunkNames: 'chunks/[name]-[hash]',
-  banner: { js: requireShim },
+  outExtension: { '.js': '.cjs' },
+  define: { ...shared.define, 'import.meta.url': 'entryUrl' },
+  banner: { js: "const entryUrl=require('node:url').pathToFileURL(__filename).href;" },
 });
-const cliPath = join(out, 'tkadm.js');
-const cli = await readFile(cliPath, 'utf8');
-await writeFile(cliPath, cli.startsWith('#!') ? cli : `#!/usr/bin/env node\n${cli}`);
-await chmod(cliPath, 0o755);
-
-const programs = Object.entries(NODE_PROGRAMS).filter(([, source]) => existsSync(source));
 await build({
   ...shared,
-  plugins: [koffiAddon],
-  entryPoints: Object.fromEntries(programs),
-  outdir: join(out, 'node'),
-  format: 'cjs',
-  outExtension: { '.js': '.cjs' },
+  entryPoints: { tkadm: START },
+  outdir: out,
+  banner: { js: '#!/usr/bin/env node' },
 });
+await chmod(join(out, 'tkadm.js'), 0o755);
+// The package's own type is for its sources.
+await writeFile(join(out, 'package.json'), '{"type":"commonjs"}\n');
+
+const names = Object.keys(NODE_PROGRAMS);
+const programs = { outdir: join(out, 'node'), outExtension: { '.js': '.cjs' } };
+await build({
+  ...shared,
+  ...programs,
+  plugins: [koffiAddon],
+  entryPoints: Object.fromEntries(names.map((name) => [`${name}.main`, NODE_PROGRAMS[name]])),
+});
+await build({ ...shared, ...programs, entryPoints: Object.fromEntries(names.map((name) => [name, START])) });
+
+const outputs = [join(out, 'tkadm.main.cjs'), ...names.map((name) => join(out, 'node', `${name}.main.cjs`))];
+for (const path of outputs) {
+  // Its compiled code is for a text that is read byte by byte; esbuild leaves what is in regular expressions.
+  const other = /[^\0-\x7f]/.exec(await readFile(path, 'utf8'));
+  if (other) throw new Error(`Cannot build "${path}": "${other[0]}" is not ASCII, escape it in the source`);
+}
+const { code } = await transform(await readFile('runtime/base/code-cache.ts', 'utf8'), { loader: 'ts' });
+const { keepCode } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+for (const path of outputs) if (!path.endsWith(KEEPS_OWN_CODE)) keepCode(path);

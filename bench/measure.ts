@@ -24,6 +24,8 @@ export interface Subject {
 export interface Bench {
   /** How often a quantity is measured where it is cheap; subjects divide it for what takes seconds. */
   readonly samples: number;
+  /** Of subjects with many hosts. */
+  readonly hosts: number;
   /** Checkout that holds `dist/`. */
   readonly root: string;
   /** Directory that is removed at the end. */

@@ -23,11 +23,15 @@ interface Result {
 
 await main();
 
-/** `npm run bench -- [NAME...] [--samples=N]`: the named subjects, or all. */
+/** `npm run bench -- [NAME...] [--samples=N] [--hosts=N]`: the named subjects, or all. */
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { samples: { type: 'string', default: '5' }, 'no-build': { type: 'boolean', default: false } },
+    options: {
+      samples: { type: 'string', default: '5' },
+      hosts: { type: 'string', default: '20' },
+      'no-build': { type: 'boolean', default: false },
+    },
   });
   const unknown = positionals.find((name) => !SUBJECTS.some((subject) => subject.name === name));
   if (unknown !== undefined) {
@@ -42,6 +46,7 @@ async function main(): Promise<void> {
       const samples = new Map<string, number[]>();
       const bench: Bench = {
         samples: Number(values.samples),
+        hosts: Number(values.hosts),
         root: ROOT,
         scratch,
         record: (key, value) => samples.set(key, [...(samples.get(key) ?? []), value]),

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { addPhases, buildProgram, commandWords } from './command-line/program.ts';
+import { addPhases, buildProgram, commandWords, dropHelpOfUnknown } from './command-line/program.ts';
 import type { CliContext, Terminal } from './commands/context.ts';
 import { requestedFormat } from './render/requested-format.ts';
 
@@ -95,13 +95,18 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     void report(error).then((code) => process.exit(code));
   });
 }
-try {
-  await program.parseAsync(await addPhases(program, context, process.argv));
-} catch (error) {
-  // Help and version end the parser by an error with exit code 0.
-  const isDone = error instanceof Error && 'exitCode' in error && error.exitCode === 0;
-  if (!isDone) process.exitCode = await report(error);
+void main();
+
+async function main(): Promise<void> {
+  try {
+    const words = dropHelpOfUnknown(program, argv);
+    await program.parseAsync(await addPhases(program, context, words), { from: 'user' });
+  } catch (error) {
+    // Help and version end the parser by an error with exit code 0.
+    const isDone = error instanceof Error && 'exitCode' in error && error.exitCode === 0;
+    if (!isDone) process.exitCode = await report(error);
+  }
+  // Kept-alive connections and the terminal's reader must not hold the process.
+  await new Promise((resolve) => process.stdout.write('', resolve));
+  process.exit(process.exitCode ?? 0);
 }
-// Kept-alive connections and the terminal's reader must not hold the process.
-await new Promise((resolve) => process.stdout.write('', resolve));
-process.exit(process.exitCode ?? 0);

@@ -174,6 +174,11 @@ export function warningFinding(check: string, reason: string, evidence: string, 
   return { ...errorFinding(check, reason, evidence, fix), severity: 'warning' };
 }
 
+/** Advice that a machine gets when it becomes a node; from then on it is a note, or it would come with every command. */
+export function adviceFinding(input: Pick<PreflightInput, 'isOwnNode'>, finding: Finding): Finding {
+  return input.isOwnNode ? { ...finding, severity: 'note' } : finding;
+}
+
 /** What was chosen, or why the check had nothing to look at. */
 export function noteFinding(check: string, reason: string, evidence: string): Finding {
   return { ...errorFinding(check, reason, evidence), severity: 'note' };

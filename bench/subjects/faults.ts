@@ -4,7 +4,6 @@ import type { Lab, LabHost } from '../../test/hosts/lab.ts';
 import { pathOn, withLab } from '../cluster.ts';
 import { type Bench, type Subject, timed } from '../measure.ts';
 
-const MANY = 20;
 const FILE = '/root/cluster.yaml';
 /** nftables, in place of a line that loses packets. */
 const LOSS = [
@@ -25,7 +24,7 @@ type Outcomes = ReadonlyMap<string, string>;
 export const faultsSubject: Subject = {
   name: 'faults',
   rows: [
-    { key: 'faults.first', what: `apply: ${MANY} hosts, five kinds of faults, first run`, unit: 's' },
+    { key: 'faults.first', what: 'apply: 20 hosts (--hosts), five kinds of faults, first run', unit: 's' },
     {
       key: 'faults.others',
       what: 'apply: hosts without a fault of their own that did not join',
@@ -36,7 +35,7 @@ export const faultsSubject: Subject = {
     { key: 'faults.left', what: 'apply: hosts that the second run left behind', unit: 'n', bar: 0 },
   ],
   async run(bench) {
-    const names = Array.from({ length: MANY }, (_, index) => `bench-w${index + 1}`);
+    const names = Array.from({ length: bench.hosts }, (_, index) => `bench-w${index + 1}`);
     const hostNames = ['bench-admin', 'bench-cp', ...names];
     await withLab({ hostNames, withoutNode: names }, (lab) => measure(bench, lab));
   },

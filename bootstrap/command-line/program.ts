@@ -99,6 +99,26 @@ export function commandWords(program: Command, argv: readonly string[]): readonl
   return words;
 }
 
+/** Without --help when the words lead to a command that is not there: its error says more than the help of all. */
+export function dropHelpOfUnknown(program: Command, argv: readonly string[]): readonly string[] {
+  const isHelp = (word: string) => word === '--help' || word === '-h';
+  const words = commandWords(program, argv);
+  const next = argv.filter((text) => !text.startsWith('-'))[words.length];
+  if (next === undefined || next === 'help' || !isGroup(words)) return argv;
+  return argv.filter((word) => !isHelp(word));
+}
+
+/** True for words that only lead to commands. */
+function isGroup(words: readonly string[]): boolean {
+  let rows = COMMANDS;
+  for (const word of words) {
+    const row = rows.find(({ usage, alias }) => usage.split(' ')[0] === word || alias === word);
+    if (!row || row.run || row.commands?.some(({ isDefault }) => isDefault)) return false;
+    rows = row.commands ?? [];
+  }
+  return true;
+}
+
 function addExamples(program: Command): void {
   for (const [path, lines] of Object.entries(EXAMPLES)) {
     const text = lines.map((line) => `  ${line}\n`).join('');

@@ -41,6 +41,8 @@ export interface Diagnosis {
 
 /** Machines that are looked at over SSH when the whole cluster is asked for. */
 const VISITS_AT_MOST = 4;
+/** One after the other on a machine over SSH: the connection, all looks at it, the ways from it. */
+const VISIT_LOOKS = 3;
 const LOOK_MS = 10_000;
 const REQUEST_MS = 2_500;
 
@@ -149,7 +151,7 @@ async function visitNodes(
       const machine = await collectMachine(host, options);
       return addWays(host, machine, { looker, cluster, nodePath, requestMs });
     };
-    return looker.look(`${name} over SSH`, async () => [await visit(address, work)], []);
+    return looker.look(`${name} over SSH`, async () => [await visit(address, work)], [], VISIT_LOOKS);
   });
   return (await Promise.all(machines)).flat();
 }

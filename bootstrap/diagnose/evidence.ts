@@ -70,9 +70,10 @@ export interface DropRule {
 
 /** How far what one machine sends to another comes: each was tried. */
 export interface WayEvidence {
-  /** Name of the other Node, and its address. */
+  /** Name of the other Node, its address, and the range of its pods. */
   readonly to: string;
   readonly address: string;
+  readonly range: string | undefined;
   /** Of the built-in pod network: the route to the other node's pods is there. */
   readonly hasRoute?: boolean | undefined;
   /** A packet as large as pods send it, to the other agent's port; undefined when a small one was not answered either. */

@@ -95,9 +95,11 @@ const PHASES: readonly Phase<JoinContext>[] = [
     ...(bundlePhase as Phase<JoinContext>),
     after: ['discovery'],
     async plan(context) {
-      // Programs of another package are those of this node until an upgrade.
-      if ((await findOwnNode(context)) && (await context.host.stat(`${PATHS.bundle}/current`))) return [];
-      return bundlePhase.plan(context);
+      const actions = await bundlePhase.plan(context);
+      const isKept = (await findOwnNode(context)) && (await context.host.stat(`${PATHS.bundle}/current`));
+      if (actions.length === 0 || !isKept) return actions;
+      context.warn('this node keeps the programs of another package: "tkadm upgrade node" changes them');
+      return [];
     },
   },
   runtimePhase,

@@ -31,12 +31,24 @@ export function tellFailure(error: unknown, context: FailureContext): number {
   } else if (!isUsageError(error)) {
     context.writeError(`error: ${found.message}\n${found.hint ? `  try: ${found.hint}\n` : ''}`);
   }
-  return command === 'ctr run' || command === 'ctr exec' ? processExitCode(command, found) : found.exitCode;
+  return command.startsWith('ctr ') ? ctrExitCode(command, found) : found.exitCode;
 }
 
-/** The exit code of what could not be run, apart from those of programs: docker's 125, shells' 126 and 127. */
-function processExitCode(command: string, { details, exitCode }: ErrorReport): number {
+/** What the runtime refuses, not how it was called: docker's daemon, whose clients end with 1 then. */
+const REFUSALS: readonly string[] = [
+  'CTR_NOT_FOUND',
+  'CTR_AMBIGUOUS',
+  'CTR_NAME_TAKEN',
+  'CTR_CONFLICT',
+  'CTR_STATE',
+  'CTR_PATH',
+  'IMAGE_NOT_FOUND',
+];
+
+/** Docker's exit codes: 125 of what could not be run, 1 of what is refused; shells' 126 and 127 of a program. */
+function ctrExitCode(command: string, { code, details, exitCode }: ErrorReport): number {
   const own = (details as { readonly exitCode?: unknown } | undefined)?.exitCode;
   if (typeof own === 'number') return own;
-  return command === 'ctr run' ? 125 : exitCode;
+  if (command === 'ctr run') return 125;
+  return REFUSALS.includes(code) ? 1 : exitCode;
 }

@@ -1,5 +1,3 @@
-import { Readable, type Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { CommandOptions, CommandResult, FileStat, Host } from '../../runtime/base/host.ts';
@@ -12,7 +10,9 @@ import {
   parseBecomeMethod,
 } from './become.ts';
 import { noPassword, openWithPassword, PROGRAMS, type StartCommand } from './become-password.ts';
+import { sendInput, waitForExit } from './channel.ts';
 import type { SshConnection } from './connection.ts';
+import { Shells } from './shells.ts';
 
 /** A remote machine as a Host; `openStream` also gives a command's output as it comes. */
 export interface SshHost extends Host {
@@ -43,7 +43,7 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
       user === 'root' ? Promise.resolve('root') : probeMethod(start, { name, choice: options.become });
     return method;
   };
-  const openStream: SshHost['openStream'] = async (argv, { input } = {}) => {
+  const openSession: SshHost['openStream'] = async (argv, { input } = {}) => {
     const found = await findMethod();
     const words = BECOME_WORDS[found];
     if (!words) return startWithPassword(found as AskingMethod, argv, input);
@@ -66,11 +66,17 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
     });
     return channel;
   };
+  const shells = new Shells((input) => openSession(['sh'], { input }));
+  const openStream: SshHost['openStream'] = async (argv, options) =>
+    (await shells.openStream(argv.map(quote).join(' '), options?.input)) ?? openSession(argv, options);
   const run: Host['run'] = async (argv, options = {}) => {
     const command = options.env
       ? ['env', ...Object.entries(options.env).map(([name, value]) => `${name}=${value}`), ...argv]
       : argv;
-    const result = await collect(await openStream(command, options), options);
+    const result =
+      options.input === undefined
+        ? await shells.run(command.map(quote).join(' '), options)
+        : await collect(await openStream(command, options), options);
     const reason = result.exitCode === 255 ? connection.lossReason() : undefined;
     return reason ? { ...result, stderr: `${result.stderr}the connection was lost: ${reason}\n` } : result;
   };
@@ -132,17 +138,6 @@ export function quote(word: string): string {
   return `'${word.replace(/['\\]/g, (char) => (char === "'" ? `'"'"'` : `'"\\\\"'`))}'`;
 }
 
-export function sendInput(
-  channel: Writable & { readonly close?: () => void },
-  input: CommandOptions['input'],
-): void {
-  if (input === undefined || typeof input === 'string' || input instanceof Uint8Array) {
-    channel.end(input);
-    return;
-  }
-  pipeline(Readable.from(input), channel).catch(() => channel.close?.());
-}
-
 async function collect(channel: ClientChannel, options: CommandOptions): Promise<CommandResult> {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
@@ -160,17 +155,6 @@ async function collect(channel: ClientChannel, options: CommandOptions): Promise
     stdout: Buffer.concat(stdout).toString('utf8'),
     stderr: Buffer.concat(stderr).toString('utf8'),
   };
-}
-
-/** The exit code of a channel's command; 255 when the connection ended first, as ssh(1) has it. */
-export function waitForExit(channel: ClientChannel): Promise<number> {
-  return new Promise((resolve) => {
-    let exitCode = 255;
-    channel.on('exit', (code: number | null, signal?: string) => {
-      exitCode = code ?? (signal ? 128 + 15 : 255);
-    });
-    channel.on('close', () => resolve(exitCode));
-  });
 }
 
 function parseStat(text: string): FileStat {

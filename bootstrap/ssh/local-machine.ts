@@ -3,7 +3,8 @@ import { hostname } from 'node:os';
 import { PassThrough } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import { createLocalHost } from '../../runtime/host/local.ts';
-import { type SshHost, sendInput } from './host.ts';
+import { sendInput } from './channel.ts';
+import type { SshHost } from './host.ts';
 
 /** This machine, worked on as one behind SSH is; commands are those of this process's user. */
 export function createLocalMachine(): SshHost {

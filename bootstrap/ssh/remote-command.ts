@@ -1,7 +1,8 @@
 import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { waitForExit } from './channel.ts';
 import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
-import { createSshHost, type SshHost, waitForExit } from './host.ts';
+import { createSshHost, type SshHost } from './host.ts';
 import type { SshTarget } from './target.ts';
 
 /** A line of the remote command's output; the fields are those of docs/output.md. */

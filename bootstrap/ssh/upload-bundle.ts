@@ -6,8 +6,8 @@ import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import type { Architecture } from '../../runtime/host/elf-architecture.ts';
+import { waitForExit } from './channel.ts';
 import type { SshHost } from './host.ts';
-import { waitForExit } from './host.ts';
 
 export interface UploadOptions {
   /** The bundle's directory on this machine, `/var/lib/tkadm/bundle/<id>`. */
@@ -128,7 +128,8 @@ async function sendArchive(
     input: stream.read(skipBytes, onProgress),
   });
   await expectSuccess(host, sending, stream, signal);
-  const unpack = `set -e; [ "$(sha256sum < "$1" | cut -d ' ' -f 1)" = "$3" ] || exit ${DIGEST_DIFFERS}
+  // openssl uses the processor's own instructions, sha256sum of most systems does not.
+  const unpack = `set -e; [ "$({ openssl dgst -sha256 -r "$1" 2>/dev/null || sha256sum "$1"; } | cut -c 1-64)" = "$3" ] || exit ${DIGEST_DIFFERS}
 rm -rf "$2"; mkdir "$2"; tar -x -C "$2" -f "$1"; rm "$1"; sync -f "$2" 2>/dev/null || sync`;
   const { exitCode, stderr } = await host.run(['sh', '-c', unpack, 'sh', archive, part, stream.digest()]);
   signal.throwIfAborted();

@@ -1,5 +1,12 @@
 import type { Host } from '../../runtime/base/host.ts';
-import { errorFinding, type Finding, isUpstream, type PreflightInput, warningFinding } from '../finding.ts';
+import {
+  adviceFinding,
+  errorFinding,
+  type Finding,
+  isUpstream,
+  type PreflightInput,
+  warningFinding,
+} from '../finding.ts';
 
 const SYSTEM = 'SystemVerification';
 
@@ -26,11 +33,14 @@ export async function observeCgroups(host: Host, input: PreflightInput): Promise
   if (isUpstream(input))
     return [errorFinding(SYSTEM, 'kubelet 1.35 and later needs cgroup v2', evidence, fix)];
   return [
-    warningFinding(
-      SYSTEM,
-      'cgroup v1 works with the embedded runtime, and a kubelet of 1.35 or later refuses it',
-      evidence,
-      fix,
+    adviceFinding(
+      input,
+      warningFinding(
+        SYSTEM,
+        'cgroup v1 works with the embedded runtime, and a kubelet of 1.35 or later refuses it',
+        evidence,
+        fix,
+      ),
     ),
     ...reportControllers(mounted, 1),
   ];

@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { formatError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import {
+  adviceFinding,
   type Check,
   errorFinding,
   type Finding,
@@ -64,7 +65,7 @@ export const TIME_CHECKS: readonly Check[] = [
   },
 ];
 
-async function observeTimeSync(host: Host): Promise<readonly Finding[]> {
+async function observeTimeSync(host: Host, input: PreflightInput): Promise<readonly Finding[]> {
   const [text, processes] = await Promise.all([readScript(host, SCRIPT), listProcesses(host)]);
   const clocks = processes.filter((row) => CLOCK_PROGRAMS.includes(row.name));
   const [, source = '', answer = '', said = ''] = /^(\S+) (\S+) (.*)/.exec(text.trim()) ?? [];
@@ -75,11 +76,14 @@ async function observeTimeSync(host: Host): Promise<readonly Finding[]> {
     ? 'timedatectl set-ntp true'
     : 'apt-get install -y chrony';
   return [
-    warningFinding(
-      'TimeSync',
-      'the clock is not synchronised: certificates and tokens depend on it',
-      evidence,
-      fix,
+    adviceFinding(
+      input,
+      warningFinding(
+        'TimeSync',
+        'the clock is not synchronised: certificates and tokens depend on it',
+        evidence,
+        fix,
+      ),
     ),
   ];
 }

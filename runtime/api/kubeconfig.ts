@@ -60,7 +60,7 @@ export async function loadClientConfig(path: string): Promise<ClientConfig> {
     const isForbidden = isSystemError(error, 'EACCES');
     throw new TkadmError(
       'KUBECONFIG_INVALID',
-      `Cannot use kubeconfig "${path}": ${isForbidden ? 'this user may not read it' : describeFileError(error)}`,
+      `Cannot use kubeconfig "${path}": ${describeFileError(error)}`,
       {
         cause: error,
         ...(isForbidden
@@ -120,7 +120,7 @@ async function readReferenced(path: string, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw invalid(path, `the file "${file}" in it cannot be read: ${(error as Error).message}`, error);
+    throw invalid(path, `the file "${file}" in it cannot be read: ${describeFileError(error)}`, error);
   }
 }
 

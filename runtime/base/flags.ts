@@ -76,7 +76,7 @@ export function parseDuration(text: string): number {
     m: 6e4,
     h: 36e5,
   };
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)/g)];
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?|\.\d+)(ns|us|\u00b5s|ms|s|m|h)/g)];
   const negative = text.startsWith('-');
   if (parts.length === 0 || parts.map((part) => part[0]).join('') !== text.replace(/^[-+]/, '')) {
     throw new TkadmError(

@@ -2,6 +2,7 @@ import { TkadmError } from '../base/errors.ts';
 import type { CreateContainerOptions } from './engine.ts';
 import { findMissingLabel } from './labels.ts';
 import { hasOwnMounts } from './performer/namespaces.ts';
+import { findSharedSysctl } from './sysctls.ts';
 
 /** Container ids become file names. */
 const ID_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,255}$/;
@@ -45,6 +46,8 @@ export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerO
     throw invalid('"linux.cgroupsPath" leads out of the cgroups');
   const missing = findMissingLabel(spec);
   if (missing !== undefined) throw invalid(`"${missing}", which this kernel has not`);
+  const shared = findSharedSysctl(spec);
+  if (shared !== undefined) throw invalid(shared);
   if (spec.domainname && !namespaces.some(({ type }) => type === 'uts')) {
     throw invalid('domainname needs a uts namespace');
   }

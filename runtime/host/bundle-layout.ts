@@ -1,16 +1,6 @@
-import {
-  chmod,
-  copyFile,
-  cp,
-  lstat,
-  mkdir,
-  readdir,
-  realpath,
-  rename,
-  rm,
-  writeFile,
-} from 'node:fs/promises';
+import { chmod, copyFile, lstat, mkdir, readdir, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { codePath, keepCode } from '../base/code-cache.ts';
 import { TkadmError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
@@ -29,6 +19,9 @@ const IMAGE_PROGRAMS = [
   'coredns',
 ] as const;
 
+/** Where the programs lie in the bundle. */
+const PROGRAMS = 'opt/tkadm';
+
 /** Commands of the host that the programs run; they come along with their shared libraries. */
 const HOST_COMMANDS = ['nft', 'ip'] as const;
 
@@ -36,7 +29,7 @@ const FOLDERS = [
   'usr/bin',
   'usr/sbin',
   'usr/local/bin',
-  'opt/tkadm/cli/chunks',
+  'opt/tkadm/cli',
   'etc',
   'tmp',
   'run',
@@ -46,12 +39,15 @@ const FOLDERS = [
   'var',
 ] as const;
 
+/** The command: what starts it, and what it is. */
+export const COMMAND_FILES = ['tkadm.js', 'tkadm.main.cjs'] as const;
+
 /** What a bundle has of tkadm and Node.js; the rest is of the machine that runs it. */
 export interface LayoutSources {
   readonly nodePath: string;
   /** Folder with `*.cjs`, the programs of a node. */
   readonly programsDir: string;
-  /** Folder with `tkadm.js` and `chunks/`. */
+  /** Folder with the files of `COMMAND_FILES`. */
   readonly commandDir: string;
   readonly packages: PackageSources;
 }
@@ -111,9 +107,19 @@ async function addMachineParts(
 
 /** Writes `image.json`, which describes the directory as the single layer of the embedded images; the last step. */
 async function describeBundle(directory: string, architecture: string): Promise<void> {
+  const programs = join(directory, 'rootfs', PROGRAMS);
+  for (const folder of [programs, join(programs, 'cli')]) await compilePrograms(folder);
   const layer = await digestLayer(join(directory, 'rootfs'));
   const text = JSON.stringify(describeImage(layer, architecture), null, 2);
   await writeFile(join(directory, 'image.json'), `${text}\n`);
+}
+
+/** Makes the compiled code of the programs that came without: nothing writes into a bundle once it has its digest. */
+async function compilePrograms(directory: string): Promise<void> {
+  for (const file of await readdir(directory)) {
+    const path = join(directory, file);
+    if (file.endsWith('.main.cjs') && !(await exists(codePath(path)))) keepCode(path);
+  }
 }
 
 /** Paths of the host commands. @throws BUNDLE_BUILD naming the one that is missing. */
@@ -176,19 +182,26 @@ async function copyPrograms(
   rootfs: string,
   { programsDir, commandDir, packages }: LayoutSources,
 ): Promise<void> {
-  const target = join(rootfs, 'opt/tkadm');
-  for (const file of await listPrograms(programsDir)) {
-    await copyFile(join(programsDir, file), join(target, file));
-  }
-  await writeFile(join(target, 'cli/package.json'), '{"type":"module"}\n');
-  await copyFile(join(commandDir, 'tkadm.js'), join(target, 'cli/tkadm.js'));
-  await cp(join(commandDir, 'chunks'), join(target, 'cli/chunks'), { recursive: true, force: true });
+  const target = join(rootfs, PROGRAMS);
+  const copyAll = async (from: string, to: string, files: readonly string[]) => {
+    for (const file of files) await copyProgram(join(from, file), join(to, file), packages.architecture);
+  };
+  await copyAll(programsDir, target, await listPrograms(programsDir));
+  await writeFile(join(target, 'cli/package.json'), '{"type":"commonjs"}\n');
+  await copyAll(commandDir, join(target, 'cli'), COMMAND_FILES);
   await copyNativePackages(packages, join(target, 'node_modules'));
   for (const program of IMAGE_PROGRAMS) {
     const script = join(rootfs, 'usr/local/bin', program);
     await writeFile(script, `#!/usr/bin/node\nrequire('/opt/tkadm/${program}.cjs');\n`);
     await chmod(script, 0o755);
   }
+}
+
+/** The code that this Node.js made of the program comes along. */
+async function copyProgram(source: string, target: string, architecture: string): Promise<void> {
+  await copyFile(source, target);
+  const isForThis = architecture === process.arch && (await exists(codePath(source)));
+  if (isForThis) await copyFile(codePath(source), codePath(target));
 }
 
 async function writeEtc(rootfs: string): Promise<void> {

@@ -5,12 +5,18 @@ import { TkadmError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { PATHS } from '../base/paths.ts';
 import { VERSION } from '../base/version.ts';
-import { findCommands, type LayoutSources, layOutBundle, listPrograms } from './bundle-layout.ts';
+import {
+  COMMAND_FILES,
+  findCommands,
+  type LayoutSources,
+  layOutBundle,
+  listPrograms,
+} from './bundle-layout.ts';
 
 export interface BundleSources {
   /** The Node.js binary to ship. */
   readonly nodePath: string;
-  /** Folder with `tkadm.js`, `chunks/` and `node/*.cjs`. */
+  /** Folder with the command's files and `node/*.cjs`. */
   readonly distDir: string;
   /** Folders that may hold the native packages; the first that has one counts. */
   readonly packageFolders: readonly string[];
@@ -122,7 +128,7 @@ export function programFolders({ distDir, installedDirectory }: BundleSources): 
 export async function hashPrograms(hash: Hash, { programsDir, commandDir }: ProgramFolders): Promise<void> {
   for (const file of await listPrograms(programsDir))
     hash.update(file).update(await readFile(join(programsDir, file)));
-  hash.update(await readFile(join(commandDir, 'tkadm.js')));
+  for (const file of COMMAND_FILES) hash.update(await readFile(join(commandDir, file)));
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { lstat, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { execa } from 'execa';
-import { isSystemError, TkadmError } from '../base/errors.ts';
+import { describeFileError, isSystemError, TkadmError } from '../base/errors.ts';
 import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
 import type { CommandOptions, CommandResult, FileStat, Host } from '../base/host.ts';
 
@@ -73,7 +73,7 @@ async function statLocal(path: string): Promise<FileStat | undefined> {
     return { kind, mode: stats.mode & 0o7777, sizeBytes: stats.size };
   } catch (error) {
     if (isSystemError(error, 'ENOENT') || isSystemError(error, 'ENOTDIR')) return undefined;
-    throw new TkadmError('FILE_READ', `Cannot look at "${path}": ${(error as Error).message}`, {
+    throw new TkadmError('FILE_READ', `Cannot look at "${path}": ${describeFileError(error)}`, {
       cause: error,
     });
   }
@@ -84,7 +84,7 @@ async function listLocal(path: string): Promise<readonly string[]> {
     return (await readdir(path)).sort();
   } catch (error) {
     if (isSystemError(error, 'ENOENT') || isSystemError(error, 'ENOTDIR')) return [];
-    throw new TkadmError('FILE_READ', `Cannot list "${path}": ${(error as Error).message}`, { cause: error });
+    throw new TkadmError('FILE_READ', `Cannot list "${path}": ${describeFileError(error)}`, { cause: error });
   }
 }
 

@@ -297,3 +297,53 @@ t.test('--security-opt and --restart kinds', { skip }, async (t) => {
   t.match(await count('again'), /^exited/);
   await fixture.ok('rm', 'twice', 'once', 'again');
 });
+
+t.test('what is not there ends each verb with the exit code of docker', { skip }, async (t) => {
+  const verbs: readonly (readonly [exitCode: number, ...words: string[]])[] = [
+    [1, 'exec', 'absent', 'true'],
+    [1, 'logs', 'absent'],
+    [1, 'cp', 'absent:/etc/hosts', '.'],
+    [1, 'start', '-a', 'absent'],
+    [1, 'inspect', 'absent'],
+    [1, 'rm', 'absent'],
+    [1, 'history', 'absent'],
+    [125, 'run', '--pull=never', 'absent', 'true'],
+  ];
+  for (const [exitCode, ...words] of verbs) {
+    const result = await fixture.run(words);
+    t.equal(result.code, exitCode, `${words.join(' ')}: ${result.stderr}`);
+  }
+});
+
+t.test('run of a program that cannot be run leaves a container without --rm alone', { skip }, async (t) => {
+  const find = (name: string) =>
+    fixture.ok('ps', '-a', '--filter', `name=^${name}$`, '--format', '{{.State}}');
+  const cases = [
+    [127, '/nowhere', 'created'],
+    [126, '/etc', 'created'],
+  ] as const;
+  for (const [exitCode, program, state] of cases) {
+    const kept = await fixture.run(['run', '--name', 'kept', 'busybox', program]);
+    t.equal(kept.code, exitCode, kept.stderr);
+    t.equal(await find('kept'), state);
+    await fixture.ok('rm', 'kept');
+    const gone = await fixture.run(['run', '--rm', '--name', 'gone', 'busybox', program]);
+    t.equal(gone.code, exitCode, gone.stderr);
+    t.equal(await find('gone'), '');
+  }
+});
+
+t.test('a field that there is not is an error without rows too', { skip }, async (t) => {
+  const lists = [
+    ['ps'],
+    ['images', 'absent'],
+    ['volume', 'ls', '--filter', 'name=absent'],
+    ['network', 'ls', '--filter', 'name=absent'],
+  ];
+  for (const words of lists) {
+    const result = await fixture.run([...words, '--format', '{{.Nope}}']);
+    t.match(result, { code: 2, stderr: /there is no field "Nope"/ }, words.join(' '));
+  }
+  const fields = '{{.ID}} {{.Mounts}} {{.LocalVolumes}} {{index (split .Names ",") 3}}';
+  t.equal((await fixture.run(['ps', '--filter', 'name=absent', '--format', fields])).code, 0);
+});

@@ -259,6 +259,7 @@ t.test('bad input', { skip: labObstacle(), timeout: 400_000 }, async (t) => {
       },
       area: 'preflight',
       says: [/Port-10250/, /python3/],
+      withinSeconds: 40,
     },
   ];
   for (const row of badJoins) await check(t, row);
@@ -281,6 +282,7 @@ t.test('bad input', { skip: labObstacle(), timeout: 400_000 }, async (t) => {
     t.equal(direct.exitCode, 0, direct.all);
     t.match(direct.stdout, /node "node1" of the cluster already: nothing was to be done/);
     t.same(await findPids(node1, AGENT), agents, 'the agent goes on');
+    t.notMatch(direct.all, /\[warning\]/, 'advice was given by the first one');
     const remote = await overSsh([
       ...[node1.address, node2.address],
       ...['--ssh-host-keys', 'accept-new', '-o', 'json'],

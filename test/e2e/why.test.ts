@@ -41,6 +41,8 @@ interface HostFault {
   readonly fix: RegExp;
   /** Asked from the control plane, over SSH. */
   readonly isRemote?: true;
+  /** It is injected on the control plane. */
+  readonly isOfServer?: true;
   /** A pod that may be new is its cause. */
   readonly isOfPod?: true;
   /** It stands beside others. */
@@ -52,10 +54,11 @@ const CNI = '/etc/cni/net.d';
 const end = (service: string) =>
   `for role in supervisor service; do kill -9 $(cat /run/tkadm/${service}.$role.pid); done`;
 const START = `${process.execPath} ${new URL('../../dist/tkadm.js', import.meta.url).pathname} service start`;
-const drop = (chain: string, port: number) =>
+const dropAt = (hook: string, rule: string) =>
   `nft -f - <<'END'
-table inet fault { chain c { type filter hook ${chain} priority 0; tcp dport ${port} drop; }; }
+table inet fault { chain c { type filter hook ${hook} priority 0; ${rule}; }; }
 END`;
+const drop = (hook: string, port: number) => dropAt(hook, `tcp dport ${port} drop`);
 const UNDROP = 'nft delete table inet fault';
 
 const WORKER_FAULTS: readonly HostFault[] = [
@@ -133,6 +136,49 @@ const WORKER_FAULTS: readonly HostFault[] = [
     isRemote: true,
   },
   {
+    row: 'api-blocked',
+    inject: dropAt('input', 'iifname "eth0" tcp dport 6000-6500 drop'),
+    undo: UNDROP,
+    cause: /a firewall rule of cp drops what comes from node1 to the API server, port 6443/,
+    fix: /on cp: take the rule away/,
+    isRemote: true,
+    isOfServer: true,
+  },
+  {
+    row: 'agent-port-blocked',
+    inject: drop('output', 10250),
+    undo: UNDROP,
+    cause: /a firewall rule of cp drops what goes to the agent of node1/,
+    fix: /on cp: take the rule away/,
+    isRemote: true,
+    isOfServer: true,
+  },
+  {
+    row: 'pod-route-missing',
+    inject: 'ip route show proto 116 >/run/kept; ip route flush proto 116',
+    undo: 'while read -r range via address rest; do ip route replace $range via $address proto 116; done </run/kept',
+    cause: /node1 has no route to the pods of cp/,
+    fix: /on node1: ip route replace 10\.244\.0\.0\/24 via [\d.]+ proto 116/,
+    isRemote: true,
+  },
+  {
+    row: 'pod-path-blocked',
+    inject: dropAt('forward', 'policy drop; tcp dport 9 accept'),
+    undo: UNDROP,
+    cause: /a firewall rule of node1 drops what goes between pods: those of cp are not reached from node1/,
+    fix: /on node1: .* accept what is forwarded/,
+    isRemote: true,
+  },
+  {
+    row: 'pods-unreached',
+    inject: 'echo 0 >/proc/sys/net/ipv4/ip_forward',
+    undo: 'echo 1 >/proc/sys/net/ipv4/ip_forward',
+    cause: /the pods of cp are not reached from node1/,
+    fix: /on cp: sysctl -w net\.ipv4\.ip_forward=1/,
+    isRemote: true,
+    isOfServer: true,
+  },
+  {
     row: 'ip-forward-off',
     inject: 'echo 0 >/proc/sys/net/ipv4/ip_forward',
     undo: 'echo 1 >/proc/sys/net/ipv4/ip_forward',
@@ -171,6 +217,16 @@ sed -i 's#server: .*#server: http://127.0.0.1:7080#' /etc/kubernetes/kubelet.con
 
 const NODE_IMAGE = 'tkadm.local/coredns:v1.36.2';
 const run = (script: string) => `command: [node, -e, ${JSON.stringify(script)}]`;
+
+/** A pod that is well on a node, with a port at which it answers. */
+const wellPod = (node: string) => `apiVersion: v1
+kind: Pod
+metadata: {name: well-${node}}
+spec:
+  nodeName: ${node}
+  terminationGracePeriodSeconds: 0
+  containers: [{name: a, image: "${NODE_IMAGE}", ports: [{containerPort: 80}], ${run('require("net").createServer().listen(80)')}}]
+`;
 
 /** Pods that do not work, with the cause that is to be named. */
 const POD_FAULTS: Readonly<
@@ -306,7 +362,11 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 280_000 }, async (t) => {
   await apply(
     cp,
     Object.entries(POD_FAULTS)
-      .map(([name, { spec }]) => `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}}\nspec:\n  ${spec}\n`)
+      .map(
+        ([name, { spec }]) =>
+          `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}, labels: {is: faulty}}\nspec:\n  ${spec}\n`,
+      )
+      .concat(wellPod('cp'), wellPod('node1'))
       .join('---\n'),
   );
 
@@ -329,7 +389,7 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 280_000 }, async (t) => {
     const { findings } = await ask(cp, ['pod/default/container-crashing']);
     t.match(findings[0]?.evidence.join('\n'), /no database here/, 'its last words are quoted');
   });
-  await kubectlText(cp, ['delete', 'pods', '--all', '--grace-period=0', '--force', '--wait=false']);
+  await kubectlText(cp, ['delete', 'pods', '-l', 'is=faulty', '--grace-period=0', '--force', '--wait=false']);
 
   // A container that crashes is started again after some ten seconds: meanwhile the worker is looked at.
   const manifest = '/etc/kubernetes/manifests/kube-controller-manager.yaml';
@@ -344,7 +404,8 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 280_000 }, async (t) => {
 
   for (const fault of WORKER_FAULTS) {
     await t.test(`names ${fault.row}`, async (t) => {
-      await sh(node1, fault.inject);
+      const place = fault.isOfServer ? cp : node1;
+      await sh(place, fault.inject);
       try {
         const look = () => (fault.isRemote ? ask(cp, ['node/node1']) : ask(node1));
         // Of a pod that was made just now nothing is said yet.
@@ -360,10 +421,24 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 280_000 }, async (t) => {
         t.match(finding?.fix, fault.fix);
         t.equal(exitCode, 7);
       } finally {
-        await sh(node1, fault.undo);
+        await sh(place, fault.undo);
       }
     });
   }
+
+  await t.test('names a way that takes no packet as large as those of pods', async (t) => {
+    const port = `p${cp.address.split('.').at(-1)}`;
+    const setMtu = (bytes: number) => lab.spawn(['ip', 'link', 'set', port, 'mtu', `${bytes}`]);
+    t.equal((await setMtu(1400)).exitCode, 0);
+    const { findings } = await ask(node1, ['--no-ssh']);
+    t.equal((await setMtu(1500)).exitCode, 0);
+    t.match(findings[0], {
+      name: 'large-packets-lost',
+      cause: /large packets from node1 to cp are lost/,
+      fix: /ip link set eth0 mtu 1400/,
+      evidence: [/packet of 1500 bytes to [\d.]+: no answer; of 1400: answered/],
+    });
+  });
 
   await t.test('names certificates that do not fit', async (t) => {
     const path = '/var/lib/kubelet/pki/kubelet-client-current.pem';

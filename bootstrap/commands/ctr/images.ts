@@ -56,7 +56,7 @@ export async function runImages(
   const columns: readonly Column[] = flags.digests
     ? [...COLUMNS.slice(0, 2), ['DIGEST', 'Digest'], ...COLUMNS.slice(2)]
     : COLUMNS;
-  printRows(context, { ...flags, rows, columns, idField: 'ID' });
+  printRows(context, { ...flags, rows, columns, idField: 'ID', otherFields: ['Digest', 'CreatedAt'] });
 }
 
 function describe(details: ImageDetails, trunc: boolean, now: Date): readonly Row[] {
@@ -229,7 +229,7 @@ export async function runHistory(context: CliContext, flags: HistoryFlags, name:
   const rows = steps
     .toReversed()
     .map((row, index) => (index === 0 ? { ...row, ID: flags.trunc ? shortId(id) : id } : row));
-  printRows(context, { ...flags, rows, columns: HISTORY_COLUMNS, idField: 'ID' });
+  printRows(context, { ...flags, rows, columns: HISTORY_COLUMNS, idField: 'ID', otherFields: ['CreatedAt'] });
 }
 
 /** Removes images without a name, or with `all` those without a container; returns ids and bytes. */

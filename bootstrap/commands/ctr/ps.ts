@@ -57,6 +57,7 @@ export async function runPs(context: CliContext, flags: PsFlags): Promise<void> 
     rows,
     columns,
     idField: 'ID',
+    otherFields: ['CreatedAt', 'State', 'Labels', 'Mounts', 'Networks', 'LocalVolumes'],
     headers: { Names: 'NAMES', CreatedAt: 'CREATED AT' },
   });
 }

@@ -54,7 +54,7 @@ export async function runVolumeLs(
     ['DRIVER', 'Driver'],
     ['VOLUME NAME', 'Name'],
   ] as const;
-  printRows(context, { ...flags, rows, columns, idField: 'Name' });
+  printRows(context, { ...flags, rows, columns, idField: 'Name', otherFields: ['Mountpoint', 'Labels'] });
 }
 
 /** `tkadm ctr volume inspect`, `network inspect` */

@@ -55,6 +55,7 @@ export async function collectWays(
     return {
       to,
       address,
+      range,
       hasRoute: routes && range ? routes.includes(`${range} ${address}`) : undefined,
       ...(packet?.isSmallAnswered
         ? { packets: { fullBytes, isAnswered: packet.isAnswered, passingBytes: packet.passingBytes } }
@@ -125,7 +126,8 @@ interface PacketRow {
 
 /**
  * Standard input: milliseconds, the full size and targets, as JSON. TCP sends with the flag "do not fragment"; a request that
- * fits into one packet is not cut up by the network card either. In the packet come before the request: IP header 20 bytes, TCP
+ * fits into one packet is not cut up by the network card either: it is the second one of its connection, as the first may go
+ * together with the end of the handshake. In the packet come before the request: IP header 20 bytes, TCP
  * header 20 and time stamps 12, TLS 1.3 record 22 (RFC 8446 §5.2: header 5, type 1, tag 16).
  */
 const PACKET_SCRIPT = `
@@ -134,18 +136,28 @@ const { ms, fullBytes, targets } = JSON.parse(require('fs').readFileSync(0, 'utf
 const SIZES = [1492, 1480, 1450, 1420, 1400, 1380, 1280, 1000];
 const isAnswered = ({ host, port }, bytes) => new Promise((end) => {
   const socket = connect({ host, port, rejectUnauthorized: false, minVersion: 'TLSv1.3' });
-  const tell = (value) => { end(value); socket.destroy(); };
-  const head = 'GET /healthz HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\nX-Fill: ';
+  let answers = 0, said = '';
+  const tell = () => { end({ small: answers > 0, full: answers > 1 }); socket.destroy(); };
+  const ask = (length) => {
+    const head = 'GET /healthz HTTP/1.1\\r\\nHost: node\\r\\nX-Fill: ';
+    socket.write(head + 'x'.repeat(Math.max(0, length - 74 - head.length - 4)) + '\\r\\n\\r\\n');
+  };
   socket.setNoDelay(true);
-  socket.on('secureConnect', () => socket.write(head + 'x'.repeat(Math.max(0, bytes - 74 - head.length - 4)) + '\\r\\n\\r\\n'));
-  socket.on('data', () => tell(true)).on('error', () => tell(false)).on('close', () => tell(false));
-  setTimeout(() => tell(false), ms).unref();
+  socket.on('secureConnect', () => ask(0)).on('error', tell).on('close', tell);
+  socket.on('data', (data) => {
+    said += data;
+    const count = said.split('HTTP/1.1 ').length - 1;
+    if (answers === 0 && count > 0) ask(bytes);
+    answers = count;
+    if (answers > 1) tell();
+  });
+  setTimeout(tell, ms).unref();
 });
 const look = async (target) => {
-  const [isSmallAnswered, isFull] = await Promise.all([isAnswered(target, 0), isAnswered(target, fullBytes)]);
-  const sizes = isSmallAnswered && !isFull ? SIZES.filter((size) => size < fullBytes) : [];
+  const { small, full } = await isAnswered(target, fullBytes);
+  const sizes = small && !full ? SIZES.filter((size) => size < fullBytes) : [];
   const passed = await Promise.all(sizes.map((size) => isAnswered(target, size)));
-  return { to: target.to, isSmallAnswered, isAnswered: isFull, passingBytes: sizes.find((_, i) => passed[i]) };
+  return { to: target.to, isSmallAnswered: small, isAnswered: full, passingBytes: sizes.find((_, i) => passed[i].full) };
 };
 Promise.all(targets.map(look)).then((rows) => require('fs').writeSync(1, JSON.stringify(rows)));
 `;
@@ -187,6 +199,6 @@ const pid = from ? undefined : findPod();
 if (pid) {
   const argv = ['--net=/proc/' + pid + '/ns/net', process.execPath, ...process.execArgv];
   const child = require('child_process').spawnSync('nsenter', argv, { input: JSON.stringify({ ms, from: 'pod', targets }), stdio: ['pipe', 'inherit', 'inherit'] });
-  process.exitCode = child.status === null ? 1 : child.status;
+  if (child.status !== 0) throw new Error('nsenter: exit code ' + child.status);
 } else Promise.all(targets.map(reach)).then((rows) => fs.writeSync(1, JSON.stringify(rows)));
 `;

@@ -245,7 +245,7 @@ function portOf({ url }: ProbeEvidence): number {
 }
 
 /** An interface towards other machines. */
-function isWayOut({ name, addresses }: LinkEvidence): boolean {
+export function isWayOut({ name, addresses }: LinkEvidence): boolean {
   return (
     !/^(lo|tkadm|veth|cni|docker|br-|virbr)/.test(name) && addresses.some((text) => !text.startsWith('fe80:'))
   );

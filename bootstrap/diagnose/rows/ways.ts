@@ -2,6 +2,7 @@ import type { Node } from 'kubernetes-types/core/v1.d.ts';
 import { type DiagnosisRow, seen } from '../diagnosis.ts';
 import type { Evidence, MachineEvidence, WayEvidence } from '../evidence.ts';
 import { findBlock, formatBlock } from './firewall.ts';
+import { isWayOut } from './network.ts';
 
 /** Ways between nodes, which were tried. A way is told of the node that it leads to, else of the one that it leads from. */
 export const WAY_ROWS: readonly DiagnosisRow[] = [
@@ -10,14 +11,13 @@ export const WAY_ROWS: readonly DiagnosisRow[] = [
     of: 'node',
     summary: "A machine has no route to another node's pods",
     confidence: 'certain',
-    matches: (node, { nodes }, all) => {
+    matches: (node, _cluster, all) => {
       const found = listWays(node, all).find(({ way }) => way.hasRoute === false);
       if (!found) return undefined;
       const { from, way } = found;
-      const range = nodes.find(({ metadata }) => metadata?.name === way.to)?.spec?.podCIDR;
       return {
         cause: `${from.name} has no route to the pods of ${way.to}: what its pods send there is lost`,
-        fix: `on ${from.name}: ip route replace ${range ?? 'RANGE'} via ${way.address} proto 116`,
+        fix: `on ${from.name}: ip route replace ${way.range} via ${way.address} proto 116`,
         evidence: seen(
           `ip route show proto 116 on ${from.name}: nothing by way of ${way.address}`,
           formatPath(found),
@@ -77,12 +77,16 @@ export const WAY_ROWS: readonly DiagnosisRow[] = [
       const { from, way } = found;
       return {
         cause: `large packets from ${from.name} to ${way.to} are lost: the way takes less than pods send`,
-        fix: `let the network between them carry ${fullBytes} bytes; or on both: ip link set tkadm0 mtu ${passingBytes}, and for the machine's own interface`,
+        fix: `let the network between them carry ${fullBytes} bytes; or on both: ip link set ${wayOut(from)} mtu ${passingBytes}; ip link set tkadm0 mtu ${passingBytes}`,
         evidence: [`packet of ${fullBytes} bytes to ${way.address}: no answer; of ${passingBytes}: answered`],
       };
     },
   },
 ];
+
+function wayOut({ links }: MachineEvidence): string {
+  return links.find(isWayOut)?.name ?? 'INTERFACE';
+}
 
 interface TriedWay {
   readonly from: MachineEvidence;

@@ -94,7 +94,7 @@ function buildProcess(call: Call, { process: base }: OciSpec): OciProcess {
     ...base,
     args,
     cwd: option(call, 'cwd') ?? base?.cwd ?? '/',
-    env: [...(base?.env ?? []), ...(call.given.get('env') ?? [])],
+    env: mergeEnvironment(base?.env ?? [], call.given.get('env') ?? []),
     terminal: hasOption(call, 'tty'),
     user: parseUser(call, base),
     capabilities: addCapabilities(base?.capabilities, call.given.get('cap') ?? []),
@@ -102,6 +102,12 @@ function buildProcess(call: Call, { process: base }: OciSpec): OciProcess {
     ...(label === undefined ? {} : { selinuxLabel: label }),
     ...(profile === undefined ? {} : { apparmorProfile: profile }),
   };
+}
+
+/** getenv(3) takes the first of two entries with a name, and the later one is meant. */
+function mergeEnvironment(base: readonly string[], changes: readonly string[]): readonly string[] {
+  const entries = [...base, ...changes].map((entry) => [entry.split('=', 1)[0], entry] as const);
+  return [...new Map(entries).values()];
 }
 
 function parseUser(call: Call, base: OciProcess | undefined): NonNullable<OciProcess['user']> {

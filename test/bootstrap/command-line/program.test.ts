@@ -1,7 +1,12 @@
 import type { Command } from 'commander';
 import t from 'tap';
 import { FLAGS } from '../../../bootstrap/command-line/flags.ts';
-import { addPhases, buildProgram, commandWords } from '../../../bootstrap/command-line/program.ts';
+import {
+  addPhases,
+  buildProgram,
+  commandWords,
+  dropHelpOfUnknown,
+} from '../../../bootstrap/command-line/program.ts';
 import type { CliContext } from '../../../bootstrap/commands/context.ts';
 
 async function build(onExitCode: (code: number) => void = () => {}): Promise<Command> {
@@ -66,4 +71,20 @@ t.test('commandWords() are those of the command, not its operands', async (t) =>
   t.same(commandWords(program, ['token', '-o', 'json', 'create', 'abcdef']), ['token']);
   t.same(commandWords(program, ['certs', 'renew', 'all', '--no-wait']), ['certs', 'renew']);
   t.same(commandWords(program, ['nothing']), []);
+});
+
+t.test('dropHelpOfUnknown() leaves help to commands that are there', async (t) => {
+  const program = await build();
+  const rows: readonly [argv: readonly string[], isDropped: boolean][] = [
+    [['jion', '--help'], true],
+    [['certs', 'renwe', '-h'], true],
+    [['--help'], false],
+    [['certs', '--help'], false],
+    [['join', '10.0.0.1', '--help'], false],
+    [['preflight', 'x', '--help'], false],
+    [['init', 'phase', 'certs', 'ca', '--help'], false],
+    [['help', 'certs'], false],
+  ];
+  for (const [argv, isDropped] of rows)
+    t.same(dropHelpOfUnknown(program, argv), isDropped ? argv.slice(0, -1) : argv, argv.join(' '));
 });

@@ -136,6 +136,7 @@ export const WORKER: MachineEvidence = {
 export const WAY: WayEvidence = {
   to: 'cp',
   address: '10.0.0.1',
+  range: '10.244.0.0/24',
   hasRoute: true,
   packets: { fullBytes: 1500, isAnswered: true },
   pods: {

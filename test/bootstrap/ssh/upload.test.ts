@@ -13,6 +13,7 @@ import {
   uploadBundle,
 } from '../../../bootstrap/ssh/upload-bundle.ts';
 import { stageForeignBundle } from '../../../runtime/host/foreign-bundle.ts';
+import { eventually } from '../../hosts/cluster.ts';
 import { createPrivateMachine } from '../../hosts/private-machine.ts';
 import { relaySsh } from '../../hosts/ssh-relay.ts';
 
@@ -93,8 +94,12 @@ printf 'HostKey /etc/ssh/test_key\\nAuthorizedKeysFile /run/keys/%%u\\nStrictMod
       onProgress: (bytes) => bytes > 3_000_000 && breaking.drop(),
     });
     await t.rejects(upload, { code: 'JOIN_FAILED', hint: /goes on where this one ended/ });
-    const { sizeBytes } = (await host.stat(`${BUNDLES}/abc123.tar.part`)) ?? { sizeBytes: 0 };
-    t.ok(sizeBytes > 0 && sizeBytes < 6_000_000, `${sizeBytes} bytes are there`);
+    const sizeBytes = await eventually('the part that came is written', 5_000, async () => {
+      const isOpen = 'ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q abc123.tar.part';
+      if ((await host.run(['sh', '-c', isOpen])).exitCode === 0) return false;
+      return (await host.stat(`${BUNDLES}/abc123.tar.part`))?.sizeBytes;
+    });
+    t.ok(sizeBytes < 6_000_000, `${sizeBytes} bytes are there`);
     const [first = 0] = await send(host);
     t.ok(first > sizeBytes, 'the second transfer began behind them');
     await expectBundle();

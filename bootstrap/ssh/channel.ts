@@ -1,0 +1,27 @@
+import { Readable, type Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ClientChannel } from 'ssh2';
+import type { CommandOptions } from '../../runtime/base/host.ts';
+
+/** Writes what a command gets on standard input, and closes it. */
+export function sendInput(
+  channel: Writable & { readonly close?: () => void },
+  input: CommandOptions['input'],
+): void {
+  if (input === undefined || typeof input === 'string' || input instanceof Uint8Array) {
+    channel.end(input);
+    return;
+  }
+  pipeline(Readable.from(input), channel).catch(() => channel.close?.());
+}
+
+/** The exit code of a channel's command; 255 when the connection ended first, as ssh(1) has it. */
+export function waitForExit(channel: ClientChannel): Promise<number> {
+  return new Promise((resolve) => {
+    let exitCode = 255;
+    channel.on('exit', (code: number | null, signal?: string) => {
+      exitCode = code ?? (signal ? 128 + 15 : 255);
+    });
+    channel.on('close', () => resolve(exitCode));
+  });
+}
