@@ -4,7 +4,8 @@ import type { CommandOptions, CommandResult, FileStat, Host } from '../runtime/b
 
 /** Requests that come within this time go together. */
 const WINDOW_MS = 1;
-const FILES_TIMEOUT_MS = 5_000;
+/** A slow machine needs seconds to start a shell. */
+const FILES_TIMEOUT_MS = 20_000;
 
 interface Request {
   readonly kind: 'read' | 'stat' | 'list' | 'run';
@@ -103,14 +104,15 @@ async function answer(host: Host, requests: readonly Request[]): Promise<void> {
     text,
   ]);
   const signal = requests.find((request) => request.signal)?.signal;
+  const timeoutMs = Math.max(...requests.map((request) => request.timeoutMs)) + FILES_TIMEOUT_MS;
   const { stdout, stderr, exitCode } = await host.run(['sh', '-c', SCRIPT, 'sh', mark, ...words], {
-    timeoutMs: Math.max(...requests.map((request) => request.timeoutMs)) + FILES_TIMEOUT_MS,
+    timeoutMs,
     ...(signal ? { signal } : {}),
   });
   const parts = stdout.split(`\n${mark}\n`).slice(1, -1);
   const counts = requests.map((request) => (request.kind === 'run' ? 2 : 1));
   if (exitCode !== 0 || parts.length !== counts.reduce((sum, count) => sum + count, 0)) {
-    const state = stderr.trim() || `exit code ${exitCode}`;
+    const state = stderr.trim() || `no whole answer within ${timeoutMs / 1000} s (exit code ${exitCode})`;
     throw new TkadmError('FILE_READ', `Cannot look at "${host.name}": ${state}`);
   }
   for (const [i, request] of requests.entries()) request.resolve(parts.splice(0, counts[i]!));

@@ -2,11 +2,11 @@ import type { Host } from '../runtime/base/host.ts';
 
 /** More processes at a time end no sooner. */
 const CONCURRENCY = 16;
-const COMMAND_TIMEOUT_MS = 5_000;
+const COMMAND_TIMEOUT_MS = 20_000;
 
 /**
  * A machine that many checks look at: what two of them want to see is looked at once, at most sixteen
- * commands run at a time, and one that hangs ends after five seconds (exit code 124). Changes are refused.
+ * commands run at a time, and one that hangs ends after twenty seconds (exit code 124). Changes are refused.
  */
 export function createObserver(host: Host, signal?: AbortSignal): Host {
   const seen = new Map<string, Promise<unknown>>();

@@ -2,7 +2,9 @@ import { dump } from 'js-yaml';
 import { ERRORS, EXIT_CODES, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
+import { formatScreen, HIDE_CURSOR, SHOW_CURSOR } from '../render/screen.ts';
 import { formatStatus } from '../render/status.ts';
+import type { ClusterStatus } from '../status/cluster-status.ts';
 import { collectStatus } from '../status/collect-status.ts';
 import { openCluster } from './cluster-client.ts';
 import type { CliContext } from './context.ts';
@@ -16,9 +18,9 @@ export interface ClusterStatusOptions {
   readonly interval?: string;
 }
 
-/** To the top left, and away with what is there. */
-const CLEAR = '\x1b[H\x1b[J';
 const INTERVAL_S = 2;
+/** Of a terminal that does not tell. */
+const UNKNOWN_SIZE = { columns: 80, rows: 24 };
 
 /** `tkadm status [-w]`: the cluster at a glance. Returns the exit code: 0 when all is well. */
 export async function runStatus(context: CliContext, options: ClusterStatusOptions): Promise<number> {
@@ -38,40 +40,64 @@ function createLook(context: CliContext, { kubeconfig }: ClusterStatusOptions) {
   return () => collectStatus({ host, nodePath: context.nodePath, api, now: context.now });
 }
 
-/** Draws anew in a terminal; elsewhere writes what has changed. Ends with the signal. */
+/** Draws anew in a terminal; elsewhere writes what has changed. Ends with the signal, also in the middle of a look. */
 async function watchStatus(
   context: CliContext,
-  { output, interval }: ClusterStatusOptions,
+  options: ClusterStatusOptions,
   look: ReturnType<typeof createLook>,
 ): Promise<number> {
-  const { signal, isTerminal } = context;
-  const seconds = Number(interval ?? INTERVAL_S);
-  let told = '';
+  const { signal } = context;
+  const isDrawn = context.isTerminal && options.output === 'text';
+  const show = isDrawn ? createDrawing(context) : createLog(context, options.output);
+  const ended = new Promise<undefined>((resolve) => {
+    signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
   while (!signal.aborted) {
-    const status = await look();
-    const now = context.now();
-    if (output === 'json') context.write(`${JSON.stringify({ time: now.toISOString(), ...status })}\n`);
-    else if (output === 'yaml') context.write(`---\n${dump(status, { noRefs: true, skipInvalid: true })}`);
-    else if (isTerminal) context.write(CLEAR + fit(formatStatus(status, now), context.terminal.size()));
-    else {
-      const text = formatStatus(status, now);
-      // Ages alone are no news.
-      const news = text.replace(/\d+[dhms]+( ago)?\b|\d[\d.]* MiB/g, '');
-      if (news !== told) context.write(`${now.toISOString()}\n${text}`);
-      told = news;
-    }
-    await sleep(seconds * 1000, signal).catch(() => {});
+    const status = await Promise.race([look(), ended]);
+    if (status === undefined) break;
+    show.tell(status);
+    await sleep(Number(options.interval ?? INTERVAL_S) * 1000, signal).catch(() => {});
   }
+  show.end();
   return 0;
 }
 
-/** What a terminal has room for: a line that is wrapped, or scrolls the first one away, would be unreadable. */
-function fit(text: string, size: { readonly columns: number; readonly rows: number } | undefined): string {
-  if (!size) return text;
-  const lines = text.trimEnd().split('\n');
-  return lines
-    .slice(0, Math.max(1, size.rows - 1))
-    .map((line) => (line.length > size.columns ? `${line.slice(0, size.columns - 1)}…` : line))
-    .join('\n')
-    .concat('\n');
+interface StatusView {
+  tell(status: ClusterStatus): void;
+  end(): void;
+}
+
+/** On the whole screen, and at once when that has changed its size. */
+function createDrawing({ terminal, now, write }: CliContext): StatusView {
+  let last: ClusterStatus | undefined;
+  const draw = () => {
+    if (last) write(formatScreen(formatStatus(last, now()), terminal.size() ?? UNKNOWN_SIZE));
+  };
+  const endResize = terminal.onResize(draw);
+  write(HIDE_CURSOR + formatScreen('', UNKNOWN_SIZE));
+  return {
+    tell: (status) => {
+      last = status;
+      draw();
+    },
+    end: () => {
+      endResize();
+      write(SHOW_CURSOR);
+    },
+  };
+}
+
+/** Documents for programs; for people what has changed, as ages alone are no news. */
+function createLog({ write, now }: CliContext, output: string): StatusView {
+  let told = '';
+  const tell = (status: ClusterStatus) => {
+    const time = now().toISOString();
+    if (output === 'json') return write(`${JSON.stringify({ time, ...status })}\n`);
+    if (output === 'yaml') return write(`---\n${dump(status, { noRefs: true, skipInvalid: true })}`);
+    const text = formatStatus(status, now());
+    const news = text.replace(/\d+[dhms]+( ago)?\b|\d[\d.]* [MG]iB|[\d.]+ of /g, '');
+    if (news !== told) write(`${time}\n${text}`);
+    told = news;
+  };
+  return { tell, end: () => {} };
 }

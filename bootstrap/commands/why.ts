@@ -36,7 +36,8 @@ export async function runWhy(context: CliContext, options: WhyOptions, text?: st
   const isRoot = context.uid === 0;
   const unseen = isRoot ? diagnosis.unseen : [...diagnosis.unseen, `what only root may see: sudo tkadm why`];
   const told = { ...diagnosis, unseen };
-  writeData(context, options.output, describeDiagnosis(told), formatDiagnosis(told));
+  const shown = formatDiagnosis(told, context.terminal.size()?.columns);
+  writeData(context, options.output, describeDiagnosis(told), shown);
   return isFaulty(diagnosis.findings) ? EXIT_CODES[ERRORS.FAULT_FOUND] : 0;
 }
 

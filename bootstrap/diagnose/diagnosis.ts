@@ -44,6 +44,23 @@ export function seen(...lines: readonly (string | undefined | false)[]): readonl
   return lines.filter((line): line is string => typeof line === 'string' && line !== '');
 }
 
+/** A line of our programs that reports no failure; what ends a program is often no line of theirs. */
+const HARMLESS = /^\S+Z (DEBUG|INFO|WARN) /;
+
+/** Of a log of our own programs what may be the cause: failures, and what Node.js says when it ends a program. */
+export function quoteFailures(name: string, lines: readonly string[]): readonly string[] {
+  return quoteLog(
+    name,
+    lines.filter((line) => !HARMLESS.test(line)),
+  );
+}
+
+/** The same of a program that has ended: without a failure its last words. */
+export function quoteEnd(name: string, lines: readonly string[]): readonly string[] {
+  const failures = quoteFailures(name, lines);
+  return failures.length > 0 ? failures : quoteLog(name, lines, 1);
+}
+
 /** `tail` of a log as evidence: `log of kube-apiserver: "..."`. */
 export function quoteLog(name: string, lines: readonly string[], count = 3): readonly string[] {
   return lines.slice(-count).map((line) => `log of ${name}: "${line}"`);

@@ -29,7 +29,7 @@ export const runtimePhase: Phase<NodeContext> = {
       kind: 'wait',
       subject: `the runtime's socket "${PATHS.runtimeSocket}"`,
       hint: await serviceLogHint(host, 'tkadm-runtime'),
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
       target: { kind: 'file', path: PATHS.runtimeSocket },
     },
   ],

@@ -7,8 +7,11 @@ export function describeDiagnosis({ subject, findings, unseen }: Diagnosis) {
   return { ok: !isFaulty(findings), subject: formatSubject(subject), findings, unseen };
 }
 
-/** A diagnosis for people: each cause with what was seen and what to do, the likeliest first. */
-export function formatDiagnosis({ subject, findings, unseen }: Diagnosis): string {
+/**
+ * A diagnosis for people: each cause with what was seen and what to do, the likeliest first. Sentences are wrapped at `columns`; a
+ * command stays in one line, so that it can be copied.
+ */
+export function formatDiagnosis({ subject, findings, unseen }: Diagnosis, columns = Infinity): string {
   const name = formatSubject(subject);
   const faults = findings.filter(({ confidence }) => confidence !== 'possible');
   const notes = findings.filter(({ confidence }) => confidence === 'possible');
@@ -18,19 +21,43 @@ export function formatDiagnosis({ subject, findings, unseen }: Diagnosis): strin
       : `${name}: ${faults.length === 1 ? 'one cause' : `${faults.length} causes, the likeliest first`}\n`;
   return [
     head,
-    ...faults.map((finding, i) => formatFinding(finding, `${i + 1}.`)),
+    ...faults.map((finding, i) => formatFinding(finding, `${i + 1}.`, columns)),
     notes.length > 0 ? '\nThis may matter as well:\n' : '',
-    ...notes.map((finding) => formatFinding(finding, '-')),
-    unseen.length > 0 ? `\nNot seen:\n${unseen.map((line) => `  ${line}\n`).join('')}` : '',
+    ...notes.map((finding) => formatFinding(finding, '-', columns)),
+    unseen.length > 0
+      ? `\nNot seen:\n${unseen.map((line) => `${wrap(`  ${line}`, 4, columns)}\n`).join('')}`
+      : '',
   ].join('');
 }
 
-function formatFinding({ cause, evidence, fix, confidence, name }: Finding, mark: string): string {
+function formatFinding(
+  { cause, evidence, fix, confidence, name }: Finding,
+  mark: string,
+  columns: number,
+): string {
   const lines = [
-    `${mark} ${cause}`,
-    ...evidence.map((line) => `   seen  ${line}`),
-    `   fix   ${fix}`,
+    wrap(`${mark} ${cause}`, 3, columns),
+    ...evidence.map((line) => wrap(`   seen  ${line}`, INDENT, columns)),
+    wrap(`   fix   ${fix}`, INDENT, columns, STEP),
     `   (${confidence}: ${name})`,
   ];
   return `\n${lines.join('\n')}\n`;
+}
+
+/** Where what is seen and what is to be done begin. */
+const INDENT = 9;
+/** A fix is wrapped between its steps alone. */
+const STEP = /(?<=[;:]) /;
+
+/** Lines of at most `columns` where words allow it; from the second on indented. */
+function wrap(text: string, indent: number, columns: number, separator: RegExp = / /): string {
+  const lines: string[] = [];
+  for (const word of text.trimEnd().split(separator)) {
+    const last = lines.at(-1);
+    const joined = `${last} ${word}`;
+    if (last !== undefined && (joined.length <= columns || last.trim() === ''))
+      lines[lines.length - 1] = joined;
+    else lines.push(last === undefined ? word : `${' '.repeat(indent)}${word}`);
+  }
+  return lines.join('\n');
 }

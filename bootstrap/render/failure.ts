@@ -24,6 +24,8 @@ export function tellFailure(error: unknown, context: FailureContext): number {
   if (format !== 'text') {
     context.write(formatEvent({ type: 'error', ...found }, { command, now }, format));
   } else if (found.code === 'INTERRUPTED') {
+    // What `logs -f` and `stats` do ends so.
+    if (isCtr(command)) return found.exitCode;
     context.writeError('\nInterrupted; run the same command again to go on.\n');
   } else if (found.code === 'INTERNAL' && error instanceof Error) {
     context.writeError(`error: ${maskSecrets(error.stack ?? error.message, secrets)}\n`);
@@ -31,12 +33,17 @@ export function tellFailure(error: unknown, context: FailureContext): number {
   } else if (!isUsageError(error)) {
     context.writeError(`error: ${found.message}\n${found.hint ? `  try: ${found.hint}\n` : ''}`);
   }
-  return command === 'ctr run' || command === 'ctr exec' ? processExitCode(command, found) : found.exitCode;
+  return isCtr(command) ? ctrExitCode(error, command, found) : found.exitCode;
 }
 
-/** The exit code of what could not be run, apart from those of programs: docker's 125, shells' 126 and 127. */
-function processExitCode(command: string, { details, exitCode }: ErrorReport): number {
+function isCtr(command: string): boolean {
+  return command === 'ctr' || command.startsWith('ctr ');
+}
+
+/** Docker's: 126 and 127 for a program that cannot be run, 125 for any other failure of `run` and wrong flags, else 1. */
+function ctrExitCode(error: unknown, command: string, { code, details, exitCode }: ErrorReport): number {
   const own = (details as { readonly exitCode?: unknown } | undefined)?.exitCode;
   if (typeof own === 'number') return own;
-  return command === 'ctr run' ? 125 : exitCode;
+  if (code === 'INTERRUPTED') return exitCode;
+  return isUsageError(error) || /^ctr (container )?run$/.test(command) ? 125 : 1;
 }

@@ -3,6 +3,7 @@ import type { ClusterStatus, NodeStatusRow, WorkloadRow } from '../status/cluste
 import { formatTable } from './table.ts';
 
 const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
 
 /** A cluster at a glance, for people. */
 export function formatStatus(status: ClusterStatus, now: Date): string {
@@ -41,7 +42,7 @@ function formatNode(row: NodeStatusRow): readonly string[] {
     reportedSeconds === undefined ? '' : `${formatAge(reportedSeconds * 1000)} ago`,
     row.version,
     String(row.cpus ?? ''),
-    memoryUsedBytes === undefined ? memory : `${formatMib(memoryUsedBytes)} of ${memory}`,
+    memoryUsedBytes === undefined ? memory : formatShare(memoryUsedBytes, memory),
   ];
 }
 
@@ -58,6 +59,14 @@ function formatExpiry({ nextExpiry }: ClusterStatus, now: Date): string {
   return `certificates   ${nextExpiry.name} ${when}`;
 }
 
+/** "6.9 of 23.5 GiB": a unit that both have is told once. */
+function formatShare(bytes: number, whole: string): string {
+  const [unit] = whole.split(' ').slice(-1);
+  const part = formatMib(bytes);
+  return `${part.endsWith(` ${unit}`) ? part.slice(0, -` ${unit}`.length) : part} of ${whole}`;
+}
+
 function formatMib(bytes: number): string {
+  if (bytes >= GIB) return `${(bytes / GIB).toFixed(1)} GiB`;
   return `${(bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0)} MiB`;
 }

@@ -67,11 +67,8 @@ export function createSshHost(connection: SshConnection, options: SshHostOptions
     return channel;
   };
   const shells = new Shells((input) => openSession(['sh'], { input }));
-  const openStream: SshHost['openStream'] = (argv, options) =>
-    openSession(argv, options).catch((error) => {
-      if (shells.closeIdle()) return openSession(argv, options);
-      throw error;
-    });
+  const openStream: SshHost['openStream'] = async (argv, options) =>
+    (await shells.openStream(argv.map(quote).join(' '), options?.input)) ?? openSession(argv, options);
   const run: Host['run'] = async (argv, options = {}) => {
     const command = options.env
       ? ['env', ...Object.entries(options.env).map(([name, value]) => `${name}=${value}`), ...argv]

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import type { CommandOptions, CommandResult } from '../../runtime/base/host.ts';
-import { waitForExit } from './channel.ts';
+import { sendInput, waitForExit } from './channel.ts';
 
 /** sshd gives ten sessions to a connection; uploads and commands that are followed have their own. */
 const MAX_SHELLS = 4;
@@ -43,12 +43,12 @@ export class Shells {
     }
   }
 
-  /** Ends those that wait, for a machine that allows few sessions; false when there are none. */
-  closeIdle(): boolean {
-    const shells = this.#idle.splice(0);
-    this.#count -= shells.length;
-    for (const shell of shells) shell.close();
-    return shells.length > 0;
+  /** A shell that waits, which becomes a command with input of its own; undefined when none does. */
+  async openStream(commandLine: string, input: CommandOptions['input']): Promise<ClientChannel | undefined> {
+    const shell = this.#idle.pop();
+    if (!shell) return undefined;
+    this.#count -= 1;
+    return shell.isOpen ? shell.become(commandLine, input) : undefined;
   }
 
   async #take(): Promise<Shell> {
@@ -101,6 +101,11 @@ class Side {
     return new RegExp(`\\n${mark}\\)(\\d*)\\n$`).exec(this.#tail)?.[1];
   }
 
+  /** True when the opening mark is the last that was said. */
+  isOpened(mark: string): boolean {
+    return this.#tail.endsWith(`${mark}(\n`);
+  }
+
   /** What was said between the marks, as far as it came; forgets it. */
   take(mark: string): string {
     const all = Buffer.concat(this.#chunks);
@@ -133,16 +138,19 @@ class Shell {
     this.#closed = waitForExit(channel).finally(() => {
       this.isOpen = false;
     });
-    for (const [stream, side] of [
-      [channel, this.#sides.stdout],
-      [channel.stderr, this.#sides.stderr],
-    ] as const) {
-      stream.on('data', (chunk: Buffer) => {
-        side.add(chunk);
-        this.#notice();
-      });
-    }
+    channel.on('data', this.#hear);
+    channel.stderr.on('data', this.#complain);
   }
+
+  readonly #hear = (chunk: Buffer): void => {
+    this.#sides.stdout.add(chunk);
+    this.#notice();
+  };
+
+  readonly #complain = (chunk: Buffer): void => {
+    this.#sides.stderr.add(chunk);
+    this.#notice();
+  };
 
   async run(commandLine: string): Promise<CommandResult> {
     const { stdout, stderr } = this.#sides;
@@ -154,10 +162,34 @@ class Shell {
       };
     });
     this.#input.write(
-      `echo '${mark}('; echo '${mark}(' >&2; (exec ${commandLine}) </dev/null; printf '\\n%s%d\\n' '${mark})' $?; printf '\\n%s\\n' '${mark})' >&2\n`,
+      `${this.#open}; (exec ${commandLine}) </dev/null; printf '\\n%s%d\\n' '${mark})' $?; printf '\\n%s\\n' '${mark})' >&2\n`,
     );
     const exitCode = await Promise.race([ended, this.#closed]);
     return { exitCode, stdout: stdout.take(mark), stderr: stderr.take(mark) };
+  }
+
+  /**
+   * Gives its place to a command, whose channel this is then; undefined when it was lost before. The command waits for
+   * a line, so that nothing is said before somebody listens; what follows that line is its input.
+   */
+  async become(commandLine: string, input: CommandOptions['input']): Promise<ClientChannel | undefined> {
+    const sides = Object.values(this.#sides);
+    const opened = new Promise<true>((resolve) => {
+      this.#notice = () => sides.every((side) => side.isOpened(this.#mark)) && resolve(true);
+    });
+    this.#input.write(`${this.#open}; read -r _; exec ${commandLine}\n`);
+    if ((await Promise.race([opened, this.#closed])) !== true) return undefined;
+    this.#channel.off('data', this.#hear);
+    this.#channel.stderr.off('data', this.#complain);
+    setImmediate(() => {
+      this.#input.write('\n');
+      sendInput(this.#input, input);
+    });
+    return this.#channel;
+  }
+
+  get #open(): string {
+    return `echo '${this.#mark}('; echo '${this.#mark}(' >&2`;
   }
 
   close(): void {

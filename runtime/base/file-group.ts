@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { formatError, TkadmError } from './errors.ts';
+import { describeFileError, formatError, TkadmError } from './errors.ts';
 import type { Logger } from './log.ts';
 import { watchFiles } from './watch-files.ts';
 
@@ -97,7 +97,9 @@ async function readTexts(paths: readonly string[]): Promise<readonly string[]> {
       try {
         return await readFile(path, 'utf8');
       } catch (error) {
-        throw new TkadmError('FILE_READ', `Cannot read "${path}": ${formatError(error)}`, { cause: error });
+        throw new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, {
+          cause: error,
+        });
       }
     }),
   );

@@ -92,6 +92,16 @@ t.test('user and time namespaces', { skip: skipReason }, async (t) => {
     t.notMatch(output, /of the host/);
   });
 
+  await t.test('devices are what the spec says, not what the host has', async (t) => {
+    const devices = [
+      { path: '/dev/made', type: 'c', major: 1, minor: 3, fileMode: 0o646, uid: 10, gid: 11 },
+    ] as const;
+    const { output } = await shell('stat -c "%F %u %g %a" /dev/made; echo x > /dev/made && echo written', {
+      linux: { devices },
+    });
+    t.equal(output, 'character special file 10 11 646\nwritten\n');
+  });
+
   await t.test('exec() joins, as root and as another user', async (t) => {
     const id = await create(['sleep', '60']);
     await engine.start(id);

@@ -110,7 +110,7 @@ t.test(
 
     await t.test('certs renew, killed again and again', async (t) => {
       for (let when = STRIDES.certs; ; when += STRIDES.certs) {
-        const run = await killAt(cp, ['certs', 'renew', 'all'], { when });
+        const run = await killAt(cp, ['certs', 'renew', 'all', '--no-wait'], { when });
         t.same(await listUnfit(cp), [], `killed at ${when}`);
         if (isKilled(run)) continue;
         t.equal(run.exitCode, 0, run.stderr);

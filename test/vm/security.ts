@@ -25,6 +25,13 @@ export const DENIED = /can't open '?\/etc\/motd'?: Permission denied/;
 export const LABEL = 'system_u:system_r:container_t:s0:c1,c2';
 export const UNKNOWN_LABEL = 'system_u:system_r:nobody_t:s0';
 
+/** Swap, and a module that the kernel may not load by itself: tkadm puts both right, and reset takes that back. */
+export const HINDRANCES = `dd if=/dev/zero of=/swapfile bs=1M count=16 status=none
+chmod 600 /swapfile
+mkswap --quiet /swapfile
+swapon --priority 5 /swapfile
+echo blacklist veth > /etc/modprobe.d/machine-test.conf`;
+
 /** Gives the kernel the profile. */
 export async function loadProfile(machine: ReachableMachine): Promise<void> {
   await machine.shell('apparmor_parser --replace --skip-cache', { input: PROFILE_TEXT });

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { formatError, TkadmError } from '../../../runtime/base/errors.ts';
+import { describeFileError, formatError, TkadmError } from '../../../runtime/base/errors.ts';
 import type { CliContext } from '../context.ts';
 import { ctr } from './call.ts';
 
@@ -69,7 +69,7 @@ async function openTar(path: string): Promise<Readable> {
     const handle = await open(path, 'r');
     await handle.close();
   } catch (error) {
-    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${formatError(error)}`, { cause: error });
+    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, { cause: error });
   }
   return createReadStream(path);
 }

@@ -1,5 +1,5 @@
-import { TkadmError } from '../../../runtime/base/errors.ts';
-import { parseTemplate } from '../../render/go-template.ts';
+import { formatError, TkadmError } from '../../../runtime/base/errors.ts';
+import { parseTemplate, type Template } from '../../render/go-template.ts';
 import { formatTable } from '../../render/table.ts';
 import type { CliContext } from '../context.ts';
 
@@ -22,6 +22,8 @@ export interface Listing extends ListFlags {
   readonly headers?: Readonly<Record<string, string>>;
   /** What --quiet shows. */
   readonly idField: string;
+  /** Fields of each row that no column has. */
+  readonly otherFields?: readonly string[];
 }
 
 /** Prints a list as docker does: a table, ids, JSON lines, or by a template ("table ..." with headers). */
@@ -42,6 +44,7 @@ export function printRows(context: CliContext, listing: Listing): void {
   }
   const isTable = format.startsWith('table ');
   const template = parseTemplate(unescapeText(isTable ? format.slice('table '.length) : format));
+  if (rows.length === 0) requireFields(template, listing);
   const lines = rows.map((row) => template(row));
   if (!isTable) {
     context.write(lines.map((line) => `${line}\n`).join(''));
@@ -53,6 +56,17 @@ export function printRows(context: CliContext, listing: Listing): void {
   };
   const head = template(new Proxy({}, { has: () => true, ...headerTraps(headers) }));
   context.write(formatTable([head, ...lines].map((line) => line.split('\t'))));
+}
+
+/** A wrong field is wrong without rows as well. @throws USAGE */
+function requireFields(template: Template, { columns, otherFields = [] }: Listing): void {
+  const fields = [...columns.map(([, field]) => field), ...otherFields];
+  try {
+    template(Object.fromEntries(fields.map((field) => [field, ''])));
+  } catch (error) {
+    // What a function says of an empty text is no matter of the template.
+    if (formatError(error).includes('there is no field')) throw error;
+  }
 }
 
 /** Fields give their headers; those that have none their own names. */

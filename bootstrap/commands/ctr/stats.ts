@@ -66,6 +66,7 @@ function show(
     rows,
     columns: COLUMNS,
     idField: 'ID',
+    otherFields: ['Container'],
     ...(flags.format && { format: flags.format }),
   });
 }

@@ -54,17 +54,17 @@ export async function runVolumeLs(
     ['DRIVER', 'Driver'],
     ['VOLUME NAME', 'Name'],
   ] as const;
-  printRows(context, { ...flags, rows, columns, idField: 'Name' });
+  printRows(context, { ...flags, rows, columns, idField: 'Name', otherFields: ['Mountpoint', 'Labels'] });
 }
 
 /** `tkadm ctr volume inspect`, `network inspect` */
 export function runInspectOf(
   context: CliContext,
   type: 'volume' | 'network' | 'container' | 'image',
-  { format }: { readonly format?: string },
+  flags: { readonly format?: string; readonly size?: boolean },
   names: readonly string[],
 ): Promise<number> {
-  return runInspect(context, { type, ...(format === undefined ? {} : { format }) }, names);
+  return runInspect(context, { ...flags, type }, names);
 }
 
 /** `tkadm ctr volume rm` */

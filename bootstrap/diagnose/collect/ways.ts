@@ -199,6 +199,6 @@ const pid = from ? undefined : findPod();
 if (pid) {
   const argv = ['--net=/proc/' + pid + '/ns/net', process.execPath, ...process.execArgv];
   const child = require('child_process').spawnSync('nsenter', argv, { input: JSON.stringify({ ms, from: 'pod', targets }), stdio: ['pipe', 'inherit', 'inherit'] });
-  process.exitCode = child.status === null ? 1 : child.status;
+  if (child.status !== 0) throw new Error('nsenter: exit code ' + child.status);
 } else Promise.all(targets.map(reach)).then((rows) => fs.writeSync(1, JSON.stringify(rows)));
 `;

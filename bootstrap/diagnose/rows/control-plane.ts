@@ -1,5 +1,5 @@
 import { PATHS } from '../../../runtime/base/paths.ts';
-import { type DiagnosisRow, quoteLog, seen } from '../diagnosis.ts';
+import { type DiagnosisRow, quoteEnd, quoteFailures, quoteLog, seen } from '../diagnosis.ts';
 import type { MachineEvidence, ProbeOutcome, StaticPodEvidence } from '../evidence.ts';
 
 /** Starts within ten minutes: the first restarts may only be too early. */
@@ -104,7 +104,7 @@ export const CONTROL_PLANE_ROWS: readonly DiagnosisRow[] = [
       return {
         cause: `${pod.component} ends again and again on ${machine.name}`,
         fix: `mend what its log says; all of it: ls ${PATHS.podLogs}/kube-system_${pod.component}-*/*`,
-        evidence: seen(formatStarts(pod), ...quoteLog(pod.component, pod.log)),
+        evidence: seen(formatStarts(pod), ...quoteEnd(pod.component, pod.log)),
       };
     },
   },
@@ -125,7 +125,7 @@ export const CONTROL_PLANE_ROWS: readonly DiagnosisRow[] = [
       return {
         cause: `${probe.name} does not run on ${machine.name}${EFFECTS[probe.name] ?? ''}`,
         fix: `see its last log: tail ${PATHS.podLogs}/kube-system_${probe.name}-*/*/*.log; the agent starts it: tkadm service status`,
-        evidence: seen(`${probe.url}: ${probe.said}`, ...quoteLog(probe.name, pod?.log ?? [])),
+        evidence: seen(`${probe.url}: ${probe.said}`, ...quoteFailures(probe.name, pod?.log ?? [])),
       };
     },
   },
@@ -141,7 +141,7 @@ export const CONTROL_PLANE_ROWS: readonly DiagnosisRow[] = [
       return {
         cause: `${probe.name} of ${machine.name} says that it is not well`,
         fix: `curl -k "${probe.url}?verbose"`,
-        evidence: seen(`${probe.url}: ${probe.said}`, ...quoteLog(probe.name, pod?.log ?? [])),
+        evidence: seen(`${probe.url}: ${probe.said}`, ...quoteFailures(probe.name, pod?.log ?? [])),
       };
     },
   },

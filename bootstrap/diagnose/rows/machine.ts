@@ -1,5 +1,5 @@
 import { PATHS } from '../../../runtime/base/paths.ts';
-import { type DiagnosisRow, quoteLog, seen } from '../diagnosis.ts';
+import { type DiagnosisRow, quoteEnd, quoteFailures, seen } from '../diagnosis.ts';
 import type { MachineEvidence } from '../evidence.ts';
 
 const MIB = 1024 * 1024;
@@ -115,7 +115,10 @@ export const MACHINE_ROWS: readonly DiagnosisRow[] = [
         return {
           cause: `${service} does not run on ${machine.name}`,
           fix: 'tkadm service start',
-          evidence: seen(`${service}: no process, and nothing that starts it`, ...quoteLog(service, row.log)),
+          evidence: seen(
+            `${service}: no process, and nothing that starts it`,
+            ...quoteFailures(service, row.log),
+          ),
         };
       },
     }),
@@ -131,7 +134,7 @@ export const MACHINE_ROWS: readonly DiagnosisRow[] = [
       return {
         cause: `${row.name} ends as soon as it is started on ${machine.name}`,
         fix: `mend what its log says; all of it: tkadm service status`,
-        evidence: seen(`${row.name} is kept running and has no process`, ...quoteLog(row.name, row.log)),
+        evidence: seen(`${row.name} is kept running and has no process`, ...quoteEnd(row.name, row.log)),
       };
     },
   },

@@ -36,6 +36,9 @@ export function isUnwell({ status, metadata }: Pod): boolean {
   return !status?.conditions?.some((row) => row.type === 'Ready' && row.status === 'True');
 }
 
+/** Reasons of a container that waits for what comes before it. */
+export const CREATING: readonly (string | undefined)[] = ['ContainerCreating', 'PodInitializing', undefined];
+
 /** Until then nobody is alarmed by a pod that is not up. */
 const STARTING_MS = 20_000;
 
@@ -44,9 +47,7 @@ export function isStarting(pod: Pod, now: Date): boolean {
   const ageMs = now.getTime() - Date.parse(pod.metadata?.creationTimestamp ?? '');
   const hasFailed = containersOf(pod).some(
     ({ restartCount, state }) =>
-      restartCount > 0 ||
-      state?.terminated ||
-      !['ContainerCreating', 'PodInitializing', undefined].includes(state?.waiting?.reason),
+      restartCount > 0 || state?.terminated || !CREATING.includes(state?.waiting?.reason),
   );
   return ageMs < STARTING_MS && !hasFailed;
 }

@@ -1,7 +1,7 @@
 import type { ContainerStatus, Pod } from 'kubernetes-types/core/v1.d.ts';
 import { type DiagnosisRow, quoteLog, seen } from '../diagnosis.ts';
 import type { ClusterEvidence } from '../evidence.ts';
-import { containersOf, findWarning, isUnwell, podName, podWords, warningsOf } from './pod-facts.ts';
+import { CREATING, containersOf, findWarning, isUnwell, podName, podWords, warningsOf } from './pod-facts.ts';
 
 const MISSING_KEY = /couldn't find key|references non-existent|no key/;
 const MISSING_OBJECT = /(configmap|secret|persistentvolumeclaim) "([^"]+)" not found/i;
@@ -49,7 +49,7 @@ export const POD_ROWS: readonly DiagnosisRow[] = [
     confidence: 'likely',
     matches: (pod, cluster) => {
       if (!isUnwell(pod)) return undefined;
-      const event = warningsOf(pod, cluster).find(({ reason }) => reason === 'FailedMount');
+      const event = failedStep(pod, cluster, 'FailedMount');
       if (!event || MISSING_OBJECT.test(event.message ?? '') || hasStarted(pod)) return undefined;
       return {
         cause: `a volume of pod ${podName(pod)} cannot be made`,
@@ -64,7 +64,7 @@ export const POD_ROWS: readonly DiagnosisRow[] = [
     summary: "The runtime cannot make a pod's sandbox or its network",
     confidence: 'likely',
     matches: (pod, cluster) => {
-      const event = warningsOf(pod, cluster).find(({ reason }) => reason === 'FailedCreatePodSandBox');
+      const event = failedStep(pod, cluster, 'FailedCreatePodSandBox');
       if (!event || !isUnwell(pod) || hasStarted(pod)) return undefined;
       return {
         cause: `the runtime of ${pod.spec?.nodeName} cannot make the sandbox of pod ${podName(pod)}`,
@@ -217,6 +217,18 @@ function endingProbe(pod: Pod, cluster: ClusterEvidence): string | undefined {
 /** How a container ended last. */
 function ended({ state, lastState }: ContainerStatus) {
   return state?.terminated ?? lastState?.terminated;
+}
+
+/** What the agent does before a pod's containers, in the events of its failures. */
+const STEPS = ['FailedMount', 'FailedCreatePodSandBox'];
+
+/** The failure of a step at which a pod still stands: neither a later step has failed nor is there a container's own reason. */
+function failedStep(pod: Pod, cluster: ClusterEvidence, step: string) {
+  const last = warningsOf(pod, cluster).find(({ reason = '' }) => STEPS.includes(reason));
+  const isPast = containersOf(pod).some(
+    ({ state }) => !CREATING.includes(state?.waiting?.reason) && state?.waiting,
+  );
+  return last?.reason === step && !isPast ? last : undefined;
 }
 
 function hasStarted(pod: Pod): boolean {

@@ -1,7 +1,8 @@
-import { basename, dirname } from 'node:path';
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../kernel-constants.ts';
+import { basename, dirname, join } from 'node:path';
+import { hostId } from '../id-mappings.ts';
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, MNT_DETACH } from '../kernel-constants.ts';
 import type { OciLinux, OciSpec } from '../oci-spec.ts';
-import { failed, type Section } from './program.ts';
+import { type DataRef, failed, type Section } from './program.ts';
 import { moveMount, type RootPlaces } from './root-places.ts';
 
 /** open_tree(2): OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC */
@@ -30,29 +31,57 @@ type Devices = NonNullable<OciLinux['devices']>;
 
 export interface DeviceNodesOptions {
   readonly spec: OciSpec;
-  /** In a user namespace no device can be made: the host's, of the same path, is bound instead. */
-  readonly areBound: boolean;
+  /**
+   * In a user namespace no device can be made. Those of the spec are here then, see openDevices(), by their paths; the
+   * usual ones are the host's.
+   */
+  readonly opened: ReadonlyMap<string, DataRef> | undefined;
+}
+
+/** Makes the devices of a spec as the host's root, owned by who they belong to outside, and takes them along as mounts. */
+export function openDevices(
+  section: Section,
+  { linux }: OciSpec,
+  stagingDir: string,
+): ReadonlyMap<string, DataRef> {
+  const { devices = [], uidMappings = [], gidMappings = [] } = linux ?? {};
+  const opened = new Map<string, DataRef>();
+  if (devices.length === 0) return opened;
+  const [directory, tmpfs] = [section.text(stagingDir), section.text('tmpfs')];
+  section.step('make devices');
+  section.call('mount', [tmpfs, directory, tmpfs, 0, section.text('mode=755')]);
+  for (const [index, device] of devices.entries()) {
+    const tree = section.room();
+    const path = section.text(join(stagingDir, String(index)));
+    const owner = [
+      hostId(uidMappings, device.uid ?? 0) ?? 0,
+      hostId(gidMappings, device.gid ?? 0) ?? 0,
+    ] as const;
+    section.step(`device "${device.path}"`);
+    section.call('mknodat', [AT_FDCWD, path, modeOf(device), deviceNumber(device)]);
+    section.call('fchownat', [AT_FDCWD, path, ...owner, AT_SYMLINK_NOFOLLOW]);
+    section.call('open_tree', [AT_FDCWD, path, OPEN_TREE], { into: tree });
+    opened.set(device.path, tree);
+  }
+  section.call('umount2', [directory, MNT_DETACH]);
+  return opened;
 }
 
 /** Makes the devices of a container and the links that programs expect beside them. */
 export function makeDeviceNodes(
   section: Section,
   places: RootPlaces,
-  { spec, areBound }: DeviceNodesOptions,
+  { spec, opened }: DeviceNodesOptions,
 ): void {
   const devices = spec.linux?.devices ?? [];
-  const make = areBound ? bindDevices : makeNodes;
+  const make = (rows: Devices) =>
+    opened === undefined ? makeNodes(section, places, rows) : bindDevices(section, places, rows, opened);
   const hasOwnDev = (spec.mounts ?? []).some(
     ({ destination, type }) => destination === '/dev' && type === 'tmpfs',
   );
   const taken = new Set(devices.map((device) => device.path));
-  if (hasOwnDev)
-    make(
-      section,
-      places,
-      DEFAULT_DEVICES.filter((device) => !taken.has(device.path)),
-    );
-  make(section, places, devices);
+  if (hasOwnDev) make(DEFAULT_DEVICES.filter((device) => !taken.has(device.path)));
+  make(devices);
   if (hasOwnDev) makeLinks(section, places);
 }
 
@@ -84,8 +113,7 @@ function makeNodes(section: Section, places: RootPlaces, devices: Devices): void
 function makeNode(section: Section, places: RootPlaces, device: Devices[number]): void {
   const past = section.label();
   const name = section.text(basename(device.path));
-  const mode = DEVICE_TYPES[device.type] | (device.fileMode ?? 0o666);
-  section.call('mknodat', [{ at: places.target }, name, mode, deviceNumber(device)], {
+  section.call('mknodat', [{ at: places.target }, name, modeOf(device), deviceNumber(device)], {
     on: [[failed('EEXIST'), past]],
   });
   if (device.uid || device.gid) {
@@ -95,11 +123,22 @@ function makeNode(section: Section, places: RootPlaces, device: Devices[number])
   section.place(past);
 }
 
-function bindDevices(section: Section, places: RootPlaces, devices: Devices): void {
+function modeOf({ type, fileMode = 0o666 }: Devices[number]): number {
+  return DEVICE_TYPES[type] | fileMode;
+}
+
+function bindDevices(
+  section: Section,
+  places: RootPlaces,
+  devices: Devices,
+  opened: ReadonlyMap<string, DataRef>,
+): void {
   for (const { path } of devices) {
-    const tree = section.room();
+    const own = opened.get(path);
+    const tree = own ?? section.room();
     section.step(`device "${path}"`);
-    section.call('open_tree', [AT_FDCWD, section.text(path), OPEN_TREE], { into: tree });
+    if (own === undefined)
+      section.call('open_tree', [AT_FDCWD, section.text(path), OPEN_TREE], { into: tree });
     places.openTarget(path, false);
     moveMount(section, tree, places);
   }

@@ -5,7 +5,7 @@ import { type MountOptions, parseMountOptions, parsePropagation } from '../mount
 import type { OciMount, OciSpec } from '../oci-spec.ts';
 import type { Machine } from '../seccomp/syscall-numbers.ts';
 import { mountCgroups } from './cgroup-mounts.ts';
-import { makeDeviceNodes } from './device-nodes.ts';
+import { makeDeviceNodes, openDevices } from './device-nodes.ts';
 import { changeMountFlags, changePropagation, mapMountIds } from './mount-attributes.ts';
 import type { DataRef, Section } from './program.ts';
 import { protectPaths } from './protected-paths.ts';
@@ -55,6 +55,7 @@ export class RootfsProgram {
   readonly #hostTrees = new Map<OciMount, DataRef>();
   readonly #user: DataRef | undefined;
   #rootTree: DataRef | undefined;
+  #devices: ReadonlyMap<string, DataRef> | undefined;
 
   /** @param user the container's user namespace, a descriptor */
   constructor(section: Section, options: RootfsOptions, user: DataRef | undefined) {
@@ -90,6 +91,7 @@ export class RootfsProgram {
     const { uidMappings = [], gidMappings = [] } = spec.linux ?? {};
     const ids = this.#user === undefined ? undefined : rootIds(this.#user, uidMappings, gidMappings);
     this.#leaveHostMounts();
+    this.#devices = openDevices(section, spec, stagingDir);
     mountSource(section, rootfs, stagingDir, ids);
     this.#rootTree = section.room();
     section.call('open_tree', [AT_FDCWD, section.text(stagingDir), OPEN_TREE | AT_RECURSIVE], {
@@ -132,7 +134,7 @@ export class RootfsProgram {
       this.#nameMount(mount);
       this.#mountEntry(mount);
     }
-    makeDeviceNodes(section, this.#places, { spec, areBound: this.#user !== undefined });
+    makeDeviceNodes(section, this.#places, { spec, opened: this.#devices });
     if (terminalTree !== undefined) {
       section.step('mount terminal at "/dev/console"');
       this.#places.openTarget('/dev/console', false);
@@ -148,13 +150,17 @@ export class RootfsProgram {
 
   /** Nothing may stay shared: our own mounts, and their end, would reach the host. Shared binds were made before. */
   #leaveHostMounts(): void {
-    const name = this.#options.spec.linux?.rootfsPropagation || 'rprivate';
-    const wanted = parsePropagation(name);
-    if (wanted === undefined) throw new Error(`rootfsPropagation "${name}"`);
-    const hearsHost = (wanted & (MS.SHARED | MS.SLAVE)) !== 0;
+    const hearsHost = (this.#propagation() & (MS.SHARED | MS.SLAVE)) !== 0;
     const section = this.#section;
     section.step('mount "/"');
     section.call('mount', [0, section.text('/'), 0, (hearsHost ? MS.SLAVE : MS.PRIVATE) | MS.REC, 0]);
+  }
+
+  #propagation(): number {
+    const name = this.#options.spec.linux?.rootfsPropagation || 'rprivate';
+    const wanted = parsePropagation(name);
+    if (wanted === undefined) throw new Error(`rootfsPropagation "${name}"`);
+    return wanted;
   }
 
   #mountEntry(mount: OciMount): void {
@@ -278,6 +284,10 @@ export class RootfsProgram {
       section.call('umount2', [dot, MNT_DETACH]);
     }
     section.call('chdir', [root]);
+    const propagation = this.#propagation();
+    if ((propagation & (MS.SHARED | MS.UNBINDABLE)) === 0) return;
+    section.step('linux.rootfsPropagation');
+    section.call('mount', [0, root, 0, propagation, 0]);
   }
 
   /**

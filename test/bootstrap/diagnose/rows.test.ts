@@ -514,3 +514,20 @@ t.test('rankCauses() names the end at which a firewall drops, and the direction'
   t.match(first({}, rejects, 'refused'), { name: 'api-blocked' });
   t.match(first({}, rules('input', 'tcp dport 6443 drop'), 'refused'), { name: 'api-refused' });
 });
+
+t.test('rankCauses() does not tell of a step that a pod has passed since', async (t) => {
+  const find = (container: ReturnType<typeof waiting>, later: string | undefined) => {
+    const evidence = podWith({ container, warning: ['FailedCreatePodSandBox', 'no address left'] });
+    const { events = [], ...cluster } = evidence.cluster ?? CLUSTER;
+    const after = later ? [{ ...events[0]!, reason: later, message: 'later', lastTimestamp: ago(0) }] : [];
+    const findings = rankCauses(DIAGNOSES, {
+      ...evidence,
+      cluster: { ...cluster, events: [...events, ...after] },
+    });
+    return findings.map(({ name }) => name);
+  };
+  t.same(find(waiting('ContainerCreating'), undefined), ['sandbox-failing']);
+  t.same(find(waiting('ContainerCreating'), 'FailedMount'), ['volume-failing']);
+  t.same(find(waiting('CreateContainerError', 'no such device'), undefined), ['pod-not-ready']);
+  t.same(find(waiting('ImagePullBackOff', 'Back-off pulling'), undefined), ['image-pull-failed']);
+});
