@@ -219,18 +219,6 @@ export function formatError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Why a file cannot be read, by the codes of errno(3). */
-const FILE_ERRORS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'this user may not read it',
-  EPERM: 'this user may not read it',
-  EISDIR: 'it is a directory',
-  ENOTDIR: 'a part of its path is no directory',
-};
-
-/** Why a file cannot be read, as the end of "Cannot read ...: ". */
-export function describeFileError(error: unknown): string {
-  return FILE_ERRORS[(error as NodeJS.ErrnoException).code ?? ''] ?? formatError(error);
 /** Codes of errno(3) in words. */
 const FILE_ERRORS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
@@ -244,8 +232,7 @@ const FILE_ERRORS: Readonly<Record<string, string>> = {
 
 /** Why a file cannot be read or written, as the end of "Cannot read ...: ". */
 export function describeFileError(error: unknown): string {
-  const { code = '', message } = error as NodeJS.ErrnoException;
-  return FILE_ERRORS[code] ?? message;
+  return FILE_ERRORS[(error as NodeJS.ErrnoException).code ?? ''] ?? formatError(error);
 }
 
 /** True for a Node.js system error with this `code`, for example "ENOENT". */
