@@ -59,9 +59,11 @@ export async function diagnose(options: DiagnoseOptions): Promise<Diagnosis> {
     collectCluster({ host, looker, api, ...request }),
   ]);
   refuseUnknown(subject, cluster);
-  const tried = await addWays(host, local, { looker, cluster, nodePath, requestMs });
-  const remote = await visitNodes(selectVisits(subject, cluster, tried), { looker, cluster }, options);
-  const machines = [tried, ...remote];
+  const trying = addWays(host, local, { looker, cluster, nodePath, requestMs });
+  // Of the whole cluster those are visited to which the ways are broken.
+  const known = subject.kind === 'cluster' ? await trying : local;
+  const visiting = visitNodes(selectVisits(subject, cluster, known), { looker, cluster }, options);
+  const machines = (await Promise.all([trying, visiting])).flat();
   const evidence = narrow({
     now: now(),
     subject,

@@ -60,7 +60,7 @@ export async function loadClientConfig(path: string): Promise<ClientConfig> {
     const isForbidden = isSystemError(error, 'EACCES');
     throw new TkadmError(
       'KUBECONFIG_INVALID',
-      `Cannot use kubeconfig "${path}": ${describeFileError(error)}`,
+      `Cannot use kubeconfig "${path}": ${isForbidden ? 'this user may not read it' : describeFileError(error)}`,
       {
         cause: error,
         ...(isForbidden

@@ -101,7 +101,9 @@ export async function readFileIfExists(path: string): Promise<string | undefined
     return await readFile(path, 'utf8');
   } catch (error) {
     if (isSystemError(error, 'ENOENT') || isSystemError(error, 'ENOTDIR')) return undefined;
-    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, { cause: error });
+    throw new TkadmError('FILE_READ', `Cannot read "${path}": ${describeFileError(error)}`, {
+      cause: error,
+    });
   }
 }
 
