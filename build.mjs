@@ -95,7 +95,8 @@ await build({
   ...shared,
   entryPoints: { tkadm: START },
   outdir: out,
-  banner: { js: '#!/usr/bin/env node' },
+  // Without the "--" Node.js takes the --env-file of `tkadm ctr run` for its own: a shell says it, as not every env has -S.
+  banner: { js: `#!/bin/sh\n':' //; exec node -- "$0" "$@"` },
 });
 await chmod(join(out, 'tkadm.js'), 0o755);
 // The package's own type is for its sources.

@@ -13,6 +13,8 @@ const PAUSE_MS = 100;
 const WARM_UPS = 5;
 const CPU_ROUNDS = 50;
 const SECCOMP = buildDefaultSeccomp(['CAP_CHOWN', 'CAP_KILL']);
+/** Nothing else: Node.js reads every certificate of NODE_EXTRA_CA_CERTS when it starts, 40 ms for a usual bundle. */
+const COLD_ENVIRONMENT = { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' };
 const PEERS = [
   { name: 'runc', paths: ['/usr/sbin/runc', '/usr/bin/runc'], wrapper: [] },
   // Debian 12's crun refuses a machine that has cgroup v1 and cgroup2 side by side: it does not get to see cgroup2.
@@ -39,7 +41,7 @@ export const containersSubject: Subject = {
       what: 'CPU of that with the deletion, user and system, engine and kernel',
       unit: 'ms',
     },
-    { key: 'true.cold', what: 'true, tkadm-oci run', unit: 'ms', bar: 90 },
+    { key: 'true.cold', what: 'true, tkadm-oci run, default seccomp profile', unit: 'ms', bar: 90 },
     { key: 'true.runc', what: 'true, this machine’s runc run', unit: 'ms' },
     { key: 'true.crun', what: 'true, this machine’s crun run (with 3 ms of unshare)', unit: 'ms' },
     {
@@ -126,14 +128,17 @@ function openCpuGauge({ cgroupParent }: Fixture): CpuGauge {
 function measureCold(bench: Bench, fixture: Fixture): void {
   const bundle = join(bench.scratch, 'cold');
   mkdirSync(bundle, { recursive: true });
-  const spec = { ...fixture.buildSpec(['true']), root: { path: fixture.rootfs } };
+  const plain = fixture.buildSpec(['true']);
+  const spec = { ...plain, root: { path: fixture.rootfs }, linux: { ...plain.linux, seccomp: SECCOMP } };
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
   const program = join(bench.root, 'dist/node/tkadm-oci.cjs');
   const root = join(bench.scratch, 'cold-state');
   bench.record(
     'true.cold',
     timedSync(() =>
-      execFileSync(process.execPath, [program, '--root', root, 'run', '--bundle', bundle, 'cold']),
+      execFileSync(process.execPath, [program, '--root', root, 'run', '--bundle', bundle, 'cold'], {
+        env: COLD_ENVIRONMENT,
+      }),
     ),
   );
 }

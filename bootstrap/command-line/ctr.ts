@@ -23,8 +23,10 @@ const QUIET: Flag = ['-q, --quiet', 'show ids alone'];
 const FILTER: Flag = ['-f, --filter <name=value>', 'show what fits', REPEAT];
 const NO_TRUNC: Flag = ['--no-trunc', 'show all of ids and commands'];
 const FORCE: Flag = ['-f, --force', 'do not ask'];
+const SIZE: Flag = ['-s, --size', 'with what a container has written'];
 const STOP: readonly Flag[] = [
-  ['-t, --time <seconds>', 'time before it is killed, -1 for ever (default: 10)'],
+  ['-t, --timeout <seconds>', 'time before it is killed, -1 for ever (default: 10)'],
+  ['--time <seconds>', 'the same'],
   ['-s, --signal <signal>', "signal to send (default: the container's)"],
 ];
 
@@ -123,6 +125,7 @@ const RUNNING: readonly CommandRow[] = [
     description: 'Show all about containers, images, volumes and networks',
     flags: [
       ['-f, --format <template>', 'json, or a template: "{{.State.Pid}}"'],
+      SIZE,
       ['--type <type>', 'container, image, volume or network'],
     ],
     run: async (context, options, names) =>
@@ -301,7 +304,10 @@ const IMAGES: readonly CommandRow[] = [
       ['--target <stage>', 'last stage to build'],
       ['--no-cache', 'run every instruction'],
       ['--platform <platform>', 'linux/amd64 or linux/arm64, as the machine is'],
-      ['-q, --quiet', 'do not show the steps'],
+      ['--pull', 'ask the registries for base images that are here too'],
+      ['--secret <id=name,src=file>', 'for RUN --mount=type=secret; also id=NAME,env=VARIABLE', REPEAT],
+      ['--iidfile <file>', 'write the id to a file'],
+      ['-q, --quiet', 'show the id alone'],
     ],
     run: async (context, options, path) => (await loadImages()).runBuild(context, options, path),
   },
@@ -325,7 +331,10 @@ const IMAGES: readonly CommandRow[] = [
   {
     usage: 'load',
     description: 'Load images from an archive',
-    flags: [['-i, --input <file>', 'the archive (default: standard input)']],
+    flags: [
+      ['-i, --input <file>', 'the archive (default: standard input)'],
+      ['-q, --quiet', 'the same: no progress is shown'],
+    ],
     run: async (context, options) => (await loadImages()).runLoad(context, options),
   },
   {
@@ -335,6 +344,23 @@ const IMAGES: readonly CommandRow[] = [
     run: async (context, options, name) => (await loadImages()).runHistory(context, options, name),
   },
 ];
+
+/** The rows of a group, `ctr container ...`: those without a group, some under another name, but `absent`. */
+function groupOf(
+  rows: readonly CommandRow[],
+  absent: readonly string[],
+  renamed: Readonly<Record<string, string>>,
+): readonly CommandRow[] {
+  const nameOf = ({ usage }: CommandRow) => usage.split(' ', 1)[0]!;
+  return rows
+    .filter((row) => !absent.includes(nameOf(row)))
+    .map((row) => {
+      const name = nameOf(row);
+      return { ...row, usage: `${renamed[name] ?? name}${row.usage.slice(name.length)}` };
+    });
+}
+
+const ABSENT_OF_CONTAINER = ['inspect', 'events', 'import'];
 
 const INSPECT: readonly Flag[] = [['-f, --format <template>', 'json, or a template: "{{.Name}}"']];
 
@@ -405,13 +431,41 @@ const GROUPS: readonly CommandRow[] = [
   },
   {
     usage: 'container',
-    description: 'Containers together',
+    description: 'The commands of containers',
     commands: [
+      ...groupOf([...RUNNING, ...FILES, ...ARCHIVES], ABSENT_OF_CONTAINER, { ps: 'ls' }),
+      {
+        usage: 'inspect <containers...>',
+        description: 'Show all about containers',
+        flags: [...INSPECT, SIZE],
+        run: async (context, options, names) =>
+          (await loadVolumes()).runInspectOf(context, 'container', options, names),
+      },
       {
         usage: 'prune',
         description: 'Remove containers that do not run',
         flags: [['--filter <name=value>', 'what fits', REPEAT], FORCE],
         run: async (context, options) => (await loadSystem()).runContainerPrune(context, options),
+      },
+    ],
+  },
+  {
+    usage: 'image',
+    description: 'The commands of images',
+    commands: [
+      ...groupOf([...IMAGES, ...ARCHIVES], ['export'], { images: 'ls', rmi: 'rm' }),
+      {
+        usage: 'inspect <images...>',
+        description: 'Show all about images',
+        flags: INSPECT,
+        run: async (context, options, names) =>
+          (await loadVolumes()).runInspectOf(context, 'image', options, names),
+      },
+      {
+        usage: 'prune',
+        description: 'Remove images without a name',
+        flags: [['-a, --all', 'those with a name that no container has too'], FORCE],
+        run: async (context, options) => (await loadSystem()).runImagePrune(context, options),
       },
     ],
   },

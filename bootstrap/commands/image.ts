@@ -44,6 +44,16 @@ export async function runImageBuild(
   path: string,
   flags: ImageBuildFlags,
 ): Promise<void> {
+  const image = await buildImage(context, path, flags);
+  writeData(context, flags.output, { image }, `Built ${describe(image)}\n`);
+}
+
+/** Builds an image; the steps are written as they are done. @throws USAGE, FILE_READ and what the build reports */
+export async function buildImage(
+  context: CliContext,
+  path: string,
+  flags: ImageBuildFlags,
+): Promise<ImageSummary> {
   const contextDir = resolve(context.cwd, path);
   const body: BuildRequest = {
     contextDir,
@@ -58,8 +68,7 @@ export async function runImageBuild(
     pull: flags.pull ?? false,
     architecture: flags.platform === undefined ? undefined : parsePlatform(flags.platform),
   };
-  const image = await call(context, 'build', { body, output: flags.output });
-  writeData(context, flags.output, { image }, `Built ${describe(image)}\n`);
+  return call(context, 'build', { body, output: flags.output });
 }
 
 /** "linux/arm64" or "arm64", with a variant behind that is not looked at. @throws USAGE */
@@ -114,10 +123,18 @@ export async function runImageLoad(
   context: CliContext,
   flags: ImageFlags & { readonly input: string },
 ): Promise<void> {
-  const body = flags.input === '-' ? Readable.from(context.stdin) : await openArchive(context, flags.input);
-  const images = await call(context, 'load', { body, output: flags.output });
+  const images = await loadImages(context, flags);
   const text = images.map((image) => `Loaded ${describe(image)}\n`).join('');
   writeData(context, flags.output, { images }, text);
+}
+
+/** The images of an archive, loaded. @throws FILE_READ and what the runtime reports */
+export async function loadImages(
+  context: CliContext,
+  flags: ImageFlags & { readonly input: string },
+): Promise<readonly ImageSummary[]> {
+  const body = flags.input === '-' ? Readable.from(context.stdin) : await openArchive(context, flags.input);
+  return call(context, 'load', { body, output: flags.output });
 }
 
 interface RegistryFlags extends ImageFlags {

@@ -1,4 +1,5 @@
 import { parseCertificateKey } from '../../pki/certificate-secret.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
@@ -69,7 +70,8 @@ export async function runJoinOverSsh(
     signal: context.signal,
     isSaidLater: members.length === 1,
   };
-  const plan = { input, admin, token: options.token };
+  const api = admin && new ApiClient(admin);
+  const plan = { input, admin: api, token: options.token };
   const tools = createFleetTools(context);
   const bundleDirectory = isDryRun ? await findBundle(context) : undefined;
   const results = await runMembers(members, run, (member, machine) => {
@@ -86,7 +88,7 @@ export async function runJoinOverSsh(
         config: admin,
       });
     });
-  });
+  }).finally(() => api?.close());
   const failure = failureOf(results, { code: 'JOIN_FAILED', verb: 'join' });
   await reporter.finish(results, failure ? undefined : { nodes: results.map(({ node }) => node) });
   if (failure) throw failure;

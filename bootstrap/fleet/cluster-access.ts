@@ -13,9 +13,8 @@ const CONNECT_TIMEOUT_MS = 3_000;
 
 /** The cluster as its administrator has it, from this machine. */
 export interface ClusterAccess {
+  /** Directly or through a tunnel. */
   readonly api: ApiClient;
-  /** How this machine reaches it, be it through a tunnel. */
-  readonly config: ClientConfig;
   /** Where nodes reach it: "10.0.0.1:6443". */
   readonly endpoint: string;
   /** Of the cluster's CA. */
@@ -39,7 +38,7 @@ export async function openCluster(config: ClientConfig, through: Member | undefi
     if (!isTkadmError(error, 'API_UNREACHABLE') || !through || through.isLocal) throw error;
     return undefined;
   });
-  if (direct) return describeAccess(direct, { config, reached: config, close: () => direct.close() });
+  if (direct) return describeAccess(direct, { config, close: () => direct.close() });
   const tunnel = await openTunnel(through!, config);
   const api = await tryOpen(tunnel.config).catch((error) => {
     tunnel.close();
@@ -49,7 +48,7 @@ export async function openCluster(config: ClientConfig, through: Member | undefi
     api.close();
     tunnel.close();
   };
-  return describeAccess(api, { config, reached: tunnel.config, close });
+  return describeAccess(api, { config, close });
 }
 
 /** A client whose server has answered. */
@@ -66,15 +65,10 @@ async function tryOpen(config: ClientConfig): Promise<ApiClient> {
 
 function describeAccess(
   api: ApiClient,
-  {
-    config,
-    reached,
-    close,
-  }: { readonly config: ClientConfig; readonly reached: ClientConfig; readonly close: () => void },
+  { config, close }: { readonly config: ClientConfig; readonly close: () => void },
 ): ClusterAccess {
   return {
     api,
-    config: reached,
     endpoint: new URL(config.server).host,
     pins: pinsOf(config.caPem ?? ''),
     listNodes: async () => (await api.list(NODES)).items,

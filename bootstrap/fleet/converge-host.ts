@@ -66,7 +66,7 @@ async function join(
     plan: async () => {
       const { access, certificateKey } = await waitForCluster(run, machine);
       return {
-        admin: access.config,
+        admin: access.api,
         input: {
           ...toCheck,
           ...fields,

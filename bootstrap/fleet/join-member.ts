@@ -1,6 +1,5 @@
 import { formatWarning } from '../../preflight/format.ts';
-import { ApiClient } from '../../runtime/api/client.ts';
-import type { ClientConfig } from '../../runtime/api/kubeconfig.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
 import { formatError, isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { sleep } from '../../runtime/base/time.ts';
@@ -24,8 +23,8 @@ const RETRY_PAUSE_MS = 2_000;
 /** What machines that join are told, and who makes their tokens. */
 export interface JoinPlan {
   readonly input: Omit<RemoteJoinInput, 'token'>;
-  /** The administrator's; without one there is a token. */
-  readonly admin: ClientConfig | undefined;
+  /** The administrator's, which all machines of a run share; without one there is a token. */
+  readonly admin: ApiClient | undefined;
   readonly token?: string | undefined;
 }
 
@@ -122,18 +121,13 @@ async function isMemberOf(host: SshHost, pins: readonly string[]): Promise<boole
 /** Only the administrator may list Nodes, so the machine itself cannot tell whose copy it is. */
 async function warnOfTwin(
   host: Host,
-  config: ClientConfig,
+  admin: ApiClient,
   {
     toCheck,
     machine,
     signal,
   }: { readonly toCheck: MachineToJoin; readonly machine: MachineReporter; readonly signal: AbortSignal },
 ): Promise<void> {
-  const api = new ApiClient(config);
-  try {
-    for (const finding of await findTwin(host, { ...toCheck, api: async () => api }, signal))
-      machine.warn(formatWarning(finding));
-  } finally {
-    api.close();
-  }
+  for (const finding of await findTwin(host, { ...toCheck, api: async () => admin }, signal))
+    machine.warn(formatWarning(finding));
 }

@@ -21,13 +21,13 @@ export async function previewMember(host: SshHost, preview: MemberPreview): Prom
   const { run, machine, toCheck } = preview;
   const bundleDirectory = await findBundle(run.context);
   if (!run.known || toCheck.controlPlane) return previewBeforeCluster(host, preview, bundleDirectory);
-  const { config, endpoint, pins } = run.known;
+  const { api, endpoint, pins } = run.known;
   const input = { ...toCheck, apiServerEndpoint: endpoint, caCertHashes: pins, controlPlane: undefined };
   return previewJoin(host, {
     context: run.context,
     input,
     token: undefined,
-    config,
+    config: api.config,
     bundleDirectory,
     machine,
   });

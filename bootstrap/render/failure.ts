@@ -24,6 +24,8 @@ export function tellFailure(error: unknown, context: FailureContext): number {
   if (format !== 'text') {
     context.write(formatEvent({ type: 'error', ...found }, { command, now }, format));
   } else if (found.code === 'INTERRUPTED') {
+    // What `logs -f` and `stats` do ends so.
+    if (isCtr(command)) return found.exitCode;
     context.writeError('\nInterrupted; run the same command again to go on.\n');
   } else if (found.code === 'INTERNAL' && error instanceof Error) {
     context.writeError(`error: ${maskSecrets(error.stack ?? error.message, secrets)}\n`);
@@ -31,24 +33,17 @@ export function tellFailure(error: unknown, context: FailureContext): number {
   } else if (!isUsageError(error)) {
     context.writeError(`error: ${found.message}\n${found.hint ? `  try: ${found.hint}\n` : ''}`);
   }
-  return command.startsWith('ctr ') ? ctrExitCode(command, found) : found.exitCode;
+  return isCtr(command) ? ctrExitCode(error, command, found) : found.exitCode;
 }
 
-/** What the runtime refuses, not how it was called: docker's daemon, whose clients end with 1 then. */
-const REFUSALS: readonly string[] = [
-  'CTR_NOT_FOUND',
-  'CTR_AMBIGUOUS',
-  'CTR_NAME_TAKEN',
-  'CTR_CONFLICT',
-  'CTR_STATE',
-  'CTR_PATH',
-  'IMAGE_NOT_FOUND',
-];
+function isCtr(command: string): boolean {
+  return command === 'ctr' || command.startsWith('ctr ');
+}
 
-/** Docker's exit codes: 125 of what could not be run, 1 of what is refused; shells' 126 and 127 of a program. */
-function ctrExitCode(command: string, { code, details, exitCode }: ErrorReport): number {
+/** Docker's: 126 and 127 for a program that cannot be run, 125 for any other failure of `run` and wrong flags, else 1. */
+function ctrExitCode(error: unknown, command: string, { code, details, exitCode }: ErrorReport): number {
   const own = (details as { readonly exitCode?: unknown } | undefined)?.exitCode;
   if (typeof own === 'number') return own;
-  if (command === 'ctr run') return 125;
-  return REFUSALS.includes(code) ? 1 : exitCode;
+  if (code === 'INTERRUPTED') return exitCode;
+  return isUsageError(error) || /^ctr (container )?run$/.test(command) ? 125 : 1;
 }

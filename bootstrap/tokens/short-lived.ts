@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { type ApiClient, isApiError } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
-import type { ClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { buildTokenSecret, DEFAULT_TOKEN_GROUP, generateToken, parseToken, TOKEN_USAGES } from './token.ts';
 
 /** A join over SSH needs its token for minutes. */
@@ -15,7 +14,7 @@ export interface ShortLivedToken {
 }
 
 /** Creates a token that ends by itself after a quarter of an hour, should nobody remove it. */
-export async function createShortLivedToken(config: ClientConfig, now: Date): Promise<ShortLivedToken> {
+export async function createShortLivedToken(api: ApiClient, now: Date): Promise<ShortLivedToken> {
   const token = generateToken(randomBytes);
   const secret = buildTokenSecret({
     token,
@@ -24,16 +23,12 @@ export async function createShortLivedToken(config: ClientConfig, now: Date): Pr
     usages: TOKEN_USAGES,
     groups: [DEFAULT_TOKEN_GROUP],
   });
-  await withClient(config, (client) => client.create(SECRETS, secret));
+  await api.create(SECRETS, secret);
   const ref = { name: `bootstrap-token-${parseToken(token).id}`, namespace: 'kube-system' };
-  const remove = () =>
-    withClient(config, (client) => client.delete(SECRETS, ref)).catch((error) => {
+  const remove = async () => {
+    await api.delete(SECRETS, ref).catch((error) => {
       if (!isApiError(error, 'NotFound')) throw error;
     });
+  };
   return { token, remove };
-}
-
-async function withClient<T>(config: ClientConfig, use: (client: ApiClient) => Promise<T>): Promise<T> {
-  const client = new ApiClient(config);
-  return use(client).finally(() => client.close());
 }

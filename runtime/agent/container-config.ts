@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, realpath } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
-import { isSystemError, TkadmError } from '../base/errors.ts';
+import { TkadmError } from '../base/errors.ts';
 import { writeFileAtomic } from '../base/files.ts';
 import type { InitOf } from '../base/protobuf.ts';
 import type { ContainerConfig, Mount } from '../cri/messages/container.ts';
@@ -16,6 +15,7 @@ import { isRecursiveReadOnly } from './recursive-read-only.ts';
 import { ANNOTATIONS, LABELS } from './runtime-state.ts';
 import { buildContainerSecurity, type ImageUser } from './security.ts';
 import { buildMappings, type IdRange } from './user-namespaces.ts';
+import { mountSubPath } from './volumes/sub-path.ts';
 
 export interface ContainerConfigOptions {
   readonly pod: AgentPod;
@@ -130,10 +130,10 @@ async function buildMounts(
     );
   }
   const mounts: MountInit[] = [];
-  for (const mount of container.volumeMounts ?? []) {
+  for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
     mounts.push({
       containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
-      hostPath: await resolveSource(options, mount, expand),
+      hostPath: await resolveSource(options, { mount, index, expand }),
       readonly: mount.readOnly ?? false,
       propagation: PROPAGATIONS[mount.mountPropagation ?? 'None'] ?? 'PROPAGATION_PRIVATE',
       recursiveReadOnly: isRecursiveReadOnly(mount, options.canMountRecursively),
@@ -152,41 +152,26 @@ const PROPAGATIONS: Readonly<
   Bidirectional: 'PROPAGATION_BIDIRECTIONAL',
 };
 
+interface MountSource {
+  readonly mount: core.VolumeMount;
+  /** Of the mount among those of its container. */
+  readonly index: number;
+  readonly expand: (text: string) => string;
+}
+
+/** The path of the host that is mounted: the volume's, or where a part of it has been mounted for this container. */
 async function resolveSource(
   options: ContainerConfigOptions,
-  mount: core.VolumeMount,
-  expand: (text: string) => string,
+  { mount, index, expand }: MountSource,
 ): Promise<string> {
   const root = options.volumes.get(mount.name);
   if (root === undefined) throw invalid(`Cannot mount volume "${mount.name}": the pod has no such volume`);
   const subPath = mount.subPathExpr ? expand(mount.subPathExpr) : mount.subPath;
-  return subPath ? resolveSubPath(root, subPath) : root;
-}
-
-/**
- * The real path of `subPath` inside a volume, created as a directory when nothing is there.
- * @throws AGENT_CONTAINER_CONFIG when it leads out of the volume.
- */
-async function resolveSubPath(root: string, subPath: string): Promise<string> {
-  if (subPath.startsWith('/') || subPath.split('/').includes('..')) {
-    throw invalid(`Cannot use subPath "${subPath}": it must be relative and without ".."`);
-  }
-  const base = await realpath(root);
-  let current = base;
-  for (const part of subPath.split('/').filter((segment) => segment !== '' && segment !== '.')) {
-    const next = join(current, part);
-    try {
-      await lstat(next);
-    } catch (error) {
-      if (!isSystemError(error, 'ENOENT')) throw error;
-      await mkdir(next, { mode: 0o750 });
-    }
-    current = await realpath(next);
-    if (current !== base && !current.startsWith(`${base}/`)) {
-      throw invalid(`Cannot use subPath "${subPath}": it leads out of the volume`);
-    }
-  }
-  return current;
+  if (!subPath) return root;
+  const { container, paths } = options;
+  const target = join(paths.pod, 'volume-subpaths', mount.name, container.name, String(index));
+  await mountSubPath({ root, subPath, target });
+  return target;
 }
 
 function invalid(message: string): TkadmError {

@@ -232,8 +232,7 @@ const FILE_ERRORS: Readonly<Record<string, string>> = {
 
 /** Why a file cannot be read or written, as the end of "Cannot read ...: ". */
 export function describeFileError(error: unknown): string {
-  const { code = '', message } = error as NodeJS.ErrnoException;
-  return FILE_ERRORS[code] ?? message;
+  return FILE_ERRORS[(error as NodeJS.ErrnoException).code ?? ''] ?? formatError(error);
 }
 
 /** True for a Node.js system error with this `code`, for example "ENOENT". */

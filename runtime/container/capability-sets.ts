@@ -1,3 +1,4 @@
+import { CAPABILITIES } from './capabilities.ts';
 import { DEFAULT_CAPABILITIES } from './defaults.ts';
 import type { OciProcess } from './oci-spec.ts';
 
@@ -29,6 +30,12 @@ export function buildCapabilities(
     permitted: set,
     ...(ambient.length > 0 && { inheritable: ambient, ambient }),
   };
+}
+
+/** True for "CAP_NET_ADMIN", "net_admin" and "ALL". */
+export function isCapability(name: string): boolean {
+  const known: readonly string[] = CAPABILITIES;
+  return name.toUpperCase() === 'ALL' || expand(name, []).every((full) => known.includes(full));
 }
 
 function expand(name: string, all: readonly string[]): readonly string[] {

@@ -9,6 +9,9 @@ const PIDFD_OPEN = 434;
 const OPENAT2 = 437;
 const PIDFD_GETFD = 438;
 
+/** Attempts to open a path in which others rename. */
+const MAX_OPENS = 100;
+
 /** memfd_create(2) */
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
@@ -75,6 +78,24 @@ export function loadLibc() {
   const check = (result: number, step: string): number => {
     if (result < 0) throw new LibcError(step, lastErrno());
     return result;
+  };
+
+  /** undefined for ENOENT; what a rename at the same time has disturbed (EAGAIN) is tried again. */
+  const openat2 = (
+    root: number,
+    path: string,
+    { flags, resolve }: { readonly flags: number; readonly resolve: bigint },
+  ): number | undefined => {
+    const how = Buffer.alloc(24);
+    how.writeBigUInt64LE(BigInt(flags), 0);
+    how.writeBigUInt64LE(resolve, 16);
+    for (let tries = 0; ; tries += 1) {
+      const fd = syscallOpenat2()(OPENAT2, root, path, how, 24);
+      if (fd >= 0) return fd;
+      const error = new LibcError(`open "${path}" in the root file system`, lastErrno());
+      if (error.code === 'ENOENT') return undefined;
+      if (error.code !== 'EAGAIN' || tries >= MAX_OPENS) throw error;
+    }
   };
 
   return {
@@ -153,14 +174,14 @@ export function loadLibc() {
      * (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS). undefined when it is not there.
      */
     openInRoot(root: number, path: string, flags: number): number | undefined {
-      const how = Buffer.alloc(24);
-      how.writeBigUInt64LE(BigInt(flags), 0);
-      how.writeBigUInt64LE(0x12n, 16);
-      const fd = syscallOpenat2()(OPENAT2, root, path, how, 24);
-      if (fd >= 0) return fd;
-      const error = new LibcError(`open "${path}" in the root file system`, lastErrno());
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
+      return openat2(root, path, { flags, resolve: 0x12n });
+    },
+    /**
+     * Opens a path below an open directory; what would lead out of it is EXDEV (openat2(2), RESOLVE_BENEATH |
+     * RESOLVE_NO_MAGICLINKS). undefined when it is not there.
+     */
+    openBeneath(root: number, path: string, flags: number): number | undefined {
+      return openat2(root, path, { flags, resolve: 0x0an });
     },
     /** The extended attributes of an open file, xattr(7); none where the file system has none. */
     attributes(fd: number): ReadonlyMap<string, Buffer> {

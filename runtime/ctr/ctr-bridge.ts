@@ -121,7 +121,8 @@ export class CtrBridge {
     const chosen: PortBinding[] = [];
     for (const wish of wishes) {
       const used = [...this.#options.usedPorts(), ...[...this.#claimed.values()].flat(), ...chosen];
-      chosen.push(wish.hostPort === 0 ? await findFreePort(wish, used) : await claimPort(wish, used));
+      const isFixed = wish.hostPort !== 0 && wish.lastHostPort === undefined;
+      chosen.push(isFixed ? await claimPort(wish, used) : await findFreePort(wish, used));
     }
     this.#claimed.set(id, chosen);
     return chosen;
@@ -143,8 +144,9 @@ async function claimPort(wish: PortBinding, used: readonly PortBinding[]): Promi
 }
 
 async function findFreePort(wish: PortBinding, used: readonly PortBinding[]): Promise<PortBinding> {
-  for (let hostPort = PORT_RANGE.first; hostPort <= PORT_RANGE.last; hostPort += 1) {
-    const candidate = { ...wish, hostPort };
+  const { lastHostPort = PORT_RANGE.last, ...rest } = wish;
+  for (let hostPort = wish.hostPort || PORT_RANGE.first; hostPort <= lastHostPort; hostPort += 1) {
+    const candidate = { ...rest, hostPort };
     if (!used.some((other) => isSamePort(candidate, other)) && (await canBind(candidate))) return candidate;
   }
   throw new TkadmError('CTR_PORT_TAKEN', `Cannot publish port ${wish.containerPort}: no port is free`);

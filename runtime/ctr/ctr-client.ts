@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { drained } from '../base/drained.ts';
 import { ERRORS, type ErrorCode, isSystemError, TkadmError } from '../base/errors.ts';
 import { PATHS } from '../base/paths.ts';
 import type { CtrBody, CtrCall, CtrErrorPayload, CtrNote, CtrResult, TerminalSize } from './ctr-messages.ts';
@@ -65,10 +66,7 @@ async function sendInput(socket: Socket, input: Readable): Promise<void> {
     for await (const chunk of input as AsyncIterable<Buffer | string>) {
       if (!socket.writable) return;
       if (socket.write(encodeFrame(FRAME.input, Buffer.from(chunk)))) continue;
-      await new Promise<void>((resolve) => {
-        socket.once('drain', resolve);
-        socket.once('close', resolve);
-      });
+      await drained(socket);
     }
     if (socket.writable) socket.write(encodeFrame(FRAME.inputEnd, Buffer.alloc(0)));
   } catch {

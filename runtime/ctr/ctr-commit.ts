@@ -1,10 +1,11 @@
 import type { Readable } from 'node:stream';
-import { TkadmError } from '../base/errors.ts';
+import { isTkadmError, TkadmError } from '../base/errors.ts';
 import { layerDescriptor, putImage } from '../image/archive.ts';
 import { applyConfigInstruction } from '../image/build/config-instructions.ts';
 import { SCRATCH, type StageState, variablesOf } from '../image/build/state.ts';
+import { resolveDirectory } from '../image/build/workdir-step.ts';
 import { readContainerChanges } from '../image/container-files.ts';
-import { parseDockerfile } from '../image/dockerfile.ts';
+import { type Instruction, parseDockerfile } from '../image/dockerfile.ts';
 import type { OciExecutionConfig, OciImageConfig } from '../image/oci-image.ts';
 import { packFiles } from '../image/pack.ts';
 import type { ImageRecord } from '../image/store.ts';
@@ -90,7 +91,7 @@ async function putCommit(
     ...(request.author && { author: request.author }),
     ...(request.comment && { comment: request.comment }),
   };
-  const document: OciImageConfig & { readonly author?: string } = {
+  const document: OciImageConfig = {
     architecture: before.architecture,
     os: before.os,
     created,
@@ -131,10 +132,25 @@ function buildExecutionConfig(image: OciExecutionConfig, { config }: CtrRecord):
 
 /** @throws DOCKERFILE_INVALID */
 function applyChanges(config: OciExecutionConfig, changes: readonly string[]): OciExecutionConfig {
-  if (changes.length === 0) return config;
-  const { stages } = parseDockerfile(['FROM scratch', ...changes].join('\n'));
-  const rows = stages[0]?.instructions ?? [];
   // An own CMD is not dropped by an ENTRYPOINT behind it.
   const start: StageState = { ...SCRATCH, config, hasOwnCmd: true };
-  return rows.reduce((state, row) => applyConfigInstruction(row, state, variablesOf(state)), start).config;
+  return changes.reduce(applyChange, start).config;
+}
+
+function applyChange(state: StageState, change: string): StageState {
+  try {
+    const rows = parseDockerfile(`FROM scratch\n${change}`).stages[0]?.instructions ?? [];
+    return rows.reduce(applyInstruction, state);
+  } catch (error) {
+    if (!isTkadmError(error, 'DOCKERFILE_INVALID')) throw error;
+    throw new TkadmError('DOCKERFILE_INVALID', `Cannot apply change "${change}": ${error.message}`, {
+      hint: 'CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR',
+      cause: error,
+    });
+  }
+}
+
+function applyInstruction(state: StageState, row: Instruction): StageState {
+  if (row.name !== 'WORKDIR') return applyConfigInstruction(row, state, variablesOf(state));
+  return { ...state, config: { ...state.config, WorkingDir: resolveDirectory(row, state) } };
 }

@@ -1,6 +1,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { parseIp } from '../base/cidr.ts';
 import { isSystemError, TkadmError } from '../base/errors.ts';
+import { isCapability } from '../container/capability-sets.ts';
 import { makeContainerFiles } from '../image/container-files.ts';
 import { MergedTree } from '../image/merged-tree.ts';
 import type { OciExecutionConfig } from '../image/oci-image.ts';
@@ -116,6 +117,9 @@ function checkOptions(options: CtrOptions): void {
   }
   if (options.workingDir !== undefined && !options.workingDir.startsWith('/')) {
     throw refuse(`the working directory "${options.workingDir}" is not absolute`);
+  }
+  for (const name of [...options.capAdd, ...options.capDrop]) {
+    if (!isCapability(name)) throw refuse(`there is no capability "${name}"`);
   }
   for (const address of options.dns) {
     if (parseIp(address) === undefined) throw refuse(`--dns "${address}" is no address`);

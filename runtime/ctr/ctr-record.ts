@@ -9,6 +9,8 @@ export interface PortBinding {
   readonly hostIp: string;
   /** 0 for any that is free. */
   readonly hostPort: number;
+  /** Of a wish: any that is free from hostPort up to here. */
+  readonly lastHostPort?: number;
 }
 
 /** A mount as it was asked for; paths of the host are absolute. */
@@ -107,6 +109,8 @@ export interface CtrOptions {
   /** A profile that the kernel has loaded. */
   readonly apparmorProfile?: string;
   readonly hasNoNewPrivileges: boolean;
+  /** Nothing of /proc and /sys is masked or read-only. */
+  readonly hasOpenPaths?: boolean;
   readonly stopSignal?: string;
   readonly stopTimeoutS?: number;
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];

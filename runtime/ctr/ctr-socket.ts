@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { PassThrough, type Readable } from 'node:stream';
+import { drained } from '../base/drained.ts';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { listenPrivately } from '../base/private-socket.ts';
@@ -110,10 +111,7 @@ async function receive(
       if (frame.kind === FRAME.resize) onResize(parsePayload<TerminalSize>(frame));
       else if (frame.kind === FRAME.inputEnd) input.end();
       else if (frame.kind === FRAME.input && !input.writableEnded && !input.write(frame.payload)) {
-        await new Promise<void>((resolve) => {
-          input.once('drain', resolve);
-          input.once('close', resolve);
-        });
+        await drained(input);
       }
     }
   } catch {
@@ -124,15 +122,7 @@ async function receive(
 
 function write(socket: Socket, bytes: Buffer): Promise<void> {
   if (socket.destroyed || !socket.writable || socket.write(bytes)) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      socket.off('drain', done);
-      socket.off('close', done);
-      resolve();
-    };
-    socket.on('drain', done);
-    socket.on('close', done);
-  });
+  return drained(socket);
 }
 
 function describeError(error: unknown): CtrErrorPayload {

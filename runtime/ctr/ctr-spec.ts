@@ -48,7 +48,7 @@ export async function buildCtrSpec(context: CtrContext, record: CtrRecord): Prom
           : [{ allow: false, access: 'rwm' }, ...asked.rules],
       },
       devices: [...host, ...asked.devices],
-      ...(!isPrivileged && { maskedPaths, readonlyPaths }),
+      ...(!isPrivileged && !options.hasOpenPaths && { maskedPaths, readonlyPaths }),
       ...(Object.keys(options.sysctls).length > 0 && { sysctl: options.sysctls }),
       ...buildSeccomp(context, options, capabilities.bounding ?? []),
     },

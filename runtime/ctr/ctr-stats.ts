@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { readFileIfExists } from '../base/files.ts';
 import { type CgroupHost, parseCgroupHost } from '../container/cgroup-host.ts';
 import { type CtrContext, engineId } from './ctr-context.ts';
+import { isRunning } from './ctr-lifecycle.ts';
 import type { ProcessRow, StatsSample } from './ctr-messages.ts';
 import type { CtrRecord } from './ctr-record.ts';
 
@@ -11,8 +12,11 @@ const TICKS_PER_S = 100;
 /** A limit of this size is cgroup v1's "none". */
 const NO_LIMIT_BYTES = 2 ** 60;
 
-/** The figures of a running container; undefined when it has ended. */
+/** The figures of a container; all 0 when it does not run, undefined when it has just ended. */
 export async function readStats(context: CtrContext, record: CtrRecord): Promise<StatsSample | undefined> {
+  const { id, name } = record;
+  const head = { id, name, readAt: context.now().toISOString() };
+  if (!isRunning(record)) return { ...head, ...NO_USAGE };
   const stats = await context.engine.stats(engineId(record.id));
   if (stats === undefined) return undefined;
   const cgroup = await openCgroupFiles(`${context.cgroupParent}/${record.id}`);
@@ -22,9 +26,7 @@ export async function readStats(context: CtrContext, record: CtrRecord): Promise
     cgroup.memoryLimit(),
   ]);
   return {
-    id: record.id,
-    name: record.name,
-    readAt: context.now().toISOString(),
+    ...head,
     cpuNanos: Number(stats.cpuUsageNanos),
     memoryBytes: stats.memoryWorkingSetBytes,
     memoryLimitBytes,
@@ -35,6 +37,15 @@ export async function readStats(context: CtrContext, record: CtrRecord): Promise
 }
 
 const NO_TRAFFIC = { rxBytes: 0, txBytes: 0 } as const;
+const NO_USAGE = {
+  ...NO_TRAFFIC,
+  cpuNanos: 0,
+  memoryBytes: 0,
+  memoryLimitBytes: 0,
+  readBytes: 0,
+  writtenBytes: 0,
+  pids: 0,
+} as const;
 
 /** Bytes through the interfaces of a process's network namespace, but "lo"; proc_pid_net_dev(5). */
 async function readNetwork(pid: number): Promise<{ readonly rxBytes: number; readonly txBytes: number }> {

@@ -1,5 +1,5 @@
-import { once } from 'node:events';
 import type { Readable } from 'node:stream';
+import { drained } from '../base/drained.ts';
 import type { ProcessStreams } from '../container/engine.ts';
 import type { TerminalSize } from './ctr-messages.ts';
 import type { CtrConnection } from './ctr-socket.ts';
@@ -48,7 +48,7 @@ async function feed(input: Readable, { stdin }: ProcessStreams): Promise<void> {
   try {
     for await (const chunk of input as AsyncIterable<Buffer>) {
       if (stdin.destroyed) return;
-      if (!stdin.write(chunk)) await Promise.race([once(stdin, 'drain'), once(stdin, 'close')]);
+      if (!stdin.write(chunk)) await drained(stdin);
     }
   } catch {
     // The client has gone.

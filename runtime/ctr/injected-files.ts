@@ -52,13 +52,19 @@ export function injectedMounts(context: Pick<CtrContext, 'records'>, ownerId: st
   }));
 }
 
-function formatHosts({ options, config }: CtrRecord, network: CtrAttachment | undefined): string {
+/** "box.example.com box", or "box" without a domain name. */
+function hostNames({ options: { domainname }, config: { hostname: name } }: CtrRecord): string {
+  return domainname === undefined ? name : `${name}.${domainname} ${name}`;
+}
+
+function formatHosts(record: CtrRecord, network: CtrAttachment | undefined): string {
+  const { options } = record;
   const extra = options.extraHosts.map((entry) => {
     const at = entry.search(/[:=]/);
     const address = entry.slice(at + 1).replace(/^\[(.*)\]$/, '$1');
     return `${address === 'host-gateway' ? (network?.gateway ?? '127.0.0.1') : address}\t${entry.slice(0, at)}`;
   });
-  const own = network === undefined ? [] : [`${network.address}\t${config.hostname}`];
+  const own = network === undefined ? [] : [`${network.address}\t${hostNames(record)}`];
   return [...extra, ...own].map((line) => `${line}\n`).join('');
 }
 

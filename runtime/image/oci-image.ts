@@ -45,6 +45,7 @@ export interface OciImageConfig {
   readonly architecture: string;
   readonly os: string;
   readonly created?: string;
+  readonly author?: string;
   readonly config?: OciExecutionConfig;
   readonly rootfs: { readonly type: 'layers'; readonly diff_ids: readonly string[] };
   readonly history?: readonly Readonly<Record<string, unknown>>[];

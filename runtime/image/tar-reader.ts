@@ -12,6 +12,8 @@ import {
 export interface TarEntry extends TarFile {
   /** Pieces of the content, each valid until the next is asked for. */
   content(): AsyncIterable<Buffer>;
+  /** The whole content, when it has come already and is at most as long; it counts as read. Undefined otherwise. */
+  contentNow(maxBytes: number): Buffer | undefined;
   /** The content is sparse: pieces of it with their places (GNU tar, "Storing Sparse Files"); holes are zeros. */
   readonly pieces: readonly SparsePiece[] | undefined;
   /** Of the file that is made: more than `sizeBytes` when it is sparse. */
@@ -36,6 +38,9 @@ const TYPE_NAMES = new Map<string, TarType>([
   ['7', 'file'],
 ]);
 
+/** Types of entries that are described by their header alone; an archive's end has none of them. */
+const PLAIN_FLAGS = '0123456';
+
 /** What the headers before an entry say about it. */
 interface Extensions {
   readonly pax: ReadonlyMap<string, Buffer>;
@@ -47,34 +52,64 @@ interface Extensions {
  * Reads a tar: ustar, pax with its global headers, GNU long names, numbers in base 256 and sparse files (tar(5)).
  * @throws IMAGE_UNPACK when it is no tar or ends early.
  */
-export async function* readTar(
-  source: AsyncIterable<Uint8Array>,
-  onRaw: RawListener = () => {},
-): AsyncGenerator<TarEntry> {
-  const input = new BlockReader(source, onRaw);
-  let global: ReadonlyMap<string, Buffer> = new Map();
-  let extensions: Extensions = { pax: global };
+export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry> {
+  const reader = new TarReader(source);
   for (;;) {
-    const header = await input.block();
-    if (header === undefined || header.every((byte) => byte === 0)) break;
-    checkSum(header);
-    const flag = String.fromCharCode(header[156]!);
-    const sizeBytes = readNumber(header, 124, 12);
-    if (flag === 'x' || flag === 'g') {
-      const records = parsePax(await input.extension(sizeBytes));
-      if (flag === 'g') global = new Map([...global, ...records]);
-      extensions = { ...extensions, pax: new Map([...global, ...(flag === 'x' ? records : [])]) };
-    } else if (flag === 'L') {
-      extensions = { ...extensions, longName: cString(await input.extension(sizeBytes)) };
-    } else if (flag === 'K') {
-      extensions = { ...extensions, longTarget: cString(await input.extension(sizeBytes)) };
-    } else {
-      yield await readEntry(input, header, { flag, extensions });
-      await input.skip();
-      extensions = { pax: global };
-    }
+    const entry = reader.nextNow() ?? (await reader.next());
+    if (entry === undefined) return;
+    yield entry;
   }
-  await input.drain();
+}
+
+/** What `readTar` does, for who has no time to wait for what is there already. */
+export class TarReader {
+  readonly #input: BlockReader;
+  #global: ReadonlyMap<string, Buffer> = new Map();
+
+  constructor(source: AsyncIterable<Uint8Array>, onRaw: RawListener = () => {}) {
+    this.#input = new BlockReader(source, onRaw);
+  }
+
+  /**
+   * The next entry when its header has come and is a plain one; undefined says that `next` will tell. Thousands of
+   * small files would otherwise cost more turns of the event loop than work.
+   */
+  nextNow(): TarEntry | undefined {
+    const input = this.#input;
+    if (this.#global.size > 0 || !input.skipNow()) return undefined;
+    const flag = input.flagNow();
+    if (flag === undefined || !PLAIN_FLAGS.includes(flag)) return undefined;
+    const header = input.blockNow()!;
+    checkSum(header);
+    return buildEntry(input, header, { flag, extensions: { pax: this.#global } });
+  }
+
+  /** The next entry; undefined at the end of the archive. @throws IMAGE_UNPACK */
+  async next(): Promise<TarEntry | undefined> {
+    const input = this.#input;
+    await input.skip();
+    let extensions: Extensions = { pax: this.#global };
+    for (;;) {
+      const header = await input.block();
+      if (header === undefined || header.every((byte) => byte === 0)) break;
+      checkSum(header);
+      const flag = String.fromCharCode(header[156]!);
+      const sizeBytes = readNumber(header, 124, 12);
+      if (flag === 'x' || flag === 'g') {
+        const records = parsePax(await input.extension(sizeBytes));
+        if (flag === 'g') this.#global = new Map([...this.#global, ...records]);
+        extensions = { ...extensions, pax: new Map([...this.#global, ...(flag === 'x' ? records : [])]) };
+      } else if (flag === 'L') {
+        extensions = { ...extensions, longName: cString(await input.extension(sizeBytes)) };
+      } else if (flag === 'K') {
+        extensions = { ...extensions, longTarget: cString(await input.extension(sizeBytes)) };
+      } else {
+        return readEntry(input, header, { flag, extensions });
+      }
+    }
+    await input.drain();
+    return undefined;
+  }
 }
 
 interface EntryFacts {
@@ -83,6 +118,17 @@ interface EntryFacts {
 }
 
 async function readEntry(input: BlockReader, header: Buffer, facts: EntryFacts): Promise<TarEntry> {
+  const entry = buildEntry(input, header, facts);
+  const isGnu = facts.flag === 'S';
+  const sparse = isGnu
+    ? await readGnuSparse(input, header)
+    : await readPaxSparse(input, facts.extensions.pax);
+  if (sparse === undefined) return entry;
+  return { ...entry, sizeBytes: input.leftBytes, ...sparse };
+}
+
+/** An entry whose content is all of its file. */
+function buildEntry(input: BlockReader, header: Buffer, facts: EntryFacts): TarEntry {
   const { pax, longName, longTarget } = facts.extensions;
   const text = (key: string) => {
     const value = pax.get(key);
@@ -93,12 +139,10 @@ async function readEntry(input: BlockReader, header: Buffer, facts: EntryFacts):
     return value === undefined ? readNumber(header, offset, length) : parseDecimal(key, value);
   };
   const name = text('GNU.sparse.name') ?? text('path') ?? longName ?? readName(header);
-  const isSparse = facts.flag === 'S';
-  const type = isSparse ? 'file' : TYPE_NAMES.get(facts.flag);
+  const type = facts.flag === 'S' ? 'file' : TYPE_NAMES.get(facts.flag);
   if (type === undefined) throw failure(`entry "${name}" is of the unknown type "${facts.flag}"`);
   // Of links and directories some programs state a size, but no content follows.
   input.begin(type === 'file' ? number('size', 124, 12) : 0);
-  const sparse = isSparse ? await readGnuSparse(input, header) : await readPaxSparse(input, pax);
   const attributes = [...pax].filter(([key]) => key.startsWith(PAX_ATTRIBUTE_PREFIX));
   return {
     name,
@@ -114,8 +158,9 @@ async function readEntry(input: BlockReader, header: Buffer, facts: EntryFacts):
     minor: readNumber(header, 337, 8),
     attributes: new Map(attributes.map(([key, value]) => [key.slice(PAX_ATTRIBUTE_PREFIX.length), value])),
     content: () => input.content(),
-    pieces: sparse?.pieces,
-    fileBytes: sparse?.fileBytes ?? input.leftBytes,
+    contentNow: (maxBytes) => input.contentNow(maxBytes),
+    pieces: undefined,
+    fileBytes: input.leftBytes,
   };
 }
 
@@ -201,6 +246,18 @@ class BlockReader {
     return this.#leftBytes;
   }
 
+  /** The type of the next header, if it has come whole. */
+  flagNow(): string | undefined {
+    return this.#chunk.byteLength < TAR_BLOCK_BYTES ? undefined : String.fromCharCode(this.#chunk[156]!);
+  }
+
+  /** The next header, if it has come. */
+  blockNow(): Buffer | undefined {
+    const block = this.#takeNow(TAR_BLOCK_BYTES);
+    if (block) this.#onRaw(block);
+    return block;
+  }
+
   /** The next header; undefined at the end of the archive. */
   async block(): Promise<Buffer | undefined> {
     const block = await this.#take(TAR_BLOCK_BYTES);
@@ -247,10 +304,26 @@ class BlockReader {
     }
   }
 
+  contentNow(maxBytes: number): Buffer | undefined {
+    if (this.#leftBytes > maxBytes) return undefined;
+    const content = this.#takeNow(this.#leftBytes);
+    if (content) this.#leftBytes = 0;
+    return content;
+  }
+
+  /** `skip` when all of that has come; false when it has not. */
+  skipNow(): boolean {
+    const rest = this.#takeNow(this.#leftBytes + this.#paddingBytes);
+    if (rest === undefined) return false;
+    this.begin(0);
+    if (rest.byteLength > 0) this.#onRaw(rest);
+    return true;
+  }
+
   /** Passes what was not read of the content, and the bytes that fill up its last block. */
   async skip(): Promise<void> {
     let left = this.#leftBytes + this.#paddingBytes;
-    this.#leftBytes = 0;
+    this.begin(0);
     while (left > 0) {
       const piece = await this.#some(left);
       if (piece === undefined) throw failure('it ends within a file');
@@ -262,6 +335,14 @@ class BlockReader {
   /** What follows the end: tar fills up the last record. */
   async drain(): Promise<void> {
     for (let piece = await this.#some(); piece !== undefined; piece = await this.#some()) this.#onRaw(piece);
+  }
+
+  /** So many bytes without a copy, if they have come in one piece. */
+  #takeNow(count: number): Buffer | undefined {
+    if (count > this.#chunk.byteLength) return undefined;
+    const piece = this.#chunk.subarray(0, count);
+    this.#chunk = this.#chunk.subarray(count);
+    return piece;
   }
 
   /** Exactly so many bytes; fewer at the end of the stream. */

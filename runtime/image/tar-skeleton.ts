@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
+import { drained } from '../base/drained.ts';
 import { TkadmError } from '../base/errors.ts';
 
 /**
@@ -74,14 +75,7 @@ export class TarSkeleton {
 
   /** Waits until what was added is no longer held in memory. */
   async drained(): Promise<void> {
-    if (!this.isFull) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        this.#gzip.off('drain', done).off('close', done);
-        resolve();
-      };
-      this.#gzip.on('drain', done).on('close', done);
-    });
+    if (this.isFull) await drained(this.#gzip);
   }
 
   /** Makes room for a record and writes its kind; the length is filled in at its end. */

@@ -19,13 +19,13 @@ import {
   write,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { isSystemError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Inodes } from './inodes.ts';
 import { isWhiteout, OPAQUE_ATTRIBUTE } from './overlay-files.ts';
 import { resolveInRoot } from './root-path.ts';
-import { readTar, type SparsePiece, type TarEntry } from './tar-reader.ts';
+import { type SparsePiece, type TarEntry, TarReader } from './tar-reader.ts';
 import type { TarSkeleton } from './tar-skeleton.ts';
 
 export interface UnpackResult {
@@ -68,8 +68,12 @@ export async function unpackLayer(
 ): Promise<UnpackResult> {
   const unpacker = new Unpacker(root, inodes, skeleton);
   try {
-    for await (const entry of readTar(tar, (bytes) => skeleton?.addRaw(bytes))) {
-      await unpacker.add(entry);
+    const reader = new TarReader(tar, (bytes) => skeleton?.addRaw(bytes));
+    for (;;) {
+      const entry = reader.nextNow() ?? (await reader.next());
+      if (entry === undefined) break;
+      const adding = unpacker.add(entry);
+      if (adding) await adding;
       if (skeleton?.isFull) await skeleton.drained();
     }
   } catch (error) {
@@ -95,22 +99,21 @@ class Unpacker {
   readonly #parents = new Map<string, string>();
 
   constructor(root: string, inodes: Inodes, skeleton: TarSkeleton | undefined) {
-    this.#root = root;
+    this.#root = resolve(root);
     this.#inodes = inodes;
     this.#skeleton = skeleton;
   }
 
-  async add(entry: TarEntry): Promise<void> {
+  /** A promise when the entry needs bytes that have not come yet, or a thread of the pool. */
+  add(entry: TarEntry): void | Promise<void> {
     const name = checkName(entry.name);
     try {
-      if (name === '') this.#addRoot(entry);
-      else await this.#addAt(entry, name);
+      const adding = name === '' ? this.#addRoot(entry) : this.#addAt(entry, name);
+      return adding?.catch((error: unknown) => {
+        throw nameEntry(error, name);
+      });
     } catch (error) {
-      // What the stream fails with, a registry for example, is not about the entry.
-      const isOwn = isTkadmError(error, 'IMAGE_UNPACK') || isTkadmError(error, 'IMAGE_PATH_INVALID');
-      if (error instanceof TkadmError && !isOwn) throw error;
-      const state = (error as Error).message.replace(/^Cannot/, 'cannot');
-      throw new TkadmError('IMAGE_UNPACK', `Cannot unpack "${name}": ${state}`, { cause: error });
+      throw nameEntry(error, name);
     }
   }
 
@@ -125,16 +128,18 @@ class Unpacker {
     chmodSync(this.#root, mode);
   }
 
-  async #addAt(entry: TarEntry, name: string): Promise<void> {
+  #addAt(entry: TarEntry, name: string): void | Promise<void> {
     const parent = this.#makeParent(dirname(name));
     const base = basename(name);
     if (base === OPAQUE_MARKER) {
       this.#hideLower(parent);
     } else if (base.startsWith(WHITEOUT_PREFIX)) {
       this.#whiteout(join(parent, checkName(base.slice(WHITEOUT_PREFIX.length))));
+    } else if (entry.type === 'file') {
+      return this.#putFile(entry, join(parent, base));
     } else {
       const path = join(parent, base);
-      await this.#put(entry, path);
+      this.#put(entry, path);
       if (entry.type === 'directory') this.#parents.set(name, path);
     }
   }
@@ -160,11 +165,8 @@ class Unpacker {
     this.#inodes.setxattr(path, OPAQUE_ATTRIBUTE, Buffer.from('y'));
   }
 
-  async #put(entry: TarEntry, path: string): Promise<void> {
-    this.#checkAttributes(entry);
-    this.inodes += 1;
-    if (this.inodes % INODES_BETWEEN_CHECKS === 0) this.#checkSpace();
-    if (entry.type === 'file') return this.#putFile(entry, path);
+  #put(entry: TarEntry, path: string): void {
+    this.#count(entry);
     const old = statIfExists(path);
     const keepsDirectory = entry.type === 'directory' && old?.isDirectory();
     if (old !== undefined && !keepsDirectory) this.#replace(path);
@@ -179,23 +181,45 @@ class Unpacker {
     else lutimesSync(path, time, time);
   }
 
+  #count(entry: TarEntry): void {
+    this.#checkAttributes(entry);
+    this.inodes += 1;
+    if (this.inodes % INODES_BETWEEN_CHECKS === 0) this.#checkSpace();
+  }
+
   /** A file has what it needs done to its descriptor: names are looked up once. */
-  async #putFile(entry: TarEntry, path: string): Promise<void> {
+  #putFile(entry: TarEntry, path: string): void | Promise<void> {
+    this.#count(entry);
     const file = this.#openNew(path);
+    const content = entry.pieces === undefined ? entry.contentNow(SMALL_PIECE_BYTES) : undefined;
+    if (content === undefined) {
+      return this.#writeLong(entry, path, file).finally(() => closeSync(file));
+    }
     try {
-      if (entry.pieces !== undefined) await this.#writeSparse(entry, entry.pieces, file);
-      else {
-        if (entry.sizeBytes > 0) await this.#writeContent(entry, file);
-        this.#skeleton?.addFile(relative(this.#root, path), entry.sizeBytes);
-      }
-      this.sizeBytes += entry.fileBytes;
-      if (entry.uid !== 0 || entry.gid !== 0) fchownSync(file, entry.uid, entry.gid);
-      fchmodSync(file, entry.mode);
-      for (const [name, value] of entry.attributes) this.#inodes.setxattr(path, name, value);
-      futimesSync(file, entry.mtimeSeconds, entry.mtimeSeconds);
+      this.#countBytes(content);
+      for (let done = 0; done < content.byteLength; ) done += writeSync(file, content, done);
+      this.#skeleton?.addFile(path.slice(this.#root.length + 1), entry.sizeBytes);
+      this.#finishFile(entry, path, file);
     } finally {
       closeSync(file);
     }
+  }
+
+  async #writeLong(entry: TarEntry, path: string, file: number): Promise<void> {
+    if (entry.pieces !== undefined) await this.#writeSparse(entry, entry.pieces, file);
+    else {
+      await this.#writeContent(entry, file);
+      this.#skeleton?.addFile(path.slice(this.#root.length + 1), entry.sizeBytes);
+    }
+    this.#finishFile(entry, path, file);
+  }
+
+  #finishFile(entry: TarEntry, path: string, file: number): void {
+    this.sizeBytes += entry.fileBytes;
+    if (entry.uid !== 0 || entry.gid !== 0) fchownSync(file, entry.uid, entry.gid);
+    fchmodSync(file, entry.mode);
+    for (const [name, value] of entry.attributes) this.#inodes.setxattr(path, name, value);
+    futimesSync(file, entry.mtimeSeconds, entry.mtimeSeconds);
   }
 
   /** Never through a link: what is there is replaced. */
@@ -263,13 +287,16 @@ class Unpacker {
 
   async #writeContent(entry: TarEntry, file: number): Promise<void> {
     for await (const piece of entry.content()) {
-      this.#writtenBytes += piece.byteLength;
-      if (this.#writtenBytes > BYTES_BETWEEN_CHECKS) {
-        this.#writtenBytes = 0;
-        this.#checkSpace();
-      }
+      this.#countBytes(piece);
       await writeWhole(file, piece);
     }
+  }
+
+  #countBytes(piece: Buffer): void {
+    this.#writtenBytes += piece.byteLength;
+    if (this.#writtenBytes <= BYTES_BETWEEN_CHECKS) return;
+    this.#writtenBytes = 0;
+    this.#checkSpace();
   }
 
   /** Holes stay holes. */
@@ -304,6 +331,14 @@ async function writeWhole(file: number, piece: Buffer, offset?: number): Promise
         ? writeSync(file, piece, done, count, place)
         : (await writeAside(file, piece, done, count, place)).bytesWritten;
   }
+}
+
+/** What the stream fails with, a registry for example, is not about the entry. */
+function nameEntry(error: unknown, name: string): unknown {
+  const isOwn = isTkadmError(error, 'IMAGE_UNPACK') || isTkadmError(error, 'IMAGE_PATH_INVALID');
+  if (error instanceof TkadmError && !isOwn) return error;
+  const state = (error as Error).message.replace(/^Cannot/, 'cannot');
+  return new TkadmError('IMAGE_UNPACK', `Cannot unpack "${name}": ${state}`, { cause: error });
 }
 
 /** The entry's name relative to the root, "" for the root itself. @throws IMAGE_UNPACK when ".." is in it */

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import t from 'tap';
 import type { OciProcess } from '../../runtime/container/oci-spec.ts';
+import { buildDefaultSeccomp } from '../../runtime/container/seccomp/default-profile.ts';
 import {
   createFixture,
   findMonitors,
@@ -125,7 +126,7 @@ t.test('known ways out of a container', { skip: skipReason }, async (t) => {
   );
 
   await t.test(
-    'CVE-2021-30465: a link that another container swaps in a shared volume leads nowhere outside',
+    'CVE-2021-30465, CVE-2024-45310: a link that another container swaps in a shared volume leads nowhere outside',
     async (t) => {
       const volume = join(fixture.directory, 'volume');
       const outside = join(fixture.directory, 'outside');
@@ -220,7 +221,7 @@ t.test('known ways out of a container', { skip: skipReason }, async (t) => {
   );
 
   await t.test(
-    'CVE-2025-52881: what is written to /proc goes to the kernel, whatever is mounted over it',
+    'CVE-2019-16884, CVE-2025-52881: what is written to /proc goes to the kernel, whatever is mounted over it',
     async (t) => {
       const id = await create(['sh', '-c', 'sleep 1000'], {
         process: { oomScoreAdj: 321 },
@@ -243,6 +244,25 @@ t.test('known ways out of a container', { skip: skipReason }, async (t) => {
       await engine.delete(id, { force: true });
     },
   );
+
+  await t.test('CVE-2022-0492: no cgroup tells the host which program to run at its end', async (t) => {
+    const enter = 'busybox unshare -U busybox true && echo entered';
+    const write =
+      'for file in $(find /sys/fs/cgroup -name release_agent -o -name notify_on_release); do echo 1 > $file && echo written; done';
+    t.match(await shell(enter), /entered/, 'without a filter it may');
+    const output = await shell(`${enter}; ${write}`, { linux: { seccomp: buildDefaultSeccomp([]) } });
+    t.match(output, /Operation not permitted/);
+    t.notMatch(output, /entered|written/);
+  });
+
+  await t.test('CVE-2020-15257: no socket of the runtime is open to whoever has the network', (t) => {
+    const sockets = readFileSync('/proc/net/unix', 'utf8').split('\n');
+    t.same(
+      sockets.filter((line) => line.includes('@') && line.includes(fixture.directory)),
+      [],
+    );
+    t.end();
+  });
 
   await t.test('CVE-2022-29162: nothing is inheritable, and no group of the runtime is left', async (t) => {
     const script = 'grep -E "^(CapInh|CapAmb|Groups)" /proc/self/status';

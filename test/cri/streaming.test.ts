@@ -68,7 +68,8 @@ t.test('streaming', { skip: skipReason }, async (t) => {
   t.test('a terminal has the size of the resize channel, and the output in one channel', async (t) => {
     const { url } = await fixture.client.exec({
       containerId,
-      cmd: ['sh', '-c', 'sleep 0.3; stty size'],
+      // The size comes when it comes.
+      cmd: ['sh', '-c', 'until [ "$(stty size)" = "33 91" ]; do sleep 0.02; done; stty size'],
       tty: true,
       stdin: true,
       stdout: true,

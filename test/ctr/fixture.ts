@@ -70,7 +70,8 @@ export async function openCtrFixture(overrides: Partial<RuntimeOptions> = {}): P
     ...overrides,
   });
   const start = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
-    spawn(process.execPath, [program, 'ctr', ...args], {
+    // As dist/tkadm.js starts itself: Node.js has an --env-file of its own.
+    spawn(process.execPath, ['--', program, 'ctr', ...args], {
       cwd: directory,
       env: {
         PATH: process.env['PATH'] ?? '',

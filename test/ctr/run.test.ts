@@ -53,8 +53,18 @@ const EXIT_CODES = [
     125,
     /"process.apparmorProfile" needs "AppArmor"/,
   ],
-  [['swarm', 'x'], 2, /"tkadm ctr swarm": it is not supported/],
-  [['ps', '--filter', 'colour=red'], 2, /there is no filter "colour"/],
+  [['run', '--rm', '--cap-add', 'NOTHING', 'busybox', 'true'], 125, /no capability "NOTHING"/],
+  [['run', '--rm', '--env-file', '/nowhere', 'busybox', 'true'], 125, /no such file/],
+  [
+    ['run', '--rm', '--env-file', '/etc/os-release', '--env-file', '/etc/passwd', 'busybox', 'true'],
+    125,
+    /white space/,
+  ],
+  [['logs', 'nobody'], 1, /no such container/],
+  [['exec', 'nobody', 'true'], 1, /no such container/],
+  [['ps', '--colour'], 125, /unknown option/],
+  [['swarm', 'x'], 1, /"tkadm ctr swarm": it is not supported/],
+  [['ps', '--filter', 'colour=red'], 1, /there is no filter "colour"/],
 ] as const;
 
 t.test("exit codes are the process's, or 125, 126 and 127", { skip: skipReason }, async (t) => {
@@ -70,6 +80,8 @@ const SETTINGS = [
   [['-e', 'A=1', '-e', 'FROM_OUTSIDE'], 'echo $A $FROM_OUTSIDE', /^1 yes$/],
   [['-w', '/new/place'], 'pwd', /^\/new\/place$/],
   [['-u', '1000:2000'], 'id -u; id -g', /^1000\n2000$/],
+  [['-h', 'box', '--domainname', 'example.com'], 'tail -n 1 /etc/hosts', /\tbox.example.com box$/],
+  [['--security-opt', 'systempaths=unconfined'], 'mount | grep -c "on /proc/sys " || true', /^0$/],
   [['-h', 'box', '--add-host', 'db:192.0.2.7'], 'hostname; grep db /etc/hosts', /^box\n192.0.2.7\tdb$/],
   [
     ['--dns', '192.0.2.53', '--dns-search', 'example.com'],
@@ -122,6 +134,25 @@ t.test("a bind may be read-only, a new volume gets the image's files", { skip: s
   t.match((await fixture.run(['volume', 'rm', 'etc'])).stderr, /holder has it/);
   await fixture.ok('rm', '-f', 'holder');
   await fixture.ok('volume', 'rm', 'etc');
+});
+
+t.test('CVE-2022-23648: a volume of an image gets no file of the host', { skip: skipReason }, async (t) => {
+  const lines = [
+    'FROM busybox',
+    'USER root',
+    'RUN busybox ln -s ../../../../../../../../etc /esc',
+    'VOLUME ["/esc", "/../../../../../../../../etc/../root/../etc"]',
+  ];
+  const context = fixture.writeFiles({ Dockerfile: lines.join('\n') });
+  await fixture.ok('build', '-q', '-t', 'leads-out', context);
+  const result = await fixture.run(['run', '--name', 'leads-out', 'leads-out', 'ls', '/esc/', '/etc/']);
+  t.notMatch(result.stdout, /shadow|hosts\.allow|debian_version/);
+  t.equal(
+    await fixture.ok('run', '--rm', 'leads-out', 'cat', '/etc/passwd'),
+    await fixture.ok('run', '--rm', 'busybox', 'cat', '/etc/passwd'),
+  );
+  await fixture.run(['rm', '-fv', 'leads-out']);
+  await fixture.ok('rmi', 'leads-out');
 });
 
 t.test('input goes to the process, output and errors come apart', { skip: skipReason }, async (t) => {
@@ -234,11 +265,15 @@ t.test('exec has its own exit code, user and directory', { skip: skipReason }, a
   await fixture.ok('exec', '-d', 'base', 'touch', '/tmp/detached');
   t.equal((await fixture.run(['exec', 'base', 'nothing-there'])).code, 127);
   t.match(await fixture.ok('top', 'base'), /UID +PID +PPID[\s\S]*sleep 600/);
+  t.match(await fixture.ok('top', 'base', '-eo', 'pid,args'), /^ *PID COMMAND\n *\d+ sleep 600$/);
   t.match(
     await fixture.ok('stats', '--no-stream', '--format', '{{.Name}} {{.PIDs}} {{.MemUsage}}'),
     /^base 1 .*B \/ /,
   );
-  await fixture.ok('rm', '-f', 'base');
+  await fixture.ok('create', '--name', 'silent', 'busybox', 'true');
+  const all = await fixture.ok('stats', '-a', '--no-stream', '--format', '{{.Name}} {{.PIDs}}');
+  t.same(all.split('\n').sort(), ['base 1', 'silent 0'], 'also what does not run');
+  await fixture.ok('rm', '-f', 'base', 'silent');
 });
 
 t.test('names, ids and their beginnings find a container', { skip: skipReason }, async (t) => {
@@ -322,7 +357,8 @@ t.test('pause holds a container, cp reaches it in every state', { skip: skipReas
   t.equal((await fixture.run(['cp', 'files:/root/new/a', '-'])).stdout.slice(0, 1), 'a', 'a tar');
   await fixture.ok('start', 'files');
   t.equal(await fixture.ok('exec', 'files', 'cat', '/root/new/sub/b', '/kept/into-the-volume'), 'BA');
-  t.equal((await fixture.run(['cp', 'files:/nothing', source])).code, 2);
+  t.equal((await fixture.run(['cp', 'files:/nothing', source])).code, 1);
+  t.match((await fixture.run(['cp', 'files:/root', join(source, 'no/where')])).stderr, /no such directory/);
   await fixture.ok('rm', '-f', 'files');
   await fixture.ok('volume', 'rm', 'kept');
 });

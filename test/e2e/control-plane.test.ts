@@ -209,5 +209,8 @@ spec:
     t.equal(joined.exitCode, 0, joined.exitCode === 0 ? 'join' : joined.all);
     t.same(await readyNodes(cp1), ['cp1', 'cp2']);
     for (const name of COMPONENTS) t.equal((await findPids(cp1, componentPattern(name))).length, 1, name);
+    const again = await tkadm(cp1, [...words, '--fix']);
+    t.equal(again.exitCode, 0, again.exitCode === 0 ? 'second join' : again.all);
+    t.match(again.stdout, /node "cp1" of the cluster already: nothing was to be done/);
   });
 });

@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { prepareSuites } from './build.ts';
 import { EXCEPTIONS, type SuiteException } from './exceptions.ts';
+import { removeCgroups } from './leftovers.ts';
 import { formatTable, type TestResult } from './results.ts';
 import { type Runtime, runSuites } from './run.ts';
 import { findMissingPackages } from './sources.ts';
@@ -32,6 +33,7 @@ async function main(only: readonly string[]): Promise<number> {
   for (const runtime of RUNTIMES) {
     print(`running with ${runtime.name}`);
     columns.set(runtime.name, await runSuites(directory, runtime, isLeftOut));
+    await removeCgroups();
     await rm(join(directory, 'work', runtime.name), { recursive: true, force: true });
   }
   const names = [...new Set([...columns.values()].flatMap((results) => [...results.keys()]))].sort();

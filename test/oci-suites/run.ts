@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { readTap, type TestResult } from './results.ts';
@@ -19,14 +19,21 @@ interface Task {
   readonly parts?: readonly string[];
 }
 
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 600_000;
 /** Most of their time tests wait. */
 const WORKERS = 4;
 /** The namespaces of a run: what a test leaves there ends with it. */
 const OWN = ['--mount', '--propagation=private', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const OTHERS = ['--net', '--ipc', '--uts'];
 /** crun refuses cgroups of version 1 beside those of version 2, so they are taken away for all. */
-const SETUP = 'umount /sys/fs/cgroup/unified 2>/dev/null; ip link set lo up; "$@"; exit $?';
+const SETUP = [
+  'umount /sys/fs/cgroup/unified 2>/dev/null',
+  'ip link set lo up',
+  // A test knows process ids by their five digits.
+  'echo 20000 > /proc/sys/kernel/ns_last_pid',
+  '"$@"',
+  'exit $?',
+].join('; ');
 
 /** The results of every test with a runtime, by name. */
 export async function runSuites(
@@ -35,6 +42,7 @@ export async function runSuites(
   isLeftOut: (name: string) => boolean,
 ): Promise<ReadonlyMap<string, TestResult>> {
   const work = join(directory, 'work', runtime.name);
+  await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true });
   const program = join(work, 'runtime');
   const quoted = [...runtime.command, '--root', join(work, 'state')].map((part) => `'${part}'`);
@@ -88,6 +96,7 @@ async function listCrunTests(directory: string, { program, work }: Place): Promi
       // The tests name a folder after their process id, which is no other's in their own pid namespace only.
       const cwd = join(work, basename(file, '.py'));
       await mkdir(cwd, { recursive: true });
+      await symlink(tests, join(cwd, 'tests'));
       return { name, command: ['python3', join(tests, file)], cwd, env, parts };
     }),
   );

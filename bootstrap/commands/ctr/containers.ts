@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { TkadmError } from '../../../runtime/base/errors.ts';
 import { formatTable } from '../../render/table.ts';
 import type { CliContext } from '../context.ts';
@@ -6,17 +8,18 @@ import { formatBinding } from './ports.ts';
 import { applyFilters, hasLabel } from './print-rows.ts';
 import { readResources } from './run-limits.ts';
 import { parseRestart, type RunFlags } from './run-options.ts';
-import { parseInteger, parseMoment } from './units.ts';
+import { optionalInteger, parseInteger, parseMoment } from './units.ts';
 
 type Names = readonly string[];
 
 interface StopFlags {
   readonly time?: string;
+  readonly timeout?: string;
   readonly signal?: string;
 }
 
-function stopBody(name: string, { time, signal }: StopFlags) {
-  return { name, signal, timeoutS: time === undefined ? undefined : parseInteger('--time', time) };
+function stopBody(name: string, { time, timeout = time, signal }: StopFlags) {
+  return { name, signal, timeoutS: optionalInteger('--timeout', timeout) };
 }
 
 /** `tkadm ctr stop`: all are asked at the same time. */
@@ -146,13 +149,8 @@ export async function runLogs(context: CliContext, flags: LogsFlags, name: strin
 
 /** `tkadm ctr top`: the processes with their pids of the host. */
 export async function runTop(context: CliContext, name: string, options: readonly string[]): Promise<void> {
-  if (options.length > 0) {
-    throw new TkadmError(
-      'UNSUPPORTED',
-      `Cannot show processes by "${options.join(' ')}": options of ps are not supported`,
-    );
-  }
   const rows = await ctr(context, 'top', { name });
+  if (options.length > 0) return topByPs(context, rows, options);
   const body = rows.map((row) => [
     row.uid,
     String(row.pid),
@@ -163,6 +161,25 @@ export async function runTop(context: CliContext, name: string, options: readonl
     row.command,
   ]);
   context.write(formatTable([['UID', 'PID', 'PPID', 'STIME', 'TTY', 'TIME', 'CMD'], ...body]));
+}
+
+/** The lines of ps(1) of this machine, which is the runtime's, that have one of the pids. @throws USAGE */
+async function topByPs(
+  context: CliContext,
+  rows: readonly { readonly pid: number }[],
+  options: readonly string[],
+): Promise<void> {
+  const found = await promisify(execFile)('ps', [...options]).catch((error: Error & { stderr?: string }) => {
+    const [state = error.message] = (error.stderr ?? '').split('\n').filter(Boolean);
+    throw new TkadmError('USAGE', `Cannot show processes by "ps ${options.join(' ')}": ${state}`);
+  });
+  const [title = '', ...lines] = found.stdout.trimEnd().split('\n');
+  const column = title.trim().split(/\s+/).indexOf('PID');
+  if (column < 0)
+    throw new TkadmError('USAGE', 'Cannot show processes: the output of ps has no column "PID"');
+  const pids = new Set(rows.map(({ pid }) => String(pid)));
+  const own = lines.filter((line) => pids.has(line.trim().split(/\s+/)[column]!));
+  context.write([title, ...own].map((line) => `${line}\n`).join(''));
 }
 
 export interface CommitFlags {

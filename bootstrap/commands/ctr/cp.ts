@@ -1,6 +1,7 @@
 import { mkdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, posix, resolve } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
+import { drained } from '../../../runtime/base/drained.ts';
 import { TkadmError } from '../../../runtime/base/errors.ts';
 import { readTree } from '../../../runtime/ctr/tree-files.ts';
 import { loadInodes } from '../../../runtime/image/inodes.ts';
@@ -77,14 +78,13 @@ async function copyOut(
     target: target.endsWith('/') ? `${place}/` : place,
     isTargetDirectory: there?.isDirectory(),
   });
-  if (makesDirectory) await mkdir(directory, { recursive: true });
+  await requireDirectory(makesDirectory ? dirname(directory) : directory);
+  if (makesDirectory) await mkdir(directory);
   const tar = new PassThrough();
   const unpacked = unpackLayer(tar, await realpath(directory), { inodes: loadInodes() });
   unpacked.catch((error: Error) => tar.destroy(error));
   const onOutput = async (_stream: string, bytes: Buffer) => {
-    if (!tar.destroyed && !tar.write(bytes)) {
-      await new Promise<void>((done) => tar.once('drain', done).once('close', done));
-    }
+    if (!tar.destroyed && !tar.write(bytes)) await drained(tar);
   };
   try {
     await ctr(context, 'copyOut', { ...common, asName: name }, { onOutput });
@@ -95,6 +95,12 @@ async function copyOut(
   tar.end();
   await unpacked;
   if (!flags.quiet) context.writeError(`Copied "${container}:${path}" to ${place}\n`);
+}
+
+/** @throws CTR_PATH */
+async function requireDirectory(path: string): Promise<void> {
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) return;
+  throw new TkadmError('CTR_PATH', `Cannot copy to "${path}": there is no such directory`);
 }
 
 async function copyIn(

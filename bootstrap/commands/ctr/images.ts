@@ -1,8 +1,9 @@
 import { isAbsolute, join, resolve } from 'node:path';
 import { TkadmError } from '../../../runtime/base/errors.ts';
+import { writeFileAtomic } from '../../../runtime/base/files.ts';
 import type { ImageDetails } from '../../../runtime/cri/image-messages.ts';
 import type { CliContext } from '../context.ts';
-import { runImageBuild, runImageLoad, runImageSave } from '../image.ts';
+import { buildImage, loadImages, runImageSave } from '../image.ts';
 import { readRegistryAuth } from '../registry-auth.ts';
 import { ctr, forEach, image } from './call.ts';
 import {
@@ -135,7 +136,8 @@ export async function runRmi(
       );
     }
     const { id } = await image(context, 'remove', { name });
-    return isLast ? `Deleted: ${id}` : `Untagged: ${name}`;
+    const tags = isLast ? details.repoTags.map(familiarName) : [familiarName(name)];
+    return [...tags.map((tag) => `Untagged: ${tag}`), ...(isLast ? [`Deleted: ${id}`] : [])].join('\n');
   });
 }
 
@@ -154,11 +156,17 @@ function quiet(context: CliContext, output: string): CliContext {
 }
 
 /** `tkadm ctr load -i FILE` */
-export function runLoad(context: CliContext, { input = '-' }: { readonly input?: string }): Promise<void> {
+export async function runLoad(
+  context: CliContext,
+  { input = '-' }: { readonly input?: string },
+): Promise<void> {
   if (input === '-' && context.isInputTerminal) {
     throw new TkadmError('USAGE', 'Cannot load from a terminal: name the archive', { hint: '-i images.tar' });
   }
-  return runImageLoad(context, { input, output: 'text' });
+  for (const { id, repoTags } of await loadImages(context, { input, output: 'text' })) {
+    const names = repoTags.map((tag) => `Loaded image: ${familiarName(tag)}\n`);
+    context.write(names.join('') || `Loaded image ID: ${id}\n`);
+  }
 }
 
 export interface BuildFlags {
@@ -166,8 +174,11 @@ export interface BuildFlags {
   /** --no-cache is false. */
   readonly cache: boolean;
   readonly file?: string;
+  readonly iidfile?: string;
   readonly platform?: string;
+  readonly pull?: boolean;
   readonly quiet?: boolean;
+  readonly secret?: readonly string[];
   readonly tag?: readonly string[];
   readonly target?: string;
 }
@@ -178,18 +189,24 @@ export async function runBuild(context: CliContext, flags: BuildFlags, path: str
   if (path === '-' || /^(https?|git):/.test(path)) {
     throw new TkadmError('UNSUPPORTED', `Cannot build "${path}": the context must be a directory here`);
   }
-  const { file, tag = [], target, cache, buildArg } = flags;
+  const { file, tag = [], target, cache, buildArg, pull = false, secret = [], quiet = false } = flags;
   // As docker's: relative to where the command runs, not to the context.
   const isPlain = file === undefined || file === '-' || isAbsolute(file);
   const dockerfile = isPlain ? file : join(context.cwd, file);
-  await runImageBuild(flags.quiet ? { ...context, write: () => {} } : context, resolve(context.cwd, path), {
+  const steps = quiet ? { ...context, write: () => {} } : context;
+  const { id } = await buildImage(steps, resolve(context.cwd, path), {
     tag,
     cache,
+    pull,
+    secret,
     output: 'text',
     ...(dockerfile === undefined ? {} : { file: dockerfile }),
     ...(target === undefined ? {} : { target }),
     ...(buildArg === undefined ? {} : { buildArg }),
   });
+  if (flags.iidfile !== undefined) await writeFileAtomic(resolve(context.cwd, flags.iidfile), id);
+  const names = tag.map((name) => `Successfully tagged ${familiarName(name)}\n`);
+  context.write(quiet ? `${id}\n` : `Successfully built ${shortId(id)}\n${names.join('')}`);
 }
 
 const HISTORY_COLUMNS: readonly Column[] = [

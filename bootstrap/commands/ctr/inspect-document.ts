@@ -1,6 +1,7 @@
 import type { ImageDetails } from '../../../runtime/cri/image-messages.ts';
 import type { CtrSummary, NetworkInfo, VolumeInfo } from '../../../runtime/ctr/ctr-messages.ts';
 import type { PortBinding } from '../../../runtime/ctr/ctr-record.ts';
+import { familiarName } from './units.ts';
 
 const NEVER = '0001-01-01T00:00:00Z';
 
@@ -138,11 +139,12 @@ function buildHostConfig({ options, networkMode, mounts }: CtrSummary) {
 }
 
 function describeSecurity(options: CtrSummary['options']): readonly string[] {
-  const { seccomp, apparmorProfile, hasNoNewPrivileges } = options;
+  const { seccomp, apparmorProfile, hasNoNewPrivileges, hasOpenPaths } = options;
   return [
     ...(seccomp === undefined ? [] : [`seccomp=${seccomp === 'unconfined' ? seccomp : seccomp.path}`]),
     ...(apparmorProfile === undefined ? [] : [`apparmor=${apparmorProfile}`]),
     ...(hasNoNewPrivileges ? ['no-new-privileges'] : []),
+    ...(hasOpenPaths ? ['systempaths=unconfined'] : []),
   ];
 }
 
@@ -164,9 +166,10 @@ function buildNetworkSettings({ network, networkMode, config }: CtrSummary) {
 
 function portMap(ports: readonly PortBinding[]) {
   const map: Record<string, { HostIp: string; HostPort: string }[]> = {};
-  for (const { containerPort, protocol, hostIp, hostPort } of ports) {
+  for (const { containerPort, protocol, hostIp, hostPort, lastHostPort } of ports) {
     const key = `${containerPort}/${protocol}`;
-    const binding = { HostIp: hostIp || '0.0.0.0', HostPort: hostPort === 0 ? '' : String(hostPort) };
+    const port = lastHostPort === undefined ? String(hostPort) : `${hostPort}-${lastHostPort}`;
+    const binding = { HostIp: hostIp || '0.0.0.0', HostPort: hostPort === 0 ? '' : port };
     map[key] = [...(map[key] ?? []), binding];
   }
   return map;
@@ -177,8 +180,10 @@ export function buildImageDocument(image: ImageDetails) {
   const { id, repoTags, repoDigests, sizeBytes, config } = image;
   return {
     Id: id,
-    RepoTags: repoTags,
-    RepoDigests: repoDigests,
+    RepoTags: repoTags.map(familiarName),
+    RepoDigests: repoDigests.map(familiarName),
+    Author: String(config.author ?? ''),
+    Comment: String(config.history?.at(-1)?.['comment'] ?? ''),
     Created: config.created ?? NEVER,
     Config: config.config ?? {},
     Architecture: config.architecture,

@@ -10,6 +10,7 @@ import {
 } from './inspect-document.ts';
 
 export interface InspectFlags {
+  readonly size?: boolean;
   readonly format?: string;
   readonly type?: string;
 }
@@ -63,7 +64,7 @@ export async function runInspect(
   const found: object[] = [];
   let exitCode = 0;
   for (const name of names) {
-    const document = await find(context, name, type);
+    const document = await find(context, name, flags);
     if (document !== undefined) found.push(document);
     else {
       exitCode = 1;
@@ -78,12 +79,22 @@ export async function runInspect(
 async function find(
   context: CliContext,
   name: string,
-  type: string | undefined,
+  { type, size }: InspectFlags,
 ): Promise<object | undefined> {
   const finders = type === undefined ? Object.values(FINDERS) : [FINDERS[type]!];
   for (const finder of finders) {
     const document = await finder(context, name);
-    if (document !== undefined) return document;
+    if (document !== undefined)
+      return size && finder === FINDERS['container'] ? addSize(context, document) : document;
   }
   return undefined;
+}
+
+/** What the container has written, and that with its image, in bytes. */
+async function addSize(context: CliContext, document: object): Promise<object> {
+  const { Id, Image } = document as { readonly Id: string; readonly Image: string };
+  const { containers } = await ctr(context, 'diskUsage', {});
+  const written = containers.find(({ id }) => id === Id)?.bytes ?? 0;
+  const base = (await image(context, 'list')).find(({ id }) => id === Image)?.sizeBytes ?? 0;
+  return { ...document, SizeRw: written, SizeRootFs: base + written };
 }

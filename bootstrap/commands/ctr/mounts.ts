@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { TkadmError } from '../../../runtime/base/errors.ts';
 import type { MountWish } from '../../../runtime/ctr/ctr-record.ts';
@@ -32,6 +33,8 @@ export function parseVolume(cwd: string, text: string): MountWish {
 
 function addVolumeOption(mount: MountWish, option: string, text: string): MountWish {
   if (option === 'ro' || option === 'rw') return { ...mount, isReadonly: option === 'ro' };
+  // Labels for SELinux: where the kernel has none there is nothing to label, as for docker.
+  if (/^[zZ]$/.test(option) && !existsSync('/sys/fs/selinux/enforce')) return mount;
   if (option === 'nocopy') return { ...mount, hasNoCopy: true };
   if (PROPAGATIONS.includes(option) && mount.type === 'bind') return { ...mount, propagation: option };
   throw new TkadmError('UNSUPPORTED', `Cannot use "--volume ${text}": option "${option}" is not supported`, {

@@ -3,7 +3,7 @@ import type { PortBinding } from '../../../runtime/ctr/ctr-record.ts';
 
 const USAGE = '[ADDRESS:][HOST-PORT:]CONTAINER-PORT[/tcp|udp], ports also as ranges 8000-8010';
 
-/** `--publish`: "4000:80", "127.0.0.1:4000:80/udp", "80", "8000-8001:80-81". @throws USAGE, UNSUPPORTED */
+/** `--publish`: "4000:80", "127.0.0.1:4000:80/udp", "80", "8000-8001:80-81", "8000-8010:80" for one of them. @throws USAGE, UNSUPPORTED */
 export function parsePublish(text: string): readonly PortBinding[] {
   const invalid = (state: string) =>
     new TkadmError('USAGE', `Cannot publish "${text}": ${state}`, { hint: `--publish ${USAGE}` });
@@ -19,9 +19,13 @@ export function parsePublish(text: string): readonly PortBinding[] {
   const host = hostText === '' ? undefined : parseRange(hostText);
   if (container === undefined || (hostText !== '' && host === undefined))
     throw invalid('a port is not of 1-65535');
+  const address = hostIp === '0.0.0.0' ? '' : hostIp;
+  if (host !== undefined && host.length > 1 && container.length === 1) {
+    const [range, containerPort] = [{ hostPort: host[0]!, lastHostPort: host.at(-1)! }, container[0]!];
+    return [{ containerPort, protocol, hostIp: address, ...range }];
+  }
   if (host !== undefined && host.length !== container.length)
     throw invalid('the ranges have different lengths');
-  const address = hostIp === '0.0.0.0' ? '' : hostIp;
   return container.map((containerPort, index) => ({
     containerPort,
     protocol,

@@ -75,7 +75,7 @@ interface DescribeOptions {
 
 function describe(container: CtrSummary, { trunc, now, sizes }: DescribeOptions): Row {
   const { id, name, config, createdAt, state, mounts, networkMode } = container;
-  const command = config.args.join(' ');
+  const command = config.args.map((arg) => (/\s/.test(arg) ? `'${arg}'` : arg)).join(' ');
   const isCut = trunc && command.length > COMMAND_LENGTH;
   return {
     ID: trunc ? shortId(id) : id,

@@ -38,7 +38,7 @@ function parseCpus(text: string): number {
   throw new TkadmError('USAGE', `Cannot use "--cpus ${text}": it is no number from 0.01`);
 }
 
-type Security = Pick<CtrOptions, 'seccomp' | 'apparmorProfile' | 'hasNoNewPrivileges'>;
+type Security = Pick<CtrOptions, 'seccomp' | 'apparmorProfile' | 'hasNoNewPrivileges' | 'hasOpenPaths'>;
 
 /** `--security-opt` @throws UNSUPPORTED, FILE_READ */
 export async function readSecurity(context: CliContext, options: readonly string[]): Promise<Security> {
@@ -48,6 +48,7 @@ export async function readSecurity(context: CliContext, options: readonly string
     const isOn = value === '' || value === 'true';
     if (name === 'no-new-privileges' && (isOn || value === 'false'))
       security = { ...security, hasNoNewPrivileges: isOn };
+    else if (name === 'systempaths' && value === 'unconfined') security = { ...security, hasOpenPaths: true };
     else if (name === 'seccomp' && value === 'unconfined') security = { ...security, seccomp: 'unconfined' };
     else if (name === 'seccomp' && value !== '') {
       const path = resolve(context.cwd, value);
@@ -55,7 +56,7 @@ export async function readSecurity(context: CliContext, options: readonly string
     } else if (name === 'apparmor' && value !== '') security = { ...security, apparmorProfile: value };
     else if (name !== 'label' || value !== 'disable') {
       throw new TkadmError('UNSUPPORTED', `Cannot use "--security-opt ${option}": it is not supported`, {
-        hint: 'seccomp=unconfined, seccomp=FILE, apparmor=PROFILE, no-new-privileges',
+        hint: 'seccomp=unconfined, seccomp=FILE, apparmor=PROFILE, systempaths=unconfined, no-new-privileges',
       });
     }
   }

@@ -24,6 +24,7 @@ export interface RunFlags {
   readonly detachKeys?: string;
   readonly device?: readonly string[];
   readonly dns?: readonly string[];
+  readonly dnsOpt?: readonly string[];
   readonly dnsOption?: readonly string[];
   readonly dnsSearch?: readonly string[];
   readonly domainname?: string;
@@ -43,6 +44,7 @@ export interface RunFlags {
   readonly memorySwap?: string;
   readonly mount?: readonly string[];
   readonly name?: string;
+  readonly net?: string;
   readonly network?: string;
   readonly oomScoreAdj?: string;
   readonly pid?: string;
@@ -80,6 +82,7 @@ export async function buildOptions(
 ): Promise<CtrOptions> {
   const [image = '', ...command] = words;
   checkPlatform(flags.platform);
+  const network = flags.network ?? flags.net ?? 'bridge';
   const isAttached = flags.detach !== true;
   return {
     image,
@@ -119,8 +122,8 @@ export async function buildOptions(
     extraHosts: (flags.addHost ?? []).map(checkExtraHost),
     dns: flags.dns ?? [],
     dnsSearch: flags.dnsSearch ?? [],
-    dnsOptions: flags.dnsOption ?? [],
-    network: flags.network === 'default' ? 'bridge' : (flags.network ?? 'bridge'),
+    dnsOptions: [...(flags.dnsOption ?? []), ...(flags.dnsOpt ?? [])],
+    network: network === 'default' ? 'bridge' : network,
     resources: readResources(flags),
     restart: parseRestart(flags.restart ?? 'no'),
     isAutoRemoved: flags.rm ?? false,
@@ -175,6 +178,11 @@ export async function readEnv(
   };
   for (const entry of [...lines, ...given]) {
     if (entry.startsWith('=')) throw new TkadmError('USAGE', `Cannot use "--env ${entry}": it has no name`);
+  }
+  for (const entry of lines) {
+    const [name = ''] = entry.split('=', 1);
+    if (/\s/.test(name))
+      throw new TkadmError('USAGE', `Cannot use "--env-file": the name "${name}" has white space`);
   }
   return [...lines, ...given].map(fill);
 }

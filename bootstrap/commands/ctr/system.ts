@@ -72,9 +72,7 @@ export async function runSystemPrune(context: CliContext, flags: SystemPruneFlag
   const ids = await pruneContainers(context, flags);
   const volumes = flags.volumes ? await pruneVolumes(context, {}) : { names: [], bytes: 0 };
   const images = await pruneImages(context, flags.all ?? false);
-  const freed = before.containers
-    .filter(({ id }) => ids.includes(id))
-    .reduce((sum, { bytes }) => sum + bytes, 0);
+  const freed = bytesOf(before.containers, ids);
   const sections = [
     ['Deleted Containers:', ids],
     ['Deleted Volumes:', volumes.names],
@@ -92,8 +90,30 @@ export async function runContainerPrune(
   flags: ContainerPruneFlags & { readonly force?: boolean },
 ): Promise<void> {
   await confirm(context, flags.force, 'This removes all stopped containers');
+  const before = await ctr(context, 'diskUsage', {});
   const ids = await pruneContainers(context, flags);
-  context.write(ids.map((id) => `${id}\n`).join(''));
+  const title = ids.length > 0 ? 'Deleted Containers:\n' : '';
+  context.write(`${title}${ids.map((id) => `${id}\n`).join('')}`);
+  context.write(`Total reclaimed space: ${formatBytes(bytesOf(before.containers, ids), 1000)}\n`);
+}
+
+function bytesOf(
+  rows: readonly { readonly id: string; readonly bytes: number }[],
+  ids: readonly string[],
+): number {
+  return rows.filter(({ id }) => ids.includes(id)).reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** `tkadm ctr image prune` */
+export async function runImagePrune(
+  context: CliContext,
+  { all = false, force }: { readonly all?: boolean; readonly force?: boolean },
+): Promise<void> {
+  await confirm(context, force, `This removes all images without ${all ? 'a container' : 'a name'}`);
+  const { ids, bytes } = await pruneImages(context, all);
+  const title = ids.length > 0 ? 'Deleted Images:\n' : '';
+  context.write(`${title}${ids.map((id) => `${id}\n`).join('')}`);
+  context.write(`Total reclaimed space: ${formatBytes(bytes, 1000)}\n`);
 }
 
 /** `tkadm ctr info` */

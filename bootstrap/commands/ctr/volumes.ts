@@ -61,10 +61,10 @@ export async function runVolumeLs(
 export function runInspectOf(
   context: CliContext,
   type: 'volume' | 'network' | 'container' | 'image',
-  { format }: { readonly format?: string },
+  flags: { readonly format?: string; readonly size?: boolean },
   names: readonly string[],
 ): Promise<number> {
-  return runInspect(context, { type, ...(format === undefined ? {} : { format }) }, names);
+  return runInspect(context, { ...flags, type }, names);
 }
 
 /** `tkadm ctr volume rm` */

@@ -3,6 +3,7 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { drained } from '../../base/drained.ts';
 import { isTrue, openContainerLogs, parseLogQuery, RequestError, requirePod } from './container-logs.ts';
 import { formatAgentMetrics, formatResourceMetrics } from './metrics.ts';
 import type { KubeletServerOptions } from './server.ts';
@@ -138,18 +139,6 @@ async function sendContainerLogs(
     if (!signal.aborted) throw error;
   }
   response.end();
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      response.off('drain', end);
-      response.off('close', end);
-      resolve();
-    };
-    response.on('drain', end);
-    response.on('close', end);
-  });
 }
 
 /** A file of /var/log, or the names in a directory; links out of it are refused. */

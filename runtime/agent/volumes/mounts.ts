@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { TkadmError } from '../../base/errors.ts';
-import { MNT_DETACH } from '../../container/kernel-constants.ts';
+import { MNT_DETACH, MS } from '../../container/kernel-constants.ts';
 import { loadLibc } from '../../container/libc.ts';
 import { parseMountOptions } from '../../container/mount-options.ts';
+
+const O_CLOEXEC = 0o2000000;
 
 /** Loaded at the first mount: by system call, since starting mount(8) for each pod holds the whole agent up. */
 const libc = once(loadLibc);
@@ -11,6 +13,20 @@ const libc = once(loadLibc);
 export async function mountTmpfs(path: string, options: readonly string[]): Promise<void> {
   const { flags, data } = parseMountOptions(options);
   attempt('mount', path, () => libc().mount('tmpfs', path, 'tmpfs', flags, data || null));
+}
+
+/** Mounts a file or directory, with what is mounted in it, in a second place. @throws AGENT_VOLUME */
+export function bindMount(source: string, target: string): void {
+  attempt('mount', target, () => libc().mount(source, target, null, MS.BIND | MS.REC, null));
+}
+
+/** A descriptor of a path below an open directory, see `openBeneath` of the C library. @throws LibcError */
+export function openBeneath(root: number, path: string, flags: number): number | undefined {
+  return libc().openBeneath(root, path, flags | O_CLOEXEC);
+}
+
+export function closeDescriptor(fd: number): void {
+  libc().close(fd);
 }
 
 /** Unmounts lazily. @throws AGENT_VOLUME */

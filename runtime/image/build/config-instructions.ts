@@ -48,7 +48,7 @@ const CONFIG_INSTRUCTIONS: Partial<Record<InstructionName, ConfigInstruction>> =
     parseTrigger(row.text, row.line);
     return { ...config, OnBuild: [...(config.OnBuild ?? []), row.text] };
   },
-  HEALTHCHECK: (row, config) => ({ ...config, Healthcheck: parseHealthcheck(row, config) }),
+  HEALTHCHECK: (row, config) => ({ ...config, Healthcheck: parseHealthcheck(row) }),
 };
 
 /**
@@ -83,13 +83,13 @@ function commandForm(row: Instruction, config: OciExecutionConfig): readonly str
 }
 
 /** Durations in nanoseconds, as Docker's configuration has them. */
-function parseHealthcheck(row: Instruction, config: OciExecutionConfig): object {
+function parseHealthcheck(row: Instruction): object {
   if (/^NONE$/i.test(row.text)) return { Test: ['NONE'] };
   if (!/^CMD\s/i.test(row.text)) throw invalid(row.line, 'HEALTHCHECK without CMD or NONE');
   const text = row.text.replace(/^CMD\s+/i, '');
   const json = parseJson(text);
   return {
-    Test: json ? ['CMD', ...json] : config.Shell ? ['CMD', ...config.Shell, text] : ['CMD-SHELL', text],
+    Test: json ? ['CMD', ...json] : ['CMD-SHELL', text],
     ...Object.fromEntries(
       HEALTHCHECK_TIMES.flatMap(([flag, field]) => {
         const value = row.flags[flag];

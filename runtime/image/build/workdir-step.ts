@@ -19,12 +19,17 @@ export async function planDirectory(
   tree: MergedTree,
   now: Date,
 ): Promise<DirectoryPlan> {
-  const text = expandWord(row.text, variablesOf(state));
-  const path = posix.resolve('/', state.config.WorkingDir || '/', text);
+  const path = resolveDirectory(row, state);
   const present = await tree.lookup(path);
   if (present && !present.stats.isDirectory()) throw invalid(row.line, `WORKDIR "${path}", which is a file`);
   if (present || path === '/') return { path, files: undefined };
   return { path, files: directoriesTo(await tree.resolve(path), tree, now) };
+}
+
+/** The absolute path that a WORKDIR leads to. */
+export function resolveDirectory(row: Instruction, state: StageState): string {
+  const text = expandWord(row.text, variablesOf(state));
+  return posix.resolve('/', state.config.WorkingDir || '/', text);
 }
 
 /** The directories on the way to `path` and itself: those that are there as they are, new ones 0755. */

@@ -24,6 +24,7 @@ t.test('parsePublish() reads addresses, ranges and protocols', (t) => {
   t.same(parsePublish('127.0.0.1:4000:80/udp'), [port(80, 4000, '127.0.0.1', 'udp')]);
   t.same(parsePublish('127.0.0.1::80'), [port(80, 0, '127.0.0.1')]);
   t.same(parsePublish('8000-8001:80-81'), [port(80, 8000), port(81, 8001)]);
+  t.same(parsePublish('8000-8010:80'), [{ ...port(80, 8000), lastHostPort: 8010 }]);
   for (const text of ['', 'x', '80:', '0:80', '70000:80', '8000-8002:80-81', 'host:80:80']) {
     t.throws(() => parsePublish(text), { code: 'USAGE' }, text);
   }
@@ -44,7 +45,7 @@ t.test('parseVolume(), parseMount() and parseTmpfs() tell paths from names', (t)
   t.match(parseVolume('/w', './a:/b:ro'), { type: 'bind', source: '/w/a', isReadonly: true });
   t.same(parseVolume('/w', 'data:/b'), { ...common, type: 'volume', source: 'data', target: '/b' });
   t.match(parseVolume('/w', '/b'), { type: 'volume', source: '', target: '/b' });
-  t.throws(() => parseVolume('/w', 'a:/b:z'), { code: 'UNSUPPORTED', message: /"z"/ });
+  t.throws(() => parseVolume('/w', 'a:/b:q'), { code: 'UNSUPPORTED', message: /"q"/ });
   t.throws(() => parseVolume('/w', 'a:b:c:d'), { code: 'USAGE' });
   t.same(parseMount('/w', 'type=bind,src=/a,dst=/b,ro'), {
     type: 'bind',

@@ -30,6 +30,9 @@ const CASES = [
   ['a {{- .State.Pid -}} b', 'a42b'],
   ['{{/* nothing */}}{{"text"}} {{`raw`}} {{3}}', 'text raw 3'],
   ['{{.Nothing}}', '<nil>'],
+  ['{{printf "%.4s|%-4s|%4d|%04d|%q|%v|%%" .Name "a" 7 7 "x" .Env}}', '/web|a   |   7|0007|"x"|[A=1 B=2]|%'],
+  ['{{slice .Name 1}} {{slice .Name 1 2}} {{pad "x" 1 2}}|', 'web w  x  |'],
+  ['{{if le 2 2}}{{if ge 3 2}}yes{{end}}{{end}}', 'yes'],
 ] as const;
 
 t.test('parseTemplate() fills in what Go does', (t) => {
@@ -42,7 +45,8 @@ t.test('parseTemplate() fills in what Go does', (t) => {
 const REFUSED = [
   ['{{.Name', /without its "}}"/],
   ['{{.Nmae}}', /there is no field "Nmae"/],
-  ['{{printf "%s" .Name}}', /function "printf".*not supported/],
+  ['{{html .Name}}', /function "html".*not supported/],
+  ['{{printf "%s %s" .Name}}', /"%s".* no value/],
   ['{{define "x"}}{{end}}', /"define" is not supported/],
   ['{{$x := .Name}}', /not supported/],
   ['{{if .Name}}', /no {{end}}/],

@@ -14,7 +14,7 @@ import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { isTkadmError } from '../../../runtime/base/errors.ts';
 import { encodeTarHeader, TAR_END, type TarFile, tarPadding } from '../../../runtime/base/tar-header.ts';
-import { readTar, type TarEntry } from '../../../runtime/image/tar-reader.ts';
+import { readTar, type TarEntry, TarReader } from '../../../runtime/image/tar-reader.ts';
 import { seededRandom } from './random.ts';
 
 interface ReadFile extends Omit<TarEntry, 'content'> {
@@ -158,6 +158,32 @@ t.test('encodeTarHeader() is read the same by readTar() and by tar', async (t) =
   ]) {
     t.ok(listing.replaceAll(/ +/g, ' ').includes(line), line);
   }
+});
+
+t.test('TarReader has at once what has come, and waits for the rest', async (t) => {
+  const header = (name: string) => encodeTarHeader({ name, type: 'file', mode: 0o644, sizeBytes: 5 });
+  const archive = Buffer.concat([
+    ...['one', 'two'].flatMap((name) => [header(name), Buffer.from('hello'), tarPadding(5)]),
+    TAR_END,
+  ]);
+  const raw: Buffer[] = [];
+  const reader = new TarReader(cut(archive, 1540), (bytes) => raw.push(Buffer.from(bytes)));
+  t.equal(reader.nextNow(), undefined, 'nothing has come yet');
+  const one = await reader.next();
+  t.equal(one?.contentNow(4), undefined, 'longer than is asked for');
+  t.equal(one?.contentNow(5)?.toString(), 'hello');
+  const two = reader.nextNow();
+  t.equal(two?.name, 'two');
+  t.equal(two?.contentNow(5), undefined, 'its end is in the next piece');
+  const pieces: Buffer[] = [];
+  for await (const piece of two!.content()) pieces.push(Buffer.from(piece));
+  t.same(pieces.map(String), ['hell', 'o']);
+  t.equal(reader.nextNow(), undefined, 'the end is no entry');
+  t.equal(await reader.next(), undefined);
+  t.same(
+    Buffer.concat(raw),
+    Buffer.concat([archive.subarray(0, 512), archive.subarray(517, 1536), archive.subarray(1541)]),
+  );
 });
 
 t.test('readTar() refuses what is no tar', async (t) => {
