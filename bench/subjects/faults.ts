@@ -2,9 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Lab, LabHost } from '../../test/hosts/lab.ts';
 import { pathOn, withLab } from '../cluster.ts';
+import { CLUSTER_FILE, formatClusterFile } from '../cluster-file.ts';
 import { type Bench, type Subject, timed } from '../measure.ts';
 
-const FILE = '/root/cluster.yaml';
 /** nftables, in place of a line that loses packets. */
 const LOSS = [
   'add table inet loss',
@@ -53,7 +53,7 @@ async function measure(bench: Bench, lab: Lab): Promise<void> {
   await clock.exec(['/usr/sbin/sshd', '-f', '/etc/ssh/sshd_lab_config', '-p', '2222', '-o', AHEAD]);
   for (const host of [controlPlane, ...machines]) for (const rule of LOSS) await host.exec(['nft', rule]);
   const write = (rows: readonly string[]) =>
-    writeFileSync(pathOn(admin, FILE), formatFile(controlPlane, rows));
+    writeFileSync(pathOn(admin, CLUSTER_FILE), formatClusterFile(controlPlane, rows));
   const row = (host: LabHost, ssh = '') => `{address: ${host.address}, role: worker${ssh}}`;
   const nobody = `{address: ${lab.gateway.replace(/\.1$/, '.250')}, role: worker}`;
   const healthy = [...others, rebooted, full].map((host) => row(host));
@@ -79,21 +79,9 @@ function countFailed(outcomes: Outcomes, hosts: readonly LabHost[]): number {
   return hosts.filter(({ address }) => (outcomes.get(address) ?? 'failed') === 'failed').length;
 }
 
-function formatFile(controlPlane: LabHost, rows: readonly string[]): string {
-  return `apiVersion: tkadm.io/v1alpha1
-kind: Cluster
-metadata: {name: bench}
-spec:
-  ssh: {hostKeys: accept-new}
-  hosts:
-    - {address: ${controlPlane.address}, role: control-plane}
-${rows.map((row) => `    - ${row}`).join('\n')}
-`;
-}
-
 /** Runs it on the administrator's machine; `meddle` sees the output until it has done what it waits for. */
 async function runApply(bench: Bench, admin: LabHost, meddle: (text: string) => Promise<boolean>) {
-  const argv = ['node', join(bench.root, 'dist/tkadm.js'), 'apply', '-f', FILE];
+  const argv = ['node', join(bench.root, 'dist/tkadm.js'), 'apply', '-f', CLUSTER_FILE];
   const running = admin.spawn(argv, { env: { KUBECONFIG: '/root/bench.kubeconfig' } });
   let text = '';
   let isDone = false;

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { findPids } from '../../test/hosts/cluster.ts';
 import type { LabHost } from '../../test/hosts/lab.ts';
 import { pathOn, withLab } from '../cluster.ts';
+import { CLUSTER_FILE, formatClusterFile } from '../cluster-file.ts';
 import { type Bench, type Subject, timed } from '../measure.ts';
 
 const MANY = 20;
-const FILE = '/root/cluster.yaml';
 const SAMPLE_MS = 500;
 
 /** `tkadm apply` from a machine that is no member: one host, many at once, and a plan over all of them. */
@@ -31,7 +31,10 @@ export const fleetSubject: Subject = {
       async (lab) => {
         const [admin, controlPlane, ...machines] = lab.hosts as [LabHost, LabHost, ...LabHost[]];
         const apply = (count: number, ...flags: string[]) => {
-          writeFileSync(pathOn(admin, FILE), formatFile(controlPlane, machines.slice(0, count)));
+          writeFileSync(
+            pathOn(admin, CLUSTER_FILE),
+            formatClusterFile(controlPlane, machines.slice(0, count).map(formatWorker)),
+          );
           return runApply(bench, admin, flags);
         };
         await apply(0);
@@ -48,27 +51,14 @@ export const fleetSubject: Subject = {
   },
 };
 
-function formatFile(controlPlane: LabHost, machines: readonly LabHost[]): string {
-  const hosts = machines.map(({ address }) => `    - {address: ${address}, role: worker}`);
-  return `apiVersion: tkadm.io/v1alpha1
-kind: Cluster
-metadata: {name: bench}
-spec:
-  ssh: {hostKeys: accept-new}
-  hosts:
-    - {address: ${controlPlane.address}, role: control-plane}
-${hosts.join('\n')}
-`;
-}
-
 /** Runs it on the administrator's machine; the greatest memory is that which the kernel has noted last. */
 async function runApply(bench: Bench, admin: LabHost, flags: readonly string[]) {
-  const argv = ['node', join(bench.root, 'dist/tkadm.js'), 'apply', '-f', FILE, ...flags];
+  const argv = ['node', join(bench.root, 'dist/tkadm.js'), 'apply', '-f', CLUSTER_FILE, ...flags];
   const running = admin.exec(argv, { env: { KUBECONFIG: '/root/bench.kubeconfig' }, timeoutMs: 280_000 });
   let memoryMb = 0;
   let pid: number | undefined;
   const timer = setInterval(async () => {
-    pid ??= (await findPids(admin, `^node .*tkadm.js apply -f ${FILE}`))[0];
+    pid ??= (await findPids(admin, `^node .*tkadm.js apply -f ${CLUSTER_FILE}`))[0];
     memoryMb = Math.max(memoryMb, readPeakMb(pathOn(admin, `/proc/${pid}/status`)));
   }, SAMPLE_MS);
   const { ms, value } = await timed(() => running).finally(() => clearInterval(timer));
@@ -83,4 +73,8 @@ function readPeakMb(path: string): number {
   } catch {
     return 0;
   }
+}
+
+function formatWorker({ address }: LabHost): string {
+  return `{address: ${address}, role: worker}`;
 }

@@ -1,4 +1,4 @@
-import { Listr, type ListrTask, type ListrTaskWrapper } from 'listr2';
+import type { ListrTask, ListrTaskWrapper } from 'listr2';
 import { createGate } from '../fleet/gate.ts';
 import {
   type FleetCommand,
@@ -10,6 +10,7 @@ import {
   type MachineReporter,
   summaryOf,
 } from './fleet.ts';
+import { createLiveList } from './live-list.ts';
 import { maskSecrets } from './mask.ts';
 
 type Wrapper = ListrTaskWrapper<unknown, never, never>;
@@ -111,14 +112,7 @@ function runList(lines: readonly Line[]): LiveList {
       return line.settled;
     },
   }));
-  const list = new Listr(tasks, {
-    concurrent: true,
-    exitOnError: false,
-    collectErrors: false,
-    // The command line ends a run by its own signal, with its own exit code.
-    registerSignalListeners: false,
-    rendererOptions: { collapseErrors: true, showErrorMessage: false },
-  } as never);
+  const list = createLiveList(tasks);
   const ended = list.run().catch(() => {});
   const stop = async () => {
     await Promise.all(lines.map(({ started }) => started));

@@ -1,7 +1,8 @@
-import { Listr, type ListrTask, ListrTaskState, type ListrTaskWrapper } from 'listr2';
+import { type ListrTask, ListrTaskState, type ListrTaskWrapper } from 'listr2';
 import { formatAction } from '../workflow/action.ts';
 import type { WorkflowEvent } from '../workflow/event.ts';
 import { groupOf } from '../workflow/phase.ts';
+import { createLiveList } from './live-list.ts';
 import type { Renderer, RendererOptions, RunResult } from './renderer.ts';
 
 type Wrapper = ListrTaskWrapper<unknown, never, never>;
@@ -42,14 +43,7 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
       return line.settled;
     },
   }));
-  const list = new Listr(tasks, {
-    concurrent: true,
-    exitOnError: false,
-    collectErrors: false,
-    // The command line ends a run by its own signal, with its own exit code.
-    registerSignalListeners: false,
-    rendererOptions: { collapseErrors: true, showErrorMessage: false },
-  } as never);
+  const list = createLiveList(tasks);
   const running = list.run().catch(() => {});
   return {
     emit(event) {
