@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import t from 'tap';
 import {
   eventually,
@@ -60,7 +61,7 @@ t.test('tkadm ctr on a machine without a cluster', { skip, timeout: 280_000 }, a
     t.equal(await ctr(host, 'run', '--rm', 'box', 'sh', '-c', 'echo $$'), '1');
     // Run as a program: the Node.js below has an --env-file of its own, and would take NODE_OPTIONS from it.
     const file = 'echo NODE_OPTIONS=--none > /root/env';
-    const run = `${file} && ${TKADM} ctr run --rm --env-file /root/env box sh -c 'echo $NODE_OPTIONS'`;
+    const run = `${file} && PATH=${dirname(process.execPath)}:$PATH ${TKADM} ctr run --rm --env-file /root/env box sh -c 'echo $NODE_OPTIONS'`;
     t.equal((await host.exec(['sh', '-c', run])).stdout.trim(), '--none');
     const script =
       'mkdir -p /w && echo from the container > /w/index.html && exec busybox httpd -f -p 80 -h /w';
