@@ -85,35 +85,41 @@ export class Shells {
   }
 }
 
-/** One side of what a shell says, up to a mark that it cannot know. */
+/** One side of what a shell says, with marks that no command can know. */
 class Side {
+  readonly #mark: string;
+  readonly #closing: RegExp;
   #chunks: Buffer[] = [];
   /** Enough for a mark, which may come in pieces. */
   #tail = '';
+  /** The opening mark was there. */
+  isOpened = false;
+  /** What follows the closing mark: an exit code, or nothing. */
+  ending: string | undefined;
+
+  constructor(mark: string) {
+    this.#mark = mark;
+    this.#closing = new RegExp(`\\n${mark}\\)(\\d*)\\n`);
+  }
 
   add(chunk: Buffer): void {
     this.#chunks.push(chunk);
-    this.#tail = (this.#tail + chunk.toString('latin1')).slice(-64);
-  }
-
-  /** What follows the closing mark at the very end: the exit code; undefined before it is there. */
-  end(mark: string): string | undefined {
-    return new RegExp(`\\n${mark}\\)(\\d*)\\n$`).exec(this.#tail)?.[1];
-  }
-
-  /** True when the opening mark is the last that was said. */
-  isOpened(mark: string): boolean {
-    return this.#tail.endsWith(`${mark}(\n`);
+    const text = this.#tail + chunk.toString('latin1');
+    this.isOpened ||= text.includes(`${this.#mark}(\n`);
+    this.ending ??= this.#closing.exec(text)?.[1];
+    this.#tail = text.slice(-64);
   }
 
   /** What was said between the marks, as far as it came; forgets it. */
-  take(mark: string): string {
+  take(): string {
     const all = Buffer.concat(this.#chunks);
-    const opening = `${mark}(\n`;
+    const opening = `${this.#mark}(\n`;
     const at = all.indexOf(opening);
-    const end = all.lastIndexOf(`\n${mark})`);
+    const end = all.lastIndexOf(`\n${this.#mark})`);
     this.#chunks = [];
     this.#tail = '';
+    this.isOpened = false;
+    this.ending = undefined;
     return all.subarray(at < 0 ? 0 : at + opening.length, end < 0 ? all.length : end).toString('utf8');
   }
 }
@@ -127,7 +133,7 @@ class Shell {
   readonly #channel: ClientChannel;
   readonly #input: PassThrough;
   readonly #mark = randomBytes(16).toString('hex');
-  readonly #sides = { stdout: new Side(), stderr: new Side() };
+  readonly #sides = { stdout: new Side(this.#mark), stderr: new Side(this.#mark) };
   readonly #closed: Promise<number>;
   #notice: () => void = () => {};
   isOpen = true;
@@ -157,15 +163,15 @@ class Shell {
     const mark = this.#mark;
     const ended = new Promise<number>((resolve) => {
       this.#notice = () => {
-        const code = stdout.end(mark);
-        if (code && stderr.end(mark) !== undefined) resolve(Number(code));
+        const code = stdout.ending;
+        if (code !== undefined && stderr.ending !== undefined) resolve(Number(code));
       };
     });
     this.#input.write(
       `${this.#open}; (exec ${commandLine}) </dev/null; printf '\\n%s%d\\n' '${mark})' $?; printf '\\n%s\\n' '${mark})' >&2\n`,
     );
     const exitCode = await Promise.race([ended, this.#closed]);
-    return { exitCode, stdout: stdout.take(mark), stderr: stderr.take(mark) };
+    return { exitCode, stdout: stdout.take(), stderr: stderr.take() };
   }
 
   /**
@@ -175,7 +181,7 @@ class Shell {
   async become(commandLine: string, input: CommandOptions['input']): Promise<ClientChannel | undefined> {
     const sides = Object.values(this.#sides);
     const opened = new Promise<true>((resolve) => {
-      this.#notice = () => sides.every((side) => side.isOpened(this.#mark)) && resolve(true);
+      this.#notice = () => sides.every((side) => side.isOpened) && resolve(true);
     });
     this.#input.write(`${this.#open}; read -r _; exec ${commandLine}\n`);
     if ((await Promise.race([opened, this.#closed])) !== true) return undefined;

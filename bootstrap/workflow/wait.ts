@@ -166,14 +166,15 @@ function probeHttp(url: string, caPem: string | undefined): Promise<number> {
     const send = url.startsWith('https:') ? httpsRequest : httpRequest;
     const request = send(url, {
       agent: false,
-      timeout: 5_000,
+      // Given up, it costs a server that is slow another handshake.
+      timeout: 20_000,
       ...(caPem ? { ca: caPem } : { rejectUnauthorized: false }),
     });
     request.on('response', (response) => {
       response.resume();
       resolve(response.statusCode ?? 0);
     });
-    request.on('timeout', () => request.destroy(new Error('no answer within 5 s')));
+    request.on('timeout', () => request.destroy(new Error('no answer within 20 s')));
     request.on('error', reject);
     request.end();
   });

@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
 import { lstat, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { Readable, type Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { execa } from 'execa';
 import { describeFileError, isSystemError, TkadmError } from '../base/errors.ts';
 import { readFileIfExists, writeFileAtomic } from '../base/files.ts';
 import type { CommandOptions, CommandResult, FileStat, Host } from '../base/host.ts';
@@ -25,66 +23,41 @@ export function createLocalHost(): Host {
   };
 }
 
-/** A command that ignores SIGTERM when its time is over gets SIGKILL after this. */
-const KILL_AFTER_MS = 5_000;
-
 /** Runs argv without a shell; a command that is not there ends with code 127, a time-out with 124. */
-function runLocal(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-  const { env, input, timeoutMs, signal } = options;
-  const words = env ? ['env', ...Object.entries(env).map(([name, value]) => `${name}=${value}`)] : [];
-  const [command = '', ...args] = [...words, ...argv];
-  return new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
-    const child = spawn(command, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] });
-    const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
-    let isLate = false;
-    let failure: NodeJS.ErrnoException | undefined;
-    let killing: NodeJS.Timeout | undefined;
-    const stop = () => {
-      child.kill();
-      killing ??= setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
-    };
-    const timer = timeoutMs
-      ? setTimeout(() => {
-          isLate = true;
-          stop();
-        }, timeoutMs)
-      : undefined;
-    signal?.addEventListener('abort', stop, { once: true });
-    child.on('error', (error) => {
-      failure ??= error;
-    });
-    child.on('close', (code, signalName) => {
-      clearTimeout(timer);
-      clearTimeout(killing);
-      signal?.removeEventListener('abort', stop);
-      if (signal?.aborted) return reject(signal.reason);
-      const started = failure?.syscall?.startsWith('spawn') ? undefined : code;
-      const exitCode = isLate ? 124 : (started ?? exitCodeOf(failure, signalName));
-      resolve({ exitCode, stdout: stdout(), stderr: stderr() || (failure?.message ?? '') });
-    });
-    if (child.stdin) writeInput(child.stdin, input);
+async function runLocal(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+  const [command = '', ...args] = argv;
+  const result = await execa(command, args, {
+    reject: false,
+    stripFinalNewline: false,
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: toInput(options.input) }),
+    ...(options.env ? { env: options.env } : {}),
+    ...(options.timeoutMs ? { timeout: options.timeoutMs } : {}),
+    ...(options.signal ? { cancelSignal: options.signal } : {}),
   });
+  if (options.signal?.aborted) throw options.signal.reason;
+  return {
+    exitCode: exitCodeOf(result),
+    stdout: result.stdout ?? '',
+    stderr:
+      result.stderr || (result.failed && result.exitCode === undefined ? (result.shortMessage ?? '') : ''),
+  };
 }
 
-/** Returns what has come on a stream. */
-function collect(stream: Readable | null): () => string {
-  const chunks: Buffer[] = [];
-  stream?.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return () => Buffer.concat(chunks).toString('utf8');
+function exitCodeOf(result: {
+  exitCode?: number | undefined;
+  signal?: string | undefined;
+  timedOut: boolean;
+  code?: string | undefined;
+}): number {
+  if (result.timedOut) return 124;
+  if (result.exitCode !== undefined) return result.exitCode;
+  if (result.signal !== undefined) return 128 + (SIGNAL_NUMBERS[result.signal] ?? 0);
+  return result.code === 'ENOENT' ? 127 : 126;
 }
 
-/** 127 and 126 are a shell's codes of a command that is not there and of one that cannot be run. */
-function exitCodeOf(failure: NodeJS.ErrnoException | undefined, signal: NodeJS.Signals | null): number {
-  if (signal !== null) return 128 + (SIGNAL_NUMBERS[signal] ?? 0);
-  return failure?.code === 'ENOENT' ? 127 : 126;
-}
-
-/** A command may end without having read all. */
-function writeInput(stdin: Writable, input: NonNullable<CommandOptions['input']> | undefined): void {
-  stdin.on('error', () => {});
-  if (input === undefined || typeof input === 'string' || input instanceof Uint8Array) stdin.end(input);
-  else pipeline(Readable.from(input), stdin).catch(() => {});
+function toInput(input: NonNullable<CommandOptions['input']>) {
+  if (typeof input === 'string' || input instanceof Uint8Array) return input;
+  return input as never;
 }
 
 async function statLocal(path: string): Promise<FileStat | undefined> {

@@ -1,4 +1,5 @@
 import { type Readable, Transform, type TransformCallback } from 'node:stream';
+import { setImmediate as aTurn } from 'node:timers/promises';
 import zlib from 'node:zlib';
 import { Decompress } from 'fzstd';
 import { TkadmError } from '../base/errors.ts';
@@ -21,6 +22,8 @@ const ZSTD_MAGIC = 0xfd2fb528;
 const ZSTD_SKIPPABLE = 0x184d2a5;
 /** zlib's usual pieces of 16 KiB cost more turns of the event loop than work. */
 export const PIECE_BYTES = 1 << 18;
+/** Compressed bytes that the decoder in JavaScript is given at once: milliseconds, unless they are of a bomb. */
+const TURN_BYTES = 1 << 14;
 /**
  * The window that the decoder in JavaScript holds, and moves for each block. RFC 8878 §3.1.1.1.2 wants 8 MiB at
  * least; what builders of images write stays within 32.
@@ -69,19 +72,23 @@ class ZstdDecoder extends Transform {
   readonly #decoder = new Decompress((piece) => this.push(piece));
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    this.#push(chunk, false, done);
+    this.#decode(chunk).then(() => done(), done);
   }
 
   override _flush(done: TransformCallback): void {
-    this.#push(new Uint8Array(), true, done);
+    this.#decode(new Uint8Array(), true).then(() => done(), done);
   }
 
-  #push(chunk: Uint8Array, isLast: boolean, done: TransformCallback): void {
+  /** All else of the process has its turn between two pieces. */
+  async #decode(chunk: Uint8Array, isLast = false): Promise<void> {
     try {
-      this.#decoder.push(chunk, isLast);
-      done();
+      for (let start = 0; start < chunk.byteLength; start += TURN_BYTES) {
+        this.#decoder.push(chunk.subarray(start, start + TURN_BYTES));
+        await aTurn();
+      }
+      if (isLast) this.#decoder.push(chunk, true);
     } catch (error) {
-      done(new TkadmError('IMAGE_INVALID', `Cannot read zstd: ${(error as Error).message}`));
+      throw new TkadmError('IMAGE_INVALID', `Cannot read zstd: ${(error as Error).message}`);
     }
   }
 }

@@ -8,6 +8,7 @@ import type { CommandOutput, LabExecOptions } from '../hosts/lab.ts';
 import { prepareSystemDisk, type SystemDisk } from './disk.ts';
 import { createNetwork } from './network.ts';
 import { preparePayload } from './payload.ts';
+import { PAYLOAD_DIRECTORY } from './recipe.ts';
 
 /** Who computes: the processor itself, or QEMU's emulator, which is about ten times slower. */
 export type Accelerator = 'kvm' | 'tcg';
@@ -183,7 +184,7 @@ class QemuMachine implements Machine {
     const deadline = Date.now() + BOOT_TIMEOUT_MS;
     for (;;) {
       const current = await this.bootId().catch(() => '');
-      if (current !== '' && current !== bootId) return;
+      if (current !== '' && current !== bootId) return this.#mountPayload();
       const hasEnded = this.#process?.exitCode !== null;
       if (hasEnded || Date.now() > deadline) {
         const logs = await readFile(this.#path('qemu.log'), 'utf8').catch(String);
@@ -191,6 +192,14 @@ class QemuMachine implements Machine {
       }
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
+  }
+
+  /** systemd does it, unless the machine is so slow that it loses its patience with the disk. */
+  async #mountPayload(): Promise<void> {
+    const [directory, disk] = [PAYLOAD_DIRECTORY, '/dev/vdb'];
+    await this.shell(
+      `mountpoint -q ${directory} || mount -o ro ${disk} ${directory} || mountpoint -q ${directory}`,
+    );
   }
 
   async bootId(): Promise<string> {

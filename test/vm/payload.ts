@@ -14,6 +14,7 @@ export const PAYLOAD = {
   node: `${PAYLOAD_DIRECTORY}/bin/node`,
   tkadm: `${PAYLOAD_DIRECTORY}/tkadm/dist/tkadm.js`,
   oci: `${PAYLOAD_DIRECTORY}/tkadm/dist/node/tkadm-oci.cjs`,
+  runtime: `${PAYLOAD_DIRECTORY}/tkadm/dist/node/tkadm-runtime.cjs`,
   image: `${PAYLOAD_DIRECTORY}/image/image.tar`,
 } as const;
 

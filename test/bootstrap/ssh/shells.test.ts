@@ -44,6 +44,10 @@ t.test('commands of a machine behind SSH', { skip }, async (t) => {
     const long = 'ä'.repeat(200_000);
     await host.writeFile('/run/long', long);
     t.equal(await host.readFile('/run/long'), long);
+    const leaving = ['sh', '-c', 'while sleep 0.01; do echo late; echo late >&2; done & echo $!'];
+    const { stdout: pid } = await host.run(leaving);
+    t.match(pid, /^(late\n)*\d+\n/, 'what goes on talking does not hold the answer back');
+    await host.run(['kill', /\d+/.exec(pid)?.[0] ?? '']);
     t.equal((await host.run(['sh', '-c', 'kill -TERM $$'])).exitCode, 143);
     t.equal((await host.run(['no-such-program'])).exitCode, 127);
   });
