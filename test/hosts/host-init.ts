@@ -73,6 +73,8 @@ ${options.hasNode ? '' : 'rm -f $(command -v node) /usr/local/bin/node /usr/bin/
 rm -rf /etc/cni/net.d
 mkdir -p /root/.ssh /run/sshd /etc/ssh
 chmod 700 /root/.ssh
+# A login shell starts as on a fresh machine: what this computer's root has in its own file would run for each session.
+cp /usr/share/base-files/dot.bashrc /root/.bashrc
 cp ${options.privateKeyPath} /root/.ssh/id_ed25519 2>/dev/null || true
 cat > /root/.ssh/authorized_keys <<'KEY'
 ${options.publicKey.trim()}
