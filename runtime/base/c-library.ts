@@ -17,7 +17,15 @@ export type Declare = (name: string, result: string, parameters: readonly string
  * @throws Error when there is no C library to load.
  */
 export function openCLibrary(): Declare {
-  const library = load();
+  const declare = openLibrary(NAMES);
+  if (!declare) throw new Error(`Cannot load the C library: none of ${NAMES.join(', ')}`);
+  return declare;
+}
+
+/** A shared library by the first of its names that loads; undefined when the machine has none of them. */
+export function openLibrary(names: readonly string[]): Declare | undefined {
+  const library = load(names);
+  if (!library) return undefined;
   return (name, result, parameters) => {
     let native: NativeFunction | undefined;
     return () => {
@@ -37,11 +45,11 @@ export function addressOf(buffer: Buffer): bigint {
   return koffi.address(buffer);
 }
 
-function load(): LibraryHandle {
-  for (const name of NAMES) {
+function load(names: readonly string[]): LibraryHandle | undefined {
+  for (const name of names) {
     try {
       return koffi.load(name);
     } catch {}
   }
-  throw new Error(`Cannot load the C library: none of ${NAMES.join(', ')}`);
+  return undefined;
 }
