@@ -349,7 +349,7 @@ t.test('a field that there is not is an error without rows too', { skip }, async
   ];
   for (const words of lists) {
     const result = await fixture.run([...words, '--format', '{{.Nope}}']);
-    t.match(result, { code: 2, stderr: /there is no field "Nope"/ }, words.join(' '));
+    t.match(result, { code: 1, stderr: /there is no field "Nope"/ }, words.join(' '));
   }
   const fields = '{{.ID}} {{.Mounts}} {{.LocalVolumes}} {{index (split .Names ",") 3}}';
   t.equal((await fixture.run(['ps', '--filter', 'name=absent', '--format', fields])).code, 0);
