@@ -128,11 +128,14 @@ t.test('kube-apiserver takes renewed files while it serves', async (t) => {
       t.equal(await isLetIn(), false);
       appendFileSync(file('ca.crt'), added.certPem);
       await soon('the new CA', async () => (await isLetIn()) || undefined);
-      const published = await admin.get(CONFIG_MAPS, {
-        name: 'extension-apiserver-authentication',
-        namespace: NAMESPACE,
+      const published = await soon('extension servers are told', async () => {
+        const map = await admin.get(CONFIG_MAPS, {
+          name: 'extension-apiserver-authentication',
+          namespace: NAMESPACE,
+        });
+        return map.data?.['client-ca-file']?.includes(added.certPem.trim()) || undefined;
       });
-      t.match(published.data?.['client-ca-file'], added.certPem.trim(), 'extension servers are told');
+      t.ok(published);
       replace(file('ca.crt'), ca.certPem);
       await soon('the CA to be gone', async () => !(await isLetIn()) || undefined);
       await sees('after-ca');
