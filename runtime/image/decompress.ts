@@ -57,7 +57,7 @@ export async function peek(
   const body = async function* () {
     if (head.byteLength > 0) yield head;
     for (let next = await source.next(); !next.done; next = await source.next())
-      yield Buffer.from(next.value);
+      yield Buffer.from(next.value.buffer, next.value.byteOffset, next.value.byteLength);
   };
   return { head, body: body() };
 }
