@@ -22,10 +22,18 @@ export function openCLibrary(): Declare {
   return declare;
 }
 
+/** What Node.js itself is linked with: OpenSSL's libcrypto, for example. */
+export function openOwnLibraries(): Declare {
+  return declareIn(koffi.load(null));
+}
+
 /** A shared library by the first of its names that loads; undefined when the machine has none of them. */
 export function openLibrary(names: readonly string[]): Declare | undefined {
   const library = load(names);
-  if (!library) return undefined;
+  return library && declareIn(library);
+}
+
+function declareIn(library: LibraryHandle): Declare {
   return (name, result, parameters) => {
     let native: NativeFunction | undefined;
     return () => {

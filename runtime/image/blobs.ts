@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isSystemError, TkadmError } from '../base/errors.ts';
 import { SHA256_DIGEST } from './reference.ts';
+import { openStreamHash } from './stream-hash.ts';
 
 export interface BlobInfo {
   readonly digest: string;
@@ -83,28 +84,33 @@ export class BlobStore {
   }
 }
 
-/** SHA-256 and number of the bytes that it was given. */
+/** SHA-256 and number of the bytes of a stream. */
 export class ByteDigest {
-  readonly #hash = createHash('sha256');
   #digest: string | undefined;
   sizeBytes = 0;
 
-  update(chunk: Uint8Array): void {
-    this.#hash.update(chunk);
-    this.sizeBytes += chunk.byteLength;
-  }
-
-  /** To be called after the last byte. */
+  /** To be called when the stream has been read to its end. */
   result(): BlobInfo {
-    this.#digest ??= `sha256:${this.#hash.digest('hex')}`;
+    if (this.#digest === undefined) throw new Error('Cannot tell the digest of a stream that goes on');
     return { digest: this.#digest, sizeBytes: this.sizeBytes };
   }
 
-  /** Passes bytes on as they come. */
+  /** Passes bytes on as they come, while another thread takes their digest: nobody may change them. */
   async *through(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of source) {
-      this.update(chunk);
-      yield chunk;
+    const hash = openStreamHash();
+    let last: Promise<void> | undefined;
+    try {
+      for await (const chunk of source) {
+        await last;
+        last = hash.update(chunk);
+        this.sizeBytes += chunk.byteLength;
+        yield chunk;
+      }
+      await last;
+      this.#digest = `sha256:${hash.digest().toString('hex')}`;
+    } finally {
+      await Promise.resolve(last).catch(() => {});
+      hash.close();
     }
   }
 }
