@@ -145,7 +145,7 @@ t.test('a store survives kill -9 at any moment of pulls and builds', { skip }, a
     t.equal(image.layers.length, 5);
     if (round === ROUNDS - 1) t.strictSame(await findDamage(root, store), [], 'after the last pull');
     else await store.remove(name);
-    await store.blobs.put(Readable.from(['left']), sha256Digest('left'));
+    await store.blobs.put(Readable.from([Buffer.from('left')]), sha256Digest('left'));
   }
   t.ok(states.size > 1, `it was killed in different states: ${[...states].join(' | ')}`);
 });
