@@ -1,4 +1,5 @@
 import type { Host } from '../../runtime/base/host.ts';
+import { KERNEL_MODULES } from '../../runtime/base/kernel-modules.ts';
 import {
   type Check,
   errorFinding,
@@ -58,12 +59,6 @@ const TRIALS = [
   'nft_fib|nft "add table ip f; add chain ip f c { type filter hook prerouting priority 0; }; add rule ip f c fib daddr type local accept"',
   'nft_numgen|nft "add table ip r; add chain ip r c { type filter hook prerouting priority 0; }; add rule ip r c numgen random mod 2 0 accept"',
 ] as const;
-
-/** Kernel modules that bring what a trial needs, in the order of modprobe(8). */
-const MODULES: Readonly<Record<string, string>> = {
-  nft_nat: 'nft_masq',
-  nft_fib: 'nft_fib_ipv4',
-};
 
 /** Prints "started", then for each trial that fails its name and the first line of what was said. */
 const SCRIPT = `echo started
@@ -174,7 +169,8 @@ async function observeTrials(host: Host, input: PreflightInput): Promise<readonl
     .filter((line) => !isUpstream(input) || !line.startsWith('nf'))
     .map((line) => {
       const [name = '', ...said] = line.split(' ');
-      const argv = ['modprobe', MODULES[name] ?? name];
+      const module = KERNEL_MODULES[name] ?? name;
+      const argv = ['modprobe', module];
       return {
         ...errorFinding(
           SYSTEM,
@@ -183,7 +179,7 @@ async function observeTrials(host: Host, input: PreflightInput): Promise<readonl
           argv.join(' '),
         ),
         repair: [argv],
-        alters: [{ kind: 'module' as const, name: MODULES[name] ?? name }],
+        alters: [{ kind: 'module' as const, name: module }],
       };
     });
 }

@@ -1,6 +1,7 @@
 import { arch } from 'node:os';
 import { TkadmError } from '../base/errors.ts';
 import { type FlagRow, parseFlags } from '../base/flags.ts';
+import { loadKernelModules } from '../base/kernel-modules.ts';
 import { createLogger, type LogLevel } from '../base/log.ts';
 import { PATHS } from '../base/paths.ts';
 import { VERSION } from '../base/version.ts';
@@ -57,6 +58,7 @@ async function main(): Promise<void> {
   }
   const now = () => new Date();
   const log = createLogger({ name: 'runtime', level, write: (line) => process.stderr.write(line), now });
+  await loadKernelModules(log);
   const runtime = await createRuntime({
     socketPath: flags.socket,
     imageSocketPath: flags['image-socket'],
