@@ -2,6 +2,7 @@ import { formatError } from '../base/errors.ts';
 import { isCtrEngineId } from '../ctr/ctr-context.ts';
 import { buildEnd } from './container-status.ts';
 import type { Signal } from './messages/signal.ts';
+import type { ContainerRecord } from './records.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { publishEvent, toNanos } from './runtime-context.ts';
 
@@ -21,8 +22,27 @@ export async function removeContainer(context: RuntimeContext, id: string): Prom
   await stopContainer(context, id, 0);
   if (context.engine.status(id) !== undefined) await context.engine.delete(id, { force: true });
   await context.containers.remove(id);
-  await context.images.release(id);
+  await releaseLayers(context, record);
   publishEvent(context, 'CONTAINER_DELETED_EVENT', id, record.sandboxId);
+}
+
+type Layers = Pick<ContainerRecord, 'id' | 'lowerDirs' | 'volumeLayers'>;
+
+/** Keeps the layers of a container's image and of its image volumes, whatever becomes of the images. */
+export function retainLayers(context: RuntimeContext, layers: Layers): void {
+  for (const [owner, directories] of listOwners(layers)) context.images.retain(owner, directories);
+}
+
+export async function releaseLayers(context: RuntimeContext, layers: Layers): Promise<void> {
+  for (const [owner] of listOwners(layers)) await context.images.release(owner);
+}
+
+/** An owner for each image, since what is in use is a whole image. */
+function listOwners({ id, lowerDirs, volumeLayers = [] }: Layers): [string, readonly string[]][] {
+  return [
+    [id, lowerDirs],
+    ...volumeLayers.map((of, index): [string, readonly string[]] => [`${id}/${index}`, of]),
+  ];
 }
 
 /** Keeps how a container ended; the first to see it wins. */
@@ -56,7 +76,7 @@ export async function followExits(context: RuntimeContext, signal: AbortSignal):
 /** Brings records and engine together after a start of the runtime. */
 export async function recoverContainers(context: RuntimeContext): Promise<void> {
   for (const record of context.containers.list()) {
-    context.images.retain(record.id, record.lowerDirs);
+    retainLayers(context, record);
     if (record.end !== undefined) continue;
     const status = context.engine.status(record.id);
     if (status?.state === 'exited') await recordEnd(context, record.id, buildEnd(status, context.now()));

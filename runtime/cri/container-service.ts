@@ -10,7 +10,7 @@ import { readAccounts, resolveUser } from '../image/process-user.ts';
 import type { ImageRecord } from '../image/store.ts';
 import { resolveCdi } from './cdi.ts';
 import { applyCdiEdits } from './cdi-edits.ts';
-import { removeContainer, stopContainer } from './container-lifecycle.ts';
+import { releaseLayers, removeContainer, retainLayers, stopContainer } from './container-lifecycle.ts';
 import { buildContainerSpec } from './container-spec.ts';
 import { buildContainer, buildContainerStatus } from './container-status.ts';
 import { runSync } from './exec-sync.ts';
@@ -37,7 +37,7 @@ import { findHandler } from './runtime-handlers.ts';
 import { isSandboxReady } from './sandbox-service.ts';
 import { parseProfilePath, resolveSeccomp } from './seccomp.ts';
 import { readUserNamespace } from './user-namespaces.ts';
-import { resolveVolumes } from './volumes.ts';
+import { findVolumeLayers, resolveVolumes } from './volumes.ts';
 
 type ContainerHandlers = Pick<
   CriHandlers,
@@ -151,9 +151,11 @@ async function createContainer(
   }
   const id = context.newId();
   const { runtimePath } = findHandler(context.handlers, sandbox.runtimeHandler);
-  const record = await planContainer(context, { id, sandbox, config, sandboxConfig, image });
-  context.images.retain(id, record.lowerDirs);
+  const volumeLayers = findVolumeLayers(context, config.mounts);
+  const layers = { id, lowerDirs: context.images.lowerDirs(image), volumeLayers };
+  retainLayers(context, layers);
   try {
+    const record = await planContainer(context, { id, sandbox, config, sandboxConfig, image });
     const directory = context.containers.directory(id);
     const [upperDir, workDir] = [join(directory, 'upper'), join(directory, 'work')];
     const files = { lowerDirs: record.lowerDirs, upperDir, workDir };
@@ -170,11 +172,11 @@ async function createContainer(
       annotations: config.annotations,
     });
     const { spec: _spec, ...stored } = record;
-    await context.containers.put(stored);
+    await context.containers.put({ ...stored, ...(volumeLayers.length > 0 && { volumeLayers }) });
   } catch (error) {
     if (context.engine.status(id) !== undefined) await context.engine.delete(id, { force: true });
     await context.containers.remove(id);
-    await context.images.release(id);
+    await releaseLayers(context, layers);
     throw error;
   }
   publishEvent(context, 'CONTAINER_CREATED_EVENT', id, sandbox.id);
@@ -231,7 +233,7 @@ async function planContainer(context: RuntimeContext, options: CreateOptions) {
   const capabilities = buildCapabilities(security?.capabilities, isPrivileged, context.capabilities);
   const [accounts, volumes, asked, host, seccomp, cdi] = await Promise.all([
     readAccounts(lowerDirs),
-    resolveVolumes(context, config.mounts, userNamespace),
+    resolveVolumes(context, id, { mounts: config.mounts, userNamespace }),
     resolveDevices(config.devices),
     isPrivileged ? listHostDevices() : [],
     resolveSeccomp({

@@ -44,5 +44,7 @@ export interface ContainerRecord {
   readonly process: OciProcess;
   readonly stopSignal: Signal;
   readonly lowerDirs: readonly string[];
+  /** Of each image volume. */
+  readonly volumeLayers?: readonly (readonly string[])[] | undefined;
   readonly end?: ContainerEnd | undefined;
 }

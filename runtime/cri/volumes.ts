@@ -1,7 +1,9 @@
 import { mkdir, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import { isSystemError, TkadmError } from '../base/errors.ts';
 import type { IdMappings } from '../container/id-mappings.ts';
 import type { OciMount } from '../container/oci-spec.ts';
+import { buildMergedMount } from '../image/merged-mount.ts';
 import { MergedTree } from '../image/merged-tree.ts';
 import { findImage } from './image-service.ts';
 import type { Mount } from './messages/container.ts';
@@ -14,21 +16,40 @@ const PROPAGATIONS = {
   PROPAGATION_BIDIRECTIONAL: 'rshared',
 } as const;
 
+export interface VolumesOptions {
+  readonly mounts: readonly Mount[];
+  readonly userNamespace: IdMappings | undefined;
+}
+
 /**
- * CRI mounts as OCI mounts. Links on the host are followed; a host path that is not there is made as a directory,
+ * The CRI mounts of a container as OCI mounts. Links on the host are followed; a host path that is not there is made as a directory,
  * as containerd and CRI-O do.
  * @throws CRI_INVALID, UNSUPPORTED
  */
 export async function resolveVolumes(
   context: RuntimeContext,
-  mounts: readonly Mount[],
-  userNamespace: IdMappings | undefined,
+  id: string,
+  { mounts, userNamespace }: VolumesOptions,
 ): Promise<readonly OciMount[]> {
+  const directory = join(context.containers.directory(id), 'image-volumes');
   return Promise.all(
-    mounts.map((mount) =>
-      mount.image === undefined ? resolveHostPath(mount, userNamespace) : resolveImage(context, mount),
+    mounts.map((mount, index) =>
+      mount.image === undefined
+        ? resolveHostPath(mount, userNamespace)
+        : resolveImage(context, mount, join(directory, String(index))),
     ),
   );
+}
+
+/** The layers of each image that a container has as a volume: they stay as long as the container. */
+export function findVolumeLayers(
+  context: RuntimeContext,
+  mounts: readonly Mount[],
+): readonly (readonly string[])[] {
+  return mounts
+    .map(({ image }) => image && findImage(context, image))
+    .filter((image) => image !== undefined)
+    .map((image) => context.images.lowerDirs(image));
 }
 
 async function resolveHostPath(mount: Mount, userNamespace: IdMappings | undefined): Promise<OciMount> {
@@ -84,7 +105,7 @@ async function realSource(hostPath: string): Promise<string> {
  * An image volume: its layers read-only, or what they have at the sub path.
  * @throws IMAGE_NOT_FOUND when there is no such image, or nothing at the sub path
  */
-async function resolveImage(context: RuntimeContext, mount: Mount): Promise<OciMount> {
+async function resolveImage(context: RuntimeContext, mount: Mount, copyDir: string): Promise<OciMount> {
   const { image: spec, imageSubPath, containerPath: destination } = mount;
   const image = findImage(context, spec);
   if (image === undefined) {
@@ -101,16 +122,6 @@ async function resolveImage(context: RuntimeContext, mount: Mount): Promise<OciM
       `Cannot mount image "${spec?.image}": it has nothing at "${imageSubPath}"`,
     );
   }
-  const [only, ...others] = entry.hostPaths;
-  if (others.length === 0) {
-    return { destination, type: 'bind', source: only!, options: ['rbind', 'rprivate', 'ro'] };
-  }
-  if (context.storageDriver !== 'overlay') {
-    throw new TkadmError(
-      'UNSUPPORTED',
-      `Cannot mount image "${spec?.image}": ${entry.hostPaths.length} of its layers have "${imageSubPath}", which takes overlayfs`,
-    );
-  }
-  const options = ['ro', `lowerdir=${entry.hostPaths.join(':')}`];
-  return { destination, type: 'overlay', source: 'overlay', options };
+  const { storageDriver: driver, inodes } = context;
+  return { destination, ...(await buildMergedMount(entry, { driver, copyDir, inodes })) };
 }

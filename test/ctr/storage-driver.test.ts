@@ -16,6 +16,13 @@ RUN mkdir -p /data/sub /data/kept && cd /data && echo old >a && echo gone >b && 
 RUN rm /data/b && echo new >/data/c
 `;
 
+/** "/data" is in two layers of the other image. */
+const FROM_STAGE = `FROM busybox
+USER root
+RUN /bin/busybox --install -s /bin
+RUN --mount=type=bind,from=base,source=/data,target=/bound ls /bound >/seen && cat /bound/c >>/seen && ! touch /bound/x
+`;
+
 /** What a container does to its files, and what of it is a change. */
 const SCRIPT = `cd /data && test ! -e b && test "$(cat a hard link c)" = "old
 old
@@ -74,6 +81,10 @@ for (const storageDriver of STORAGE_DRIVERS) {
         `grep ' / ' /proc/mounts | cut -d' ' -f3`,
       );
       t.equal(type === 'overlay', storageDriver === 'overlay', `/ is a mount of ${type}`);
+
+      const stages = fixture.writeFiles({ Dockerfile: FROM_STAGE });
+      await fixture.ok('build', '-t', 'bound', stages);
+      t.equal(await fixture.ok('run', '--rm', 'bound', 'cat', '/seen'), 'a\nc\nhard\nkept\nlink\nsub\nnew');
 
       await fixture.ok('create', '--name', 'two', 'base', 'cat', '/data/copied');
       const copied = join(fixture.writeFiles({ copied: 'by cp\n' }), 'copied');

@@ -205,12 +205,14 @@ class Build {
   }
 
   async #run(row: Instruction, state: StageState): Promise<StageState> {
-    const { mountCacheDir, secretsDir, secrets, cacheLocks, storageDriver } = this.#options;
+    const { mountCacheDir, secretsDir, secrets, cacheLocks, storageDriver, inodes, workDir } = this.#options;
     const mounts = await prepareMounts(row, {
       variables: variablesOf(state),
       cwd: state.config.WorkingDir || '/',
       source: (from) => this.#source(from),
       storageDriver,
+      inodes,
+      workDir,
       mountCacheDir,
       secretsDir: join(secretsDir, this.#owner),
       secrets,

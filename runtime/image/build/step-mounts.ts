@@ -1,9 +1,11 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { StorageDriver } from '../container-files.ts';
 import { type Instruction, invalid } from '../dockerfile.ts';
 import { expandWord, type Variables } from '../dockerfile-words.ts';
+import type { Inodes } from '../inodes.ts';
+import { buildMergedMount } from '../merged-mount.ts';
 import { digestCopy } from './copy-step.ts';
 import type { StepMount } from './options.ts';
 import type { SourceTree } from './source-tree.ts';
@@ -16,6 +18,9 @@ export interface MountPlaces {
   /** The build context, or the stage or image of that name. */
   readonly source: (from: string | undefined) => Promise<SourceTree>;
   readonly storageDriver: StorageDriver;
+  readonly inodes: Inodes;
+  /** For copies that a mount shows. */
+  readonly workDir: string;
   readonly mountCacheDir: string;
   readonly secretsDir: string;
   readonly secrets: Readonly<Record<string, Buffer>>;
@@ -126,7 +131,7 @@ function targetOf(row: Instruction, fields: Fields, { cwd }: MountPlaces, usual?
   return path;
 }
 
-/** Files of the context, a stage or an image, read-only: several layers of a directory as an overlay. */
+/** Files of the context, a stage or an image, read-only. */
 async function prepareBind(row: Instruction, fields: Fields, places: MountPlaces): Promise<PreparedMounts> {
   if (fields.get('readonly') === 'false') throw invalid(row.line, 'readonly=false in RUN --mount=type=bind');
   const tree = await places.source(fields.get('from'));
@@ -146,15 +151,17 @@ async function prepareBind(row: Instruction, fields: Fields, places: MountPlaces
     variables: places.variables,
     now: new Date(0),
   });
-  const [first = ''] = entry.hostPaths;
-  if (entry.hostPaths.length > 1) {
-    if (places.storageDriver !== 'overlay')
-      throw invalid(row.line, `RUN --mount of "${path}", which is in several layers and takes overlayfs`);
-    const options = ['ro', `lowerdir=${entry.hostPaths.join(':')}`];
-    return only({ type: 'overlay', source: 'overlay', destination, options }, content);
+  const { storageDriver: driver, inodes } = places;
+  const copyDir = join(places.workDir, `mount-${randomBytes(6).toString('hex')}`);
+  const release = async () => rm(copyDir, { recursive: true, force: true });
+  try {
+    const mount = await buildMergedMount(entry, { driver, copyDir, inodes });
+    const options = [...mount.options, 'nosuid', 'nodev'];
+    return { ...only({ ...mount, destination, options }, content), release };
+  } catch (error) {
+    await release();
+    throw error;
   }
-  const options = [entry.stats.isDirectory() ? 'rbind' : 'bind', 'ro', 'nosuid', 'nodev'];
-  return only({ type: 'bind', source: first, destination, options }, content);
 }
 
 /** A directory that builds share. `sharing=locked`: one step at a time. */
