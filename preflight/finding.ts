@@ -25,7 +25,6 @@ export type Alteration =
   /** Debian packages: the one that is asked for, and what it needs. */
   | { readonly kind: 'packages'; readonly wanted: string }
   | { readonly kind: 'swap' }
-  | { readonly kind: 'module'; readonly name: string }
   | { readonly kind: 'unit'; readonly name: string };
 
 /** One thing that stands in the way, or may, or should be known. */

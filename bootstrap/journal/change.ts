@@ -39,7 +39,6 @@ export type Change =
       /** Devices and files that were on, with their priorities. */
       readonly before: Readonly<Record<string, number>>;
     }
-  | { readonly kind: 'module'; readonly name: string; readonly wasLoaded: boolean }
   | { readonly kind: 'unit'; readonly name: string; readonly wasEnabled: boolean };
 
 /** Keeps what an action replaces at a path; returns when it is on the disk. */
@@ -133,8 +132,6 @@ async function observeAlteration(alteration: Alteration, context: ChangeContext)
       const text = (await context.host.readFile('/proc/swaps')) ?? '';
       return { kind: 'swap', before: parseSwaps(text) };
     }
-    case 'module':
-      return { kind: 'module', name: alteration.name, wasLoaded: await isModuleLoaded(alteration.name) };
     case 'unit': {
       const { stdout } = await context.host.run(['systemctl', 'is-enabled', alteration.name]);
       return { kind: 'unit', name: alteration.name, wasEnabled: stdout.trim() === 'enabled' };
@@ -192,9 +189,4 @@ export function parseSwaps(text: string): Readonly<Record<string, number>> {
   return Object.fromEntries(
     rows.map((row) => row.split(/\s+/)).map((words) => [words[0] ?? '', Number(words[4])]),
   );
-}
-
-/** True when the kernel has the module, as a module. */
-export async function isModuleLoaded(name: string): Promise<boolean> {
-  return (await lookFor(`/sys/module/${name.replaceAll('-', '_')}/initstate`)) !== ABSENT;
 }

@@ -1,6 +1,6 @@
 import type { Change } from './change.ts';
 import { BRIDGES, CGROUPS, OWN_PARAMETERS, ROUTE_PROTOCOL, STATE_DIRS, TABLES } from './own.ts';
-import { SECTIONS, type Section, type Snapshot } from './snapshot.ts';
+import { SECTIONS, type Section, type Snapshot, UNUSED_MODULE } from './snapshot.ts';
 
 /** One thing in which a machine is not as it was. */
 export interface Difference {
@@ -20,18 +20,22 @@ export function compareSnapshots(before: Snapshot, after: Snapshot): readonly Di
     if (!old || !now) return [];
     const names = [...new Set([...Object.keys(old), ...Object.keys(now)])].sort();
     return names
-      .filter((name) => old[name] !== now[name] && !isMomentary(section, name, old))
+      .filter((name) => old[name] !== now[name] && !isMomentary(section, [old[name], now[name]]))
       .map((name) => ({ section, name, before: old[name], after: now[name] }));
   });
 }
 
-/** Kernel parameters come with modules and interfaces, which are compared by themselves. */
-function isMomentary(section: Section, name: string, old: Readonly<Record<string, string>>): boolean {
-  return section === 'kernel parameters' && old[name] === undefined;
+/** Kernel parameters come with modules and interfaces, which are compared by themselves; modules are used or not. */
+function isMomentary(section: Section, [before, after]: readonly (string | undefined)[]): boolean {
+  if (section === 'kernel modules') return before !== undefined && after !== undefined;
+  return section === 'kernel parameters' && before === undefined;
 }
 
 /** True for what tkadm has made or changed, and a reset must therefore put back; all else is somebody else's. */
-export function isOwnDifference({ section, name, after }: Difference, changes: readonly Change[]): boolean {
+export function isOwnDifference(
+  { section, name, before, after }: Difference,
+  changes: readonly Change[],
+): boolean {
   const isThere = after !== undefined;
   switch (section) {
     case 'files':
@@ -54,6 +58,8 @@ export function isOwnDifference({ section, name, after }: Difference, changes: r
         OWN_PARAMETERS.includes(name) ||
         changes.some((change) => change.kind === 'kernel-parameter' && change.path === name)
       );
+    case 'kernel modules':
+      return before === undefined && after === UNUSED_MODULE;
     case 'cgroups':
       return isThere && CGROUPS.some((own) => name.split('/').includes(own));
     case 'packages':

@@ -1,6 +1,7 @@
 import { readdir, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Host } from '../../runtime/base/host.ts';
+import { parseModules, UNLOADABLE_MODULES } from '../../runtime/base/kernel-modules.ts';
 import { listPackages, parseSwaps, readValue } from './change.ts';
 import { digestContent } from './file-state.ts';
 import { listFiles } from './list-files.ts';
@@ -20,12 +21,16 @@ export const SECTIONS = [
   'nftables',
   'iptables',
   'kernel parameters',
+  'kernel modules',
   'cgroups',
   'packages',
   'swap',
   'processes',
 ] as const;
 export type Section = (typeof SECTIONS)[number];
+
+/** State of a module that is loaded, and that nobody uses. */
+export const UNUSED_MODULE = 'unused';
 
 /** A machine as it was. A side that could not be looked at, such as nftables without nft, is absent. */
 export interface Snapshot {
@@ -46,6 +51,7 @@ export async function takeSnapshot(host: Host, now: () => Date): Promise<Snapsho
     nftables: lookAtNftables,
     iptables: lookAtIptables,
     'kernel parameters': lookAtParameters,
+    'kernel modules': lookAtModules,
     cgroups: () => lookAtCgroups('/sys/fs/cgroup'),
     packages: async () => toFacts([...(await listPackages(host))], 'installed'),
     swap: lookAtSwap,
@@ -217,6 +223,16 @@ async function lookAtParameters(): Promise<Facts> {
 async function listIn(directory: string): Promise<readonly string[]> {
   const names = await readdir(directory).catch(() => []);
   return names.sort().map((name) => join(directory, name));
+}
+
+/** Of those that pods need; undefined with a kernel that has none, and in a container, which is not to change them. */
+async function lookAtModules(host: Host): Promise<Facts | undefined> {
+  const text = await host.readFile('/proc/modules');
+  const release = (await host.readFile('/proc/sys/kernel/osrelease'))?.trim();
+  if (text === undefined || !(await host.stat(`/lib/modules/${release}/modules.dep`))) return undefined;
+  const loaded = parseModules(text);
+  const names = UNLOADABLE_MODULES.filter((name) => loaded.has(name));
+  return Object.fromEntries(names.map((name) => [name, loaded.get(name) === 0 ? UNUSED_MODULE : 'in use']));
 }
 
 /** Two levels of each hierarchy; below the slices of systemd, where all services come and go, our own alone. */

@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import type { Host } from '../../runtime/base/host.ts';
+import { parseModules, UNLOADABLE_MODULES } from '../../runtime/base/kernel-modules.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import type { Action } from '../workflow/action.ts';
-import { type Change, isModuleLoaded, listPackages, parseSwaps, readFileState, readValue } from './change.ts';
+import { type Change, listPackages, parseSwaps, readFileState, readValue } from './change.ts';
 import type { Entry } from './entries.ts';
 import { ABSENT, isSameContent, parseFileState } from './file-state.ts';
 import { OWN_PARAMETERS, SHARED_DIRS, STATE_DIRS } from './own.ts';
@@ -43,10 +44,11 @@ export function listChanges(entries: readonly Entry[]): readonly Change[] {
 export async function planUndo(host: Host, done: Done): Promise<Undo> {
   const parts = await Promise.all([
     undoSwap(host, done),
-    undoUnitsAndModules(host, done),
+    undoUnits(host, done),
     undoParameters(done),
     undoFiles(done),
     undoPackages(host, done),
+    undoModules(host, done),
   ]);
   return {
     actions: parts.flatMap(({ actions }) => actions),
@@ -194,23 +196,31 @@ async function undoSwap(host: Host, done: Done): Promise<Undo> {
   };
 }
 
-async function undoUnitsAndModules(host: Host, done: Done): Promise<Undo> {
+async function undoUnits(host: Host, done: Done): Promise<Undo> {
   const actions: Action[] = [];
   for (const { name, wasEnabled } of select(done, 'unit')) {
     const { stdout } = await host.run(['systemctl', 'is-enabled', name]);
     if (!wasEnabled && stdout.trim() === 'enabled')
       actions.push({ kind: 'run', argv: ['systemctl', 'disable', name], summary: `disable ${name}` });
   }
-  for (const { name, wasLoaded } of select(done, 'module')) {
-    const users = await readValue(`/sys/module/${name.replaceAll('-', '_')}/refcnt`);
-    if (!wasLoaded && users === '0' && (await isModuleLoaded(name)))
-      actions.push({
-        kind: 'run',
-        argv: ['modprobe', '-r', name],
-        summary: `unload the kernel module ${name}`,
-      });
-  }
   return { actions, kept: [] };
+}
+
+/** What still has a network namespace that is on its way out holds a module for that long. */
+const UNLOAD_TRIES = 15;
+
+/** Modules that were not loaded before, as far as nobody else uses them; what they need goes with them. */
+async function undoModules(host: Host, { snapshot }: Done): Promise<Undo> {
+  const before = snapshot?.sections['kernel modules'];
+  const text = await host.readFile('/proc/modules');
+  if (before === undefined || text === undefined) return { actions: [], kept: [] };
+  const loaded = parseModules(text);
+  const names = UNLOADABLE_MODULES.filter((name) => loaded.has(name) && before[name] === undefined);
+  if (names.length === 0) return { actions: [], kept: [] };
+  const script = `n=0
+for m; do until modprobe -r "$m" 2>/dev/null || [ $n = ${UNLOAD_TRIES} ]; do n=$((n + 1)); sleep 0.2; done; done; :`;
+  const summary = `unload the kernel modules ${names.join(', ')}`;
+  return { actions: [{ kind: 'run', argv: ['sh', '-c', script, 'sh', ...names], summary }], kept: [] };
 }
 
 /** Packages that were installed, as far as no other package needs them by now. */

@@ -60,11 +60,25 @@ const TRIALS = [
   'nft_numgen|nft "add table ip r; add chain ip r c { type filter hook prerouting priority 0; }; add rule ip r c numgen random mod 2 0 accept"',
 ] as const;
 
-/** Prints "started", then for each trial that fails its name and the first line of what was said. */
-const SCRIPT = `echo started
+/**
+ * Prints "started", then for each trial that fails its name and the first line of what was said. What a module would bring
+ * that can be loaded is not tried, as the module would stay: a look leaves nothing.
+ */
+const SCRIPT = `awaits() {
+  [ -r /proc/modules ] && [ "$(cat /proc/sys/kernel/modules_disabled 2>/dev/null)" != 1 ] || return 1
+  missing=
+  for m; do grep -q "^$m " /proc/modules || missing="$missing $m"; done
+  [ -n "$missing" ] || return 1
+  modprobe -a -b --show-depends $missing 2>/dev/null | awk -v n="$missing" '
+    /^insmod/ { sub(".*/", "", $2); sub(/\\.ko.*/, "", $2); gsub("-", "_", $2); has[$2] = 1 }
+    /^builtin/ { has[$2] = 1 }
+    END { split(n, names, " "); for (i in names) if (!(names[i] in has)) exit 1 }'
+}
+echo started
 ${TRIALS.map((row) => {
   const [name = '', command = ''] = row.split(/\|(.*)/s);
-  return `command -v ${command.split(' ')[0]} >/dev/null && { out=$( { ${command}; } 2>&1 ) || echo "${name} $(echo "$out" | head -n 1)"; }`;
+  const modules = (KERNEL_MODULES[name] ?? []).join(' ');
+  return `awaits ${modules} || { command -v ${command.split(' ')[0]} >/dev/null && { out=$( { ${command}; } 2>&1 ) || echo "${name} $(echo "$out" | head -n 1)"; }; }`;
 }).join('\n')}
 :`;
 
@@ -169,8 +183,8 @@ async function observeTrials(host: Host, input: PreflightInput): Promise<readonl
     .filter((line) => !isUpstream(input) || !line.startsWith('nf'))
     .map((line) => {
       const [name = '', ...said] = line.split(' ');
-      const module = KERNEL_MODULES[name] ?? name;
-      const argv = ['modprobe', module];
+      const modules = KERNEL_MODULES[name] ?? [name];
+      const argv = ['modprobe', ...(modules.length > 1 ? ['-a'] : []), ...modules];
       return {
         ...errorFinding(
           SYSTEM,
@@ -179,7 +193,6 @@ async function observeTrials(host: Host, input: PreflightInput): Promise<readonl
           argv.join(' '),
         ),
         repair: [argv],
-        alters: [{ kind: 'module' as const, name: module }],
       };
     });
 }

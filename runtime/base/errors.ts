@@ -55,6 +55,7 @@ export const ERRORS = {
   CONTAINER_EXISTS: 'usage',
   CONTAINER_NOT_FOUND: 'usage',
   CONTAINER_STATE: 'usage',
+  CONTAINER_STUCK: 'host',
   CONTAINER_LAUNCH: 'host',
   CONTAINER_EXEC: 'host',
   CONTAINER_HOOK: 'host',

@@ -3,24 +3,37 @@ import { readFile } from 'node:fs/promises';
 import type { Logger } from './log.ts';
 
 /**
- * What containers and their networks need of the kernel, with the module that brings it where the kernel has it as one;
+ * What containers and their networks need of the kernel, with the modules that bring it where the kernel has it as such;
  * names as modprobe(8) takes them.
  */
-export const KERNEL_MODULES: Readonly<Record<string, string>> = {
-  overlay: 'overlay',
-  veth: 'veth',
-  bridge: 'bridge',
-  nf_tables: 'nf_tables',
-  nft_nat: 'nft_masq',
-  nft_ct: 'nft_ct',
-  nft_fib: 'nft_fib_ipv4',
-  nft_numgen: 'nft_numgen',
+export const KERNEL_MODULES: Readonly<Record<string, readonly string[]>> = {
+  overlay: ['overlay'],
+  veth: ['veth'],
+  bridge: ['bridge'],
+  nf_tables: ['nf_tables'],
+  nft_nat: ['nft_chain_nat', 'nft_masq'],
+  nft_ct: ['nft_ct'],
+  nft_fib: ['nft_fib_ipv4'],
+  nft_numgen: ['nft_numgen'],
 };
+
+/** All of them but that which a look at the rules loads. */
+export const UNLOADABLE_MODULES: readonly string[] = Object.values(KERNEL_MODULES)
+  .flat()
+  .filter((name) => name !== 'nf_tables');
+
+/** Loaded modules with how many use each; proc_modules(5). */
+export function parseModules(text: string): ReadonlyMap<string, number> {
+  const rows = text.split('\n').filter(Boolean);
+  return new Map(rows.map((row) => row.split(' ')).map(([name = '', , users]) => [name, Number(users)]));
+}
 
 /** Those that a kernel has not loaded; built-in ones are among them. @param loaded the text of /proc/modules */
 export function findMissingModules(loaded: string): readonly string[] {
-  const names = new Set(loaded.split('\n').map((line) => line.split(' ', 1)[0]));
-  return Object.values(KERNEL_MODULES).filter((name) => !names.has(name));
+  const names = parseModules(loaded);
+  return Object.values(KERNEL_MODULES)
+    .flat()
+    .filter((name) => !names.has(name));
 }
 
 /**

@@ -12,6 +12,7 @@ import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
 import { buildForeignSpec, isBornInCgroup, launchForeign } from './foreign-runtime.ts';
 import { hasHooks, runHooks } from './hooks.ts';
+import { endsWithin, waitForKilled } from './kill-wait.ts';
 import { SLOT_FILES } from './launch-bundle.ts';
 import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
@@ -44,6 +45,8 @@ export interface ContainerEngineOptions {
   readonly only?: string | undefined;
   /** False when other engines over the directory read the output of the containers that are there. */
   readonly followsOutput?: boolean;
+  /** How long the end of a process may take that got SIGKILL, 30 s when not given. */
+  readonly killTimeoutMs?: number | undefined;
   /** Closes the engine. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -96,6 +99,12 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     throw new TkadmError('CONTAINER_STATE', `Cannot run a process in container "${id}": it is not running`);
   };
 
+  const killAndWait = async (container: Container) => {
+    await container.cgroup?.freeze(false).catch(() => {});
+    container.kill('SIGKILL');
+    await waitForKilled(container, { host, timeoutMs: options.killTimeoutMs });
+  };
+
   let isClosed = false;
   const engine: ContainerEngine = {
     async create(asked) {
@@ -126,14 +135,11 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       const container = find(id);
       if (container.isExited) return container.status();
       // A container that was not started has no program that could handle a signal.
-      if (container.state.startedAt === undefined || graceMs <= 0) container.kill('SIGKILL');
-      else {
+      if (container.state.startedAt !== undefined && graceMs > 0) {
         container.kill(signal ?? 'SIGTERM');
-        const timer = setTimeout(() => container.kill('SIGKILL'), graceMs);
-        await container.exited;
-        clearTimeout(timer);
+        if (await endsWithin(container.exited, graceMs)) return container.status();
       }
-      await container.exited;
+      await killAndWait(container);
       return container.status();
     },
     async delete(id, deleteOptions) {
@@ -144,9 +150,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
             hint: 'Stop it first',
           });
         }
-        await container.cgroup?.freeze(false).catch(() => {});
-        container.kill('SIGKILL');
-        await container.exited;
+        await killAndWait(container);
       }
       await container.remove();
       containers.delete(id);

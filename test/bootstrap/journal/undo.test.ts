@@ -173,3 +173,20 @@ t.test('listSpared() spares what was there before, not what a node has written i
   );
   t.end();
 });
+
+t.test('planUndo() unloads the modules that were not there before', async (t) => {
+  const modules = `veth 40960 0 - Live 0x0
+bridge 311296 1 br_netfilter, Live 0x0
+overlay 151552 0 - Live 0x0
+ext4 950272 1 - Live 0x0
+`;
+  const kernel = { ...host, readFile: async () => modules };
+  const plan = async (before: Readonly<Record<string, string>> | undefined) => {
+    const sections = before === undefined ? {} : { 'kernel modules': before };
+    const { actions } = await planUndo(kernel, { changes: [], snapshot: { time: '', sections } });
+    return actions.flatMap((action) => (action.kind === 'run' ? [action.argv.slice(4)] : []));
+  };
+  t.same(await plan({ overlay: 'unused' }), [['veth', 'bridge']], 'what is in use may be let go any moment');
+  t.same(await plan({ overlay: 'unused', bridge: 'in use', veth: 'unused' }), []);
+  t.same(await plan(undefined), [], 'nobody has looked before');
+});
