@@ -18,7 +18,7 @@ import { buildSync } from 'esbuild';
 import { SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
-import { createContainerEngine } from '../../runtime/container/create-engine.ts';
+import { type ContainerEngineOptions, createContainerEngine } from '../../runtime/container/create-engine.ts';
 import { DEFAULT_MOUNTS } from '../../runtime/container/defaults.ts';
 import type { ContainerEngine } from '../../runtime/container/engine.ts';
 import type { OciLinux, OciProcess, OciSpec } from '../../runtime/container/oci-spec.ts';
@@ -72,7 +72,7 @@ export interface Fixture {
   readonly rootfs: string;
   readonly cgroupParent: string;
   readonly logPath: (id: string) => string;
-  openEngine(): Promise<ContainerEngine>;
+  openEngine(options?: Partial<ContainerEngineOptions>): Promise<ContainerEngine>;
   buildSpec(args: readonly string[], changes?: SpecChanges): OciSpec;
   removeCgroups(): void;
   remove(): void;
@@ -105,7 +105,8 @@ export function createFixture(): Fixture {
     rootfs,
     cgroupParent,
     logPath: (id) => join(directory, 'logs', `${id}.log`),
-    openEngine: () => createContainerEngine({ stateDir, log: SILENT_LOGGER, now: () => new Date() }),
+    openEngine: (options) =>
+      createContainerEngine({ stateDir, log: SILENT_LOGGER, now: () => new Date(), ...options }),
     buildSpec(args, changes = {}) {
       count += 1;
       return {
