@@ -58,6 +58,7 @@ const TRIALS = [
   'nft_ct|nft "add table ip s; add chain ip s c { type filter hook forward priority 0; }; add rule ip s c ct status dnat accept"',
   'nft_fib|nft "add table ip f; add chain ip f c { type filter hook prerouting priority 0; }; add rule ip f c fib daddr type local accept"',
   'nft_numgen|nft "add table ip r; add chain ip r c { type filter hook prerouting priority 0; }; add rule ip r c numgen random mod 2 0 accept"',
+  'nft_reject|nft "add table ip j; add chain ip j c { type filter hook forward priority 0; }; add rule ip j c reject"',
 ] as const;
 
 /**

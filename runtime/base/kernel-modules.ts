@@ -11,10 +11,12 @@ export const KERNEL_MODULES: Readonly<Record<string, readonly string[]>> = {
   veth: ['veth'],
   bridge: ['bridge'],
   nf_tables: ['nf_tables'],
-  nft_nat: ['nft_chain_nat', 'nft_masq'],
+  nft_nat: ['nft_chain_nat', 'nft_nat', 'nft_masq'],
   nft_ct: ['nft_ct'],
   nft_fib: ['nft_fib_ipv4'],
   nft_numgen: ['nft_numgen'],
+  nft_reject: ['nft_reject_ipv4'],
+  conntrack: ['nf_conntrack_netlink'],
 };
 
 /** All of them but that which a look at the rules loads. */

@@ -88,7 +88,7 @@ mounts | sed 's/^/mount /'
 ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/interface \\1/'
 ip -4 route show | sed 's/^/route /'
 tail -n +2 /proc/swaps | awk '{ print "swap", $1, $5 }'
-sed -nE 's/^(overlay|veth|bridge|nft_[a-z0-9_]+) .*/module \\1/p' /proc/modules
+sed -nE 's/^(overlay|veth|bridge|nft_[a-z0-9_]+|nf_conntrack_netlink) .*/module \\1/p' /proc/modules
 nft list tables | sed 's/^/nftables /'
 find /sys/fs/cgroup -mindepth 1 -maxdepth 1 -type d | sed 's/^/cgroup /'
 find /sys/fs/cgroup -path '*tkadm*' -type d | sed 's/^/cgroup /'
