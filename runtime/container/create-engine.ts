@@ -6,7 +6,7 @@ import { buildCgroupMounts, moveToCgroup, openCgroup } from './cgroup.ts';
 import { parseCgroupHost } from './cgroup-host.ts';
 import { Container, type ContainerContext, loadContainer } from './container.ts';
 import { listDirectory, type StoredContainer, writeState } from './container-state.ts';
-import type { ContainerEngine, CreateContainerOptions } from './engine.ts';
+import type { ContainerEngine, ContainerStatus, CreateContainerOptions } from './engine.ts';
 import { startPlainExec } from './exec-plain.ts';
 import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
@@ -88,14 +88,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const find = (id: string): Container => {
     const container = containers.get(id);
     if (container === undefined) {
-      throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}"`);
+      throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}": it does not exist`);
     }
     return container;
   };
 
-  const findRunning = (id: string): Container => {
+  const findIn = (states: readonly ContainerStatus['state'][], id: string): Container => {
     const container = find(id);
-    if (container.status().state === 'running') return container;
+    if (states.includes(container.status().state)) return container;
     throw new TkadmError('CONTAINER_STATE', `Cannot run a process in container "${id}": it is not running`);
   };
 
@@ -164,10 +164,10 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     exits: (signal) => feed.subscribe(signal),
     async exec(id, execOptions) {
-      return await startExec(context, findRunning(id), execOptions);
+      return await startExec(context, findIn(['running'], id), execOptions);
     },
     async execPlain(id, process_, traits = {}) {
-      return await startPlainExec(context, findRunning(id), { process: process_, traits });
+      return await startPlainExec(context, findIn(['created', 'running'], id), { process: process_, traits });
     },
     attach: (id) => find(id).attach(),
     spec: (id) => find(id).spec,
@@ -265,11 +265,12 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       writeState(directory, state);
       return state;
     } catch (error) {
+      const hasNoMemory = (cgroup?.oomKills() ?? 0) > 0;
       rmSync(directory, { recursive: true, force: true });
       await cgroup?.remove().catch(() => {});
       if (hasHooks(spec, 'deleted')) await runHooks(context, 'deleted', target);
       if (error instanceof TkadmError) throw error;
-      const reason = (error as Error).message;
+      const reason = hasNoMemory ? '"memory.limit" is too low to start a process' : (error as Error).message;
       throw new TkadmError('CONTAINER_LAUNCH', `Cannot create container "${id}": ${reason}`, {
         cause: error,
       });
