@@ -4,7 +4,7 @@ import { SECRETS } from '../../runtime/api/kinds.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { tokenExpiry } from '../addons/build.ts';
+import { tokenExpiry } from '../addons/token-secrets.ts';
 import type { BootstrapTokenConfig } from '../config/types.ts';
 import { formatTable } from '../render/table.ts';
 import { formatJoinCommand } from '../tokens/join-command.ts';

@@ -56,7 +56,7 @@ export async function withMachine<T>(
 }
 
 /** The machine at the other end, whose commands are root's. */
-export function openHost(connection: SshConnection, settings: SshSettings): SshHost {
+function openHost(connection: SshConnection, settings: SshSettings): SshHost {
   return createSshHost(connection, {
     becomePassword: (program) => askBecomePassword(program, connection, settings),
     become: settings.become,
