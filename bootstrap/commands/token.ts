@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';

@@ -1,5 +1,5 @@
-import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { readLines } from '../../runtime/base/lines.ts';
 import { waitForExit } from './channel.ts';
 import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost } from './host.ts';
