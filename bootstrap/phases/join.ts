@@ -1,7 +1,8 @@
 import { hostname } from 'node:os';
 import { load } from 'js-yaml';
 import { UNFOLLOWED_FIELDS } from '../../runtime/agent/kubelet-config-fields.ts';
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
 import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';

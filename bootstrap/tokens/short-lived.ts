@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { type ApiClient, isApiError, objectPath } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import { type ApiClient, objectPath } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
 import { buildTokenSecret, DEFAULT_TOKEN_GROUP, generateToken, parseToken, TOKEN_USAGES } from './token.ts';
 

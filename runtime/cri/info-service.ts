@@ -11,7 +11,7 @@ type InfoHandlers = Pick<
   'version' | 'status' | 'runtimeConfig' | 'updateRuntimeConfig' | 'getContainerEvents'
 >;
 
-export const RUNTIME_NAME = 'tkadm';
+const RUNTIME_NAME = 'tkadm';
 
 export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
   return {

@@ -42,7 +42,7 @@ export interface LayerLimits {
 }
 
 /** Programs and their data reach ratios of 2 to 10; zeros one of 1000, and as many GiB of them are no image. */
-export const LAYER_LIMITS: LayerLimits = { freeTarBytes: 10 * 2 ** 30, maxRatio: 200 };
+const LAYER_LIMITS: LayerLimits = { freeTarBytes: 10 * 2 ** 30, maxRatio: 200 };
 
 export interface ImportLayerOptions {
   /** Expected digest of the stream. */
