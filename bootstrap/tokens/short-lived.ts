@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { isApiError } from '../../runtime/api/api-error.ts';
-import { type ApiClient, objectPath } from '../../runtime/api/client.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
-import { buildTokenSecret, DEFAULT_TOKEN_GROUP, generateToken, parseToken, TOKEN_USAGES } from './token.ts';
+import { formatCollectionPath } from '../../runtime/api/resources.ts';
+import { buildTokenSecret, DEFAULT_TOKEN_GROUP, generateToken, TOKEN_USAGES } from './token.ts';
 
 /** A join over SSH needs its token for minutes. */
 const TTL_MS = 15 * 60_000;
@@ -26,10 +27,7 @@ export async function createShortLivedToken(api: ApiClient, now: Date): Promise<
     usages: TOKEN_USAGES,
     groups: [DEFAULT_TOKEN_GROUP],
   });
-  const path = objectPath(SECRETS, {
-    name: `bootstrap-token-${parseToken(token).id}`,
-    namespace: 'kube-system',
-  });
+  const path = `${formatCollectionPath(SECRETS, 'kube-system')}/${secret.metadata?.name}`;
   const remove = async () => {
     await api.requestText('DELETE', path, { timeoutMs: REMOVE_TIMEOUT_MS }).catch((error) => {
       if (!isApiError(error, 'NotFound')) throw error;
