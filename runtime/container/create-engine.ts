@@ -6,7 +6,7 @@ import { parseCgroupHost } from './cgroup/cgroup-host.ts';
 import { openCgroup } from './cgroup/open-cgroup.ts';
 import { Container, type ContainerContext, loadContainer } from './container.ts';
 import { listDirectory } from './container-state.ts';
-import type { ContainerEngine } from './engine.ts';
+import type { ContainerEngine, ContainerStatus } from './engine.ts';
 import { startPlainExec } from './exec-plain.ts';
 import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
@@ -77,14 +77,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const find = (id: string): Container => {
     const container = containers.get(id);
     if (container === undefined) {
-      throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}"`);
+      throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}": it does not exist`);
     }
     return container;
   };
 
-  const findRunning = (id: string): Container => {
+  const findIn = (states: readonly ContainerStatus['state'][], id: string): Container => {
     const container = find(id);
-    if (container.status().state === 'running') return container;
+    if (states.includes(container.status().state)) return container;
     throw new TkadmError('CONTAINER_STATE', `Cannot run a process in container "${id}": it is not running`);
   };
 
@@ -157,10 +157,10 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     exits: (signal) => feed.subscribe(signal),
     async exec(id, execOptions) {
-      return await startExec(context, findRunning(id), execOptions);
+      return await startExec(context, findIn(['running'], id), execOptions);
     },
     async execPlain(id, process_, traits = {}) {
-      return await startPlainExec(context, findRunning(id), { process: process_, traits });
+      return await startPlainExec(context, findIn(['created', 'running'], id), { process: process_, traits });
     },
     attach: (id) => find(id).attach(),
     spec: (id) => find(id).spec,

@@ -58,11 +58,12 @@ export async function makeContainer(
     writeState(directory, state);
     return state;
   } catch (error) {
+    const hasNoMemory = (cgroup?.oomKills() ?? 0) > 0;
     rmSync(directory, { recursive: true, force: true });
     await cgroup?.remove().catch(() => {});
     if (hasHooks(spec, 'deleted')) await runHooks(context, 'deleted', target);
     if (error instanceof TkadmError) throw error;
-    const reason = (error as Error).message;
+    const reason = hasNoMemory ? '"memory.limit" is too low to start a process' : (error as Error).message;
     throw new TkadmError('CONTAINER_LAUNCH', `Cannot create container "${id}": ${reason}`, { cause: error });
   } finally {
     release?.();

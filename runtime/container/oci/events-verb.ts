@@ -10,6 +10,7 @@ const OOM_POLL_MS = 100;
 export const EVENTS_VERB: Verb = {
   name: 'events',
   args: 'ID',
+  maxArgs: 1,
   summary: 'print usage and OOM events as JSON lines until the container ends',
   options: [
     { name: 'interval', kind: 'value', help: 'time between two lines, default "5s"' },

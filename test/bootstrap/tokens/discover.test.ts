@@ -225,7 +225,9 @@ t.test('discoverCluster() tells failures apart', async (t) => {
     t.equal(patienceOf({ discoveryMs: 300_000 }), undefined);
   });
   await t.test('a server that never answers', async (t) => {
-    const silent = createTcpServer(() => {});
+    const stop = new AbortController();
+    const silent = createTcpServer(() => onConnection());
+    let onConnection = () => {};
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     t.teardown(() => silent.close());
     const endpoint = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
@@ -233,6 +235,8 @@ t.test('discoverCluster() tells failures apart', async (t) => {
       code: 'DISCOVERY_UNREACHABLE',
       details: { reason: 'timeout' },
     });
+    onConnection = () => stop.abort(new Error('interrupted'));
+    await t.rejects(discover(endpoint, { pins, signal: stop.signal }), { message: 'interrupted' });
   });
   await t.test('malformed input before any request', async (t) => {
     await t.rejects(discover('127.0.0.1:1', { pins: ['sha256:abc'] }), { code: 'CA_PIN_INVALID' });
