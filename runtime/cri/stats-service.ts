@@ -1,6 +1,6 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Pressure, ResourcePressure } from '../container/cgroup-details.ts';
+import type { Pressure, ResourcePressure } from '../container/cgroup/cgroup-details.ts';
 import type { ContainerStats as EngineStats } from '../container/engine.ts';
 import { POD_INTERFACE } from './cni.ts';
 import { containerState } from './container-status.ts';

@@ -11,7 +11,7 @@ import { type Compression, createDecompressor, detectCompression, peek } from '.
 import { FreshLayers } from './fresh-layers.ts';
 import type { Inodes } from './inodes.ts';
 import { ifThere } from './overlay-files.ts';
-import { assembleTar, TarSkeleton } from './tar-skeleton.ts';
+import { assembleTar, TarSkeleton } from './tar/tar-skeleton.ts';
 import { unpackLayer } from './unpack.ts';
 
 /** An unpacked layer. */
