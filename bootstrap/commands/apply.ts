@@ -71,13 +71,14 @@ export async function runApply(context: CliContext, options: ApplyOptions): Prom
   }));
   const firstGuess = written.find(({ host }) => host.role === 'control-plane');
   const known = await openKnown(kubeconfigPath, firstGuess);
+  const tools = createFleetTools(context);
   try {
     const nodes = (await known?.listNodes()) ?? [];
     const members = orderMembers(written, { nodes, fleet, path });
     const run: ApplyRun = {
       context,
       fleet,
-      tools: createFleetTools(context),
+      tools,
       reporter,
       isPlan,
       shouldFix: true,
@@ -92,6 +93,7 @@ export async function runApply(context: CliContext, options: ApplyOptions): Prom
     await applyAll(run, { members, left, options, limits, base });
   } finally {
     known?.close();
+    await tools.archives.close();
   }
 }
 

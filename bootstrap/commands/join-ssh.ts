@@ -88,7 +88,10 @@ export async function runJoinOverSsh(
         config: admin,
       });
     });
-  }).finally(() => api?.close());
+  }).finally(() => {
+    api?.close();
+    return tools.archives.close();
+  });
   const failure = failureOf(results, { code: 'JOIN_FAILED', verb: 'join' });
   await reporter.finish(results, failure ? undefined : { nodes: results.map(({ node }) => node) });
   if (failure) throw failure;

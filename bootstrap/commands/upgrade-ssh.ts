@@ -2,9 +2,10 @@ import { basename } from 'node:path';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { stageBundle } from '../../runtime/host/bundle.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
-import { createFleetReporter, type MachineReporter } from '../render/fleet.ts';
+import { createFleetReporter, type FleetReporter, type MachineReporter } from '../render/fleet.ts';
 import type { HostResult } from '../render/fleet-result.ts';
 import type { OutputFormat } from '../render/renderer.ts';
+import { BundleArchives } from '../ssh/bundle-archive.ts';
 import { resolveSshHost } from '../ssh/config-resolve.ts';
 import { followCommand, type RemoteResult, withMachine } from '../ssh/remote-command.ts';
 import { parseSshTarget, type SshTarget } from '../ssh/target.ts';
@@ -63,15 +64,25 @@ export async function runUpgradeOverSsh(
       user: resolveSshHost(target, settings.person).user ?? settings.defaultUser,
     })),
   );
+  const archives = new BundleArchives(context.signal);
+  const tools = { context, options, bundleFor, archives, settings };
+  const results = await upgradeInTurn(targets, reporter, tools).finally(() => archives.close());
+  await reporter.finish(results, { nodes: results.map(({ node }) => node) });
+}
+
+async function upgradeInTurn(
+  targets: readonly SshTarget[],
+  reporter: FleetReporter,
+  tools: Omit<UpgradeOne, 'machine'>,
+): Promise<readonly HostResult[]> {
   const results: HostResult[] = [];
   for (const target of targets) {
     const machine = reporter.machine(target.host);
     const startedAt = performance.now();
-    const tools = { context, options, bundleFor, machine, settings };
-    const result = await upgradeOne(target, tools).then(
+    const result = await upgradeOne(target, { ...tools, machine }).then(
       ({ node = target.host, changes = 0 }) => ({
         node,
-        ...(options.dryRun ? { changes } : { outcome: 'upgraded' as const }),
+        ...(tools.options.dryRun ? { changes } : { outcome: 'upgraded' as const }),
       }),
       (error: Error) => ({ error }),
     );
@@ -80,7 +91,7 @@ export async function runUpgradeOverSsh(
     if ('error' in result) throw result.error;
     results.push(ended);
   }
-  await reporter.finish(results, { nodes: results.map(({ node }) => node) });
+  return results;
 }
 
 interface UpgradeOne {
@@ -88,6 +99,7 @@ interface UpgradeOne {
   readonly options: SshUpgradeOptions;
   /** Directory of the bundle of this package for an architecture, here. */
   readonly bundleFor: ReturnType<typeof bundleChooser>;
+  readonly archives: BundleArchives;
   readonly machine: MachineReporter;
   readonly settings: ReturnType<typeof buildSshSettings>;
 }
@@ -95,7 +107,7 @@ interface UpgradeOne {
 /** Sends the bundle beside the one in use and runs `upgrade node` from it. */
 async function upgradeOne(
   target: SshTarget,
-  { context, options, bundleFor, machine, settings }: UpgradeOne,
+  { context, options, bundleFor, archives, machine, settings }: UpgradeOne,
 ): Promise<RemoteResult> {
   const { signal } = context;
   machine.progress('connect');
@@ -104,7 +116,7 @@ async function upgradeOne(
     if (!(await hasBundle(host, directory))) {
       const onProgress = (bytes: number) =>
         machine.progress(`send the node bundle: ${Math.round(bytes / 1e6)} MB`);
-      await uploadBundle(host, { directory, signal, onProgress });
+      await uploadBundle(host, { directory, archives, signal, onProgress });
       await acceptBundle(host, directory);
     }
     return followCommand(host, {

@@ -91,7 +91,7 @@ function checkPodSubnet(check: Checker, cluster: ClusterConfiguration, cidr: Cid
 }
 
 /** Prefix length of a node's range: the controller manager's arguments, or the default. */
-export function nodePrefixLength(cluster: ClusterConfiguration, family: 4 | 6): number {
+function nodePrefixLength(cluster: ClusterConfiguration, family: 4 | 6): number {
   const argument = (name: string) =>
     cluster.controllerManager.extraArgs.findLast((arg) => arg.name === name)?.value;
   const isDual = (cluster.networking.podSubnet ?? '').includes(',');

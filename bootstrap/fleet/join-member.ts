@@ -5,6 +5,7 @@ import type { Host } from '../../runtime/base/host.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import type { Architecture } from '../../runtime/host/elf-architecture.ts';
 import type { MachineReporter } from '../render/fleet.ts';
+import type { BundleArchives } from '../ssh/bundle-archive.ts';
 import { checkMachine, findTwin, type MachineToJoin } from '../ssh/check-machine.ts';
 import type { SshHost } from '../ssh/host.ts';
 import {
@@ -35,6 +36,7 @@ export interface FleetTools {
   /** Directory of the bundle for an architecture; this machine's is assembled when it is first asked for. */
   readonly bundleFor: (architecture: Architecture) => Promise<string>;
   readonly uploads: Slots;
+  readonly archives: BundleArchives;
 }
 
 export interface MemberJoin {
@@ -68,10 +70,10 @@ export async function joinMember(host: SshHost, join: MemberJoin): Promise<Joine
     };
     return await joinPatiently(host, remote, join);
   } finally {
-    await inspected;
-    await made?.remove().catch((error) => {
+    const removed = made?.remove().catch((error) => {
       machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
     });
+    await Promise.all([removed, inspected]);
   }
 }
 
@@ -102,12 +104,13 @@ export async function bringMemberBundle(
     isUnchecked = false,
   }: Omit<MemberJoin, 'plan'> & { readonly isUnchecked?: boolean },
 ): Promise<string> {
-  const { signal, uploads, bundleFor } = tools;
+  const { signal, uploads, archives, bundleFor } = tools;
   return bringBundle(host, {
     bundleFor,
     isMember: async (seen) => isMemberOf(seen, toCheck.caCertHashes ?? []),
     check: async (seen) => isUnchecked || checkMachine(seen, toCheck, signal),
     uploads,
+    archives,
     signal,
     onProgress: machine.progress,
   });

@@ -7,6 +7,7 @@ import { createLocalHost } from '../../runtime/host/local.ts';
 import { bundleChooser } from '../commands/bundle.ts';
 import { bundleSources } from '../commands/bundle-sources.ts';
 import type { CliContext } from '../commands/context.ts';
+import { BundleArchives } from '../ssh/bundle-archive.ts';
 import { resolveSshHost } from '../ssh/config-resolve.ts';
 import type { SshSettings } from '../ssh/connection.ts';
 import type { SshTarget } from '../ssh/target.ts';
@@ -23,6 +24,7 @@ export function createFleetTools(context: CliContext): FleetTools {
     signal: context.signal,
     now: context.now,
     uploads: new Slots(UPLOADS),
+    archives: new BundleArchives(context.signal),
     bundleFor: async (architecture) => {
       if (architecture !== process.arch) return bundleChooser(context, undefined)(architecture);
       directory ??= ensureBundle(context);

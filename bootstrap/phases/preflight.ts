@@ -46,7 +46,8 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
   name: 'preflight',
   summary: 'Run pre-flight checks',
   unchanged: 'Passed',
-  plan: async (context) => planChecks(context.host, await buildPreflightInput(context), context),
+  plan: async (context, tell) =>
+    planChecks(context.host, await buildPreflightInput(context), { ...context, tell }),
   async verify(context) {
     const { findings } = await runPreflight(context.host, await buildPreflightInput(context));
     const fatal = selectFatal(findings);
@@ -56,6 +57,13 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
   },
 };
 
+interface CheckTools {
+  readonly shouldFix?: boolean;
+  readonly warn: (message: string) => void;
+  /** Told what is looked at. */
+  readonly tell?: ((at: string) => void) | undefined;
+}
+
 /**
  * Runs the checks of a command. Returns the repairs, if it shall repair.
  * @throws PREFLIGHT_FAILED with what stops the run
@@ -63,9 +71,11 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
 export async function planChecks(
   host: Host,
   input: PreflightInput,
-  { shouldFix = false, warn }: { readonly shouldFix?: boolean; readonly warn: (message: string) => void },
+  { shouldFix = false, warn, tell }: CheckTools,
 ): Promise<readonly Action[]> {
-  const { findings } = await runPreflight(host, input);
+  const { findings } = await runPreflight(host, input, {
+    ...(tell ? { onPending: (names) => tell(names.join(', ')) } : {}),
+  });
   const repairable = shouldFix ? selectRepairable(findings) : [];
   for (const finding of findings)
     if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));

@@ -12,7 +12,9 @@ export function sendInput(
     channel.end(input);
     return;
   }
-  pipeline(Readable.from(input), channel).catch(() => channel.close?.());
+  // One piece is read ahead; the channel keeps as much as its window.
+  const source = input instanceof Readable ? input : Readable.from(input, { highWaterMark: 1 });
+  pipeline(source, channel).catch(() => channel.close?.());
 }
 
 /** The exit code of a channel's command; 255 when the connection ended first, as ssh(1) has it. */

@@ -3,6 +3,7 @@ import { dump } from 'js-yaml';
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import type { Architecture } from '../../runtime/host/elf-architecture.ts';
+import type { BundleArchives } from './bundle-archive.ts';
 import type { SshHost } from './host.ts';
 import { followCommand, type RemoteEvent } from './remote-command.ts';
 import {
@@ -45,6 +46,7 @@ export interface BundleOptions {
   /** What the machine is checked for while the bundle is on its way. */
   readonly check: (host: Host) => Promise<unknown>;
   readonly uploads: UploadSlots;
+  readonly archives: BundleArchives;
   readonly signal: AbortSignal;
   /** One line about the upload. */
   readonly onProgress: (text: string) => void;
@@ -110,7 +112,7 @@ function createRateMeter(tell: (text: string) => void): (bytes: number) => void 
 
 /** Looks at the machine while the bundle is on its way, and takes back what was sent when it cannot join. */
 async function sendBundle(host: SshHost, directory: string, options: BundleOptions): Promise<void> {
-  const { check, signal, onProgress } = options;
+  const { archives, check, signal, onProgress } = options;
   onProgress('check the machine');
   const stop = new AbortController();
   signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
@@ -118,6 +120,7 @@ async function sendBundle(host: SshHost, directory: string, options: BundleOptio
     stop.signal.throwIfAborted();
     await uploadBundle(host, {
       directory,
+      archives,
       signal: stop.signal,
       onProgress: createRateMeter((text) => onProgress(`send the node bundle: ${text}`)),
     });

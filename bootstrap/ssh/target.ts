@@ -27,9 +27,3 @@ export function parseSshTarget(text: string): SshTarget {
     ...(match[1] === undefined ? {} : { user: match[1] }),
   };
 }
-
-/** "user@host:port" without what is not known or the default. */
-export function formatSshTarget({ host, port, user }: SshTarget): string {
-  const address = host.includes(':') && port !== undefined && port !== 22 ? `[${host}]` : host;
-  return `${user === undefined ? '' : `${user}@`}${address}${port === undefined || port === 22 ? '' : `:${port}`}`;
-}

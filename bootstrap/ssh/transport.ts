@@ -12,6 +12,26 @@ export interface Transport {
   readonly close: () => void;
 }
 
+/** What is written in one turn goes in one call: ssh2 writes length, body and tag of each packet for itself. */
+function gatherWrites(socket: Socket): Socket {
+  const write = socket.write.bind(socket) as (...args: readonly unknown[]) => boolean;
+  let isGathering = false;
+  const flush = () => {
+    isGathering = false;
+    socket.uncork();
+  };
+  return Object.assign(socket, {
+    write(...args: readonly unknown[]) {
+      if (!isGathering) {
+        isGathering = true;
+        socket.cork();
+        queueMicrotask(flush);
+      }
+      return write(...args);
+    },
+  });
+}
+
 /** What system errors mean to somebody who typed an address. */
 const REASONS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the name is not known',
@@ -65,7 +85,7 @@ export async function openTcp(address: TcpAddress, timeoutMs = CONNECT_TIMEOUT_M
       resolve(opened);
     });
   });
-  return { stream: socket, close: () => socket.destroy() };
+  return { stream: gatherWrites(socket), close: () => socket.destroy() };
 }
 
 /** The standard input and output of a `ProxyCommand`; what it says on standard error is kept for `explain`. */

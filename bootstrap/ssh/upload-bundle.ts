@@ -1,17 +1,16 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
-import type { Readable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import type { Architecture } from '../../runtime/host/elf-architecture.ts';
+import { type ArchiveFormat, type BundleArchives, readArchive } from './bundle-archive.ts';
 import { waitForExit } from './channel.ts';
 import type { SshHost } from './host.ts';
 
 export interface UploadOptions {
   /** The bundle's directory on this machine, `/var/lib/tkadm/bundle/<id>`. */
   readonly directory: string;
+  readonly archives: BundleArchives;
   readonly signal: AbortSignal;
   readonly onProgress: (sentBytes: number) => void;
 }
@@ -100,51 +99,61 @@ function remotePaths(directory: string): RemotePaths {
 /** The archive there is not the one that was sent. */
 const DIGEST_DIFFERS = 45;
 
+/** Commands that unpack the archive "$1" into the directory "$2". */
+const UNPACK: Readonly<Record<ArchiveFormat, string>> = {
+  zstd: 'zstd -dcq "$1" | tar -x -C "$2" -f -',
+  tar: 'tar -x -C "$2" -f "$1"',
+};
+
 /**
- * Sends the bundle as a tar stream and unpacks it beside its place: `acceptBundle` or `removePartial` follows. A
+ * Sends the bundle as an archive and unpacks it beside its place: `acceptBundle` or `removePartial` follows. A
  * transfer that broke off goes on where it ended; the digest of the whole is checked there before it is unpacked.
  * @throws JOIN_FAILED, or the reason of the signal.
  */
 export async function uploadBundle(host: SshHost, options: UploadOptions): Promise<void> {
   const paths = remotePaths(options.directory);
-  const script = 'mkdir -p "$(dirname "$1")"; stat -c %s "$1" 2>/dev/null || echo 0';
-  const held = Number((await host.run(['sh', '-c', script, 'sh', paths.archive])).stdout);
-  const isWhole = await sendArchive(host, paths, { ...options, skipBytes: held || 0 });
+  const script = 'mkdir -p "$(dirname "$1")"; stat -c %s "$1" 2>/dev/null || echo 0; command -v zstd';
+  const { stdout } = await host.run(['sh', '-c', script, 'sh', paths.archive]);
+  const [held, zstd = ''] = stdout.split('\n');
+  const format = zstd !== '' && (await options.archives.hasZstd()) ? 'zstd' : 'tar';
+  const skipBytes = Number(held) || 0;
+  const isWhole = await sendArchive(host, paths, { ...options, format, skipBytes });
   // What had been there was of something else.
-  if (!isWhole && held > 0 && (await sendArchive(host, paths, { ...options, skipBytes: 0 }))) return;
+  if (!isWhole && skipBytes > 0 && (await sendArchive(host, paths, { ...options, format, skipBytes: 0 })))
+    return;
   if (isWhole) return;
   throw new TkadmError('JOIN_FAILED', `Cannot send the node bundle to "${host.name}": it arrived damaged`);
+}
+
+interface Sending extends UploadOptions {
+  readonly format: ArchiveFormat;
+  readonly skipBytes: number;
 }
 
 /** Sends the archive from a place on; false when what is there then has another digest. */
 async function sendArchive(
   host: SshHost,
-  { part, archive }: RemotePaths,
-  { directory, signal, onProgress, skipBytes }: UploadOptions & { readonly skipBytes: number },
+  { part, archive: path }: RemotePaths,
+  { directory, archives, format, ...sending }: Sending,
 ): Promise<boolean> {
-  const stream = new ArchiveStream(directory, signal);
+  const { skipBytes, signal } = sending;
+  const archive = await archives.open(directory, format);
+  signal.throwIfAborted();
   const write = skipBytes === 0 ? 'exec cat > "$1"' : 'exec cat >> "$1"';
-  const sending = await host.openStream(['sh', '-c', write, 'sh', archive], {
-    input: stream.read(skipBytes, onProgress),
-  });
-  await expectSuccess(host, sending, stream, signal);
+  const input = readArchive(archive, sending);
+  await expectSuccess(host, await host.openStream(['sh', '-c', write, 'sh', path], { input }), signal);
   // openssl uses the processor's own instructions, sha256sum of most systems does not.
   const unpack = `set -e; [ "$({ openssl dgst -sha256 -r "$1" 2>/dev/null || sha256sum "$1"; } | cut -c 1-64)" = "$3" ] || exit ${DIGEST_DIFFERS}
-rm -rf "$2"; mkdir "$2"; tar -x -C "$2" -f "$1"; rm "$1"; sync -f "$2" 2>/dev/null || sync`;
-  const { exitCode, stderr } = await host.run(['sh', '-c', unpack, 'sh', archive, part, stream.digest()]);
+rm -rf "$2"; mkdir "$2"; ${UNPACK[format]}; rm "$1"; sync -f "$2" 2>/dev/null || sync`;
+  const { exitCode, stderr } = await host.run(['sh', '-c', unpack, 'sh', path, part, archive.digest]);
   signal.throwIfAborted();
   if (exitCode === 0) return true;
   if (exitCode !== DIGEST_DIFFERS) throw notSent(host, stderr.trim() || `exit code ${exitCode}`);
-  await host.run(['rm', '-f', archive]);
+  await host.run(['rm', '-f', path]);
   return false;
 }
 
-async function expectSuccess(
-  host: SshHost,
-  channel: ClientChannel,
-  stream: ArchiveStream,
-  signal: AbortSignal,
-): Promise<void> {
+async function expectSuccess(host: SshHost, channel: ClientChannel, signal: AbortSignal): Promise<void> {
   let errors = '';
   channel.stderr.on('data', (chunk: Buffer) => {
     errors += chunk;
@@ -152,55 +161,12 @@ async function expectSuccess(
   channel.resume();
   const exitCode = await waitForExit(channel);
   signal.throwIfAborted();
-  if (exitCode === 0 && stream.isWhole) return;
-  throw notSent(host, (errors || stream.errors).trim() || host.lossReason() || `exit code ${exitCode}`);
+  if (exitCode === 0) return;
+  throw notSent(host, errors.trim() || host.lossReason() || `exit code ${exitCode}`);
 }
 
 function notSent(host: SshHost, state: string): TkadmError {
   return new TkadmError('JOIN_FAILED', `Cannot send the node bundle to "${host.name}": ${state}`, {
     hint: `Look for free space: ssh ${host.name} df -h ${PATHS.state}; the same command goes on where this one ended`,
   });
-}
-
-/** The bundle as an archive that is the same byte for byte each time. */
-class ArchiveStream {
-  readonly #tar: ChildProcessByStdio<null, Readable, Readable>;
-  readonly #hash = createHash('sha256');
-  readonly #ended: Promise<number | null>;
-  errors = '';
-  /** True when all of it was read. */
-  isWhole = false;
-
-  constructor(directory: string, signal: AbortSignal) {
-    const same = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
-    this.#tar = spawn('tar', ['-c', ...same, '-C', directory, '-f', '-', '.'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      signal,
-    });
-    this.#tar.on('error', () => {});
-    this.#ended = new Promise((resolve) => this.#tar.on('close', resolve));
-    this.#tar.stderr.on('data', (chunk: Buffer) => {
-      this.errors += chunk;
-    });
-  }
-
-  /** Its bytes from a place on; what comes before counts for the digest only. */
-  async *read(skipBytes: number, onProgress: (sentBytes: number) => void): AsyncGenerator<Buffer> {
-    let position = 0;
-    for await (const piece of this.#tar.stdout) {
-      const chunk = piece as Buffer;
-      this.#hash.update(chunk);
-      const start = Math.max(0, skipBytes - position);
-      position += chunk.length;
-      if (start >= chunk.length) continue;
-      onProgress(position);
-      yield chunk.subarray(start);
-    }
-    this.isWhole = (await this.#ended) === 0;
-  }
-
-  /** SHA-256 of the whole, in hex. */
-  digest(): string {
-    return this.#hash.digest('hex');
-  }
 }

@@ -21,7 +21,7 @@ interface CommandRow {
 }
 
 /** Commands that a node needs. */
-export const COMMANDS: readonly CommandRow[] = [
+const COMMANDS: readonly CommandRow[] = [
   { command: 'losetup', packageName: 'mount' },
   { command: 'mount', packageName: 'mount' },
   { command: 'cp', packageName: 'coreutils' },

@@ -284,7 +284,7 @@ async function resume(call: Call): Promise<number> {
 }
 
 /** "TERM", "SIGTERM" or "15". @throws FLAG_INVALID */
-export function parseSignal(text: string): NodeJS.Signals {
+function parseSignal(text: string): NodeJS.Signals {
   const wanted = text.toUpperCase().replace(/^(SIG)?/, 'SIG');
   const found = Object.entries(constants.signals).find(
     ([name, number]) => name === wanted || String(number) === text,

@@ -1,7 +1,7 @@
 import { TkadmError } from '../../base/errors.ts';
 import { parseDuration } from '../../base/flags.ts';
 import { sleep } from '../../base/time.ts';
-import type { Cgroup } from '../cgroup.ts';
+import type { Cgroup } from '../cgroup/cgroup.ts';
 import { type Call, findContainer, hasOption, option, type Verb } from './call.ts';
 
 /** How often the count of OOM kills is looked at. */

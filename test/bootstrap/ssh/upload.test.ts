@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import t from 'tap';
+import { BundleArchives } from '../../../bootstrap/ssh/bundle-archive.ts';
 import { connectSsh } from '../../../bootstrap/ssh/connection.ts';
 import { createSshHost, type SshHost } from '../../../bootstrap/ssh/host.ts';
 import { SshPrompts } from '../../../bootstrap/ssh/prompts.ts';
@@ -58,9 +59,13 @@ printf 'HostKey /etc/ssh/test_key\\nAuthorizedKeysFile /run/keys/%%u\\nStrictMod
   const host = await open();
   const { signal } = new AbortController();
   const files = async () => (await host.list(BUNDLES)).join(' ');
+  const upload = async (to: SshHost, directory: string, onProgress: (bytes: number) => void) => {
+    const archives = new BundleArchives(signal);
+    await uploadBundle(to, { directory, archives, signal, onProgress }).finally(() => archives.close());
+  };
   const send = async (to: SshHost) => {
     const sent: number[] = [];
-    await uploadBundle(to, { directory, signal, onProgress: (bytes) => sent.push(bytes) });
+    await upload(to, directory, (bytes) => sent.push(bytes));
     return sent;
   };
   const expectBundle = async () => {
@@ -86,14 +91,32 @@ printf 'HostKey /etc/ssh/test_key\\nAuthorizedKeysFile /run/keys/%%u\\nStrictMod
     t.equal(await files(), 'abc123.part');
     await expectBundle();
   });
+  await t.test('packed for a machine that has zstd alone', async (t) => {
+    await writeFile(join(directory, 'rootfs/text'), 'x'.repeat(3_000_000));
+    const packed = (await send(host)).at(-1) ?? 0;
+    await expectBundle();
+    await machine.host.run(['mount', '--bind', '/dev/null', '/usr/bin/zstd']);
+    const whole = (await send(host)).at(-1) ?? 0;
+    await expectBundle();
+    await machine.host.run(['umount', '/usr/bin/zstd']);
+    await rm(join(directory, 'rootfs/text'));
+    t.ok(packed < whole - 2_900_000, `${packed} bytes of ${whole}`);
+  });
+  await t.test('two machines share an archive', async (t) => {
+    const archives = new BundleArchives(signal);
+    const [one, other] = await Promise.all([
+      archives.open(directory, 'tar'),
+      archives.open(directory, 'tar'),
+    ]);
+    t.equal(one, other);
+    await archives.close();
+    const gone = archives.open(join(home, 'nothing'), 'tar');
+    await t.rejects(gone, { code: 'JOIN_FAILED', message: /Cannot pack the node bundle .* No such file/ });
+  });
   await t.test('goes on after the line broke', async (t) => {
     const breaking = await open();
-    const upload = uploadBundle(breaking, {
-      directory,
-      signal,
-      onProgress: (bytes) => bytes > 3_000_000 && breaking.drop(),
-    });
-    await t.rejects(upload, { code: 'JOIN_FAILED', hint: /goes on where this one ended/ });
+    const broken = upload(breaking, directory, (bytes) => bytes > 3_000_000 && breaking.drop());
+    await t.rejects(broken, { code: 'JOIN_FAILED', hint: /goes on where this one ended/ });
     const sizeBytes = await eventually('the part that came is written', 5_000, async () => {
       const isOpen = 'ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q abc123.tar.part';
       if ((await host.run(['sh', '-c', isOpen])).exitCode === 0) return false;
@@ -134,7 +157,7 @@ printf 'HostKey /etc/ssh/test_key\\nAuthorizedKeysFile /run/keys/%%u\\nStrictMod
       root: join(home, 'foreign'),
     });
     t.notOk(await readdir(foreign.directory).then((names) => names.includes('image.json')));
-    await uploadBundle(host, { directory: foreign.directory, signal, onProgress: () => {} });
+    await upload(host, foreign.directory, () => {});
     await acceptBundle(host, foreign.directory);
     t.ok(await hasBundle(host, foreign.directory));
     const image = JSON.parse((await host.readFile(`${BUNDLES}/${foreign.id}/image.json`)) ?? '{}');
