@@ -12,8 +12,8 @@ export interface Phase<C> {
   /** Phases, or whole groups, whose effect this one needs. */
   readonly after?: readonly string[];
   plan(context: C): Promise<readonly Action[]>;
-  /** Looks, once something was done, whether it had the effect that the phases after it need; throws when not. */
-  verify?(context: C): Promise<void>;
+  /** Looks, once actions were done, whether they had the effect that the phases after it need; throws when not. */
+  verify?(context: C, done: readonly Action[]): Promise<void>;
   /** What must be done however the phase ends, also when it fails. */
   cleanUp?(context: C): Promise<readonly Action[]>;
   /** What puts things back as they were when the phase has failed; not after an interruption. */

@@ -73,7 +73,7 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
   const done: Action[] = [];
   try {
     if (reason === undefined) done.push(...(await runActions(phase, await phase.plan(context), options)));
-    if (done.length > 0 && !options.preview) await phase.verify?.(context);
+    if (done.length > 0 && !options.preview) await phase.verify?.(context, done);
   } catch (error) {
     await cleanUp(phase, options).catch((second) =>
       emit({ type: 'note', level: 'warning', message: formatError(second) }),
