@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import { formatError, TkadmError } from '../runtime/base/errors.ts';
+import { formatError, isTkadmError, TkadmError } from '../runtime/base/errors.ts';
 import {
   type Asn1,
   bitString,
@@ -85,6 +85,23 @@ export function parseCertificateRequest(pem: string): CertificateRequest {
   } catch (error) {
     if (error instanceof TkadmError) throw error;
     throw invalid(formatError(error), error);
+  }
+}
+
+/** True when two requests ask for the same certificate of the same key: their signatures alone may differ. */
+export function isSameRequest(pem: string, other: string): boolean {
+  const first = readInfo(pem);
+  return first !== undefined && readInfo(other)?.equals(first) === true;
+}
+
+/** DER of a request's CertificationRequestInfo; undefined when the text holds none. */
+function readInfo(pem: string): Buffer | undefined {
+  try {
+    parseCertificateRequest(pem);
+    return encode(childrenOf(decode(parsePem('(?:NEW )?CERTIFICATE REQUEST', pem)[0]!))[0]!);
+  } catch (error) {
+    if (isTkadmError(error, 'PKI_CSR_INVALID')) return undefined;
+    throw error;
   }
 }
 

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 /** How long before its end a certificate is warned of. */
-export const EXPIRY_WARNING_MS = 30 * 24 * 3600_000;
+const EXPIRY_WARNING_MS = 30 * 24 * 3600_000;
 
 const DAY_MS = 24 * 3600_000;
 

@@ -1,58 +1,10 @@
 import { type Certificate, parseCertificate } from './certificate.ts';
-import {
-  buildSubjectAltNames,
-  CERTIFICATES,
-  type CertificateInput,
-  type CertificateRow,
-} from './certificates.ts';
-import { readNotAfter } from './expiry.ts';
+import { buildSubjectAltNames, type CertificateInput, type CertificateRow } from './certificates.ts';
 import type { SubjectAltNames } from './extensions.ts';
 import { selectMissingNames } from './inspect.ts';
 import { type CaPair, type IssuedCertificate, issueCertificate, validityFrom } from './issue.ts';
 import type { KeyAlgorithm } from './keys.ts';
 import { type PkiContext, type PkiFile, readCa } from './plan.ts';
-
-/** When a certificate on disk ends. */
-export interface CertificateExpiry {
-  readonly name: string;
-  readonly path: string;
-  /** Undefined when the file is not there. */
-  readonly notAfter: Date | undefined;
-  /** Negative when it has expired. */
-  readonly residualMs: number | undefined;
-  readonly isCa: boolean;
-  /** Row of its issuer; undefined for a CA. */
-  readonly caName: string | undefined;
-  /** The CA's key is not on this machine. */
-  readonly isExternallyManaged: boolean;
-}
-
-/** Looks when each certificate of the rows ends, in their order. @throws PKI_CERTIFICATE_INVALID */
-export async function readExpiries(
-  { host, certificatesDir, now }: Pick<PkiContext, 'host' | 'certificatesDir' | 'now'>,
-  rows: readonly CertificateRow[] = CERTIFICATES,
-): Promise<readonly CertificateExpiry[]> {
-  return Promise.all(
-    rows.map(async (row) => {
-      const path = `${certificatesDir}/${row.baseName}.crt`;
-      const ca = CERTIFICATES.find((other) => other.name === (row.issuer ?? row.name))!;
-      const [text, caKey] = await Promise.all([
-        host.readFile(path),
-        host.readFile(`${certificatesDir}/${ca.baseName}.key`),
-      ]);
-      const notAfter = text === undefined ? undefined : readNotAfter(text);
-      return {
-        name: row.name,
-        path,
-        notAfter,
-        residualMs: notAfter && notAfter.getTime() - now.getTime(),
-        isCa: row.issuer === undefined,
-        caName: row.issuer,
-        isExternallyManaged: text !== undefined && caKey === undefined,
-      };
-    }),
-  );
-}
 
 /**
  * Issues a certificate like an existing one, for a new key: its subject, names and usages stay, algorithm and

@@ -1,5 +1,6 @@
 import { formatError, TkadmError } from '../runtime/base/errors.ts';
 import type { Host } from '../runtime/base/host.ts';
+import { untilAborted } from '../runtime/base/time.ts';
 import { CHECKS } from './checks.ts';
 import { type Check, errorFinding, type Finding, type PreflightInput, type Severity } from './finding.ts';
 import { formatLooksAt } from './looks-at.ts';
@@ -33,6 +34,8 @@ export interface PreflightOptions {
   readonly signal?: AbortSignal | undefined;
   /** Upper bound of a row's own time limit. */
   readonly timeoutMs?: number;
+  /** Told the names of the checks that look, whenever one has ended. */
+  readonly onPending?: (names: readonly string[]) => void;
 }
 
 /**
@@ -43,7 +46,7 @@ export interface PreflightOptions {
 export async function runPreflight(
   host: Host,
   input: PreflightInput,
-  { checks = CHECKS, signal, timeoutMs = Number.POSITIVE_INFINITY }: PreflightOptions = {},
+  { checks = CHECKS, signal, timeoutMs = Number.POSITIVE_INFINITY, onPending }: PreflightOptions = {},
 ): Promise<PreflightReport> {
   const startedAt = performance.now();
   const observer = createObserver(host, signal);
@@ -51,15 +54,17 @@ export async function runPreflight(
   const outcomes: Outcome[] = [];
   for (const stage of ['first', undefined, 'last'] as const) {
     const isStopped = selectFatal(outcomes.flatMap((outcome) => outcome.findings)).length > 0;
-    outcomes.push(
-      ...(await Promise.all(
-        rows
-          .filter((row) => row.stage === stage)
-          .map((row) => (isStopped ? skip(row, input) : observe(row, { host: observer, input, timeoutMs }))),
-      )),
-    );
+    const looking = rows.filter((row) => row.stage === stage);
+    const pending = new Set(looking);
+    const look = async (row: Check) => {
+      if (isStopped) return skip(row, input);
+      const outcome = await observe(row, { host: observer, input, timeoutMs });
+      pending.delete(row);
+      onPending?.([...pending].map(({ name }) => name));
+      return outcome;
+    };
+    outcomes.push(...(await untilAborted(Promise.all(looking.map(look)), signal)));
   }
-  signal?.throwIfAborted();
   const findings = [...reportUnknownNames(input.ignored), ...outcomes.flatMap((outcome) => outcome.findings)];
   return {
     findings: sortFindings(findings),

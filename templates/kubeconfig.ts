@@ -62,8 +62,6 @@ export const KUBECONFIGS = [
   },
 ] as const satisfies readonly KubeconfigRow[];
 
-export type KubeconfigName = (typeof KUBECONFIGS)[number]['name'];
-
 /** What kubeconfig files depend on; the loaded configuration of init fits. */
 export interface KubeconfigInput {
   readonly nodeRegistration: { readonly name: string };

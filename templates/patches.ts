@@ -4,7 +4,7 @@ import { formatError, TkadmError } from '../runtime/base/errors.ts';
 import type { Host } from '../runtime/base/host.ts';
 
 /** What may be patched, by the first part of a patch file's name. */
-export const PATCH_TARGETS = [
+const PATCH_TARGETS = [
   { name: 'etcd', type: 'core.v1.Pod' },
   { name: 'kube-apiserver', type: 'core.v1.Pod' },
   { name: 'kube-controller-manager', type: 'core.v1.Pod' },

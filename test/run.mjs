@@ -64,8 +64,9 @@ async function repeatFailed(results, attempt) {
 }
 
 /** Test files and failing or skipped assertions are shown live; the rest is in the count. */
+/** Files, failures, skips, and how far a test on virtual machines has come: "# 444 s: ..." */
 function isWorthShowing(line) {
-  return /^(ok|not ok) /.test(line) || /^\s+not ok /.test(line) || /# SKIP/i.test(line);
+  return /^(ok|not ok) /.test(line) || /^\s+(not ok |# \d+ s: )/.test(line) || /# SKIP/i.test(line);
 }
 
 /**

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
+import { parseCgroupHost } from '../../runtime/container/cgroup/cgroup-host.ts';
 import type { ContainerEngine } from '../../runtime/container/engine.ts';
 import { buildDefaultSeccomp } from '../../runtime/container/seccomp/default-profile.ts';
 import { createFixture, type Fixture } from '../../test/container/fixture.ts';

@@ -40,7 +40,7 @@ export function buildCoreDnsObjects(
 }
 
 /** CoreDNS's configuration for a cluster domain, as kubeadm writes it. */
-export function buildCorefile({
+function buildCorefile({
   cluster,
 }: {
   readonly cluster: { readonly networking: { readonly dnsDomain: string } };

@@ -17,10 +17,10 @@ export interface SshOptions {
 }
 
 /** User of machines for which nothing else says one: what is done there is root's. */
-export const DEFAULT_SSH_USER = 'root';
+const DEFAULT_SSH_USER = 'root';
 
 /** The person at this machine, for ssh_config(5). */
-export function readPerson({ env, cwd, uid }: CliContext, configPath?: string): SshUser {
+function readPerson({ env, cwd, uid }: CliContext, configPath?: string): SshUser {
   const { username, homedir } = userInfo();
   return { home: env['HOME'] ?? homedir, cwd, name: username, uid, hostname: hostname(), env, configPath };
 }

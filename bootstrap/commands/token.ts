@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
 import { type ClientConfig, loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
-import { tokenExpiry } from '../addons/build.ts';
+import { tokenExpiry } from '../addons/token-secrets.ts';
 import type { BootstrapTokenConfig } from '../config/types.ts';
 import { formatTable } from '../render/table.ts';
 import { formatJoinCommand } from '../tokens/join-command.ts';

@@ -1,4 +1,4 @@
-import { isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { KUBERNETES_VERSION, VERSION } from '../../runtime/base/version.ts';
 import { readBundleId, readCurrentBundleId } from '../../runtime/host/bundle.ts';

@@ -6,7 +6,7 @@ import type { ClusterConfiguration, ControlPlaneComponent, LocalEtcd, TkadmConfi
 import { resolveVersion } from './version-labels.ts';
 
 /** Pods' addresses with the embedded engine, which has a pod network of its own (kubeadm has no default). */
-export const DEFAULT_POD_SUBNETS = { 4: '10.244.0.0/16', 6: 'fd00:10:244::/56' } as const;
+const DEFAULT_POD_SUBNETS = { 4: '10.244.0.0/16', 6: 'fd00:10:244::/56' } as const;
 
 /** ClusterConfiguration with every default; `podSubnet` only where the engine has a pod network. */
 export function completeCluster(raw: RawObject, tkadm: TkadmConfiguration): ClusterConfiguration {

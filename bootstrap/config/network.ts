@@ -6,14 +6,6 @@ export function parseSubnets(text: string | undefined): readonly Cidr[] {
   return (text ?? '').split(',').flatMap((part) => parseCidr(part.trim()) ?? []);
 }
 
-/**
- * The first usable address of the first service range, "10.96.0.1": the "kubernetes" Service's clusterIP.
- * @throws CONFIG_INVALID when there is none.
- */
-export function apiServiceAddress(serviceSubnet: string): string {
-  return addressAt(serviceSubnet, 1);
-}
-
 /** The tenth address of the first service range, "10.96.0.10": the clusterIP of DNS. @throws CONFIG_INVALID */
 export function dnsServiceAddress(serviceSubnet: string): string {
   return addressAt(serviceSubnet, 10);

@@ -97,7 +97,7 @@ function joinDocuments() {
 }
 
 /** The field "timeouts" of a document, from milliseconds. */
-export function timeoutFields(timeouts: Timeouts): Readonly<Record<string, string>> {
+function timeoutFields(timeouts: Timeouts): Readonly<Record<string, string>> {
   return Object.fromEntries(
     Object.entries(timeouts).map(([name, ms]) => [name.replace(/Ms$/, ''), formatDuration(ms as number)]),
   );

@@ -1,5 +1,5 @@
 /** What stands in place of a secret. */
-export const REDACTED = '<redacted>';
+const REDACTED = '<redacted>';
 
 /** Fields whose values are secrets, and values of environment variables, which often are. */
 const SECRET_FIELD = /token|certificateKey|secret|password|extraEnvs\[\d+\]\.value/i;

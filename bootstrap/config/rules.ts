@@ -8,7 +8,7 @@ const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const QUALIFIED_NAME = /^([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$/;
 
 /** What is wrong with a DNS-1123 subdomain, the form of object and host names; undefined when nothing is. */
-export function describeBadSubdomain(text: string): string | undefined {
+function describeBadSubdomain(text: string): string | undefined {
   if (text === '') return 'it is empty';
   if (text.length > 253) return `it has ${text.length} characters, at most 253 are allowed`;
   const labels = text.split('.');

@@ -38,7 +38,10 @@ function checkSubnets(check: Checker, path: string, text: string, example: strin
     if (cidr) {
       cidrs.push(cidr);
       warnOfHostBits(check, path, part.trim(), cidr);
-    } else check.invalid(path, text, `"${part.trim()}" is no CIDR; write it like "${example}"`);
+    } else {
+      const which = parts.length === 1 ? 'it' : `"${part.trim()}"`;
+      check.invalid(path, text, `${which} is no CIDR; write it like "${example}"`);
+    }
   }
   if (parts.length > 2) check.invalid(path, text, 'at most one range of each IP family is allowed');
   else if (cidrs.length === 2 && cidrs[0]!.family === cidrs[1]!.family) {
@@ -88,7 +91,7 @@ function checkPodSubnet(check: Checker, cluster: ClusterConfiguration, cidr: Cid
 }
 
 /** Prefix length of a node's range: the controller manager's arguments, or the default. */
-export function nodePrefixLength(cluster: ClusterConfiguration, family: 4 | 6): number {
+function nodePrefixLength(cluster: ClusterConfiguration, family: 4 | 6): number {
   const argument = (name: string) =>
     cluster.controllerManager.extraArgs.findLast((arg) => arg.name === name)?.value;
   const isDual = (cluster.networking.podSubnet ?? '').includes(',');
@@ -114,10 +117,12 @@ function checkTogether(check: Checker, { podSubnet, serviceSubnet, pods, service
   for (const pod of pods) {
     const service = services.find((candidate) => cidrsOverlap(candidate, pod));
     if (!service) continue;
+    const isPlain = pods.length === 1 && services.length === 1;
+    const which = isPlain ? '' : ` (${formatCidr(pod)} and ${formatCidr(service)})`;
     check.invalid(
       'networking.podSubnet',
       podSubnet,
-      `it overlaps networking.serviceSubnet "${serviceSubnet}" (${formatCidr(pod)} and ${formatCidr(service)})`,
+      `it overlaps networking.serviceSubnet "${serviceSubnet}"${which}`,
     );
   }
   const families = (cidrs: readonly Cidr[]) => [...new Set(cidrs.map((cidr) => cidr.family))];

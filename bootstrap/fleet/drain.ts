@@ -1,5 +1,6 @@
 import type { Node, Pod } from 'kubernetes-types/core/v1.d.ts';
-import { type ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
 import { NODES, PODS } from '../../runtime/api/kinds.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';

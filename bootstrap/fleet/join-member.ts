@@ -70,10 +70,10 @@ export async function joinMember(host: SshHost, join: MemberJoin): Promise<Joine
     };
     return await joinPatiently(host, remote, join);
   } finally {
-    await inspected;
-    await made?.remove().catch((error) => {
+    const removed = made?.remove().catch((error) => {
       machine.warn(`the token of this join could not be removed and ends by itself: ${formatError(error)}`);
     });
+    await Promise.all([removed, inspected]);
   }
 }
 

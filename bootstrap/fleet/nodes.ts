@@ -6,7 +6,7 @@ import type { Action } from '../workflow/action.ts';
 import type { FleetHost, HostSsh } from './cluster-file.ts';
 
 /** Holds, as JSON, what `apply` knows of a node: `Remembered`. */
-export const APPLY_ANNOTATION = 'tkadm.io/apply';
+const APPLY_ANNOTATION = 'tkadm.io/apply';
 const CONTROL_PLANE_LABEL = 'node-role.kubernetes.io/control-plane';
 
 /** What is kept with a Node, so that a host that is gone from the file can be reached, and its labels told apart. */

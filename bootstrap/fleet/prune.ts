@@ -1,5 +1,5 @@
 import type { Node } from 'kubernetes-types/core/v1.d.ts';
-import { isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
 import { NODES } from '../../runtime/api/kinds.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import type { MachineReporter } from '../render/fleet.ts';

@@ -13,7 +13,8 @@ type FileChange = Extract<Change, { kind: 'file' }>;
  */
 export async function planHalfDone(entries: readonly Entry[]): Promise<readonly Action[]> {
   const files = listChanges(entries).filter((change) => change.kind === 'file');
-  const wanted = (await listHalfPairs(entries)).map(({ from }) => from);
+  const pairs = await listHalfPairs(entries);
+  const wanted = pairs.map(({ from }) => from);
   const torn = (await listTornFiles(files.map(({ path }) => path))).filter((path) => !wanted.includes(path));
   const lone: string[] = [];
   for (const { path, before, after } of files) {
@@ -22,9 +23,16 @@ export async function planHalfDone(entries: readonly Entry[]): Promise<readonly 
     const isOurs = isSameContent((await readFileState(path)).state, after);
     // Without a certificate among what the run writes, there is none to wait for: sa.key has a public half only.
     const isPair = !path.endsWith('/sa.key');
-    if (isOurs && isPair && (await readFileState(certificate)).state === ABSENT) lone.push(path);
+    if (!isOurs || !isPair || (await readFileState(certificate)).state !== ABSENT) continue;
+    if (!(await hasRequest(path, pairs))) lone.push(path);
   }
   return [...new Set([...torn, ...lone])].map((path) => ({ kind: 'remove', path }));
+}
+
+/** True for a key that a CA elsewhere is to certify: its request is there, or about to be. */
+async function hasRequest(keyPath: string, pairs: readonly WaitingFile[]): Promise<boolean> {
+  const request = keyPath.replace(/\.key$/, '.csr');
+  return pairs.some(({ to }) => to === request) || (await readFileState(request)).state !== ABSENT;
 }
 
 /** Puts the rest of files in their places that were to be written together, and of which a part has been. */

@@ -1,5 +1,6 @@
 import { buildBootstrapRbacObjects } from '../addons/bootstrap-rbac.ts';
-import { buildClusterInfo, buildTokenSecrets } from '../addons/build.ts';
+import { buildClusterInfo } from '../addons/cluster-info.ts';
+import { buildTokenSecrets } from '../addons/token-secrets.ts';
 import { isUsableToken } from '../tokens/usable.ts';
 import type { Action } from '../workflow/action.ts';
 import type { Phase } from '../workflow/phase.ts';

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os';
 import { load } from 'js-yaml';
 import { UNFOLLOWED_FIELDS } from '../../runtime/agent/kubelet-config-fields.ts';
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { CONFIG_MAPS, NODES } from '../../runtime/api/kinds.ts';
 import { isNodeReady } from '../../runtime/api/node-ready.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
@@ -68,10 +69,10 @@ export const BOOTSTRAP_KUBECONFIG = `${PATHS.kubernetes}/bootstrap-kubelet.conf`
 const PHASES: readonly Phase<JoinContext>[] = [
   {
     ...(preflightPhase as Phase<JoinContext>),
-    plan(context) {
+    plan(context, tell) {
       // It only looks, so its answer may be there when the checks are done; what it finds is told after them.
       context.discover().catch(() => {});
-      return preflightPhase.plan(context);
+      return preflightPhase.plan(context, tell);
     },
   },
   {
@@ -79,8 +80,11 @@ const PHASES: readonly Phase<JoinContext>[] = [
     summary: 'Verify the cluster by token and CA pin',
     unchanged: 'Verified',
     after: ['preflight'],
-    async plan(context) {
+    async plan(context, tell) {
+      const { file, bootstrapToken } = context.config.discovery;
+      tell?.(`no answer of "${file?.kubeConfigPath ?? bootstrapToken?.apiServerEndpoint}" yet`);
       const { client, caPem, explain } = await openCluster(context);
+      tell?.('');
       await refuseOtherNode(context, { client, caPem })
         .then(() => refuseOlderCluster(client))
         .catch(explain)

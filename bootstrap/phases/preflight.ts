@@ -47,7 +47,8 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
   name: 'preflight',
   summary: 'Run pre-flight checks',
   unchanged: 'Passed',
-  plan: async (context) => planChecks(context.host, await buildPreflightInput(context), context),
+  plan: async (context, tell) =>
+    planChecks(context.host, await buildPreflightInput(context), { ...context, tell }),
   async verify(context, done) {
     const input = await buildPreflightInput(context);
     const { findings } = await runPreflight(context.host, input, { checks: selectUnpassed(done) });
@@ -58,6 +59,13 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
   },
 };
 
+interface CheckTools {
+  readonly shouldFix?: boolean;
+  readonly warn: (message: string) => void;
+  /** Told what is looked at. */
+  readonly tell?: ((at: string) => void) | undefined;
+}
+
 /**
  * Runs the checks of a command. Returns the repairs, if it shall repair.
  * @throws PREFLIGHT_FAILED with what stops the run
@@ -65,9 +73,11 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
 export async function planChecks(
   host: Host,
   input: PreflightInput,
-  { shouldFix = false, warn }: { readonly shouldFix?: boolean; readonly warn: (message: string) => void },
+  { shouldFix = false, warn, tell }: CheckTools,
 ): Promise<readonly Action[]> {
-  const { findings, checks } = await runPreflight(host, input);
+  const { findings, checks } = await runPreflight(host, input, {
+    ...(tell ? { onPending: (names) => tell(names.join(', ')) } : {}),
+  });
   const repairable = shouldFix ? selectRepairable(findings) : [];
   for (const finding of findings)
     if (finding.severity === 'warning' && !repairable.includes(finding)) warn(formatWarning(finding));

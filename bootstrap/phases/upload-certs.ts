@@ -22,7 +22,7 @@ import type { InitContext } from './init-context.ts';
 import { planObjects } from './objects.ts';
 
 /** How long uploaded certificates stay in the cluster. */
-export const UPLOADED_CERTIFICATES_TTL_MS = 2 * 3600_000;
+const UPLOADED_CERTIFICATES_TTL_MS = 2 * 3600_000;
 
 const SECRET_NAME = 'kubeadm-certs';
 

@@ -48,7 +48,7 @@ export interface FleetOutput {
 const UPLOAD = 'send the node bundle';
 
 /** What is done, in words. */
-export const FLEET_COMMANDS = {
+const FLEET_COMMANDS = {
   join: 'Joining over SSH',
   'upgrade node': 'Upgrading over SSH, one after the other',
   apply: 'Applying to',

@@ -30,7 +30,7 @@ export function parseConfigLines(text: string, path: string): readonly ConfigLin
 }
 
 /** Words of a line as OpenSSH splits them: quotes of both kinds, a backslash before a quote, a backslash or a blank. */
-export function splitWords(text: string, place: string): readonly string[] {
+function splitWords(text: string, place: string): readonly string[] {
   const words: string[] = [];
   let word: string | undefined;
   let quote: string | undefined;

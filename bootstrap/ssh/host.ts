@@ -133,7 +133,7 @@ async function probeMethod(
  * Quotes one word for the shells that people log in to: of sh and fish, quotes of both kinds are read alike, but for
  * the backslash, which stands in double quotes.
  */
-export function quote(word: string): string {
+function quote(word: string): string {
   if (/^[\w./:=@%+,-]+$/.test(word)) return word;
   return `'${word.replace(/['\\]/g, (char) => (char === "'" ? `'"'"'` : `'"\\\\"'`))}'`;
 }

@@ -1,5 +1,5 @@
-import { readLines } from '../../runtime/api/client.ts';
 import { type ErrorCode, TkadmError } from '../../runtime/base/errors.ts';
+import { readLines } from '../../runtime/base/lines.ts';
 import { waitForExit } from './channel.ts';
 import { connectSsh, type SshConnection, type SshSettings } from './connection.ts';
 import { createSshHost, type SshHost } from './host.ts';
@@ -56,7 +56,7 @@ export async function withMachine<T>(
 }
 
 /** The machine at the other end, whose commands are root's. */
-export function openHost(connection: SshConnection, settings: SshSettings): SshHost {
+function openHost(connection: SshConnection, settings: SshSettings): SshHost {
   return createSshHost(connection, {
     becomePassword: (program) => askBecomePassword(program, connection, settings),
     become: settings.become,

@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import type { TypedHost } from './config-resolve.ts';
 
@@ -18,15 +19,11 @@ export function parseSshTarget(text: string): SshTarget {
   if (!match || !host || host.startsWith('-') || (port !== undefined && (port < 1 || port > 65_535))) {
     throw new TkadmError('USAGE', `Cannot read SSH address "${text}": it is not of the form user@host:port`);
   }
+  if (/^\d+(\.\d+){3}$/.test(host) && !isIPv4(host))
+    throw new TkadmError('USAGE', `Cannot use SSH address "${text}": "${host}" is no IPv4 address`);
   return {
     host,
     ...(port === undefined ? {} : { port }),
     ...(match[1] === undefined ? {} : { user: match[1] }),
   };
-}
-
-/** "user@host:port" without what is not known or the default. */
-export function formatSshTarget({ host, port, user }: SshTarget): string {
-  const address = host.includes(':') && port !== undefined && port !== 22 ? `[${host}]` : host;
-  return `${user === undefined ? '' : `${user}@`}${address}${port === undefined || port === 22 ? '' : `:${port}`}`;
 }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { get } from 'node:https';
 import { rootCertificates } from 'node:tls';
-import { ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import {
   type ClientConfig,
   type Kubeconfig,

@@ -1,4 +1,5 @@
-import { ApiClient, ApiError } from '../../runtime/api/client.ts';
+import { ApiError } from '../../runtime/api/api-error.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { formatError, isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import {

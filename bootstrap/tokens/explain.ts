@@ -1,5 +1,5 @@
 import { connect } from 'node:tls';
-import { ApiError } from '../../runtime/api/client.ts';
+import { ApiError } from '../../runtime/api/api-error.ts';
 import { isTkadmError, TkadmError } from '../../runtime/base/errors.ts';
 import { CLUSTER_INFO_PATH } from './cluster-info.ts';
 

@@ -6,12 +6,6 @@ export function signatureKey(tokenId: string): string {
   return `jws-kubeconfig-${tokenId}`;
 }
 
-/** Detached compact JWS, HS256 with the token's secret: `header..signature` (RFC 7515 appendix F). */
-export function signDetached(content: string, token: BootstrapToken): string {
-  const header = Buffer.from(JSON.stringify({ alg: 'HS256', kid: token.id })).toString('base64url');
-  return `${header}..${computeSignature(header, content, token.secret)}`;
-}
-
 /** True when the signature is this token's over exactly this content. */
 export function verifyDetached(jws: string, content: string, token: BootstrapToken): boolean {
   const [header = '', payload, signature = ''] = jws.split('.');

@@ -25,7 +25,7 @@ export function describeBadPin(pin: string): string | undefined {
 }
 
 /** Splits a PEM bundle into its certificates. */
-export function splitBundle(pem: string): readonly string[] {
+function splitBundle(pem: string): readonly string[] {
   return pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
 }
 

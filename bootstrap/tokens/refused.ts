@@ -1,4 +1,5 @@
-import { ApiClient, type ApiError } from '../../runtime/api/client.ts';
+import type { ApiError } from '../../runtime/api/api-error.ts';
+import { ApiClient } from '../../runtime/api/client.ts';
 import { TkadmError } from '../../runtime/base/errors.ts';
 import { type ClusterAddress, fetchClusterInfo, type LookOptions } from './cluster-info.ts';
 import { checkExpiration, NEW_TOKEN_HINT } from './discover.ts';

@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { type ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
 import { SECRETS } from '../../runtime/api/kinds.ts';
-import { buildTokenSecret, DEFAULT_TOKEN_GROUP, generateToken, parseToken, TOKEN_USAGES } from './token.ts';
+import { formatCollectionPath } from '../../runtime/api/resources.ts';
+import { buildTokenSecret, DEFAULT_TOKEN_GROUP, generateToken, TOKEN_USAGES } from './token.ts';
 
 /** A join over SSH needs its token for minutes. */
 const TTL_MS = 15 * 60_000;
+/** Who has interrupted the join does not wait long for an API server that is away. */
+const REMOVE_TIMEOUT_MS = 5_000;
 
 /** A token for one join. */
 export interface ShortLivedToken {
@@ -23,12 +27,18 @@ export async function createShortLivedToken(api: ApiClient, now: Date): Promise<
     usages: TOKEN_USAGES,
     groups: [DEFAULT_TOKEN_GROUP],
   });
-  await api.create(SECRETS, secret);
-  const ref = { name: `bootstrap-token-${parseToken(token).id}`, namespace: 'kube-system' };
+  const path = `${formatCollectionPath(SECRETS, 'kube-system')}/${secret.metadata?.name}`;
   const remove = async () => {
-    await api.delete(SECRETS, ref).catch((error) => {
+    await api.requestText('DELETE', path, { timeoutMs: REMOVE_TIMEOUT_MS }).catch((error) => {
       if (!isApiError(error, 'NotFound')) throw error;
     });
   };
+  try {
+    await api.create(SECRETS, secret);
+  } catch (error) {
+    // It may be there although its answer was lost.
+    if (!isApiError(error)) await remove().catch(() => {});
+    throw error;
+  }
   return { token, remove };
 }

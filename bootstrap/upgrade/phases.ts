@@ -3,7 +3,7 @@ import { PATHS } from '../../runtime/base/paths.ts';
 import { readCurrentBundleId } from '../../runtime/host/bundle.ts';
 import { formatImage } from '../../templates/images.ts';
 import { buildBootstrapRbacObjects } from '../addons/bootstrap-rbac.ts';
-import { buildClusterInfo } from '../addons/build.ts';
+import { buildClusterInfo } from '../addons/cluster-info.ts';
 import { addonPhases } from '../phases/addons.ts';
 import { readCaBundle } from '../phases/files.ts';
 import { KUBECONFIG_PHASES } from '../phases/manifests.ts';

@@ -12,12 +12,13 @@ export type WorkflowEvent =
       readonly preview?: string;
     }
   | {
-      /** A wait goes on. */
+      /** A wait or a look goes on. */
       readonly type: 'progress';
       readonly phase: string;
       readonly message: string;
       readonly elapsedMs: number;
-      readonly timeoutMs: number;
+      /** Of a wait. */
+      readonly timeoutMs?: number;
     }
   | {
       readonly type: 'phase-done';

@@ -1,4 +1,5 @@
-import { type ApiClient, isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
 import type { KubeObject } from '../../runtime/api/kinds.ts';
 import { sleep } from '../../runtime/base/time.ts';
 import type { Action } from './action.ts';

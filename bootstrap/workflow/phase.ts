@@ -11,7 +11,8 @@ export interface Phase<C> {
   readonly summary: string;
   /** Phases, or whole groups, whose effect this one needs. */
   readonly after?: readonly string[];
-  plan(context: C): Promise<readonly Action[]>;
+  /** `tell` says what is looked at just now, should it take long. */
+  plan(context: C, tell?: (at: string) => void): Promise<readonly Action[]>;
   /** Looks, once actions were done, whether they had the effect that the phases after it need; throws when not. */
   verify?(context: C, done: readonly Action[]): Promise<void>;
   /** What must be done however the phase ends, also when it fails. */

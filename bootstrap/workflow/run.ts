@@ -1,5 +1,6 @@
 import { formatError, TkadmError } from '../../runtime/base/errors.ts';
-import type { Action } from './action.ts';
+import { untilAborted } from '../../runtime/base/time.ts';
+import { type Action, formatAction } from './action.ts';
 import type { WorkflowEvent } from './event.ts';
 import { checkPhaseNames, groupOf, isSelected, type Phase } from './phase.ts';
 import type { OnProgress } from './wait.ts';
@@ -18,7 +19,11 @@ export interface RunOptions<C> {
   readonly only?: readonly string[];
   /** Set in a dry run: shows each action, one after the other, and changes nothing. */
   readonly preview?: ((action: Action) => Promise<string | undefined>) | undefined;
+  /** How often a look that takes long is told of; default: 4 s. */
+  readonly progressMs?: number;
 }
+
+const PROGRESS_MS = 4_000;
 
 /**
  * Runs phases as soon as those they come after are done, several at a time; a dry run goes through them in
@@ -72,7 +77,10 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
   const reason = phase.idle?.(context);
   const done: Action[] = [];
   try {
-    if (reason === undefined) done.push(...(await runActions(phase, await phase.plan(context), options)));
+    if (reason === undefined) {
+      const actions = await look(phase, options, (tell) => phase.plan(context, tell));
+      done.push(...(await runActions(phase, actions, options)));
+    }
     if (done.length > 0 && !options.preview) await phase.verify?.(context, done);
   } catch (error) {
     await cleanUp(phase, options).catch((second) =>
@@ -92,6 +100,30 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
     changes,
     ...(done.length === 0 ? { state } : {}),
   });
+}
+
+/** Looks, which is told of when it takes long, and is left alone when the signal comes: it changes nothing. */
+async function look<C, T>(
+  phase: Phase<C>,
+  { emit, signal, progressMs = PROGRESS_MS }: RunOptions<C>,
+  work: (tell: (at: string) => void) => Promise<T>,
+): Promise<T> {
+  const startedAt = performance.now();
+  let at = '';
+  const timer = setInterval(() => {
+    const elapsedMs = Math.round(performance.now() - startedAt);
+    const subject = at === '' ? phase.summary : `${phase.summary}: ${at}`;
+    const message = `still looking: ${subject} (${Math.round(elapsedMs / 1000)} s)`;
+    emit({ type: 'progress', phase: phase.name, message, elapsedMs });
+  }, progressMs);
+  try {
+    const result = work((text) => {
+      at = text;
+    });
+    return await untilAborted(result, signal);
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 /** Puts back what a phase that failed has changed; returns what is to be thrown. */
@@ -132,7 +164,11 @@ async function runActions<C>(
   const done: Action[] = [];
   for (const action of actions) {
     options.signal.throwIfAborted();
-    if (await options.isDone(action)) continue;
+    const isDone = await look(phase, options, (tell) => {
+      tell(formatAction(action));
+      return options.isDone(action);
+    });
+    if (isDone) continue;
     done.push(action);
     await runAction(phase.name, action, options);
   }

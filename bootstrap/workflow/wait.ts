@@ -32,7 +32,6 @@ export type OnProgress = (
 ) => void;
 
 const PROGRESS_MS = 5_000;
-
 /** Failures that no further waiting mends. */
 const HOPELESS = ['CONTAINER_CRASHES', 'REQUEST_NOT_SIGNED'] as const;
 
@@ -59,14 +58,9 @@ export async function waitForTarget(
       return true;
     }
   };
-  const wait = waitFor(look, {
-    subject,
-    timeoutMs,
-    intervalMs: 25,
-    signal,
-    onMiss: createTeller(action, context),
-  });
-  await wait.catch(async (error) => {
+  const teller = startTeller(action, context);
+  const wait = waitFor(look, { subject, timeoutMs, intervalMs: 25, signal, onMiss: teller.miss });
+  await wait.finally(teller.stop).catch(async (error) => {
     throw isTkadmError(error, 'WAIT_TIMEOUT') ? await explain(error, action.hint, context) : error;
   });
   if (failure) throw await explain(failure, action.hint, context);
@@ -99,19 +93,26 @@ async function explain(
   });
 }
 
-/** Tells of a wait every few seconds. */
-function createTeller(
+/** Tells of a wait every few seconds, also while a look has no answer. */
+function startTeller(
   { subject, timeoutMs }: Extract<Action, { kind: 'wait' }>,
   { onProgress, progressMs = PROGRESS_MS }: WaitContext,
-): (elapsedMs: number, error: unknown) => void {
-  let toldMs = 0;
-  return (elapsedMs, error) => {
-    if (!onProgress || elapsedMs - toldMs < progressMs) return;
-    toldMs = elapsedMs;
-    const state = error === undefined ? '' : `: ${formatError(error)}`;
+) {
+  const startedAt = performance.now();
+  let last: unknown;
+  const tell = () => {
+    const elapsedMs = Math.round(performance.now() - startedAt);
+    const state = last === undefined ? '' : `: ${formatError(last)}`;
     const seconds = `${Math.round(elapsedMs / 1000)} of ${Math.round(timeoutMs / 1000)} s`;
-    const times = { elapsedMs: Math.round(elapsedMs), timeoutMs };
-    onProgress(`still waiting for ${subject}${state} (${seconds})`, times);
+    onProgress?.(`still waiting for ${subject}${state} (${seconds})`, { elapsedMs, timeoutMs });
+  };
+  const timer = setInterval(tell, progressMs);
+  return {
+    /** After each look that has found nothing, with why. */
+    miss: (_elapsedMs: number, error: unknown) => {
+      last = error;
+    },
+    stop: () => clearInterval(timer),
   };
 }
 

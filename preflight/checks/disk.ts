@@ -24,7 +24,7 @@ interface DiskNeed {
 }
 
 /** What is written where. Directories of one file system need the sum. */
-export const DISK_NEEDS: readonly DiskNeed[] = [
+const DISK_NEEDS: readonly DiskNeed[] = [
   {
     path: PATHS.state,
     what: 'programs, images and the store',

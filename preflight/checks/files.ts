@@ -1,4 +1,5 @@
 import type { Host } from '../../runtime/base/host.ts';
+import { PATHS } from '../../runtime/base/paths.ts';
 import {
   type Check,
   CONTROL_PLANES,
@@ -20,7 +21,7 @@ interface CommandRow {
 }
 
 /** Commands that a node needs. */
-export const COMMANDS: readonly CommandRow[] = [
+const COMMANDS: readonly CommandRow[] = [
   { command: 'losetup', packageName: 'mount' },
   { command: 'mount', packageName: 'mount' },
   { command: 'cp', packageName: 'coreutils' },
@@ -91,6 +92,7 @@ export const FILE_CHECKS: readonly Check[] = [
 async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): Promise<Observation> {
   if (absentFiles.length === 0) return undefined;
   const stats = await Promise.all(absentFiles.map((path) => host.stat(path)));
+  const isControlPlane = (await host.stat(`${PATHS.manifests}/kube-apiserver.yaml`)) !== undefined;
   return absentFiles
     .filter((_, i) => stats[i] !== undefined)
     .map((path) =>
@@ -98,9 +100,9 @@ async function observeAbsentFiles(host: Host, { absentFiles }: PreflightInput): 
         `FileAvailable-${path.replaceAll('/', '-')}`,
         `"${path}" is there already`,
         path.endsWith('/kubelet.conf')
-          ? 'this machine is a node of a cluster, or it was one'
+          ? `this machine is a ${isControlPlane ? 'control-plane ' : ''}node of a cluster, or it was one`
           : 'it is left from an earlier run',
-        'tkadm reset -f',
+        isControlPlane ? '"tkadm reset -f" gives the machine back, and ends its cluster' : 'tkadm reset -f',
       ),
     );
 }

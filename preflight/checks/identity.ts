@@ -1,4 +1,4 @@
-import { isApiError } from '../../runtime/api/client.ts';
+import { isApiError } from '../../runtime/api/api-error.ts';
 import { NODES } from '../../runtime/api/kinds.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import {

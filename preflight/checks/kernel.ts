@@ -36,7 +36,7 @@ interface KernelOption {
  * Options without which the kernel lacks something that cannot be tried in passing. What can be tried is
  * tried, whatever the options say: distributions configure in many ways, and modules may be missing.
  */
-export const KERNEL_OPTIONS: readonly KernelOption[] = [
+const KERNEL_OPTIONS: readonly KernelOption[] = [
   { name: 'CGROUP_BPF', why: 'device rules on cgroup v2', isNeeded: true, cgroup: 2 },
   { name: 'CGROUP_SCHED', why: 'CPU shares', isNeeded: true },
   { name: 'FAIR_GROUP_SCHED', why: 'CPU shares', isNeeded: true },

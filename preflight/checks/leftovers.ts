@@ -22,7 +22,7 @@ interface ToolRow {
 }
 
 /** Other products that make a cluster of this machine. */
-export const OTHER_TOOLS: readonly ToolRow[] = [
+const OTHER_TOOLS: readonly ToolRow[] = [
   {
     tool: 'k3s',
     processes: ['k3s'],

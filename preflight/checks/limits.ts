@@ -8,7 +8,7 @@ interface LimitRow {
 }
 
 /** Limits of the whole machine that pods share. The kernel's own defaults suffice; some images lower them. */
-export const LIMITS: readonly LimitRow[] = [
+const LIMITS: readonly LimitRow[] = [
   {
     key: 'fs.inotify.max_user_instances',
     atLeast: 128,

@@ -1,5 +1,5 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
-import { isApiError } from '../api/client.ts';
+import { isApiError } from '../api/api-error.ts';
 import { PODS } from '../api/kinds.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiLink } from './api-link.ts';

@@ -1,6 +1,6 @@
 import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isApiError } from '../api/client.ts';
+import { isApiError } from '../api/api-error.ts';
 import { PODS } from '../api/kinds.ts';
 import { sleep } from '../base/time.ts';
 import { criErrorCode } from '../cri/client.ts';

@@ -45,10 +45,6 @@ export class PodManager {
     this.#workers.get(uid)?.wake();
   }
 
-  wakeAll(): void {
-    for (const worker of this.#workers.values()) worker.wake();
-  }
-
   worker(uid: string): PodWorker | undefined {
     return this.#workers.get(uid);
   }

@@ -1,18 +1,20 @@
-import { podEventTarget, startContainer } from './container-starter.ts';
+import { Alarm } from './alarm.ts';
+import { startContainers } from './container-starts.ts';
 import { buildContainerStatuses, formatMs, type StartFailure } from './container-status.ts';
-import type { FieldContext } from './downward-api.ts';
-import { type AgentPod, allContainers, type Container, gracePeriodSeconds } from './pod.ts';
-import { computePodActions, ephemeralContainers, type PodActions } from './pod-actions.ts';
+import { type AgentPod, gracePeriodSeconds } from './pod.ts';
+import { computePodActions, type PodActions } from './pod-actions.ts';
 import { isWorthASync, withForeignConditions } from './pod-changes.ts';
 import { cleanUpPod, pruneContainers } from './pod-cleanup.ts';
 import { killContainer, killPod } from './pod-killer.ts';
 import { type PodPaths, podPaths } from './pod-paths.ts';
-import { createSandbox, describeSandbox, type PodPlace, writeHosts } from './pod-sandbox.ts';
+import { watchProbes } from './pod-probes.ts';
+import { createSandbox, type PodPlace } from './pod-sandbox.ts';
 import type { PodServices } from './pod-services.ts';
 import { buildPodStatus, type PodStatus } from './pod-status.ts';
+import { makePodVolumes } from './pod-volumes.ts';
 import type { PodState, SandboxState } from './runtime-state.ts';
 import { readTerminationMessage } from './termination-message.ts';
-import { hasPayloadVolumes, setUpVolumes } from './volumes/volumes.ts';
+import { hasPayloadVolumes } from './volumes/volumes.ts';
 
 export interface Rejection {
   readonly reason: string;
@@ -48,14 +50,12 @@ export class PodWorker {
   readonly #messages = new Map<string, string>();
   readonly #stop = new AbortController();
   readonly #syncing = new AbortController();
+  readonly #alarm = new Alarm();
   #pod: AgentPod;
   #rejection: Rejection | undefined;
   #status: PodStatus | undefined;
   #state: PodState | undefined;
   #endCause: EndCause | undefined;
-  #wakeUp: (() => void) | undefined;
-  #isWoken = true;
-  #timer: NodeJS.Timeout | undefined;
   #retryMs = RETRY_FIRST_MS;
   #refreshAtMs = Number.POSITIVE_INFINITY;
   #isKilled = false;
@@ -103,8 +103,7 @@ export class PodWorker {
 
   /** Looks at the pod again soon. */
   wake(): void {
-    this.#isWoken = true;
-    this.#wakeUp?.();
+    this.#alarm.ring();
   }
 
   /** Takes a newer version of the pod. */
@@ -126,14 +125,14 @@ export class PodWorker {
   abandon(): void {
     this.#stop.abort();
     this.#syncing.abort();
-    this.wake();
+    this.#alarm.turnOff();
   }
 
   async #run(): Promise<void> {
     await this.#options.after;
     this.#rejection ??= await this.#options.admit?.();
     while (!this.#stop.signal.aborted) {
-      await this.#wait();
+      await this.#alarm.rung();
       if (this.#stop.signal.aborted) return;
       try {
         if (this.#endCause) {
@@ -153,44 +152,26 @@ export class PodWorker {
   #retryLater(error: Error): void {
     const { name, namespace } = this.#pod.metadata;
     this.#services.log.warn(`Cannot sync pod "${namespace}/${name}": ${error.message}`);
-    this.#schedule(this.#retryMs);
+    this.#alarm.ringIn(this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
-  }
-
-  async #wait(): Promise<void> {
-    if (!this.#isWoken) {
-      await new Promise<void>((resolve) => {
-        this.#wakeUp = resolve;
-      });
-    }
-    this.#wakeUp = undefined;
-    this.#isWoken = false;
-    clearTimeout(this.#timer);
-  }
-
-  #schedule(delayMs: number): void {
-    clearTimeout(this.#timer);
-    // A sync that ends after the agent's stop must not keep the program.
-    if (this.#stop.signal.aborted) return;
-    this.#timer = setTimeout(() => this.wake(), Math.min(delayMs, 2 ** 31 - 1));
   }
 
   async #sync(): Promise<void> {
     const { prober, now } = this.#services;
     const state = await this.#read();
-    this.#watchProbes(state);
+    watchProbes(this.#services, this.#pod, state);
     await this.#publish(state, false);
     if (this.#rejection) return;
     if (this.isDone) return this.#settle(state);
     const actions = computePodActions(this.#pod, state, prober);
     const problems = await this.#perform(actions, state);
     const after = await this.#read();
-    this.#watchProbes(after);
+    watchProbes(this.#services, this.#pod, after);
     await this.#publish(after, false);
     await pruneContainers(this.#services, this.#pod, after);
     const refreshMs = hasPayloadVolumes(this.#pod) ? this.#refreshAtMs - now() : Number.POSITIVE_INFINITY;
     const nextMs = Math.min(this.#services.config.syncMs, Math.max(refreshMs, 100), ...problems);
-    this.#schedule(nextMs);
+    this.#alarm.ringIn(nextMs);
     if (hasFinishedStep(actions)) this.wake();
   }
 
@@ -240,101 +221,24 @@ export class PodWorker {
     );
     this.#syncing.signal.throwIfAborted();
     const [volumes, sandbox] = await Promise.all([
-      this.#makeVolumes(state),
+      this.#makeVolumes(state.sandboxes[0]),
       actions.createSandbox ? createSandbox(this.#services, this.#place(), actions.attempt) : actions.sandbox,
     ]);
     if (!sandbox || this.#syncing.signal.aborted) return [];
-    return this.#startAll(actions, sandbox, volumes);
+    const failures = this.#failures;
+    const { signal } = this.#syncing;
+    return startContainers(this.#services, this.#place(), { actions, sandbox, volumes, failures, signal });
   }
 
-  /** Makes the volumes when they are due; they wait for the sandbox only where they need its address. */
-  async #makeVolumes(state: PodState): Promise<ReadonlyMap<string, string>> {
-    const { services } = { services: this.#services };
-    try {
-      const volumes = await setUpVolumes({
-        pod: this.#pod,
-        objects: services.objects,
-        tokens: services.tokens,
-        fields: this.#fields(state.sandboxes[0]),
-        paths: this.#paths,
-        now: new Date(services.now()),
-      });
-      this.#refreshAtMs = services.now() + VOLUME_REFRESH_MS;
-      return volumes;
-    } catch (error) {
-      services.recorder.record(podEventTarget(this.#pod), {
-        type: 'Warning',
-        reason: 'FailedMount',
-        message: (error as Error).message,
-      });
-      throw error;
-    }
-  }
-
-  async #startAll(
-    actions: PodActions,
-    sandbox: SandboxState,
-    volumes: ReadonlyMap<string, string>,
-  ): Promise<number[]> {
-    const containers = [...actions.initToStart, ...actions.toStart];
-    if (containers.length === 0) return [];
-    const fields = this.#fields(sandbox);
-    await writeHosts(this.#services, this.#place(), fields.podIps);
-    const sandboxConfig = await describeSandbox(this.#services, this.#place(), sandbox.attempt);
-    const retries: number[] = [];
-    for (const container of containers) {
-      const problem = await this.#startOne(container, { sandbox, sandboxConfig, volumes, fields });
-      if (problem !== undefined) retries.push(problem);
-    }
-    return retries;
-  }
-
-  async #startOne(
-    container: Container,
-    context: Pick<Parameters<typeof startContainer>[1], 'sandbox' | 'sandboxConfig' | 'volumes' | 'fields'>,
-  ): Promise<number | undefined> {
-    const state = await this.#services.reader.readPod(this.#pod.metadata.uid);
-    const problem = await startContainer(this.#services, {
-      ...context,
-      pod: this.#pod,
-      container,
-      state,
-      paths: this.#paths,
-      signal: this.#syncing.signal,
-    });
-    if (!problem) {
-      this.#failures.delete(container.name);
-      return undefined;
-    }
-    this.#failures.set(container.name, { reason: problem.reason, message: problem.message });
-    return problem.retryMs;
+  /** They wait for the sandbox only where they need its address. */
+  async #makeVolumes(sandbox: SandboxState | undefined): Promise<ReadonlyMap<string, string>> {
+    const volumes = await makePodVolumes(this.#services, this.#place(), sandbox);
+    this.#refreshAtMs = this.#services.now() + VOLUME_REFRESH_MS;
+    return volumes;
   }
 
   #place(): PodPlace {
     return { pod: this.#pod, paths: this.#paths };
-  }
-
-  #fields(sandbox: SandboxState | undefined): FieldContext {
-    const hostIps = this.#services.hostIps();
-    return {
-      nodeName: this.#services.nodeName,
-      hostIps,
-      podIps: this.#pod.spec.hostNetwork ? hostIps : (sandbox?.ips ?? []),
-      allocatable: this.#services.allocatable(),
-    };
-  }
-
-  #watchProbes(state: PodState): void {
-    const { prober } = this.#services;
-    const running = state.containers.filter((container) => container.state === 'running');
-    prober.retain(this.#pod.metadata.uid, new Set(running.map(({ id }) => id)));
-    const podIp = this.#fields(state.sandboxes[0]).podIps[0] ?? '';
-    for (const container of [...allContainers(this.#pod), ...ephemeralContainers(this.#pod)]) {
-      const found = running.find(({ name }) => name === container.name);
-      if (!found) continue;
-      const { id: containerId, startedAtMs } = found;
-      prober.watch({ pod: this.#pod, container, containerId, podIp, startedAtMs });
-    }
   }
 
   async #publish(state: PodState, isTerminating: boolean): Promise<void> {

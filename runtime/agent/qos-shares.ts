@@ -9,7 +9,7 @@ const BEST_EFFORT_SHARES = 2;
 const MAX_SHARES = 262_144;
 
 /** cpu.shares of the cgroups of both classes: what the pods of "burstable" ask for, and as little as possible. */
-export function computeQosShares(pods: readonly AgentPod[]): Readonly<Record<string, number>> {
+function computeQosShares(pods: readonly AgentPod[]): Readonly<Record<string, number>> {
   const burstable = pods
     .filter((pod) => computeQosClass(pod) === 'Burstable')
     .reduce((sum, pod) => sum + computePodShares(pod), 0);

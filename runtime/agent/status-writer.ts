@@ -1,4 +1,4 @@
-import { isApiError } from '../api/client.ts';
+import { isApiError } from '../api/api-error.ts';
 import { PODS } from '../api/kinds.ts';
 import type { Logger } from '../base/log.ts';
 import { sleep } from '../base/time.ts';

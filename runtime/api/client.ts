@@ -1,117 +1,30 @@
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import { TkadmError } from '../base/errors.ts';
+import { readLines } from '../base/lines.ts';
+import { ApiError, isApiError, parseStatus } from './api-error.ts';
 import { Connections } from './connections.ts';
 import type { Kind, KubeObject } from './kinds.ts';
 import type { ClientConfig } from './kubeconfig.ts';
-import { formatApiVersion, formatCollectionPath } from './resources.ts';
-
-/** A `metav1.Status` as the API server answers it on failure. */
-export interface Status {
-  readonly kind?: 'Status';
-  readonly apiVersion?: string;
-  readonly status?: 'Success' | 'Failure';
-  readonly message?: string;
-  readonly reason?: string;
-  readonly code?: number;
-  readonly details?: {
-    readonly name?: string;
-    readonly group?: string;
-    readonly kind?: string;
-    readonly uid?: string;
-    readonly retryAfterSeconds?: number;
-    readonly causes?: readonly {
-      readonly reason?: string;
-      readonly message?: string;
-      readonly field?: string;
-    }[];
-  };
-}
-
-/** A request that the API server refused: its Status. `reason` is "NotFound", "Conflict", ... */
-export class ApiError extends TkadmError {
-  readonly httpStatus: number;
-  readonly status: Status;
-
-  constructor(httpStatus: number, status: Status, request: string) {
-    super('API_REQUEST', `Cannot ${request}: ${status.message ?? `HTTP ${httpStatus}`}`);
-    this.httpStatus = httpStatus;
-    this.status = status;
-  }
-
-  get reason(): string | undefined {
-    return this.status.reason;
-  }
-}
-
-/** True for an ApiError with this reason: "NotFound", "AlreadyExists", "Conflict", "Expired", ... */
-export function isApiError(error: unknown, reason?: string): error is ApiError {
-  return error instanceof ApiError && (reason === undefined || error.reason === reason);
-}
-
-export type QueryValue = string | number | boolean | undefined;
-
-export interface RequestOptions {
-  readonly query?: Readonly<Record<string, QueryValue>> | undefined;
-  /** An object is sent as JSON; text and bytes as they are. */
-  readonly body?: unknown;
-  readonly contentType?: string | undefined;
-  readonly headers?: Readonly<Record<string, string>> | undefined;
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface ObjectList<T> {
-  readonly metadata: { readonly resourceVersion?: string; readonly continue?: string };
-  readonly items: T[];
-}
-
-export interface ListOptions {
-  readonly namespace?: string | undefined;
-  readonly labelSelector?: string | undefined;
-  readonly fieldSelector?: string | undefined;
-  readonly limit?: number | undefined;
-  readonly continue?: string | undefined;
-  readonly resourceVersion?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface WatchOptions extends ListOptions {
-  readonly allowBookmarks?: boolean;
-  /** WatchList: the present state as ADDED events, then the annotated bookmark. */
-  readonly sendInitialEvents?: boolean;
-  readonly timeoutSeconds?: number;
-}
-
-export type WatchEvent<T> =
-  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK'; readonly object: T }
-  | { readonly type: 'ERROR'; readonly object: Status };
-
-export interface DeleteOptions {
-  readonly propagationPolicy?: 'Foreground' | 'Background' | 'Orphan';
-  readonly gracePeriodSeconds?: number;
-  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
-}
-
-export type PatchType = 'json' | 'merge' | 'strategic' | 'apply';
-
-const PATCH_CONTENT_TYPES: Readonly<Record<PatchType, string>> = {
-  json: 'application/json-patch+json',
-  merge: 'application/merge-patch+json',
-  strategic: 'application/strategic-merge-patch+json',
-  apply: 'application/apply-patch+yaml',
-};
+import {
+  type DeleteOptions,
+  encodeBody,
+  formatPath,
+  type ListOptions,
+  type ObjectList,
+  type ObjectRef,
+  objectPath,
+  PATCH_CONTENT_TYPES,
+  type PatchType,
+  type RequestOptions,
+  type WatchEvent,
+  type WatchOptions,
+  withTypeMeta,
+} from './requests.ts';
+import { formatCollectionPath } from './resources.ts';
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Requests with the credentials before have ended by then, and watches begin again with the new ones. */
 const RETIRE_MS = DEFAULT_TIMEOUT_MS + 5_000;
-
-/** Names an object within its collection; `namespace` stays undefined for cluster-scoped kinds. */
-export interface ObjectRef {
-  readonly name: string;
-  readonly namespace?: string | undefined;
-  readonly subresource?: string | undefined;
-}
 
 /** A client of one Kubernetes API server (real or ours) over HTTPS with kept-alive connections. */
 export class ApiClient {
@@ -291,58 +204,6 @@ export class ApiClient {
     }
     return this.#token.value;
   }
-}
-
-/** "/api/v1/namespaces/NS/pods/NAME/status" */
-export function objectPath(kind: Kind<KubeObject>, ref: ObjectRef): string {
-  const path = `${formatCollectionPath(kind, ref.namespace)}/${encodeURIComponent(ref.name)}`;
-  return ref.subresource === undefined ? path : `${path}/${ref.subresource}`;
-}
-
-/** Splits a stream of bytes at newlines; empty lines are left out. */
-export async function* readLines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  let parts: Uint8Array[] = [];
-  for await (const chunk of stream) {
-    let start = 0;
-    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      parts.push(chunk.subarray(start, end));
-      const line = Buffer.concat(parts).toString('utf8');
-      parts = [];
-      start = end + 1;
-      if (line !== '') yield line;
-    }
-    if (start < chunk.length) parts.push(chunk.subarray(start));
-  }
-  const last = Buffer.concat(parts).toString('utf8');
-  if (last !== '') yield last;
-}
-
-function formatPath(path: string, query: RequestOptions['query']): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query ?? {})) {
-    if (value !== undefined) parameters.append(name, String(value));
-  }
-  const text = parameters.toString();
-  return text === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${text}`;
-}
-
-function encodeBody(body: unknown): string | Uint8Array | undefined {
-  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return body;
-  return JSON.stringify(body);
-}
-
-function withTypeMeta<T extends KubeObject>(kind: Kind<T>, object: T): T {
-  return { ...object, apiVersion: formatApiVersion(kind), kind: kind.kind };
-}
-
-function parseStatus(text: string, code: number): Status {
-  try {
-    const status = JSON.parse(text) as Status;
-    if (status.kind === 'Status') return status;
-  } catch {
-    // Not JSON: the text itself is the message.
-  }
-  return { status: 'Failure', message: text.trim().slice(0, 500) || `HTTP ${code}`, code };
 }
 
 async function readText(response: IncomingMessage): Promise<string> {

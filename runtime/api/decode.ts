@@ -280,11 +280,3 @@ export function formatFieldWarnings(decoded: Pick<Decoded, 'unknownFields' | 'du
     ...decoded.duplicateFields.map((path) => `duplicate field "${path}"`),
   ];
 }
-
-/** The message of fieldValidation=Strict's 400, or undefined when all fields are known and single. */
-export function formatStrictError(
-  decoded: Pick<Decoded, 'unknownFields' | 'duplicateFields'>,
-): string | undefined {
-  const findings = formatFieldWarnings(decoded);
-  return findings.length === 0 ? undefined : `strict decoding error: ${findings.join(', ')}`;
-}

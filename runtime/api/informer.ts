@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { type Logger, SILENT_LOGGER } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
-import { type ApiClient, isApiError } from './client.ts';
+import { isApiError } from './api-error.ts';
+import type { ApiClient } from './client.ts';
 import type { Kind, KubeObject } from './kinds.ts';
 
 /** A change of an informer's cache. `previous` is set for MODIFIED and DELETED. */

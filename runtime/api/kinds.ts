@@ -69,4 +69,3 @@ export const ROLES = kindOf<rbac.Role>('rbac.authorization.k8s.io/v1', 'Role');
 export const ROLE_BINDINGS = kindOf<rbac.RoleBinding>('rbac.authorization.k8s.io/v1', 'RoleBinding');
 export const PRIORITY_CLASSES = kindOf<scheduling.PriorityClass>('scheduling.k8s.io/v1', 'PriorityClass');
 export const STORAGE_CLASSES = kindOf<storage.StorageClass>('storage.k8s.io/v1', 'StorageClass');
-export const CSI_NODES = kindOf<storage.CSINode>('storage.k8s.io/v1', 'CSINode');

@@ -201,7 +201,7 @@ export interface DecodedProtobuf {
 }
 
 /** True when a body starts like a protobuf object of the API. */
-export function isProtobufBody(body: Uint8Array): boolean {
+function isProtobufBody(body: Uint8Array): boolean {
   return MAGIC.equals(body.subarray(0, MAGIC.length));
 }
 

@@ -17,15 +17,12 @@ import { ensureObject, getObject, getObjects, getString } from './schema/access.
 import { isJsonObject, type JsonObject } from './schema/types.ts';
 import { formatTime } from './time.ts';
 
-export interface ManagerOptions {
+export interface ApplyOptions {
   readonly fieldManager: string;
   /** Name of the type of the object; undefined for custom resources. */
   readonly typeName: string | undefined;
   readonly now: Date;
   readonly subresource?: string;
-}
-
-export interface ApplyOptions extends ManagerOptions {
   /** Take fields over from other managers instead of a conflict. */
   readonly force?: boolean;
 }
@@ -94,10 +91,10 @@ function writeManagers(object: JsonObject, managers: readonly Manager[]): void {
   else delete metadata['managedFields'];
 }
 
-function isSame(manager: Manager, options: ManagerOptions, operation: Manager['operation']): boolean {
+function isOwn(manager: Manager, options: ApplyOptions): boolean {
   return (
     manager.manager === options.fieldManager &&
-    manager.operation === operation &&
+    manager.operation === 'Apply' &&
     manager.subresource === (options.subresource ?? '')
   );
 }
@@ -197,7 +194,7 @@ export function applyServerSide(
   const rule = mergeRuleOf(options.typeName);
   const wanted = manageable(fieldsOf(applied, rule), options.subresource);
   const managers = readManagers(live);
-  const own = managers.find((manager) => isSame(manager, options, 'Apply'));
+  const own = managers.find((manager) => isOwn(manager, options));
   const others = managers.filter((manager) => manager !== own);
   const changed = intersectFields(changedFields(live ?? {}, applied, rule), wanted);
   const conflicts = others
@@ -218,33 +215,4 @@ export function applyServerSide(
   const object = structuredClone(result);
   writeManagers(object, [...rest, renew(own, wanted, entry, options.now)]);
   return object;
-}
-
-/**
- * Brings managedFields of `after` up to date, in place, for an ordinary write: the writer takes what it changed,
- * and nobody manages fields that are gone. `before` is undefined for a create.
- */
-export function updateManagedFields(
-  before: JsonObject | undefined,
-  after: JsonObject,
-  options: ManagerOptions,
-): void {
-  const rule = mergeRuleOf(options.typeName);
-  const changed = manageable(changedFields(before ?? {}, after, rule), options.subresource);
-  const present = fieldsOf(after, rule);
-  const managers = readManagers(before ?? after).map((manager) => ({
-    ...manager,
-    fields: intersectFields(manager.fields, present),
-  }));
-  const own = managers.find((manager) => isSame(manager, options, 'Update'));
-  const others = managers
-    .filter((manager) => manager !== own)
-    .map((manager) => ({ ...manager, fields: subtractFields(manager.fields, changed) }));
-  const entry = {
-    manager: options.fieldManager,
-    operation: 'Update',
-    apiVersion: getString(after, 'apiVersion'),
-    subresource: options.subresource ?? '',
-  } as const;
-  writeManagers(after, [...others, renew(own, unionFields(own?.fields ?? {}, changed), entry, options.now)]);
 }

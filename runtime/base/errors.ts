@@ -223,6 +223,7 @@ export function formatError(error: unknown): string {
 /** Codes of errno(3) in words. */
 const FILE_ERRORS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
+  EEXIST: 'it exists',
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EISDIR: 'it is a directory',

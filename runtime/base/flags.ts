@@ -104,3 +104,12 @@ function parseFlag(row: FlagRow, text: string | undefined): unknown {
   if (text === '' || !Number.isFinite(value)) throw fail('the value is no number');
   return value;
 }
+
+const SIZE_UNITS: Readonly<Record<string, number>> = { '': 0, b: 0, k: 1, m: 2, g: 3, t: 4, p: 5 };
+
+/** Bytes of "100m", "1g", "4096" or "1.5gb", by powers of 1024, as docker and runc take them; else undefined. */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([bkmgtp]?)i?b?$/i.exec(text);
+  if (match === null) return undefined;
+  return Math.floor(Number(match[1]) * 1024 ** SIZE_UNITS[(match[2] ?? '').toLowerCase()]!);
+}

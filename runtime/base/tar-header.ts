@@ -57,7 +57,12 @@ export function encodeTarHeader(file: Partial<TarFile> & Pick<TarFile, 'name' | 
 
 /** Zeros that fill a content of so many bytes up to a whole block. */
 export function tarPadding(sizeBytes: number): Buffer {
-  return Buffer.alloc((TAR_BLOCK_BYTES - (sizeBytes % TAR_BLOCK_BYTES)) % TAR_BLOCK_BYTES);
+  return Buffer.alloc(paddingBytes(sizeBytes));
+}
+
+/** How many bytes fill up the last block of a content. */
+export function paddingBytes(sizeBytes: number): number {
+  return (TAR_BLOCK_BYTES - (sizeBytes % TAR_BLOCK_BYTES)) % TAR_BLOCK_BYTES;
 }
 
 /** The two empty blocks that end an archive. */

@@ -16,6 +16,22 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   await delay(ms, undefined, signal ? { signal } : undefined);
 }
 
+/** What the work gives, or the signal's reason as soon as it comes: what is under way then goes on unheard. */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
 /**
  * Calls `probe` until it returns something other than undefined, and returns that.
  * @throws WAIT_TIMEOUT with the last error thrown by `probe` as cause.
@@ -27,9 +43,10 @@ export async function waitFor<T>(probe: () => Promise<T | undefined>, options: W
   for (;;) {
     options.signal?.throwIfAborted();
     try {
-      const value = await probe();
+      const value = await untilAborted(probe(), options.signal);
       if (value !== undefined) return value;
     } catch (error) {
+      options.signal?.throwIfAborted();
       lastError = error;
     }
     options.onMiss?.(performance.now() - startedAt, lastError);

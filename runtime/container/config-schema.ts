@@ -84,7 +84,7 @@ const MOUNT = object({
 });
 
 const DEVICE_RATE = list(object({ major: required(signed), minor: required(signed), rate: required(count) }));
-export const RESOURCES = object({
+const RESOURCES = object({
   devices: list(object({ allow: required(flag), type: text, major: signed, minor: signed, access: text })),
   memory: object({
     limit,

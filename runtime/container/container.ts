@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { sleep } from '../base/time.ts';
-import type { Cgroup, CgroupContext } from './cgroup.ts';
+import type { Cgroup, CgroupContext } from './cgroup/cgroup.ts';
 import { readState, type StoredContainer, writeState } from './container-state.ts';
 import { ContainerStreams } from './container-streams.ts';
 import type { ContainerStatus, ProcessStreams } from './engine.ts';

@@ -1,34 +1,23 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { TkadmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { buildCgroupMounts, moveToCgroup, openCgroup } from './cgroup.ts';
-import { parseCgroupHost } from './cgroup-host.ts';
+import { parseCgroupHost } from './cgroup/cgroup-host.ts';
+import { openCgroup } from './cgroup/open-cgroup.ts';
 import { Container, type ContainerContext, loadContainer } from './container.ts';
-import { listDirectory, type StoredContainer, writeState } from './container-state.ts';
-import type { ContainerEngine, CreateContainerOptions } from './engine.ts';
+import { listDirectory } from './container-state.ts';
+import type { ContainerEngine, ContainerStatus } from './engine.ts';
 import { startPlainExec } from './exec-plain.ts';
 import { startExec } from './exec-session.ts';
 import { ExitFeed } from './exit-feed.ts';
-import { buildForeignSpec, isBornInCgroup, launchForeign } from './foreign-runtime.ts';
-import { hasHooks, runHooks } from './hooks.ts';
 import { endsWithin, waitForKilled } from './kill-wait.ts';
-import { SLOT_FILES } from './launch-bundle.ts';
-import { launchContainer } from './launch-container.ts';
 import { loadLibc } from './libc.ts';
-import {
-  describeOwner,
-  findMonitor,
-  isOwnerAlive,
-  killTree,
-  makeDirectory,
-  readStartTime,
-} from './monitor.ts';
-import type { OciSpec } from './oci-spec.ts';
+import { makeContainer } from './make-container.ts';
+import { describeOwner, makeDirectory } from './monitor.ts';
 import { Performer } from './performer/performer.ts';
 import { FilterStore } from './seccomp/stored-filter.ts';
 import { checkSpec } from './spec-check.ts';
-import { openContainerCgroup } from './systemd/scope-cgroup.ts';
+import { removeUnfinished } from './unfinished.ts';
 import { fillMappings } from './user-mappings.ts';
 
 export interface ContainerEngineOptions {
@@ -78,7 +67,7 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   for (const id of listDirectory(containersDir)) {
     if (options.only !== undefined && options.only !== id) continue;
     const container = loadContainer(context, join(containersDir, id));
-    if (container === undefined) await removeUnfinished(context, join(containersDir, id));
+    if (container === undefined) await removeUnfinished(context.cgroups, join(containersDir, id));
     else containers.set(id, container);
   }
   for (const container of containers.values()) {
@@ -88,14 +77,14 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   const find = (id: string): Container => {
     const container = containers.get(id);
     if (container === undefined) {
-      throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}"`);
+      throw new TkadmError('CONTAINER_NOT_FOUND', `Cannot find container "${id}": it does not exist`);
     }
     return container;
   };
 
-  const findRunning = (id: string): Container => {
+  const findIn = (states: readonly ContainerStatus['state'][], id: string): Container => {
     const container = find(id);
-    if (container.status().state === 'running') return container;
+    if (states.includes(container.status().state)) return container;
     throw new TkadmError('CONTAINER_STATE', `Cannot run a process in container "${id}": it is not running`);
   };
 
@@ -113,7 +102,11 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
       const request = { ...asked, spec: fillMappings(asked.spec, id) };
       const directory = join(containersDir, id);
       claimDirectory(id, () => makeDirectory(libc, directory, owner));
-      const state = await launch(request, directory);
+      const state = await makeContainer(context, {
+        request,
+        directory,
+        monitorCgroup: options.monitorCgroup,
+      });
       const container = new Container(context, directory, state, request.spec);
       containers.set(id, container);
       container.follow();
@@ -164,10 +157,10 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
     },
     exits: (signal) => feed.subscribe(signal),
     async exec(id, execOptions) {
-      return await startExec(context, findRunning(id), execOptions);
+      return await startExec(context, findIn(['running'], id), execOptions);
     },
     async execPlain(id, process_, traits = {}) {
-      return await startPlainExec(context, findRunning(id), { process: process_, traits });
+      return await startPlainExec(context, findIn(['created', 'running'], id), { process: process_, traits });
     },
     attach: (id) => find(id).attach(),
     spec: (id) => find(id).spec,
@@ -193,94 +186,6 @@ export async function createContainerEngine(options: ContainerEngineOptions): Pr
   };
   options.signal?.addEventListener('abort', () => void engine.close(), { once: true });
   return engine;
-
-  async function launch(request: CreateContainerOptions, directory: string): Promise<StoredContainer> {
-    const { id, spec } = request;
-    const cgroupPath = spec.linux?.cgroupsPath;
-    const isScope = request.hasSystemdScope ?? false;
-    const cgroup =
-      cgroupPath === undefined ? undefined : openContainerCgroup(context, { path: cgroupPath, isScope });
-    const annotations = request.annotations ?? spec.annotations ?? {};
-    const bundle = request.bundle ?? '';
-    const target = {
-      id,
-      spec,
-      pid: undefined,
-      bundle,
-      annotations,
-      cgroupJoinFiles: cgroup?.joinFiles ?? [],
-    };
-    let release: (() => void) | undefined;
-    try {
-      const written = request.runtimePath === undefined ? spec : buildForeignSpec(spec, request.runtimePath);
-      writeFileSync(join(directory, SLOT_FILES.config), JSON.stringify(written), { mode: 0o600 });
-      if (cgroupPath !== undefined && request.parentResources !== undefined)
-        await openCgroup(context.cgroups, dirname(cgroupPath)).create(request.parentResources);
-      const isOurs = request.runtimePath === undefined || isBornInCgroup(request.runtimePath);
-      if (isOurs) release = await cgroup?.create(spec.linux?.resources);
-      const cgroupJoinFiles = cgroup?.joinFiles ?? [];
-      const launched =
-        request.runtimePath === undefined
-          ? await launchContainer(
-              { libc, performer },
-              {
-                request,
-                directory,
-                stagingDir: join(directory, SLOT_FILES.staging),
-                cgroupJoinFiles,
-                cgroupMounts: buildCgroupMounts(host),
-                seccomp: filters.get(spec),
-                atStage: hasHooks(spec, 'stage')
-                  ? (pid) => runHooks(context, 'stage', { ...target, pid })
-                  : undefined,
-              },
-            )
-          : await launchForeign(performer, { request, directory, cgroupJoinFiles });
-      for (const warning of launched.warnings) log.warn(`limit not applied: ${warning}`, { id });
-      const { pid, monitorPid, monitorStart, startAddress } = launched;
-      if (options.monitorCgroup !== undefined) moveToCgroup(host, options.monitorCgroup, monitorPid);
-      const state: StoredContainer = {
-        id,
-        createdAt: now().toISOString(),
-        pid,
-        pidStart: readStartTime(pid) ?? '',
-        monitorPid,
-        monitorStart,
-        startAddress,
-        ...(request.runtimePath === undefined ? {} : { runtimePath: request.runtimePath }),
-        ...(cgroupPath === undefined ? {} : { cgroupPath }),
-        ...(isScope ? { isScope } : {}),
-        ...(request.logPath === undefined ? {} : { logPath: request.logPath }),
-        ...(request.logLimit === undefined ? {} : { logLimit: request.logLimit }),
-        terminal: spec.process?.terminal ?? false,
-        stdin: request.stdin ?? false,
-        stdinOnce: request.stdinOnce ?? false,
-        hasOwnPidNamespace: hasOwnPid(request),
-        hasInheritedStreams: request.inheritStreams ?? false,
-        isReapedByCaller: request.traits?.reaper === 'caller',
-        preservedCount: request.traits?.preserved?.fds.length ?? 0,
-        ...(request.bundle === undefined ? {} : { bundle }),
-        annotations,
-      };
-      writeState(directory, state);
-      return state;
-    } catch (error) {
-      rmSync(directory, { recursive: true, force: true });
-      await cgroup?.remove().catch(() => {});
-      if (hasHooks(spec, 'deleted')) await runHooks(context, 'deleted', target);
-      if (error instanceof TkadmError) throw error;
-      const reason = (error as Error).message;
-      throw new TkadmError('CONTAINER_LAUNCH', `Cannot create container "${id}": ${reason}`, {
-        cause: error,
-      });
-    } finally {
-      release?.();
-    }
-  }
-}
-
-function hasOwnPid(request: CreateContainerOptions): boolean {
-  return (request.spec.linux?.namespaces ?? []).some(({ type, path }) => type === 'pid' && !path);
 }
 
 /** Makes the container's directory; its name decides who of two creators wins. */
@@ -290,25 +195,5 @@ function claimDirectory(id: string, make: () => void): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     throw new TkadmError('CONTAINER_EXISTS', `Cannot create container "${id}": it exists`);
-  }
-}
-
-/** What engines that have gone left behind before a container was recorded: processes, cgroup and files. */
-async function removeUnfinished(context: ContainerContext, directory: string): Promise<void> {
-  if (isOwnerAlive(directory)) return;
-  const monitor = findMonitor(directory);
-  if (monitor !== undefined) killTree(monitor);
-  const cgroupPath = readCgroupPath(directory);
-  if (cgroupPath !== undefined) await openCgroup(context.cgroups, cgroupPath).remove();
-  rmSync(directory, { recursive: true, force: true });
-}
-
-/** The spec is written before the cgroup is made. */
-function readCgroupPath(directory: string): string | undefined {
-  try {
-    const spec = JSON.parse(readFileSync(join(directory, SLOT_FILES.config), 'utf8')) as OciSpec;
-    return spec.linux?.cgroupsPath;
-  } catch {
-    return undefined;
   }
 }

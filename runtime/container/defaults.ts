@@ -76,7 +76,7 @@ export const DEFAULT_MOUNTS = [
 ] as const satisfies readonly OciMount[];
 
 /** Namespaces of a container that shares nothing. */
-export const DEFAULT_NAMESPACES = [
+const DEFAULT_NAMESPACES = [
   'pid',
   'network',
   'ipc',

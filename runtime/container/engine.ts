@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
-import type { Cgroup } from './cgroup.ts';
-import type { CgroupDetails } from './cgroup-details.ts';
+import type { Cgroup } from './cgroup/cgroup.ts';
+import type { CgroupDetails } from './cgroup/cgroup-details.ts';
 import type { LogLimit } from './log-writer.ts';
 import type { OciProcess, OciSpec } from './oci-spec.ts';
 

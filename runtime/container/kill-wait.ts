@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { TkadmError } from '../base/errors.ts';
 import { sleep } from '../base/time.ts';
-import type { CgroupHost } from './cgroup-host.ts';
+import type { CgroupHost } from './cgroup/cgroup-host.ts';
 
 /** A process that a disk or a frozen cgroup holds gets SIGKILL only when that lets it go. */
 const KILL_TIMEOUT_MS = 30_000;

@@ -47,16 +47,18 @@ void main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<void> {
   let record: (message: string) => void = () => {};
+  let failureCode = 1;
   try {
     const global = parseOptions(GLOBAL_OPTIONS, argv, PROGRAM);
     record = openLogFile(global);
+    failureCode = VERBS.find(({ name }) => name === global.args[0])?.failureCode ?? 1;
     process.exitCode = await dispatch(global);
   } catch (error) {
     const { message } = error as Error;
     const hint = error instanceof TkadmError && error.hint ? `\n${error.hint}` : '';
     record(message);
     process.stderr.write(`${PROGRAM}: ${message}${hint}\n`);
-    process.exitCode = 1;
+    process.exitCode = failureCode;
   }
   // Handles of a container that goes on must not keep this process.
   process.exit();
@@ -106,6 +108,15 @@ async function dispatch(global: ParsedOptions): Promise<number> {
     const usage = `Usage: ${PROGRAM} ${name} [FLAGS] ${verb.args}`.trimEnd();
     print(`${usage}\n\n${verb.summary}\n\n${formatOptions([...verb.options, HELP])}\n`);
     return 0;
+  }
+  if (options.args.length > (verb.maxArgs ?? options.args.length)) {
+    throw new TkadmError(
+      'FLAG_INVALID',
+      `Cannot use "${options.args[verb.maxArgs ?? 0]}": it is one argument too many`,
+      {
+        hint: `See "${PROGRAM} ${name} --help"`,
+      },
+    );
   }
   checkGlobal(global);
   const root = resolve(global.given.get('root')?.at(-1) ?? DEFAULT_ROOT);

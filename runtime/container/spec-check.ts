@@ -25,6 +25,10 @@ export function checkSpec({ id, spec, inheritStreams, traits }: CreateContainerO
   if (hasSocket && !spec.process.terminal) throw invalid('a console socket needs "process.terminal"');
   const namespaces = spec.linux?.namespaces ?? [];
   const { uidMappings = [], gidMappings = [], timeOffsets } = spec.linux ?? {};
+  const twice = namespaces.find(
+    ({ type }, index) => namespaces.findIndex((one) => one.type === type) < index,
+  );
+  if (twice !== undefined) throw invalid(`"linux.namespaces" has "${twice.type}" twice`);
   const user = namespaces.find(({ type }) => type === 'user');
   if (user === undefined && uidMappings.length + gidMappings.length > 0) {
     throw invalid('"linux.uidMappings" and "linux.gidMappings" need a user namespace');

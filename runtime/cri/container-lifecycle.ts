@@ -46,7 +46,7 @@ function listOwners({ id, lowerDirs, volumeLayers = [] }: Layers): [string, read
 }
 
 /** Keeps how a container ended; the first to see it wins. */
-export async function recordEnd(
+async function recordEnd(
   context: RuntimeContext,
   id: string,
   end: ReturnType<typeof buildEnd> & { readonly reason?: string; readonly message?: string },
@@ -98,7 +98,7 @@ export async function recoverContainers(context: RuntimeContext): Promise<void> 
 }
 
 /** Node.js' name of a CRI signal. Real-time signals are given by number, as Node.js has no names for them. */
-export function signalName(signal: Signal): NodeJS.Signals {
+function signalName(signal: Signal): NodeJS.Signals {
   if (signal === 'RUNTIME_DEFAULT') return 'SIGTERM';
   const plus = /^SIGRTMIN(?:PLUS(\d+))?$/.exec(signal);
   if (plus) return (SIGRTMIN + Number(plus[1] ?? 0)) as unknown as NodeJS.Signals;

@@ -84,7 +84,7 @@ export function cgroupPath(parent: string, id: string): string {
  * Kubernetes documentation of `command` and `args` has it.
  * @throws CRI_INVALID when nothing is left.
  */
-export function buildArgs(config: ContainerConfig, image: OciExecutionConfig): readonly string[] {
+function buildArgs(config: ContainerConfig, image: OciExecutionConfig): readonly string[] {
   const command = config.command.length > 0 ? config.command : (image.Entrypoint ?? []);
   const isImageCmd = config.command.length === 0 && config.args.length === 0;
   const args = [...command, ...(isImageCmd ? (image.Cmd ?? []) : config.args)];

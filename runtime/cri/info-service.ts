@@ -4,14 +4,14 @@ import { buildContainerStatus } from './container-status.ts';
 import type { CriHandlers } from './handlers.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { verboseInfo } from './runtime-context.ts';
-import { buildSandboxStatus } from './sandbox-service.ts';
+import { buildSandboxStatus } from './sandbox-status.ts';
 
 type InfoHandlers = Pick<
   CriHandlers,
   'version' | 'status' | 'runtimeConfig' | 'updateRuntimeConfig' | 'getContainerEvents'
 >;
 
-export const RUNTIME_NAME = 'tkadm';
+const RUNTIME_NAME = 'tkadm';
 
 export function createInfoHandlers(context: RuntimeContext): InfoHandlers {
   return {

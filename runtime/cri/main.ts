@@ -10,7 +10,7 @@ import { BRIDGE_PLUGIN } from './bridge-plugin.ts';
 import { createRuntime } from './create-runtime.ts';
 
 /** The flags of `tkadm-runtime`. */
-export const RUNTIME_FLAGS = [
+const RUNTIME_FLAGS = [
   { name: 'socket', kind: 'string', default: PATHS.runtimeSocket, help: 'Unix socket for CRI' },
   { name: 'image-socket', kind: 'string', default: PATHS.imageSocket, help: 'Unix socket for tkadm image' },
   { name: 'ctr-socket', kind: 'string', default: PATHS.ctrSocket, help: 'Unix socket for tkadm ctr' },

@@ -33,7 +33,7 @@ const optionsOf = ({ config }: SandboxWish) => config.linux?.securityContext?.na
 const hasUserNamespace = (wish: SandboxWish) => readUserNamespace(optionsOf(wish)) !== undefined;
 
 /** What RunPodSandbox refuses. */
-export const SANDBOX_REFUSALS: readonly Refusal<SandboxWish>[] = [
+const SANDBOX_REFUSALS: readonly Refusal<SandboxWish>[] = [
   ...NAMESPACES.map((name) => ({
     field: `namespace_options.${name}`,
     state: 'a namespace that is neither POD nor NODE is not supported',
@@ -97,7 +97,7 @@ const securityOf = ({ container }: ContainerWish) => container.linux?.securityCo
 const appArmorOf = (wish: ContainerWish) => readAppArmor(securityOf(wish));
 
 /** What CreateContainer refuses. */
-export const CONTAINER_REFUSALS: readonly Refusal<ContainerWish>[] = [
+const CONTAINER_REFUSALS: readonly Refusal<ContainerWish>[] = [
   {
     field: 'privileged',
     state: 'the sandbox is not privileged',

@@ -304,7 +304,5 @@ export type CriRpc = (typeof CRI_RPCS)[number];
 /** "runPodSandbox": the RPC's name with a small first letter. */
 export type CriMethod = Uncapitalize<CriRpc['name']>;
 export type CriRow<M extends CriMethod> = Extract<CriRpc, { readonly name: Capitalize<M> }>;
-export type CriRequest<M extends CriMethod> = MessageOf<CriRow<M>['request']>;
 export type CriRequestInit<M extends CriMethod> = InitOf<CriRow<M>['request']>;
 export type CriResponse<M extends CriMethod> = MessageOf<CriRow<M>['response']>;
-export type CriResponseInit<M extends CriMethod> = InitOf<CriRow<M>['response']>;

@@ -24,7 +24,7 @@ export interface HandlerFeatures {
 
 /** Handlers of the engine, and programs with runc's command line. */
 const OWN_NAMES = ['', 'tkadm'] as const;
-export const FOREIGN_NAMES = ['runc', 'crun'] as const;
+const FOREIGN_NAMES = ['runc', 'crun'] as const;
 const DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const;
 /** Linux 6.3: file systems in memory take mapped ids as well, which Kubernetes asks for. */
 const USER_NAMESPACE_KERNEL = [6, 3] as const;

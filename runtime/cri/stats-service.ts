@@ -1,6 +1,6 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Pressure, ResourcePressure } from '../container/cgroup-details.ts';
+import type { Pressure, ResourcePressure } from '../container/cgroup/cgroup-details.ts';
 import type { ContainerStats as EngineStats } from '../container/engine.ts';
 import { POD_INTERFACE } from './cni.ts';
 import { containerState } from './container-status.ts';
@@ -16,7 +16,7 @@ import { readInterfaces } from './network-usage.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { getContainer, getSandbox, matchesLabels, toNanos } from './runtime-context.ts';
-import { isSandboxReady } from './sandbox-service.ts';
+import { isSandboxReady } from './sandbox-status.ts';
 
 type StatsHandlers = Pick<
   CriHandlers,

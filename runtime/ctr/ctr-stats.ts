@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileIfExists } from '../base/files.ts';
-import { type CgroupHost, parseCgroupHost } from '../container/cgroup-host.ts';
+import { type CgroupHost, parseCgroupHost } from '../container/cgroup/cgroup-host.ts';
 import { type CtrContext, engineId } from './ctr-context.ts';
 import { isRunning } from './ctr-lifecycle.ts';
 import type { ProcessRow, StatsSample } from './ctr-messages.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { VERSION } from '../base/version.ts';
-import { parseCgroupHost } from '../container/cgroup-host.ts';
+import { parseCgroupHost } from '../container/cgroup/cgroup-host.ts';
 import type { CtrContext } from './ctr-context.ts';
 import { isRunning } from './ctr-lifecycle.ts';
 import type { CtrInfo, CtrSummary, NetworkInfo, VolumeInfo } from './ctr-messages.ts';

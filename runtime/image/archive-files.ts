@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { formatError, isTkadmError, TkadmError } from '../base/errors.ts';
 import { createDecompressor, detectCompression, PIECE_BYTES, peek } from './decompress.ts';
-import { readTar } from './tar-reader.ts';
+import { readTar } from './tar/tar-reader.ts';
 
 /** The files of an unpacked archive. */
 export interface ArchiveFiles {

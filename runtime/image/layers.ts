@@ -11,7 +11,7 @@ import { type Compression, createDecompressor, detectCompression, peek } from '.
 import { FreshLayers } from './fresh-layers.ts';
 import type { Inodes } from './inodes.ts';
 import { ifThere } from './overlay-files.ts';
-import { assembleTar, TarSkeleton } from './tar-skeleton.ts';
+import { assembleTar, TarSkeleton } from './tar/tar-skeleton.ts';
 import { unpackLayer } from './unpack.ts';
 
 /** An unpacked layer. */
@@ -42,7 +42,7 @@ export interface LayerLimits {
 }
 
 /** Programs and their data reach ratios of 2 to 10; zeros one of 1000, and as many GiB of them are no image. */
-export const LAYER_LIMITS: LayerLimits = { freeTarBytes: 10 * 2 ** 30, maxRatio: 200 };
+const LAYER_LIMITS: LayerLimits = { freeTarBytes: 10 * 2 ** 30, maxRatio: 200 };
 
 export interface ImportLayerOptions {
   /** Expected digest of the stream. */

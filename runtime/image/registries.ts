@@ -17,7 +17,7 @@ export interface RegistriesConfig {
   readonly hosts: Readonly<Record<string, RegistryHost>>;
 }
 
-export const REGISTRIES_PATH = '/etc/tkadm/registries.json';
+const REGISTRIES_PATH = '/etc/tkadm/registries.json';
 
 const EMPTY: RegistriesConfig = { plainHttp: [], mirrors: {}, hosts: {} };
 

@@ -25,8 +25,9 @@ import { isSystemError, isTkadmError, TkadmError } from '../base/errors.ts';
 import type { Inodes } from './inodes.ts';
 import { isWhiteout, OPAQUE_ATTRIBUTE } from './overlay-files.ts';
 import { resolveInRoot } from './root-path.ts';
-import { type SparsePiece, type TarEntry, TarReader } from './tar-reader.ts';
-import type { TarSkeleton } from './tar-skeleton.ts';
+import { type TarEntry, TarReader } from './tar/tar-reader.ts';
+import type { TarSkeleton } from './tar/tar-skeleton.ts';
+import type { SparsePiece } from './tar/tar-sparse.ts';
 
 export interface UnpackResult {
   /** Sum of the files' sizes. */

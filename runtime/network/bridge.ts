@@ -18,7 +18,7 @@ export interface BridgePaths {
 
 const DEFAULT_MTU = 1500;
 
-export const BRIDGE_PATHS: BridgePaths = { stateDir: `${PATHS.state}/network`, runDir: PATHS.run };
+const BRIDGE_PATHS: BridgePaths = { stateDir: `${PATHS.state}/network`, runDir: PATHS.run };
 
 /**
  * CNI ADD: a veth pair between the namespace and the bridge, an address, a default route, host ports.

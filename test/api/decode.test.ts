@@ -1,5 +1,5 @@
 import t from 'tap';
-import { decodeJson, decodeYaml, formatFieldWarnings, formatStrictError } from '../../runtime/api/decode.ts';
+import { decodeJson, decodeYaml, formatFieldWarnings } from '../../runtime/api/decode.ts';
 import { RequestError } from '../../runtime/api/request-error.ts';
 
 const DEPLOYMENT = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a","creationTimestamp":null},
@@ -7,11 +7,11 @@ const DEPLOYMENT = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"nam
 
 t.test('decodeJson() reports unknown and duplicate fields with their paths and drops them', (t) => {
   const decoded = decodeJson(DEPLOYMENT, 'apps/v1', 'Deployment', { reportDuplicates: true });
-  t.equal(
-    formatStrictError(decoded),
-    'strict decoding error: unknown field "spec.foo", unknown field "spec.template.spec.containers[0].bar", duplicate field "spec.replicas"',
-  );
-  t.strictSame(formatFieldWarnings(decoded).length, 3);
+  t.strictSame(formatFieldWarnings(decoded), [
+    'unknown field "spec.foo"',
+    'unknown field "spec.template.spec.containers[0].bar"',
+    'duplicate field "spec.replicas"',
+  ]);
   t.strictSame(decoded.object, {
     apiVersion: 'apps/v1',
     kind: 'Deployment',

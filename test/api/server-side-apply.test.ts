@@ -1,7 +1,7 @@
 import t from 'tap';
 import { getObject, getObjects } from '../../runtime/api/schema/access.ts';
 import type { JsonObject } from '../../runtime/api/schema/types.ts';
-import { applyServerSide, updateManagedFields } from '../../runtime/api/server-side-apply.ts';
+import { applyServerSide } from '../../runtime/api/server-side-apply.ts';
 
 const NOW = new Date('2026-01-01T00:00:00Z');
 const options = (fieldManager: string, force = false) => ({
@@ -80,7 +80,15 @@ t.test('applyServerSide() removes what its manager leaves out, and keeps what ot
 
 t.test('applyServerSide() refuses fields of others unless forced', (t) => {
   const live = deployment({ replicas: 2 });
-  updateManagedFields(undefined, live, options('kubectl-create'));
+  const created = {
+    manager: 'kubectl-create',
+    operation: 'Update',
+    apiVersion: 'apps/v1',
+    time: '2026-01-01T00:00:00Z',
+    fieldsType: 'FieldsV1',
+    fieldsV1: { 'f:spec': { 'f:replicas': {} } },
+  };
+  live['metadata'] = { name: 'd', managedFields: [created] };
   t.throws(() => applyServerSide(live, deployment({ replicas: 3 }), options('me')), {
     code: 409,
     reason: 'Conflict',
@@ -96,28 +104,6 @@ t.test('applyServerSide() refuses fields of others unless forced', (t) => {
     getObjects(forced['metadata'], 'managedFields').map((entry) => entry['manager']),
     ['me'],
   );
-  t.end();
-});
-
-t.test('updateManagedFields() gives the writer what it changed', (t) => {
-  const before = applyServerSide(undefined, deployment({ replicas: 2, paused: true }), options('me'));
-  const after = structuredClone(before);
-  (after['spec'] as JsonObject)['replicas'] = 5;
-  delete (after['spec'] as JsonObject)['paused'];
-  updateManagedFields(before, after, options('scaler'));
-  t.match(getObjects(after['metadata'], 'managedFields'), [
-    { manager: 'scaler', operation: 'Update', fieldsV1: { 'f:spec': { 'f:replicas': {} } } },
-  ]);
-  t.end();
-});
-
-t.test('updateManagedFields() keeps status apart from the rest', (t) => {
-  const before = deployment({ replicas: 2 });
-  const after: JsonObject = { ...deployment({ replicas: 2 }), status: { replicas: 1 } };
-  updateManagedFields(before, after, { ...options('controller'), subresource: 'status' });
-  t.match(getObjects(after['metadata'], 'managedFields'), [
-    { subresource: 'status', fieldsV1: { 'f:status': { 'f:replicas': {} } } },
-  ]);
   t.end();
 });
 

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { buildDeviceRules } from '../../runtime/container/cgroup-limits.ts';
-import { setDeviceProgram } from '../../runtime/container/device-cgroup.ts';
-import { buildDeviceProgram } from '../../runtime/container/device-filter.ts';
+import { buildDeviceRules } from '../../runtime/container/cgroup/cgroup-limits.ts';
+import { setDeviceProgram } from '../../runtime/container/cgroup/device-cgroup.ts';
+import { buildDeviceProgram } from '../../runtime/container/cgroup/device-filter.ts';
 import { loadLibc } from '../../runtime/container/libc.ts';
 import type { OciResources } from '../../runtime/container/oci-spec.ts';
 

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { SILENT_LOGGER } from '../../runtime/base/log.ts';
 import { sleep } from '../../runtime/base/time.ts';
-import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
+import { parseCgroupHost } from '../../runtime/container/cgroup/cgroup-host.ts';
 import { type ContainerEngineOptions, createContainerEngine } from '../../runtime/container/create-engine.ts';
 import { DEFAULT_MOUNTS } from '../../runtime/container/defaults.ts';
 import type { ContainerEngine } from '../../runtime/container/engine.ts';

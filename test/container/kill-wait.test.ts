@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import t from 'tap';
 import { waitFor } from '../../runtime/base/time.ts';
-import { parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
+import { parseCgroupHost } from '../../runtime/container/cgroup/cgroup-host.ts';
 import { createFixture, skipReason } from './fixture.ts';
 
 t.test(

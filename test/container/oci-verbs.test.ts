@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { sleep } from '../../runtime/base/time.ts';
-import type { OciHook } from '../../runtime/container/oci-spec.ts';
+import type { OciHook, OciSpec } from '../../runtime/container/oci-spec.ts';
 import { loadInodes } from '../../runtime/image/inodes.ts';
 import {
   buildProgram,
@@ -97,6 +97,7 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
         code: 1,
         stderr: /Cannot create container "one": it exists/,
       });
+      t.match(await oci('exec', 'one', 'hostname'), { code: 0, stdout: /./ }, 'before the program runs');
       t.equal((await oci('start', 'one')).code, 0);
       t.match(await oci('start', 'one'), { code: 1, stderr: /Cannot start container "one": it is running/ });
       const { pid } = await state('one');
@@ -115,12 +116,24 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
       t.match((await oci('ps', 'one', '-o', 'pid,comm')).stdout, new RegExp(`${pid} sh`));
       t.equal((await oci('pause', 'one')).code, 0);
       t.match(await state('one'), { status: 'paused' });
-      t.match(await oci('exec', 'one', 'true'), { code: 1, stderr: /it is paused/ });
+      t.match(await oci('pause', 'one'), { code: 1, stderr: /Cannot pause container "one": it is paused/ });
+      t.match(await oci('exec', 'one', 'true'), { code: 255, stderr: /it is paused/ });
       t.equal((await oci('resume', 'one')).code, 0);
       t.match(await oci('resume', 'one'), { code: 1, stderr: /it is not paused/ });
       t.match(await oci('delete', 'one'), {
         code: 1,
         stderr: /Cannot delete container "one": it is running/,
+      });
+      t.equal((await oci('kill', 'one', '0')).code, 0, 'signal 0 asks');
+      for (const [flags, message] of [
+        [['--cwd', 'tmp'], /"--cwd=tmp": it is no absolute path/],
+        [['--env', 'BAD'], /"--env=BAD": it is not NAME=VALUE/],
+        [['-g', 'x'], /"--additional-gids=x": it is no number/],
+      ] as const)
+        t.match(await oci('exec', ...flags, 'one', 'true'), { code: 255, stderr: message });
+      t.match(await oci('exec', '--user', '', '--cap', 'CAP_X', 'one', 'true'), {
+        code: 0,
+        stderr: /not: CAP_X/,
       });
       t.equal((await oci('kill', '--all', 'one', 'KILL')).code, 0);
       await stopped('one');
@@ -167,10 +180,10 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
     t.equal(await detached('ignore', 'exec', '-d', '--pid-file', pidFile, 'two', 'sleep', '1001'), 0);
     t.match(readFileSync(`/proc/${readFileSync(pidFile, 'utf8')}/cmdline`, 'utf8'), /^sleep\x001001/);
     t.match(await oci('exec', 'two', 'no-such-program'), {
-      code: 1,
+      code: 255,
       stderr: /executable file not found in \$PATH/,
     });
-    t.match(await oci('exec', 'two'), { code: 1, stderr: /the command is missing/ });
+    t.match(await oci('exec', 'two'), { code: 255, stderr: /the command is missing/ });
     t.equal((await oci('delete', '-f', 'two')).code, 0);
   });
 
@@ -214,9 +227,12 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
     const { stdout } = await oci('exec', '--cgroup', 'sub', 'five', 'cat', '/proc/self/cgroup');
     const memory = /^(?:\d+:memory|0:):(.*)$/m.exec(stdout)?.[1];
     t.match(memory, /\/c\/sub$|^\/sub$/, stdout);
-    t.match(await oci('exec', '--cgroup', '../..', 'five', 'true'), { code: 1, stderr: /leads out of/ });
-    t.match(await oci('exec', '--cgroup', 'none', 'five', 'true'), { code: 1, stderr: /none.*ENOENT/ });
-    t.match(await oci('exec', '--cgroup', 'nothing:sub', 'five', 'true'), { code: 1, stderr: /controller/ });
+    t.match(await oci('exec', '--cgroup', '../..', 'five', 'true'), { code: 255, stderr: /leads out of/ });
+    t.match(await oci('exec', '--cgroup', 'none', 'five', 'true'), { code: 255, stderr: /none.*ENOENT/ });
+    t.match(await oci('exec', '--cgroup', 'nothing:sub', 'five', 'true'), {
+      code: 255,
+      stderr: /controller/,
+    });
     t.equal((await oci('delete', '-f', 'five')).code, 0);
     t.same(cgroupDirectories(`${fixture.cgroupParent}/c`), []);
     rmSync(place, { recursive: true });
@@ -226,7 +242,7 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
     write(['sleep', '1000']);
     await detached('ignore', 'run', '-d', '-b', bundle, 'three');
     t.equal(
-      (await oci('update', '--memory', '33554432', '--pids-limit', '20', '--cpu-share', '512', 'three')).code,
+      (await oci('update', '--memory', '32m', '--pids-limit', '20', '--cpu-share', '512', 'three')).code,
       0,
     );
     const limits = cgroupDirectories(`${fixture.cgroupParent}/c`).flatMap((directory) =>
@@ -253,7 +269,7 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
     t.match(await oci('update', 'three'), { code: 1, stderr: /no limit is given/ });
     t.match(await oci('update', '--memory', 'much', 'three'), {
       code: 1,
-      stderr: /"--memory=much": it is no number/,
+      stderr: /"--memory=much": it is no size/,
     });
     t.match(await oci('update', '--l3-cache-schema', 'x', 'three'), {
       code: 1,
@@ -458,7 +474,25 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
       msg: /Cannot find container "nobody"/,
       time: String,
     });
+    const config = readFileSync(join(bundle, 'config.json'), 'utf8');
+    const wrong = (name: string, change: (spec: OciSpec) => object): string => {
+      const path = join(fixture.directory, name);
+      writeFileSync(path, JSON.stringify(change(JSON.parse(config))));
+      return path;
+    };
+    const rootless = wrong('rootless.json', (spec) => ({ ...spec, root: undefined }));
+    const twice = wrong('twice.json', ({ linux, ...spec }) => ({
+      ...spec,
+      linux: { ...linux, namespaces: [...(linux?.namespaces ?? []), { type: 'pid' }] },
+    }));
+    const small = wrong('small.json', ({ linux, ...spec }) => ({
+      ...spec,
+      linux: { ...linux, resources: { memory: { limit: 4096 } } },
+    }));
     const rows: readonly (readonly [readonly string[], RegExp])[] = [
+      [['run', '-b', bundle, '-f', rootless, 'x'], /"root.path" is missing/],
+      [['run', '-b', bundle, '-f', twice, 'x'], /"linux.namespaces" has "pid" twice/],
+      [['run', '-b', bundle, '-f', small, 'x'], /"memory.limit" is too low/],
       [['--rootless=true', 'list'], /it needs|runs as root/],
       [['--log-format', 'xml', 'list'], /neither "text" nor "json"/],
       [['run', '--bundel', bundle, 'x'], /Cannot use "--bundel": "tkadm-oci run" has no such flag/],
@@ -469,7 +503,10 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
       [['kill', 'nobody', 'KILL'], /Cannot find container "nobody"/],
       [['list', '-f', 'xml'], /neither "table" nor "json"/],
       [['spec', '--rootless'], /runs as root/],
-      [['spec', '--bundle', bundle], /Cannot write ".*config.json": EEXIST/],
+      [['spec', '--bundle', bundle], /Cannot write ".*config.json": it exists/],
+      [['run', '-b', bundle, 'x', 'y'], /Cannot use "y": it is one argument too many/],
+      [['features', 'x'], /one argument too many/],
+      [['run', '-b', '/no/such', 'x'], /Cannot read ".*": there is no such file/],
       [['checkpoint', 'x'], /Cannot run "checkpoint": containers are not checkpointed/],
       [['frobnicate'], /Cannot run "frobnicate": no such command/],
     ];

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { parsePressure } from '../../runtime/container/cgroup-details.ts';
+import { parsePressure } from '../../runtime/container/cgroup/cgroup-details.ts';
 import { CONTAINER_METRICS, NETWORK_METRICS } from '../../runtime/cri/metrics-service.ts';
 import { parseNetDev } from '../../runtime/cri/network-usage.ts';
 import { hostPodConfig, openCriFixture, runContainer, skipReason } from './fixture.ts';

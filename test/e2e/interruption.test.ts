@@ -5,6 +5,7 @@ import {
   joinArguments,
   kubectlText,
   labObstacle,
+  listTokens,
   parseJoinCommand,
   readyNodes,
   TKADM,
@@ -82,15 +83,18 @@ t.test(
 
     await t.test('a join over SSH whose connection breaks', async (t) => {
       await kubectlText(cp, ['delete', 'node', 'node1']);
+      const tokens = await listTokens(cp);
       const join = ['join', `root@${node1.address}`, '--ssh-host-keys', 'accept-new', '--fix', '-o', 'json'];
       const cut = node1.spawn(['sh', '-c', CUT, 'cut', ENTRIES]);
       const first = await tkadm(cp, join);
       t.equal((await cut).exitCode, 0, 'the connection was cut');
       t.not(first.exitCode, 0, 'the join fails');
+      t.same(await listTokens(cp), tokens, 'its token is gone');
       const again = await tkadm(cp, join);
       t.equal(again.exitCode, 0, again.all);
       t.match(again.stdout, /Going on after an interruption at /);
       t.same(await readyNodes(cp), ['cp', 'node1']);
+      t.same(await listTokens(cp), tokens);
       const result = await tkadm(node1, ['reset', '-f', '-o', 'json']);
       t.match(JSON.parse(result.stdout.trim().split('\n').at(-1) ?? ''), {
         ok: true,

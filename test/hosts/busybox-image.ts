@@ -8,7 +8,7 @@ const APPLETS =
   'sh cat echo sleep hostname httpd wget nslookup ls stty tty mkdir date ps kill id head grep env touch true tar sha256sum';
 
 /** Debian's static busybox of this machine. */
-export const BUSYBOX = '/usr/bin/busybox';
+const BUSYBOX = '/usr/bin/busybox';
 
 /** Writes a build context of a Dockerfile that makes an image of busybox with the text as /etc/motd. */
 export async function writeBusyboxContext(directory: string, motd: string): Promise<void> {

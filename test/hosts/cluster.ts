@@ -93,6 +93,12 @@ export async function getJson<T>(host: CommandHost, args: readonly string[]): Pr
   return JSON.parse(await kubectlText(host, ['get', ...args, '-o', 'json'])) as T;
 }
 
+/** Names of the bootstrap tokens' Secrets, in their order. */
+export async function listTokens(host: CommandHost): Promise<readonly string[]> {
+  const text = await kubectlText(host, ['get', 'secrets', '-n', 'kube-system', '-o', 'name']);
+  return text.split('\n').filter((line) => line.startsWith('secret/bootstrap-token-'));
+}
+
 /** Creates objects from text. */
 export async function apply(host: CommandHost, manifest: string): Promise<string> {
   return kubectlText(host, ['apply', '-f', '-'], { input: manifest });

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { sleep } from '../../runtime/base/time.ts';
-import { type CgroupHost, parseCgroupHost } from '../../runtime/container/cgroup-host.ts';
+import { type CgroupHost, parseCgroupHost } from '../../runtime/container/cgroup/cgroup-host.ts';
 
 const SYSTEMD = '/lib/systemd/systemd';
 /** How long systemd may take to answer, and its processes to go; looked at every 20 ms. */

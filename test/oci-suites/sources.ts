@@ -25,7 +25,7 @@ export const SOURCES = [
 ] as const satisfies readonly Source[];
 
 /** What the suites are built with and run beside. */
-export const PACKAGES = [
+const PACKAGES = [
   'golang-go',
   'golang-github-opencontainers-runtime-tools-dev',
   'golang-github-google-uuid-dev',

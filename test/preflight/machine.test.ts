@@ -426,6 +426,15 @@ const CASES: readonly Case[] = [
     fix: /tkadm reset/,
   },
   {
+    check: 'FileAvailable--etc-kubernetes-kubelet.conf',
+    title: 'a control plane that is to join',
+    input: { scope: 'join' },
+    setup: `mkdir -p /etc/kubernetes/manifests
+: > /etc/kubernetes/manifests/kube-apiserver.yaml; : > /etc/kubernetes/kubelet.conf`,
+    seen: /a control-plane node of a cluster/,
+    fix: /ends its cluster/,
+  },
+  {
     check: 'DirAvailable--var-lib-etcd',
     title: "another etcd's data",
     setup: 'mkdir -p /var/lib/etcd/member',

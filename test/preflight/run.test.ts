@@ -87,6 +87,22 @@ t.test('runPreflight() ends a command that hangs', async (t) => {
   t.match(findings, [{ reason: 'exit code 124' }]);
 });
 
+t.test('runPreflight() names the checks that still look, and ends with the signal at once', async (t) => {
+  const stop = new AbortController();
+  const pending: string[] = [];
+  const hangs = row('Hangs', () => new Promise(() => {}));
+  const looking = runPreflight(host, INPUT, {
+    checks: [good, hangs],
+    signal: stop.signal,
+    onPending(names) {
+      pending.push(...names);
+      stop.abort(new Error('interrupted'));
+    },
+  });
+  await t.rejects(looking, { message: 'interrupted' });
+  t.same(pending, ['Hangs']);
+});
+
 t.test('runPreflight() tells what passed from what had nothing to look at', async (t) => {
   const report = await runPreflight(host, INPUT, { checks: [good, row('Idle', async () => undefined)] });
   t.match(report.checks, [{ result: 'passed' }, { result: 'idle' }]);

@@ -1,11 +1,20 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { buildCertificatesRoleObjects } from '../../bootstrap/addons/bootstrap-rbac.ts';
-import { buildBootstrapObjects, buildClusterInfo, buildTokenSecrets } from '../../bootstrap/addons/build.ts';
+import {
+  buildBootstrapRbacObjects,
+  buildCertificatesRoleObjects,
+  buildClusterAdminsBinding,
+} from '../../bootstrap/addons/bootstrap-rbac.ts';
+import {
+  buildKubeadmConfigObjects,
+  buildKubeletConfigObjects,
+} from '../../bootstrap/addons/cluster-config.ts';
+import { buildClusterInfo } from '../../bootstrap/addons/cluster-info.ts';
 import { buildCoreDnsObjects } from '../../bootstrap/addons/coredns.ts';
 import { buildKubeProxyObjects } from '../../bootstrap/addons/kube-proxy.ts';
 import { buildPodNetworkObjects } from '../../bootstrap/addons/pod-network.ts';
+import { buildTokenSecrets } from '../../bootstrap/addons/token-secrets.ts';
 import { findResourceByKind } from '../../runtime/api/resources.ts';
 import {
   buildKubeconfig,
@@ -73,7 +82,12 @@ function renderAll({ config, facts, patches }: LoadedVariant): ReadonlyMap<strin
     coredns: buildCoreDnsObjects(input, patches),
     'kube-proxy': buildKubeProxyObjects(input),
     'pod-network': buildPodNetworkObjects(),
-    bootstrap: buildBootstrapObjects(input),
+    bootstrap: [
+      buildClusterAdminsBinding(),
+      ...buildKubeadmConfigObjects(input),
+      ...buildKubeletConfigObjects(input),
+      ...buildBootstrapRbacObjects(),
+    ],
     'cluster-info': [buildClusterInfo(input, 'CA')],
     'bootstrap-tokens': buildTokenSecrets(config.bootstrapTokens, NOW),
     'upload-certs-role': buildCertificatesRoleObjects(),

@@ -1,6 +1,5 @@
 import { cp, mkdir, readFile, realpath, rm } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
-import { execa } from 'execa';
+import { join } from 'node:path';
 import { writeBusyboxArchive } from '../hosts/busybox-image.ts';
 import { REPOSITORY } from '../hosts/lab.ts';
 import { buildExt4 } from './disk.ts';
@@ -30,7 +29,7 @@ export async function preparePayload(directory: string, image: string): Promise<
 }
 
 /** What is under test: the built command line, its native packages, Node.js and an image. */
-export async function writePayload(root: string): Promise<void> {
+async function writePayload(root: string): Promise<void> {
   await mkdir(join(root, 'bin'), { recursive: true });
   await cp(await realpath(process.execPath), join(root, 'bin/node'));
   await cp(join(REPOSITORY, 'dist'), join(root, 'tkadm/dist'), { recursive: true });
@@ -57,14 +56,4 @@ async function findDependencies(): Promise<readonly string[]> {
     queue.push(...Object.keys({ ...manifest['dependencies'], ...manifest['optionalDependencies'] }));
   }
   return [...found];
-}
-
-/** Path of a program on this machine, undefined when there is none. */
-export async function findProgram(name: string): Promise<string | undefined> {
-  const path = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'].join(delimiter);
-  const { stdout, exitCode } = await execa('sh', ['-c', `command -v "$1"`, 'sh', name], {
-    reject: false,
-    env: { PATH: path },
-  });
-  return exitCode === 0 ? stdout : undefined;
 }

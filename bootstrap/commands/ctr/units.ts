@@ -1,15 +1,11 @@
 import { TkadmError } from '../../../runtime/base/errors.ts';
-import { parseDuration } from '../../../runtime/base/flags.ts';
+import { parseDuration, parseSize } from '../../../runtime/base/flags.ts';
 
-const BYTE_UNITS: Readonly<Record<string, number>> = { '': 0, b: 0, k: 1, m: 2, g: 3, t: 4 };
-
-/** "100m", "1g", "4096", "1.5gb": bytes, by powers of 1024. @throws USAGE */
+/** Bytes of "100m", "1g", "4096" or "1.5gb". @throws USAGE */
 export function parseBytes(flag: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?$/i.exec(text);
-  if (match === null) {
-    throw new TkadmError('USAGE', `Cannot use "${flag} ${text}": it is no size`, { hint: `${flag} 100m` });
-  }
-  return Math.floor(Number(match[1]) * 1024 ** BYTE_UNITS[(match[2] ?? '').toLowerCase()]!);
+  const bytes = parseSize(text);
+  if (bytes !== undefined) return bytes;
+  throw new TkadmError('USAGE', `Cannot use "${flag} ${text}": it is no size`, { hint: `${flag} 100m` });
 }
 
 /** @throws USAGE */

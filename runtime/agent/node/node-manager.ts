@@ -1,5 +1,5 @@
 import type * as core from 'kubernetes-types/core/v1.d.ts';
-import { isApiError } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
 import { Informer } from '../../api/informer.ts';
 import { LEASES, NODES } from '../../api/kinds.ts';
 import { formatTime } from '../../api/time.ts';

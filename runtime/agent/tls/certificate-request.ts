@@ -7,7 +7,7 @@ import { waitFor } from '../../base/time.ts';
 import { buildCertificateRequest, generateKeyPem } from './x509.ts';
 
 /** What a kubelet asks its two signers for (certificates.k8s.io/v1, "Kubernetes signers"). */
-export const NODE_SIGNERS = {
+const NODE_SIGNERS = {
   client: {
     signerName: 'kubernetes.io/kube-apiserver-client-kubelet',
     usages: ['digital signature', 'client auth'],

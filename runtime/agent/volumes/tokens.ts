@@ -1,5 +1,5 @@
-import { objectPath } from '../../api/client.ts';
 import { SERVICE_ACCOUNTS } from '../../api/kinds.ts';
+import { objectPath } from '../../api/requests.ts';
 import type { ApiLink } from '../api-link.ts';
 import type { AgentPod } from '../pod.ts';
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { TkadmError } from '../../base/errors.ts';
+import { describeFileError, TkadmError } from '../../base/errors.ts';
 import { parseProcess, parseSpec } from '../config-schema.ts';
 import type { OciProcess, OciSpec } from '../oci-spec.ts';
 
@@ -23,7 +23,7 @@ export function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path === '-' ? 0 : path, 'utf8'));
   } catch (error) {
-    throw new TkadmError('OCI_CONFIG', `Cannot read "${path}": ${(error as Error).message}`, {
+    throw new TkadmError('OCI_CONFIG', `Cannot read "${path}": ${describeFileError(error)}`, {
       cause: error,
     });
   }

@@ -1,7 +1,9 @@
 import { resolve } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import { isCapability } from '../capability-sets.ts';
 import type { ContainerEngine, ContainerStatus } from '../engine.ts';
+import type { OciProcess } from '../oci-spec.ts';
 import type { OptionRow, ParsedOptions } from './options.ts';
 
 /** What a verb is called with. */
@@ -22,8 +24,12 @@ export type Program = Pick<NodeJS.Process, 'env' | 'pid' | 'on' | 'stdin' | 'std
 export interface Verb {
   readonly name: string;
   readonly args: string;
+  /** How many arguments there may be; any number without it. */
+  readonly maxArgs?: number;
   readonly summary: string;
   readonly options: readonly OptionRow[];
+  /** The exit code of a failure of its own, where a program's must be told from it; 1 without it. */
+  readonly failureCode?: number;
   readonly run: (call: Call) => Promise<number>;
 }
 
@@ -49,6 +55,13 @@ export function numberOption(call: Call, name: string): number | undefined {
   if (!/^-?\d+$/.test(text))
     throw new TkadmError('FLAG_INVALID', `Cannot use "--${name}=${text}": it is no number`);
   return Number(text);
+}
+
+/** runtime-spec config.md "Linux Process": a capability that cannot be granted is a warning. */
+export function warnOfCapabilities({ log }: Call, process: OciProcess | undefined): void {
+  const names = new Set(Object.values(process?.capabilities ?? {}).flat());
+  const unknown = [...names].filter((name) => !isCapability(name));
+  if (unknown.length > 0) log.warn(`Cannot grant capabilities that there are not: ${unknown.join(', ')}`);
 }
 
 /** The container's id, the first argument. @throws FLAG_INVALID */

@@ -15,6 +15,7 @@ import {
   option,
   pathOption,
   type Verb,
+  warnOfCapabilities,
 } from './call.ts';
 import type { OptionRow } from './options.ts';
 import { connectTerminal, forwardSignals } from './terminal.ts';
@@ -46,11 +47,26 @@ const CREATE_OPTIONS: readonly OptionRow[] = [
 const SIGNAL_CODE = 128;
 
 export const CONTAINER_VERBS: readonly Verb[] = [
-  { name: 'create', args: 'ID', summary: 'create a container', options: CREATE_OPTIONS, run: create },
-  { name: 'start', args: 'ID', summary: 'run the program of a created container', options: [], run: start },
+  {
+    name: 'create',
+    args: 'ID',
+    maxArgs: 1,
+    summary: 'create a container',
+    options: CREATE_OPTIONS,
+    run: create,
+  },
+  {
+    name: 'start',
+    args: 'ID',
+    maxArgs: 1,
+    summary: 'run the program of a created container',
+    options: [],
+    run: start,
+  },
   {
     name: 'run',
     args: 'ID',
+    maxArgs: 1,
     summary: 'create and run a container',
     options: [
       ...CREATE_OPTIONS,
@@ -63,6 +79,7 @@ export const CONTAINER_VERBS: readonly Verb[] = [
   {
     name: 'kill',
     args: 'ID [SIGNAL]',
+    maxArgs: 2,
     summary: 'send a signal, default SIGTERM',
     options: [{ name: 'all', short: 'a', kind: 'switch', help: 'to every process of the container' }],
     run: kill,
@@ -70,14 +87,15 @@ export const CONTAINER_VERBS: readonly Verb[] = [
   {
     name: 'delete',
     args: 'ID',
+    maxArgs: 1,
     summary: 'delete a stopped container',
     options: [
       { name: 'force', short: 'f', kind: 'switch', help: 'kill it if it runs; no error if it is not there' },
     ],
     run: remove,
   },
-  { name: 'pause', args: 'ID', summary: 'freeze every process', options: [], run: pause },
-  { name: 'resume', args: 'ID', summary: 'thaw every process', options: [], run: resume },
+  { name: 'pause', args: 'ID', maxArgs: 1, summary: 'freeze every process', options: [], run: pause },
+  { name: 'resume', args: 'ID', maxArgs: 1, summary: 'thaw every process', options: [], run: resume },
 ];
 
 async function create(call: Call): Promise<number> {
@@ -103,7 +121,10 @@ async function createFrom(
   isDetached: boolean,
 ): Promise<ContainerStatus> {
   const id = idOf(call);
-  const path = spec.root?.path ?? 'rootfs';
+  const path = spec.root?.path;
+  if (path === undefined)
+    throw new TkadmError('OCI_CONFIG', `Cannot create container "${id}": "root.path" is missing`);
+  warnOfCapabilities(call, spec.process);
   const preserved = preservedDescriptors(call);
   const consoleSocket = pathOption(call, 'console-socket');
   const status = await engine.create({
@@ -222,6 +243,8 @@ async function startOrDelete(engine: ContainerEngine, id: string): Promise<void>
 
 async function kill(call: Call): Promise<number> {
   const { engine, id, status } = await findContainer(call);
+  // kill(2): no signal is sent, and what is told is whether one could be.
+  if (call.args[1] === '0' && status.state !== 'exited') return 0;
   const signal = parseSignal(call.args[1] ?? 'SIGTERM');
   const all = hasOption(call, 'all');
   if (all && status.state === 'exited') {
@@ -245,6 +268,8 @@ async function pause(call: Call): Promise<number> {
   const { engine, id, status } = await findContainer(call);
   if (status.state === 'exited')
     throw new TkadmError('CONTAINER_STATE', `Cannot pause container "${id}": it has stopped`);
+  if (engine.cgroup(id)?.isFrozen())
+    throw new TkadmError('CONTAINER_STATE', `Cannot pause container "${id}": it is paused`);
   await engine.pause(id);
   return 0;
 }
@@ -259,7 +284,7 @@ async function resume(call: Call): Promise<number> {
 }
 
 /** "TERM", "SIGTERM" or "15". @throws FLAG_INVALID */
-export function parseSignal(text: string): NodeJS.Signals {
+function parseSignal(text: string): NodeJS.Signals {
   const wanted = text.toUpperCase().replace(/^(SIG)?/, 'SIG');
   const found = Object.entries(constants.signals).find(
     ([name, number]) => name === wanted || String(number) === text,

@@ -1,7 +1,7 @@
 import { TkadmError } from '../../base/errors.ts';
 import { parseDuration } from '../../base/flags.ts';
 import { sleep } from '../../base/time.ts';
-import type { Cgroup } from '../cgroup.ts';
+import type { Cgroup } from '../cgroup/cgroup.ts';
 import { type Call, findContainer, hasOption, option, type Verb } from './call.ts';
 
 /** How often the count of OOM kills is looked at. */
@@ -10,6 +10,7 @@ const OOM_POLL_MS = 100;
 export const EVENTS_VERB: Verb = {
   name: 'events',
   args: 'ID',
+  maxArgs: 1,
   summary: 'print usage and OOM events as JSON lines until the container ends',
   options: [
     { name: 'interval', kind: 'value', help: 'time between two lines, default "5s"' },

@@ -2,7 +2,15 @@ import { TkadmError } from '../../base/errors.ts';
 import type { ContainerEngine, LaunchTraits } from '../engine.ts';
 import type { OciProcess, OciSpec } from '../oci-spec.ts';
 import { readProcess } from './bundle.ts';
-import { type Call, findContainer, hasOption, option, pathOption, type Verb } from './call.ts';
+import {
+  type Call,
+  findContainer,
+  hasOption,
+  option,
+  pathOption,
+  type Verb,
+  warnOfCapabilities,
+} from './call.ts';
 import { PROCESS_OPTIONS, preservedDescriptors, writePidFile } from './container-verbs.ts';
 import { connectTerminal, forwardSignals } from './terminal.ts';
 
@@ -26,6 +34,7 @@ export const EXEC_VERB: Verb = {
     { name: 'ignore-paused', kind: 'switch', help: 'wait for a paused container to be resumed' },
     { name: 'cgroup', kind: 'list', help: "path below the container's cgroup, or CONTROLLER,..:PATH" },
   ],
+  failureCode: 255,
   run: exec,
 };
 
@@ -36,6 +45,7 @@ async function exec(call: Call): Promise<number> {
   }
   const file = pathOption(call, 'process');
   const wanted = file === undefined ? buildProcess(call, engine.spec(id)) : readProcess(file);
+  warnOfCapabilities(call, wanted);
   const preserved = preservedDescriptors(call);
   const isDetached = hasOption(call, 'detach');
   const consoleSocket = pathOption(call, 'console-socket');
@@ -88,13 +98,20 @@ async function execInTerminal(
 function buildProcess(call: Call, { process: base }: OciSpec): OciProcess {
   const args = call.args.slice(1);
   if (args.length === 0) throw new TkadmError('FLAG_INVALID', 'Cannot go on: the command is missing');
+  const cwd = option(call, 'cwd') ?? base?.cwd ?? '/';
+  if (!cwd.startsWith('/'))
+    throw new TkadmError('FLAG_INVALID', `Cannot use "--cwd=${cwd}": it is no absolute path`);
+  const env = call.given.get('env') ?? [];
+  const unset = env.find((entry) => !/^[^=]+=/.test(entry));
+  if (unset !== undefined)
+    throw new TkadmError('FLAG_INVALID', `Cannot use "--env=${unset}": it is not NAME=VALUE`);
   const label = option(call, 'process-label');
   const profile = option(call, 'apparmor');
   return {
     ...base,
     args,
-    cwd: option(call, 'cwd') ?? base?.cwd ?? '/',
-    env: mergeEnvironment(base?.env ?? [], call.given.get('env') ?? []),
+    cwd,
+    env: mergeEnvironment(base?.env ?? [], env),
     terminal: hasOption(call, 'tty'),
     user: parseUser(call, base),
     capabilities: addCapabilities(base?.capabilities, call.given.get('cap') ?? []),
@@ -110,12 +127,18 @@ function mergeEnvironment(base: readonly string[], changes: readonly string[]): 
   return [...new Map(entries).values()];
 }
 
+/** @throws FLAG_INVALID */
+function parseId(flag: string, text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new TkadmError('FLAG_INVALID', `Cannot use "--${flag}=${text}": it is no number`);
+}
+
 function parseUser(call: Call, base: OciProcess | undefined): NonNullable<OciProcess['user']> {
   const text = option(call, 'user');
-  const groups = (call.given.get('additional-gids') ?? []).map(Number);
+  const groups = (call.given.get('additional-gids') ?? []).map((gid) => parseId('additional-gids', gid));
   const own = base?.user ?? { uid: 0, gid: 0 };
-  const match = /^(\d+)(?::(\d+))?$/.exec(text ?? `${own.uid}:${own.gid}`);
-  if (match === null || groups.some(Number.isNaN)) {
+  const match = /^(\d+)(?::(\d+))?$/.exec(text || `${own.uid}:${own.gid}`);
+  if (match === null) {
     throw new TkadmError('FLAG_INVALID', `Cannot use "--user=${text}": it is not UID[:GID]`);
   }
   return {

@@ -3,10 +3,11 @@ import { statSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { TkadmError } from '../../base/errors.ts';
+import { describeFileError, TkadmError } from '../../base/errors.ts';
 import { buildDefaultSpec } from '../defaults.ts';
 import type { ContainerEngine, ContainerStatus } from '../engine.ts';
 import { buildFeatures } from '../features.ts';
+import type { OciSpec } from '../oci-spec.ts';
 import { type Call, findContainer, hasOption, option, pathOption, type Verb } from './call.ts';
 import type { OptionRow } from './options.ts';
 
@@ -18,10 +19,11 @@ const FORMAT: OptionRow = {
 };
 
 export const INSPECT_VERBS: readonly Verb[] = [
-  { name: 'state', args: 'ID', summary: 'print the state', options: [], run: state },
+  { name: 'state', args: 'ID', maxArgs: 1, summary: 'print the state', options: [], run: state },
   {
     name: 'list',
     args: '',
+    maxArgs: 0,
     summary: 'list the containers',
     options: [FORMAT, { name: 'quiet', short: 'q', kind: 'switch', help: 'ids alone' }],
     run: list,
@@ -30,6 +32,7 @@ export const INSPECT_VERBS: readonly Verb[] = [
   {
     name: 'spec',
     args: '',
+    maxArgs: 0,
     summary: 'write a config.json to begin with',
     options: [
       { name: 'bundle', short: 'b', kind: 'value', help: 'directory of the bundle, default "."' },
@@ -37,7 +40,7 @@ export const INSPECT_VERBS: readonly Verb[] = [
     ],
     run: spec,
   },
-  { name: 'features', args: '', summary: 'print what is supported', options: [], run: features },
+  { name: 'features', args: '', maxArgs: 0, summary: 'print what is supported', options: [], run: features },
 ];
 
 async function state(call: Call): Promise<number> {
@@ -127,17 +130,35 @@ async function ps(call: Call): Promise<number> {
   return 0;
 }
 
+/** What runc's `spec` allows, which is less than the default of Docker. */
+function buildFirstSpec(): OciSpec {
+  const base = buildDefaultSpec({ args: ['sh'], hostname: 'tkadm', terminal: true, isRootReadonly: true });
+  const { process: first } = base;
+  if (first === undefined) return base;
+  const capabilities = ['CAP_AUDIT_WRITE', 'CAP_KILL', 'CAP_NET_BIND_SERVICE'];
+  return {
+    ...base,
+    process: {
+      ...first,
+      env: [...(first.env ?? []), 'TERM=xterm'],
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      rlimits: [{ type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 }],
+      noNewPrivileges: true,
+    },
+  };
+}
+
 async function spec(call: Call): Promise<number> {
   const directory = pathOption(call, 'bundle') ?? '.';
   const path = join(directory, 'config.json');
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
     throw new TkadmError('OCI_CONFIG', `Cannot write "${path}": there is no such directory`);
   }
-  const content = buildDefaultSpec({ args: ['sh'], hostname: 'tkadm', terminal: true });
+  const content = buildFirstSpec();
   try {
     writeFileSync(path, `${JSON.stringify(content, null, 2)}\n`, { flag: 'wx' });
   } catch (error) {
-    throw new TkadmError('OCI_CONFIG', `Cannot write "${path}": ${(error as Error).message}`, {
+    throw new TkadmError('OCI_CONFIG', `Cannot write "${path}": ${describeFileError(error)}`, {
       cause: error,
     });
   }

@@ -1,4 +1,5 @@
 import { TkadmError } from '../../base/errors.ts';
+import { parseSize } from '../../base/flags.ts';
 import { parseResources } from '../config-schema.ts';
 import type { OciResources } from '../oci-spec.ts';
 import { readJson } from './bundle.ts';
@@ -23,10 +24,12 @@ const LIMITS = [
     help: 'CPU time of realtime processes in microseconds',
   },
   { name: 'cpu-idle', path: ['cpu', 'idle'], help: '1 for SCHED_IDLE' },
-  { name: 'memory', path: ['memory', 'limit'], help: 'bytes, -1 for no limit' },
-  { name: 'memory-reservation', path: ['memory', 'reservation'], help: 'bytes' },
-  { name: 'memory-swap', path: ['memory', 'swap'], help: 'bytes of memory and swap, -1 for no limit' },
   { name: 'pids-limit', path: ['pids', 'limit'], help: 'processes' },
+] as const;
+const SIZES = [
+  { name: 'memory', path: ['memory', 'limit'], help: 'memory, "64m"; -1 for no limit' },
+  { name: 'memory-reservation', path: ['memory', 'reservation'], help: 'memory to be kept' },
+  { name: 'memory-swap', path: ['memory', 'swap'], help: 'memory and swap; -1 for no limit' },
 ] as const;
 const SETS = [
   { name: 'cpuset-cpus', path: ['cpu', 'cpus'], help: 'CPUs, "0-1,3"' },
@@ -40,7 +43,7 @@ const OPTIONS: readonly OptionRow[] = [
     kind: 'value',
     help: 'file with linux.resources, "-" for the standard input',
   },
-  ...[...LIMITS, ...SETS].map(({ name, help }) => ({ name, kind: 'value' as const, help })),
+  ...[...LIMITS, ...SIZES, ...SETS].map(({ name, help }) => ({ name, kind: 'value' as const, help })),
   { name: 'l3-cache-schema', kind: 'value', help: '', refused: REFUSED },
   { name: 'mem-bw-schema', kind: 'value', help: '', refused: REFUSED },
 ];
@@ -48,6 +51,7 @@ const OPTIONS: readonly OptionRow[] = [
 export const UPDATE_VERB: Verb = {
   name: 'update',
   args: 'ID',
+  maxArgs: 1,
   summary: 'change limits',
   options: OPTIONS,
   run: update,
@@ -57,7 +61,7 @@ async function update(call: Call): Promise<number> {
   const { engine, id } = await findContainer(call);
   const file = option(call, 'resources');
   const resources = file === undefined ? fromFlags(call) : parseResources(readJson(file), file);
-  if (Object.keys(resources).length === 0) {
+  if (file === undefined && Object.keys(resources).length === 0) {
     throw new TkadmError('FLAG_INVALID', `Cannot update container "${id}": no limit is given`);
   }
   await engine.update(id, resources);
@@ -70,6 +74,16 @@ function fromFlags(call: Call): OciResources {
     if (value !== undefined) resources[group] = { ...resources[group], [field]: value };
   };
   for (const { name, path } of LIMITS) set(path, numberOption(call, name));
+  for (const { name, path } of SIZES) set(path, sizeOption(call, name));
   for (const { name, path } of SETS) set(path, option(call, name));
   return parseResources(resources, 'flags');
+}
+
+/** @throws FLAG_INVALID */
+function sizeOption(call: Call, name: string): number | undefined {
+  const text = option(call, name);
+  if (text === undefined) return undefined;
+  const bytes = text === '-1' ? -1 : parseSize(text);
+  if (bytes !== undefined) return bytes;
+  throw new TkadmError('FLAG_INVALID', `Cannot use "--${name}=${text}": it is no size such as "64m"`);
 }

@@ -22,7 +22,7 @@ const SIGCHLD = 17;
 const SIOCSIFFLAGS = 0x8914;
 const IFF_UP = 1;
 /** Room for "HOME=..." that comes with the start; what a FIFO takes at once. */
-export const HOME_SIZE = 4096;
+const HOME_SIZE = 4096;
 
 export interface ContainerProgramOptions {
   readonly machine: Machine;

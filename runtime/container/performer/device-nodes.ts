@@ -145,7 +145,7 @@ function bindDevices(
 }
 
 /** The kernel's number of a device, makedev(3). */
-export function deviceNumber({
+function deviceNumber({
   major = 0,
   minor = 0,
 }: {

@@ -23,7 +23,7 @@ const SIGCHLD = 17;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 /** The descriptor on which the parent reports the child's pid and its end. */
-export const EXEC_CONTROL_FD = 5;
+const EXEC_CONTROL_FD = 5;
 /** The namespaces of a container; that of pids is entered by being born in it. */
 const NAMESPACES = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP | CLONE.NEWTIME;
 

@@ -13,10 +13,10 @@ import {
 export const PROGRAM_ADDRESS = 0x800000;
 export const PROGRAM_SIZE = 0x800000;
 /** The descriptor that the program is read from, and the one for failures. */
-export const PROGRAM_FD = 4;
+const PROGRAM_FD = 4;
 export const REPORT_FD = 3;
 /** The exit code after a failure. */
-export const FAILURE_CODE = 127;
+const FAILURE_CODE = 127;
 
 /**
  * Offsets in a record. Bit N of `indirect` says that argument N is the address of its value. Comparisons are of 32 bits;

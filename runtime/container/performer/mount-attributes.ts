@@ -21,9 +21,6 @@ const ATTRIBUTES = [
   { flag: MS.NOSYMFOLLOW, set: 0x200000, clear: 0 },
 ] as const;
 
-/** mount(2) flags that a bind can have of its own. */
-export const BIND_FLAGS = ATTRIBUTES.reduce((flags, { flag }) => flags | flag, 0);
-
 /** Sets and clears flags of a mount, and of those below it. */
 export function changeMountFlags(
   section: Section,

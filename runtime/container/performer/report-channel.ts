@@ -23,7 +23,7 @@ export function explainFailure({ explain }: Pick<LinkedProgram, 'explain'>, { ki
 }
 
 /** The reports in the bytes of a descriptor. */
-export function parseReports(bytes: Buffer): readonly Report[] {
+function parseReports(bytes: Buffer): readonly Report[] {
   return Array.from({ length: Math.floor(bytes.length / REPORT_SIZE) }, (_unused, index) => ({
     kind: Number(bytes.readBigUInt64LE(index * REPORT_SIZE)),
     value: Number(bytes.readBigInt64LE(index * REPORT_SIZE + 8)),

@@ -19,9 +19,9 @@ const MESSAGE = { parts: 16, partCount: 24, control: 32, controlSize: 40, size: 
 const CONTROL_HEADER_SIZE = 16;
 
 /** The descriptor of the performer's file in the process that starts the spawner. */
-export const SPAWNER_FILE_FD = 5;
+const SPAWNER_FILE_FD = 5;
 /** The descriptors that a request brings, for 0 to 5 of the new process; the last may be missing. */
-export const REQUEST_DESCRIPTORS = 6;
+const REQUEST_DESCRIPTORS = 6;
 /** The longest name of a process, with its zero byte. */
 export const REQUEST_NAME_SIZE = 64;
 const CONTROL_SIZE = CONTROL_HEADER_SIZE + 4 * REQUEST_DESCRIPTORS;

@@ -30,10 +30,6 @@ export function load(offset: number): BpfProgram {
   return [{ code: BPF.LOAD, jumpTrue: 0, jumpFalse: 0, k: offset }];
 }
 
-export function and(mask: number): BpfProgram {
-  return [{ code: BPF.AND, jumpTrue: 0, jumpFalse: 0, k: mask >>> 0 }];
-}
-
 export function ret(value: number): BpfProgram {
   return [{ code: BPF.RETURN, jumpTrue: 0, jumpFalse: 0, k: value >>> 0 }];
 }

@@ -81,10 +81,10 @@ function checkListener(profile: OciSeccomp): void {
   const { defaultAction, listenerPath, syscalls = [] } = profile;
   const isEarly = ({ action, names }: OciSeccompRule) =>
     action === 'SCMP_ACT_NOTIFY' && names.includes('write');
-  if (defaultAction === 'SCMP_ACT_NOTIFY') throw unsupported('SCMP_ACT_NOTIFY for every call');
-  if (syscalls.some(isEarly)) throw unsupported('SCMP_ACT_NOTIFY for write');
+  if (defaultAction === 'SCMP_ACT_NOTIFY') throw unsupported('"SCMP_ACT_NOTIFY" for every call');
+  if (syscalls.some(isEarly)) throw unsupported('"SCMP_ACT_NOTIFY" for write');
   if (usesListener(profile) && !listenerPath)
-    throw unsupported('SCMP_ACT_NOTIFY without linux.seccomp.listenerPath');
+    throw unsupported('"SCMP_ACT_NOTIFY" without linux.seccomp.listenerPath');
 }
 
 function buildFlags(names: readonly string[]): number {
@@ -294,5 +294,5 @@ function actionValue(action: string, data: number | undefined): number {
 }
 
 function unsupported(field: string): TkadmError {
-  return new TkadmError('UNSUPPORTED', `Cannot filter system calls: "${field}" is not supported`);
+  return new TkadmError('UNSUPPORTED', `Cannot filter system calls: ${field} is not supported`);
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { TkadmError } from '../../base/errors.ts';
-import { type Cgroup, type CgroupContext, openCgroup } from '../cgroup.ts';
+import type { Cgroup, CgroupContext } from '../cgroup/cgroup.ts';
+import { openCgroup } from '../cgroup/open-cgroup.ts';
 import type { ResourceUpdate } from '../engine.ts';
 import type { Performer } from '../performer/performer.ts';
 import { startScopeHolder } from './scope-holder.ts';

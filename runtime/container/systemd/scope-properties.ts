@@ -1,4 +1,4 @@
-import { buildDeviceRules, convertShares } from '../cgroup-limits.ts';
+import { buildDeviceRules, convertShares } from '../cgroup/cgroup-limits.ts';
 import { parseCpuList } from '../cpu-list.ts';
 import type { ResourceUpdate } from '../engine.ts';
 import type { DBusValue } from './dbus-values.ts';

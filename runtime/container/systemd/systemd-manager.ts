@@ -6,7 +6,7 @@ import type { DBusValue, DBusVariant } from './dbus-values.ts';
 export type UnitProperty = readonly [name: string, value: DBusVariant];
 
 /** Where systemd is spoken to: its own socket, which only root may open, and the bus of the machine. */
-export const SYSTEMD_SOCKETS = [
+const SYSTEMD_SOCKETS = [
   { path: '/run/systemd/private', isBus: false },
   { path: '/run/dbus/system_bus_socket', isBus: true },
 ] as const;

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import type { Status } from '../../api/client.ts';
+import type { Status } from '../../api/api-error.ts';
 import { StatusError } from './status-error.ts';
 import { internalError } from './status-errors.ts';
 

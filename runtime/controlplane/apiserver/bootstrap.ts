@@ -3,7 +3,7 @@ import { findResourceByKind } from '../../api/resources.ts';
 import { repairPolicyObject } from '../auth/bootstrap-policy/reconcile.ts';
 import type { UserInfo } from '../auth/types.ts';
 import type { StateObject } from '../store/resource-state.ts';
-import type { Registry, WriteTarget } from './registry.ts';
+import type { Registry } from './registry.ts';
 import { StatusError } from './status-error.ts';
 import type { AnyObject } from './strategies.ts';
 import {
@@ -13,6 +13,7 @@ import {
   type SystemObject,
   type SystemObjectOptions,
 } from './system-objects.ts';
+import type { WriteTarget } from './write-target.ts';
 
 /** Who writes the server's own objects. */
 const SERVER_USER: UserInfo = {

@@ -3,11 +3,12 @@ import type { StateObject } from '../store/resource-state.ts';
 import { type Codec, decodeBody, mediaTypeOf, readBody } from './body.ts';
 import { type Call, isDryRun } from './call.ts';
 import { storedRowOf } from './conversions.ts';
-import type { Registry, WriteTarget } from './registry.ts';
+import type { Registry } from './registry.ts';
 import { badRequest, conflict, MODIFIED, notFound } from './status-errors.ts';
 import { type AnyObject, strategyOf } from './strategies.ts';
 import { isSelected, type Selection } from './watch-hub.ts';
 import { targetOf } from './write-handlers.ts';
+import type { WriteTarget } from './write-target.ts';
 
 /** `metav1.DeleteOptions`, from the body or the query. */
 export interface DeleteOptions {

@@ -1,38 +1,16 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import type { KubeObject } from '../../api/kinds.ts';
-import { formatApiVersion, type ResourceRow } from '../../api/resources.ts';
-import { formatTime } from '../../api/time.ts';
+import { KeyedLock } from '../../base/keyed-lock.ts';
 import type { AdmissionOperation, AdmissionPlugin, AdmissionRequest } from '../admission/types.ts';
-import type { UserInfo } from '../auth/types.ts';
 import { type ClusterState, formatId } from '../store/cluster-state.ts';
 import { formatStoredObject, insertRevision } from '../store/object-bytes.ts';
 import { StateObject } from '../store/resource-state.ts';
-import { KeyLock } from './key-lock.ts';
-import { alreadyExists, conflict, invalid, MODIFIED, notFound } from './status-errors.ts';
-import { type AnyObject, type StrategyContext, strategyOf } from './strategies.ts';
-import { scopeUpdate } from './update-scopes.ts';
-
-/** What a write is about and who asks. `row` is the stored one. */
-export interface WriteTarget {
-  readonly row: ResourceRow;
-  readonly namespace: string;
-  readonly name: string;
-  readonly subresource: string;
-  readonly user: UserInfo;
-  readonly isDryRun: boolean;
-}
-
-/** Completes and checks objects by the schema of their kind. */
-export interface ObjectRules {
-  /** Fills in defaults, in place. */
-  applyDefaults(object: KubeObject): void;
-  /** @throws StatusError 422 */
-  validate(
-    target: Pick<WriteTarget, 'row' | 'subresource'>,
-    object: KubeObject,
-    old: KubeObject | undefined,
-  ): void;
-}
+import { runAdmitted } from './admission-chain.ts';
+import { countGeneration, isSame } from './object-content.ts';
+import { prepareCreate, prepareUpdate } from './object-preparation.ts';
+import { alreadyExists, conflict, MODIFIED, notFound } from './status-errors.ts';
+import { type AnyObject, strategyOf } from './strategies.ts';
+import { isFinished } from './system-metadata.ts';
+import type { ObjectRules, WriteTarget } from './write-target.ts';
 
 export interface RegistryOptions {
   readonly state: ClusterState;
@@ -56,8 +34,6 @@ export interface UpdateOptions {
 }
 
 const CONFLICT_RETRIES = 8;
-const GENERATED_NAME_MAX = 58;
-const NAME_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 
 /** Creates and changes objects: strategy, admission, validation, compare-and-swap. Knows no HTTP. */
 export class Registry {
@@ -66,7 +42,7 @@ export class Registry {
   readonly #admission: readonly AdmissionPlugin[];
   readonly #rules: ObjectRules;
   /** Writers of one object queue up here instead of overtaking and repeating each other. */
-  readonly #locks = new KeyLock();
+  readonly #locks = new KeyedLock();
 
   constructor(options: RegistryOptions) {
     this.state = options.state;
@@ -155,10 +131,7 @@ export class Registry {
     return this.state.resource(target.row).get(formatId(target.namespace, target.name));
   }
 
-  /**
-   * Runs `perform` behind admission's `admit` and `validate`, and undoes what was reserved if it fails or is
-   * undefined, which is a conflict.
-   */
+  /** Runs `perform` behind admission: `runAdmitted`. */
   async admit<T>(
     target: WriteTarget,
     change: {
@@ -180,76 +153,17 @@ export class Registry {
       user: target.user,
       isDryRun: target.isDryRun,
     };
-    const admitted: AdmissionPlugin[] = [];
-    try {
-      for (const plugin of this.#admission) {
-        admitted.push(plugin);
-        await plugin.admit?.(request);
-      }
-      check();
-      for (const plugin of this.#admission) await plugin.validate?.(request);
-      const result = await perform();
-      if (result === undefined) await undoAll(admitted, request);
-      return result;
-    } catch (error) {
-      await undoAll(admitted, request);
-      throw error;
-    }
+    return runAdmitted(this.#admission, request, { perform, check });
   }
 
   async #createOnce(given: WriteTarget, source: AnyObject): Promise<StateObject | undefined> {
     const since = this.state.revision;
     const object = structuredClone(source);
-    const context = { user: given.user, now: this.now };
-    this.#prepareCreate(given, object, context);
+    prepareCreate(given, object, { rules: this.#rules, now: this.now });
     const target = { ...given, name: object.metadata?.name ?? '' };
     const check = () => this.#rules.validate(target, object, undefined);
     const change = { operation: 'CREATE', object, oldObject: undefined } as const;
     return this.admit(target, change, () => this.#insert(target, object, since), check);
-  }
-
-  #prepareCreate(target: WriteTarget, object: AnyObject, context: StrategyContext): void {
-    const { row } = target;
-    const strategy = strategyOf(row);
-    object.kind = row.kind;
-    object.apiVersion = formatApiVersion(row);
-    object.metadata = this.#newMetadata(target, object, strategy.hasGeneration ?? false);
-    const hasStatus = (row.subresources ?? []).some((sub) => sub.name === 'status');
-    if (hasStatus && !strategy.keepsStatusOnCreate) {
-      delete object.status;
-      object.status = {};
-    }
-    this.#rules.applyDefaults(object);
-    if (strategy.initialStatus) object.status = strategy.initialStatus(object, context);
-    strategy.prepareCreate?.(object, context);
-  }
-
-  #newMetadata(target: WriteTarget, object: AnyObject, hasGeneration: boolean): AnyObject['metadata'] {
-    const { resourceVersion, deletionTimestamp, deletionGracePeriodSeconds, generation, selfLink, ...given } =
-      object.metadata ?? {};
-    const name = given.name || target.name || this.#generateName(target.row, given.generateName);
-    return {
-      ...given,
-      name,
-      ...(target.row.namespaced ? { namespace: target.namespace } : {}),
-      uid: randomUUID(),
-      creationTimestamp: formatTime(this.now()),
-      ...(hasGeneration ? { generation: 1 } : {}),
-    };
-  }
-
-  #generateName(row: ResourceRow, prefix: string | undefined): string {
-    if (!prefix) {
-      throw invalid(row, '', [
-        {
-          reason: 'FieldValueRequired',
-          message: 'Required value: name or generateName is required',
-          field: 'metadata.name',
-        },
-      ]);
-    }
-    const suffix = [...randomBytes(5)].map((byte) => NAME_ALPHABET[byte % NAME_ALPHABET.length]).join('');
-    return `${prefix.slice(0, GENERATED_NAME_MAX)}${suffix}`;
   }
 
   /** undefined: another server has written to the row meanwhile, and may have taken what this object took. */
@@ -270,7 +184,8 @@ export class Registry {
     // A part, such as the status, takes nothing that others share.
     const since = target.subresource === '' ? this.state.revision : undefined;
     const old = current.object as AnyObject;
-    const object = this.#prepareUpdate(target, await options.change(current.parse<AnyObject>()), old);
+    const changed = await options.change(current.parse<AnyObject>());
+    const object = prepareUpdate(target, { changed, old }, { rules: this.#rules, now: this.now });
     const check = () => this.#rules.validate(target, object, old);
     const change = { operation: 'UPDATE', object, oldObject: old } as const;
     return this.admit(
@@ -285,20 +200,6 @@ export class Registry {
       },
       check,
     );
-  }
-
-  #prepareUpdate(target: WriteTarget, changed: AnyObject, old: AnyObject): AnyObject {
-    const { row, subresource } = target;
-    const object = scopeUpdate(subresource, changed, old) ?? changed;
-    object.kind = row.kind;
-    object.apiVersion = formatApiVersion(row);
-    object.metadata = keepSystemMetadata(object, old);
-    if (subresource === '') {
-      if ((row.subresources ?? []).some((sub) => sub.name === 'status')) keepStatus(object, old);
-      strategyOf(row).prepareUpdate?.(object, old, { user: target.user, now: this.now });
-    }
-    this.#rules.applyDefaults(object);
-    return object;
   }
 
   // The last finalizer of an object under deletion was taken away: it goes, and the answer is what was sent.
@@ -324,80 +225,10 @@ function draft(target: WriteTarget, object: AnyObject, revision: number): StateO
   return new StateObject(formatId(target.namespace, target.name), bytes, revision);
 }
 
-async function undoAll(plugins: AdmissionPlugin[], request: AdmissionRequest): Promise<void> {
-  for (const plugin of plugins.reverse()) await plugin.undo?.(request);
-}
-
 function isAlreadyExists(error: unknown): boolean {
   return (
     error instanceof Error &&
     'status' in error &&
     (error.status as { reason?: string }).reason === 'AlreadyExists'
-  );
-}
-
-// Clients write keys in another order than the store: only then is a closer look needed.
-function isSame(object: AnyObject, current: StateObject): boolean {
-  const bytes = insertRevision(formatStoredObject(object), current.revision);
-  if (bytes.length !== current.bytes.length) return false;
-  if (bytes.equals(current.bytes)) return true;
-  return canonical(JSON.parse(bytes.toString())) === canonical(current.object);
-}
-
-function isFinished(object: AnyObject, old: AnyObject): boolean {
-  const isDeleting = old.metadata?.deletionTimestamp !== undefined;
-  const graceSeconds = old.metadata?.deletionGracePeriodSeconds ?? 0;
-  const hasFinalizers = (object.metadata?.finalizers ?? []).length > 0;
-  const hadFinalizers = (old.metadata?.finalizers ?? []).length > 0;
-  const specFinalizers = (object.spec?.['finalizers'] as readonly string[] | undefined) ?? [];
-  const isNamespace = object.kind === 'Namespace';
-  if (!isDeleting || graceSeconds > 0 || hasFinalizers) return false;
-  return isNamespace ? specFinalizers.length === 0 : hadFinalizers;
-}
-
-/** The metadata of an update: what the server owns stays as it was. */
-function keepSystemMetadata(object: AnyObject, old: AnyObject): AnyObject['metadata'] {
-  const { resourceVersion, selfLink, generateName, ...given } = object.metadata ?? {};
-  const before = old.metadata ?? {};
-  return {
-    ...given,
-    name: before.name,
-    ...(before.generateName ? { generateName: before.generateName } : {}),
-    namespace: before.namespace,
-    uid: before.uid,
-    creationTimestamp: before.creationTimestamp,
-    deletionTimestamp: before.deletionTimestamp,
-    deletionGracePeriodSeconds: before.deletionGracePeriodSeconds,
-    generation: before.generation,
-  };
-}
-
-function keepStatus(object: AnyObject, old: AnyObject): void {
-  if (old.status === undefined) delete object.status;
-  else object.status = structuredClone(old.status);
-}
-
-function countGeneration(object: AnyObject, old: AnyObject): void {
-  if (!object.metadata || contentOf(object) === contentOf(old)) return;
-  object.metadata = { ...object.metadata, generation: (old.metadata?.generation ?? 0) + 1 };
-}
-
-function contentOf(object: AnyObject): string {
-  const { kind: _k, apiVersion: _a, metadata: _m, status: _s, ...content } = object;
-  return canonical(content);
-}
-
-function canonical(value: unknown): string {
-  return JSON.stringify(sortKeys(value));
-}
-
-function sortKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortKeys);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, item]) => item !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, item]) => [key, sortKeys(item)]),
   );
 }

@@ -9,7 +9,6 @@ export interface Route {
 /** Finds rows by group, version and plural. */
 export class RouteTable {
   readonly #routes = new Map<string, Route>();
-  readonly #groupVersions = new Set<string>();
 
   constructor(rows: readonly ResourceRow[] = RESOURCES) {
     for (const row of rows) this.add(row);
@@ -18,15 +17,10 @@ export class RouteTable {
   add(row: ResourceRow): void {
     const subresources = new Map((row.subresources ?? []).map((sub) => [sub.name, sub]));
     this.#routes.set(`${row.group}/${row.version}/${row.plural}`, { row, subresources });
-    this.#groupVersions.add(`${row.group}/${row.version}`);
   }
 
   find(group: string, version: string, plural: string): Route | undefined {
     return this.#routes.get(`${group}/${version}/${plural}`);
-  }
-
-  hasGroupVersion(group: string, version: string): boolean {
-    return this.#groupVersions.has(`${group}/${version}`);
   }
 
   rows(): readonly ResourceRow[] {

@@ -19,10 +19,10 @@ import type { Codec, Decoded } from './body.ts';
 import type { Call } from './call.ts';
 import type { PatchFunctions } from './patcher.ts';
 import type { TableBuilder } from './presenter.ts';
-import type { ObjectRules } from './registry.ts';
 import type { SelectorParser } from './resource-handler.ts';
 import { StatusError } from './status-error.ts';
 import { unsupportedMediaType } from './status-errors.ts';
+import type { ObjectRules } from './write-target.ts';
 
 type Json = { [key: string]: unknown };
 

@@ -1,4 +1,4 @@
-import type { Status } from '../../api/client.ts';
+import type { Status } from '../../api/api-error.ts';
 
 export interface StatusErrorOptions {
   readonly reason: string;

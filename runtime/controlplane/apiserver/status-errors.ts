@@ -1,4 +1,4 @@
-import type { Status } from '../../api/client.ts';
+import type { Status } from '../../api/api-error.ts';
 import type { ResourceRow } from '../../api/resources.ts';
 import { StatusError } from './status-error.ts';
 

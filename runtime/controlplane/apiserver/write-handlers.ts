@@ -4,9 +4,10 @@ import { type Codec, checkIssues, decodeBody, mediaTypeOf, readBody, wantsDuplic
 import { addWarnings, type Call, isDryRun } from './call.ts';
 import { convertIn, convertOut, storedRowOf } from './conversions.ts';
 import { type PatchFunctions, parsePatch } from './patcher.ts';
-import type { Registry, WriteTarget } from './registry.ts';
+import type { Registry } from './registry.ts';
 import { badRequest, conflict, invalid, MODIFIED } from './status-errors.ts';
 import { type AnyObject, strategyOf } from './strategies.ts';
+import type { WriteTarget } from './write-target.ts';
 
 export interface WriteDependencies {
   readonly registry: Registry;

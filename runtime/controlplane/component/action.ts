@@ -1,6 +1,6 @@
 import type { EventSource } from 'kubernetes-types/core/v1.d.ts';
-import type { DeleteOptions, ObjectRef, PatchType } from '../../api/client.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
+import type { DeleteOptions, ObjectRef, PatchType } from '../../api/requests.ts';
 
 /** A change of the API as data: what `reconcile` returns and `performActions` carries out, in order. */
 export type Action =

@@ -1,5 +1,6 @@
 import type { Lease } from 'kubernetes-types/coordination/v1.d.ts';
-import { type ApiClient, isApiError } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
+import type { ApiClient } from '../../api/client.ts';
 import { LEASES } from '../../api/kinds.ts';
 import { formatMicroTime } from '../../api/time.ts';
 import type { Logger } from '../../base/log.ts';

@@ -1,5 +1,7 @@
-import { type ApiClient, isApiError, objectPath } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
+import type { ApiClient } from '../../api/client.ts';
 import type { Kind, KubeObject } from '../../api/kinds.ts';
+import { objectPath } from '../../api/requests.ts';
 import type { Action, EventAction } from './action.ts';
 import type { ClusterCache } from './cluster-cache.ts';
 

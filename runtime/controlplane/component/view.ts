@@ -115,17 +115,6 @@ export class StoreView implements View {
   }
 }
 
-/** A View of these objects alone. */
-export function viewOf(entries: readonly (readonly [Kind<KubeObject>, readonly KubeObject[]])[]): View {
-  const stores = new Map<string, ObjectStore<KubeObject>>();
-  for (const [kind, objects] of entries) {
-    const store = stores.get(kindKey(kind)) ?? new ObjectStore(kind);
-    for (const object of objects) store.set(object);
-    stores.set(kindKey(kind), store);
-  }
-  return new StoreView(stores);
-}
-
 function commonIndex(object: KubeObject): readonly string[] {
   const { namespace, ownerReferences } = object.metadata ?? {};
   const controller = ownerReferences?.find((reference) => reference.controller);

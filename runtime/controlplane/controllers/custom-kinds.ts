@@ -1,5 +1,7 @@
-import { type ApiClient, isApiError, type ObjectList } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
+import type { ApiClient } from '../../api/client.ts';
 import { type Kind, type KubeObject, kindOf } from '../../api/kinds.ts';
+import type { ObjectList } from '../../api/requests.ts';
 import { formatCollectionPath } from '../../api/resources.ts';
 
 /** A CustomResourceDefinition as far as finding its objects needs it. */

@@ -1,5 +1,5 @@
 import type { Deployment, ReplicaSet } from 'kubernetes-types/apps/v1.d.ts';
-import { isApiError } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
 import { DEPLOYMENTS, PODS, REPLICA_SETS } from '../../api/kinds.ts';
 import { type Action, create, event, remove, update, updateStatus } from '../component/action.ts';
 import { byAge, controllerOf, isPodTerminal, isSameJson } from '../component/objects.ts';

@@ -18,7 +18,7 @@ const IGNORED: ReadonlySet<string> = new Set(['/events', 'events.k8s.io/events']
 const MAX_ABSENT_OWNERS = 500;
 
 /** The built-in kinds that can have owners: all that can be deleted and watched. */
-export const COLLECTED_KINDS: readonly Kind<KubeObject>[] = RESOURCES.filter(
+const COLLECTED_KINDS: readonly Kind<KubeObject>[] = RESOURCES.filter(
   (row) =>
     row.verbs.includes('delete') &&
     row.verbs.includes('list') &&

@@ -1,7 +1,8 @@
 import type { Namespace, NamespaceCondition } from 'kubernetes-types/core/v1.d.ts';
-import type { ApiClient, ObjectList } from '../../api/client.ts';
-import { isApiError } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
+import type { ApiClient } from '../../api/client.ts';
 import { type Kind, type KubeObject, NAMESPACES, PODS } from '../../api/kinds.ts';
+import type { ObjectList } from '../../api/requests.ts';
 import { formatCollectionPath, RESOURCES } from '../../api/resources.ts';
 import { formatError } from '../../base/errors.ts';
 import { type Action, updateStatus } from '../component/action.ts';

@@ -1,7 +1,7 @@
 import type { ReplicaSet, ReplicaSetStatus } from 'kubernetes-types/apps/v1.d.ts';
 import type { Pod, PodTemplateSpec } from 'kubernetes-types/core/v1.d.ts';
 import type { LabelSelector } from 'kubernetes-types/meta/v1.d.ts';
-import { isApiError } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
 import { type Kind, type KubeObject, PODS, REPLICA_SETS } from '../../api/kinds.ts';
 import { matchesLabelSelector, matchesLabels } from '../../api/label-selectors.ts';
 import { formatTime } from '../../api/time.ts';

@@ -1,7 +1,8 @@
 import type { Pod, ResourceQuota } from 'kubernetes-types/core/v1.d.ts';
-import type { ApiClient, ObjectList } from '../../api/client.ts';
+import type { ApiClient } from '../../api/client.ts';
 import { PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_QUOTAS, SERVICES } from '../../api/kinds.ts';
 import { quantityToMilli, quantityToNumber } from '../../api/quantity.ts';
+import type { ObjectList } from '../../api/requests.ts';
 import { formatCollectionPath, RESOURCES } from '../../api/resources.ts';
 import { updateStatus } from '../component/action.ts';
 import { isPodTerminal, isSameJson } from '../component/objects.ts';

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { type ApiClient, isApiError } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
+import type { ApiClient } from '../../api/client.ts';
 import { formatError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { EventAction } from '../component/action.ts';

@@ -1,4 +1,5 @@
-import { ApiClient, isApiError } from '../../api/client.ts';
+import { isApiError } from '../../api/api-error.ts';
+import { ApiClient } from '../../api/client.ts';
 import { SERVICE_ACCOUNTS } from '../../api/kinds.ts';
 import type { ClientConfig } from '../../api/kubeconfig.ts';
 import type { Logger } from '../../base/log.ts';

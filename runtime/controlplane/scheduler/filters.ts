@@ -29,7 +29,7 @@ export interface FilterRow {
 const UNSCHEDULABLE_TAINT = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' } as const;
 
 /** In upstream's order: the first that rejects gives the reasons. */
-export const FILTERS: readonly FilterRow[] = [
+const FILTERS: readonly FilterRow[] = [
   { name: 'NodeUnschedulable', reject: rejectUnschedulable },
   { name: 'NodeName', reject: rejectName },
   { name: 'TaintToleration', reject: rejectTaints },

@@ -1,5 +1,5 @@
 import type { Node } from 'kubernetes-types/core/v1.d.ts';
-import { buildPodInfo, type HostPort, type PodInfo, parseResources, type Resources } from './pod-info.ts';
+import { type HostPort, type PodInfo, parseResources, type Resources } from './pod-info.ts';
 
 /** A node with the pods that run there or are about to, and what they take. */
 export class NodeInfo {
@@ -80,12 +80,4 @@ export class NodeInfo {
 function isSamePort(left: HostPort, right: HostPort): boolean {
   const isSameAddress = left.ip === right.ip || left.ip === '0.0.0.0' || right.ip === '0.0.0.0';
   return left.port === right.port && left.protocol === right.protocol && isSameAddress;
-}
-
-/** A NodeInfo of a node with these pods. */
-export function nodeInfoOf(node: Node, pods: readonly Parameters<typeof buildPodInfo>[0][] = []): NodeInfo {
-  const info = new NodeInfo(node.metadata?.name ?? '');
-  info.set(node);
-  for (const pod of pods) info.add(buildPodInfo(pod));
-  return info;
 }

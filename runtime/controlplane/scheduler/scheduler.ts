@@ -1,6 +1,6 @@
 import type { Node, Pod } from 'kubernetes-types/core/v1.d.ts';
+import { isApiError } from '../../api/api-error.ts';
 import type { ApiClient } from '../../api/client.ts';
-import { isApiError } from '../../api/client.ts';
 import type { Change } from '../../api/informer.ts';
 import {
   type Kind,

@@ -24,7 +24,7 @@ const IMAGE_MIN_BYTES = 23 * MIB;
 const IMAGE_MAX_BYTES = 1000 * MIB;
 
 /** Upstream's default score plugins and weights. */
-export const SCORES: readonly ScoreRow[] = [
+const SCORES: readonly ScoreRow[] = [
   { name: 'TaintToleration', weight: 3, score: countPreferNoSchedule, normalize: 'less-is-better' },
   { name: 'NodeAffinity', weight: 2, score: sumPreferredAffinity, normalize: 'more-is-better' },
   { name: 'NodeResourcesFit', weight: 1, score: scoreLeastAllocated, normalize: 'as-is' },

@@ -1,12 +1,14 @@
-import { randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open as openFile, readdir, readFile, stat, unlink } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { type FileHandle, mkdir, open as openFile, unlink } from 'node:fs/promises';
+import type { Server } from 'node:net';
 import { join } from 'node:path';
-import type { RootDatabase } from 'lmdb';
-import { isSystemError, TkadmError } from '../../base/errors.ts';
+import { TkadmError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import { lockDirectory } from './directory-lock.ts';
 import { EventWindow } from './event-window.ts';
-import { formatLogRecord, type LogRecord, parseLog } from './log-record.ts';
+import { FoldedDatabase } from './folded-database.ts';
+import { LayeredState } from './layered-state.ts';
+import { formatLogRecord, type LogRecord } from './log-record.ts';
+import { logPath, type Recovered, recoverLogs } from './log-recovery.ts';
 import { LogWriter } from './log-writer.ts';
 import type {
   RangeOptions,
@@ -42,8 +44,6 @@ interface Watcher {
 }
 
 const MIB = 1024 * 1024;
-const REVISION_KEY = Buffer.from('revision');
-const VALUE_HEADER_BYTES = 16;
 
 /**
  * The store of a single control-plane node: an append-only log that every write reaches with fdatasync(2)
@@ -53,15 +53,12 @@ const VALUE_HEADER_BYTES = 16;
  */
 export class EmbeddedStore implements Store {
   readonly #options: Required<EmbeddedStoreOptions>;
-  readonly #database: RootDatabase<Buffer, Buffer>;
+  readonly #database: FoldedDatabase;
   readonly #directory: FileHandle;
   readonly #lock: Server;
   readonly #window: EventWindow;
+  readonly #state: LayeredState;
   readonly #watchers = new Set<Watcher>();
-  /** On disk in a log but not yet in the database; undefined: deleted. */
-  #overlay = new Map<string, StoredValue | undefined>();
-  /** The overlay that is being folded into the database. */
-  #folding = new Map<string, StoredValue | undefined>();
   /** Given a revision but not yet on disk. */
   readonly #unsynced = new Map<
     string,
@@ -73,14 +70,13 @@ export class EmbeddedStore implements Store {
   #log: LogWriter;
   #oldLogs: readonly string[];
   #fold: Promise<void> | undefined;
-  #databaseBytes: number;
   #assignedRevision: number;
   #revision: number;
   #failure: unknown;
 
   private constructor(parts: {
     readonly options: Required<EmbeddedStoreOptions>;
-    readonly database: RootDatabase<Buffer, Buffer>;
+    readonly database: FoldedDatabase;
     readonly directory: FileHandle;
     readonly lock: Server;
     readonly log: LogWriter;
@@ -91,9 +87,8 @@ export class EmbeddedStore implements Store {
     this.#directory = parts.directory;
     this.#lock = parts.lock;
     this.#log = parts.log;
-    this.#overlay = parts.recovered.overlay;
+    this.#state = new LayeredState(parts.database, parts.recovered.overlay);
     this.#oldLogs = parts.recovered.logs;
-    this.#databaseBytes = parts.recovered.databaseBytes;
     this.#revision = parts.recovered.revision;
     this.#assignedRevision = parts.recovered.revision;
     this.#window = new EventWindow({
@@ -118,9 +113,9 @@ export class EmbeddedStore implements Store {
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
     const lock = await lockDirectory(options.directory);
     const directory = await openFile(options.directory, 'r');
-    const database = await openDatabase(join(options.directory, 'state.mdb'));
+    const database = await FoldedDatabase.open(join(options.directory, 'state.mdb'));
     try {
-      const recovered = await recover(options.directory, database);
+      const recovered = await recoverLogs(options.directory, database.revision);
       const log = await LogWriter.create(logPath(options.directory, recovered.revision + 1), directory);
       const store = new EmbeddedStore({ options, database, directory, lock, log, recovered });
       if (recovered.logs.length > 0) void store.#startFold();
@@ -134,7 +129,7 @@ export class EmbeddedStore implements Store {
   }
 
   async get(key: string): Promise<StoredValue | undefined> {
-    return this.#read(key);
+    return this.#state.get(key);
   }
 
   put(key: string, value: Buffer, expected: number): Promise<WriteResult> {
@@ -162,7 +157,7 @@ export class EmbeddedStore implements Store {
       );
     }
     this.#requireKnown(revision);
-    const found = this.#collect(prefix, options.after ?? '');
+    const found = this.#state.collect(prefix, options.after ?? '');
     this.#undo(found, prefix, revision);
     const keys = [...found.keys()].filter((key) => key > (options.after ?? '')).sort();
     const limit = options.limit || keys.length;
@@ -194,7 +189,7 @@ export class EmbeddedStore implements Store {
     return {
       revision: this.#revision,
       compactedRevision: this.#window.oldestRevision,
-      sizeBytes: this.#databaseBytes + this.#log.sizeBytes,
+      sizeBytes: this.#database.sizeBytes + this.#log.sizeBytes,
       maxSizeBytes: this.#options.maxSizeBytes,
       hasFailed: this.#failure !== undefined,
     };
@@ -213,7 +208,7 @@ export class EmbeddedStore implements Store {
   #write(key: string, value: Buffer | undefined, expected: number): Promise<WriteResult> {
     if (this.#failure) return Promise.reject(this.#failure);
     const unsynced = this.#unsynced.get(key);
-    const current = unsynced ? unsynced.stored : this.#read(key);
+    const current = unsynced ? unsynced.stored : this.#state.get(key);
     if ((current?.modRevision ?? 0) !== expected || (value === undefined && !current)) {
       return this.#refuse(current);
     }
@@ -263,7 +258,7 @@ export class EmbeddedStore implements Store {
     for (const { record, previous } of batch) {
       const { key, value, revision, createRevision } = record;
       const stored = value ? { key, value, createRevision, modRevision: revision } : undefined;
-      this.#overlay.set(key, stored);
+      this.#state.set(key, stored);
       if (this.#unsynced.get(key)?.revision === revision) this.#unsynced.delete(key);
       const event: StoreEvent = {
         type: value ? 'PUT' : 'DELETE',
@@ -317,60 +312,14 @@ export class EmbeddedStore implements Store {
 
   async #foldLogs(): Promise<void> {
     const logs = this.#oldLogs;
-    const revision = this.#revision;
-    this.#folding = this.#overlay;
-    this.#overlay = new Map();
-    try {
-      await this.#database.batch(() => {
-        for (const [key, stored] of this.#folding) {
-          if (stored) this.#database.put(Buffer.from(key), formatStored(stored));
-          else this.#database.remove(Buffer.from(key));
-        }
-        const head = Buffer.alloc(8);
-        head.writeDoubleLE(revision);
-        this.#database.put(REVISION_KEY, head);
-      });
-      await this.#database.flushed;
-    } catch (error) {
-      for (const [key, stored] of this.#overlay) this.#folding.set(key, stored);
-      this.#overlay = this.#folding;
-      this.#folding = new Map();
-      throw error;
-    }
-    this.#folding = new Map();
+    await this.#state.fold(this.#revision);
     this.#oldLogs = this.#oldLogs.slice(logs.length);
     for (const path of logs) await unlink(path);
-    this.#databaseBytes = await fileBytes(join(this.#options.directory, 'state.mdb'));
   }
 
   #drained(): Promise<void> {
     if (!this.#isWriting) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
-  }
-
-  #read(key: string): StoredValue | undefined {
-    if (this.#overlay.has(key)) return this.#overlay.get(key);
-    if (this.#folding.has(key)) return this.#folding.get(key);
-    const bytes = this.#database.get(Buffer.from(key));
-    return bytes === undefined ? undefined : parseStored(key, bytes);
-  }
-
-  #collect(prefix: string, after: string): Map<string, StoredValue> {
-    const found = new Map<string, StoredValue>();
-    const start = Buffer.from(after > prefix ? after : prefix);
-    for (const { key, value } of this.#database.getRange({ start })) {
-      const name = Buffer.from(key).toString('utf8');
-      if (!name.startsWith(prefix)) break;
-      found.set(name, parseStored(name, value));
-    }
-    for (const layer of [this.#folding, this.#overlay]) {
-      for (const [key, stored] of layer) {
-        if (!key.startsWith(prefix)) continue;
-        if (stored) found.set(key, stored);
-        else found.delete(key);
-      }
-    }
-    return found;
   }
 
   #undo(found: Map<string, StoredValue>, prefix: string, revision: number): void {
@@ -389,112 +338,4 @@ export class EmbeddedStore implements Store {
       `Cannot read revision ${revision}: compacted up to ${this.#window.oldestRevision}`,
     );
   }
-}
-
-interface Recovered {
-  readonly overlay: Map<string, StoredValue | undefined>;
-  readonly logs: readonly string[];
-  readonly revision: number;
-  readonly databaseBytes: number;
-}
-
-async function openDatabase(path: string): Promise<RootDatabase<Buffer, Buffer>> {
-  const { open } = await import('lmdb');
-  return open<Buffer, Buffer>({
-    path,
-    encoding: 'binary',
-    keyEncoding: 'binary',
-    noSubdir: true,
-    // The log is the commit; a fold must be whole on disk before its logs go.
-    overlappingSync: false,
-    maxReaders: 8,
-  });
-}
-
-async function recover(directory: string, database: RootDatabase<Buffer, Buffer>): Promise<Recovered> {
-  const head = database.get(REVISION_KEY);
-  let revision = head ? Buffer.from(head).readDoubleLE(0) : 1;
-  const overlay = new Map<string, StoredValue | undefined>();
-  const names = (await readdir(directory)).filter((name) => name.startsWith('log-')).sort();
-  const logs = names.map((name) => join(directory, name));
-  for (const path of logs) {
-    const bytes = await readFile(path);
-    const { records, readableBytes } = parseLog(bytes);
-    if (readableBytes < bytes.length) await cutLog(path, readableBytes);
-    for (const record of records) {
-      if (record.revision <= revision) continue;
-      if (record.revision !== revision + 1) throw corrupt(path, `revision ${revision + 1} is missing`);
-      revision = record.revision;
-      const { key, value, createRevision } = record;
-      overlay.set(key, value ? { key, value, createRevision, modRevision: revision } : undefined);
-    }
-  }
-  return { overlay, logs, revision, databaseBytes: await fileBytes(join(directory, 'state.mdb')) };
-}
-
-// What cannot be read at a log's end was being written, so nobody was told that it had succeeded; had more
-// been lost, the next log's first revision would not follow.
-async function cutLog(path: string, readableBytes: number): Promise<void> {
-  const file = await openFile(path, 'r+');
-  try {
-    await file.truncate(readableBytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-function corrupt(path: string, state: string): TkadmError {
-  return new TkadmError('STORE_CORRUPT', `Cannot read store log "${path}": ${state}`, {
-    hint: 'Restore the store directory from a backup',
-  });
-}
-
-async function fileBytes(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return 0;
-    throw error;
-  }
-}
-
-// An abstract socket named by the directory's inode: the kernel frees it when the process dies.
-async function lockDirectory(directory: string): Promise<Server> {
-  const { dev, ino } = await stat(directory);
-  const server = createServer((socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(
-        isSystemError(error, 'EADDRINUSE')
-          ? new TkadmError('STORE_LOCKED', `Cannot open store "${directory}": another process has it open`)
-          : error,
-      ),
-    );
-    server.listen(`\0tkadm-store-${dev}-${ino}`, resolve);
-  });
-  server.unref();
-  return server;
-}
-
-// In order of their first revision; an empty log of an earlier start may have the same one.
-function logPath(directory: string, firstRevision: number): string {
-  return join(directory, `log-${String(firstRevision).padStart(16, '0')}-${randomUUID().slice(0, 8)}`);
-}
-
-function formatStored(stored: StoredValue): Buffer {
-  const bytes = Buffer.allocUnsafe(VALUE_HEADER_BYTES + stored.value.length);
-  bytes.writeDoubleLE(stored.createRevision, 0);
-  bytes.writeDoubleLE(stored.modRevision, 8);
-  stored.value.copy(bytes, VALUE_HEADER_BYTES);
-  return bytes;
-}
-
-function parseStored(key: string, bytes: Buffer): StoredValue {
-  return {
-    key,
-    value: Buffer.from(bytes.subarray(VALUE_HEADER_BYTES)),
-    createRevision: bytes.readDoubleLE(0),
-    modRevision: bytes.readDoubleLE(8),
-  };
 }

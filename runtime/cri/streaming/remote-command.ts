@@ -92,7 +92,7 @@ async function followResizes(channels: RemoteChannels, remote: RemoteProcess): P
 }
 
 /** Success for 0; otherwise kubectl reads the code from the cause "ExitCode". */
-export function exitStatus(code: number): RemoteStatus {
+function exitStatus(code: number): RemoteStatus {
   if (code === 0) return { metadata: {}, status: 'Success' };
   return {
     metadata: {},
@@ -103,7 +103,7 @@ export function exitStatus(code: number): RemoteStatus {
   };
 }
 
-export function failureStatus(message: string): RemoteStatus {
+function failureStatus(message: string): RemoteStatus {
   return {
     metadata: {},
     status: 'Failure',

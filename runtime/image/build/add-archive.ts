@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createDecompressor, detectCompression, peek } from '../decompress.ts';
 import type { LayerFile } from '../pack.ts';
-import { readTar, type TarEntry } from '../tar-reader.ts';
+import { readTar, type TarEntry } from '../tar/tar-reader.ts';
 
 export type ArchiveKind = 'tar' | 'tar+gzip' | 'tar+zstd' | 'bzip2' | 'xz';
 

@@ -31,7 +31,7 @@ export interface BuildCacheLimits {
 const DEFAULT_LIMITS: BuildCacheLimits = { maxBytes: 10e9, maxIdleMs: 7 * 24 * 3600e3 };
 
 /** The store keeps the layers of cached steps under this name. */
-export const BUILD_CACHE_OWNER = 'build-cache';
+const BUILD_CACHE_OWNER = 'build-cache';
 
 interface Entry extends CachedStep {
   usedAt: number;

@@ -134,7 +134,7 @@ function groupByService(slices: readonly EndpointSlice[]): ReadonlyMap<string, r
 }
 
 /** "10.96.0.1" → "1.0.96.10.in-addr.arpa"; IPv6 by nibbles in ip6.arpa (RFC 3596 §2.5). */
-export function reverseName(address: string): string {
+function reverseName(address: string): string {
   if (!address.includes(':')) return `${address.split('.').reverse().join('.')}.in-addr.arpa`;
   const [head = '', tail] = address.split('::');
   const left = head.split(':').filter(Boolean);

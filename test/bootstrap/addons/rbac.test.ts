@@ -4,7 +4,10 @@ import {
   buildCertificatesRoleObjects,
   buildClusterAdminsBinding,
 } from '../../../bootstrap/addons/bootstrap-rbac.ts';
-import { buildBootstrapObjects } from '../../../bootstrap/addons/build.ts';
+import {
+  buildKubeadmConfigObjects,
+  buildKubeletConfigObjects,
+} from '../../../bootstrap/addons/cluster-config.ts';
 import { loadConfiguration } from '../../../bootstrap/config/load.ts';
 
 const RBAC = 'rbac.authorization.k8s.io';
@@ -95,7 +98,8 @@ t.test('the objects for joining are those of kubeadm, and no others', async (t) 
     defaultsFrom: { hostname: 'node-1', advertiseAddress: '10.0.0.5' },
   });
   const built = [
-    ...buildBootstrapObjects(config),
+    ...buildKubeadmConfigObjects(config),
+    ...buildKubeletConfigObjects(config),
     ...buildBootstrapRbacObjects(),
     ...buildCertificatesRoleObjects(),
     buildClusterAdminsBinding(),

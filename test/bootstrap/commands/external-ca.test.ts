@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
+import { createHash, createPublicKey } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import t from 'tap';
-import { runTkadmWithOwnEtc } from './tkadm.ts';
+import { parseCertificateRequest } from '../../../pki/csr.ts';
+import { CLI, runNodeWithOwnEtc, runTkadmWithOwnEtc } from './tkadm.ts';
 
 const CONFIG = `apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
@@ -15,6 +17,7 @@ kind: ClusterConfiguration
 controlPlaneEndpoint: lb.example.com:6443
 encryptionAlgorithm: ECDSA-P256
 `;
+const KILL_AT = `file://${join(import.meta.dirname, '../../hosts/kill-at.mjs')}`;
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30'];
 
 t.test('a cluster whose CAs are kept elsewhere: requests, signatures, and nothing signed here', async (t) => {
@@ -44,9 +47,15 @@ t.test('a cluster whose CAs are kept elsewhere: requests, signatures, and nothin
     openssl('req', '-noout', '-subject', '-in', join(kubernetes, 'kubelet.conf.csr')),
     'subject=O = system:nodes, CN = system:node:n1',
   );
-  const again = await run('certs', 'generate-csr');
-  t.equal(again.exitCode, 6);
-  t.match(again.stderr, /"\/etc\/kubernetes\/pki\/apiserver\.key", .*admin\.conf".* exist/);
+  const written = digestFiles(kubernetes);
+  t.match(await run('certs', 'generate-csr'), { exitCode: 0, stdout: requests.stdout });
+  t.same(digestFiles(kubernetes), written, 'a second run changes nothing');
+  writeFileSync(join(kubernetes, 'config.yaml'), CONFIG.replace('lb.example', 'other.example'));
+  const other = await run('certs', 'generate-csr');
+  t.equal(other.exitCode, 6);
+  t.match(other.stderr, /pki\/apiserver\.csr" exists and asks for something else/);
+  t.notMatch(other.stderr, /admin/, 'that is as it was');
+  writeFileSync(join(kubernetes, 'config.yaml'), CONFIG);
 
   for (const ca of ['kubernetes', 'front-proxy-ca'])
     openssl('req', '-x509', ...NEW_KEY, '-keyout', `${ca}.key`, '-out', `${ca}.crt`, '-subj', `/CN=${ca}`);
@@ -112,3 +121,67 @@ t.test('a cluster whose CAs are kept elsewhere: requests, signatures, and nothin
   t.match(broken.stderr, /"\/etc\/kubernetes\/pki\/apiserver\.crt": it is not there/);
   t.match(broken.stderr, /"\/etc\/kubernetes\/scheduler\.conf": it is not there/);
 });
+
+t.test('generate-csr, killed again and again, goes on and makes no key anew', async (t) => {
+  const directory = await mkdtemp('/var/tmp/tkadm-etc-');
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const kubernetes = join(directory, 'upper/kubernetes');
+  mkdirSync(kubernetes, { recursive: true });
+  writeFileSync(join(kubernetes, 'config.yaml'), CONFIG);
+  const command = ['certs', 'generate-csr', '--config', '/etc/kubernetes/config.yaml'];
+  let before: Readonly<Record<string, string>> = {};
+  let kills = 0;
+  // Each run puts one file more in its place than the one before: some end between a key and its request.
+  for (let when = 2; ; when += 1) {
+    const end = await runNodeWithOwnEtc(
+      directory,
+      '--import',
+      `${KILL_AT}?at=rename&when=${when}`,
+      CLI,
+      ...command,
+    );
+    const now = digestFiles(kubernetes);
+    const kept = Object.keys(before).filter((path) => !path.endsWith('.tmp'));
+    t.same(
+      kept.map((path) => now[path]),
+      kept.map((path) => before[path]),
+      `what is there stays, killed at ${when}`,
+    );
+    before = now;
+    if (end.exitCode !== undefined) {
+      t.equal(end.exitCode, 0, `the last one comes to its end: ${end.stderr}`);
+      break;
+    }
+    kills += 1;
+  }
+  t.ok(kills > 2, `killed ${kills} times`);
+  const names = Object.keys(before).sort();
+  t.same(
+    names.filter((name) => name.endsWith('.tmp')),
+    [],
+    'nothing half written is left',
+  );
+  const requests = names.filter((name) => name.endsWith('.csr'));
+  t.equal(requests.length, 3 + 5);
+  for (const name of requests) {
+    const holder = name.startsWith('pki/') ? name.replace(/csr$/, 'key') : name.replace(/\.csr$/, '');
+    const text = readFileSync(join(kubernetes, holder), 'utf8');
+    const data = /client-key-data: (\S+)/.exec(text)?.[1];
+    const key = createPublicKey(data ? Buffer.from(data, 'base64') : text);
+    const { spki } = parseCertificateRequest(readFileSync(join(kubernetes, name), 'utf8'));
+    t.ok(spki.equals(key.export({ type: 'spki', format: 'der' })), `${name} is of its key`);
+  }
+});
+
+/** SHA-256 of every file below a directory but the configuration, by its path there. */
+function digestFiles(directory: string): Readonly<Record<string, string>> {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true }).filter(
+    (entry) => entry.isFile() && entry.name !== 'config.yaml',
+  );
+  return Object.fromEntries(
+    files.map(({ parentPath, name }) => {
+      const path = join(parentPath, name);
+      return [relative(directory, path), createHash('sha256').update(readFileSync(path)).digest('hex')];
+    }),
+  );
+}

@@ -74,13 +74,21 @@ export async function runTkadmWithOwnEtc(
   directory: string,
   ...args: readonly string[]
 ): Promise<CommandResult> {
+  return runNodeWithOwnEtc(directory, CLI, ...args);
+}
+
+/** As `runTkadmWithOwnEtc`, with Node's own arguments before those of the command line: `--import KILL-AT CLI ...`. */
+export async function runNodeWithOwnEtc(
+  directory: string,
+  ...args: readonly string[]
+): Promise<CommandResult> {
   const script = [
     'mkdir -p "$0/upper" "$0/work" "$0/state" "$0/state-work"',
     'mount -t overlay overlay -o "lowerdir=/etc,upperdir=$0/upper,workdir=$0/work" /etc',
     'mount -t overlay overlay -o "lowerdir=/var/lib,upperdir=$0/state,workdir=$0/state-work" /var/lib',
     'exec "$@"',
   ].join(' && ');
-  return run(['unshare', '--mount', 'sh', '-c', script, directory, process.execPath, CLI, ...args]);
+  return run(['unshare', '--mount', 'sh', '-c', script, directory, process.execPath, ...args]);
 }
 
 async function run([file = '', ...args]: readonly string[]): Promise<CommandResult> {

@@ -102,7 +102,7 @@ const REFUSED: readonly { name: string; text: string; kind?: ConfigKind; message
   {
     name: 'pod CIDR',
     text: `${CLUSTER}networking: {podSubnet: "10.0"}\n`,
-    message: /networking\.podSubnet: Invalid value: "10\.0": "10\.0" is no CIDR; write it like "10\.244/,
+    message: /networking\.podSubnet: Invalid value: "10\.0": it is no CIDR; write it like "10\.244/,
   },
   {
     name: 'overlap',

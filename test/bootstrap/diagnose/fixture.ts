@@ -9,7 +9,7 @@ import type {
 
 export const NOW = new Date('2026-01-01T12:00:00Z');
 const GIB = 1024 ** 3;
-export const API = 'https://10.0.0.1:6443';
+const API = 'https://10.0.0.1:6443';
 
 /** RFC 3339, so many seconds before now. */
 export function ago(seconds: number): string {
@@ -114,7 +114,7 @@ export function machineWith(patch: Partial<MachineEvidence>): Evidence {
   return machinesWith({ ...MACHINE, ...patch });
 }
 
-export function machinesWith(...machines: readonly MachineEvidence[]): Evidence {
+function machinesWith(...machines: readonly MachineEvidence[]): Evidence {
   return { ...EVIDENCE, machines, witnesses: machines };
 }
 
@@ -133,7 +133,7 @@ export const WORKER: MachineEvidence = {
 };
 
 /** A way to the first node that is well, from a second one. */
-export const WAY: WayEvidence = {
+const WAY: WayEvidence = {
   to: 'cp',
   address: '10.0.0.1',
   range: '10.244.0.0/24',

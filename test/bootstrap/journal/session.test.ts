@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { readDone } from '../../../bootstrap/journal/read.ts';
@@ -122,3 +122,32 @@ t.test('of a pair that was written in part the next run writes the rest', async 
   await next.end('done');
   t.equal((await readDone(directory)).changes.length, 2);
 });
+
+t.test(
+  'a key that waits for a CA elsewhere stays, also when its request is not in its place yet',
+  async (t) => {
+    const { root, open } = createMachine(t);
+    const [key, csr] = [join(root, 'a.key'), join(root, 'a.csr')];
+    const files = [key, csr].map(
+      (path) => ({ kind: 'write-file', path, mode: 0o600, content: path }) as const,
+    );
+    const killed = await open('certs generate-csr');
+    await t.rejects(
+      killed.record({ kind: 'write-files', files }, 'certs generate-csr', async () => {
+        writeFileSync(key, key, { mode: 0o600 });
+        writeFileSync(`${csr}.0123456789ab.tmp`, csr, { mode: 0o600 });
+        throw new Error('killed');
+      }),
+    );
+    await killed.end('interrupted');
+    const next = await open('init');
+    const actions = await next.planHalfDone();
+    t.match(actions, [{ kind: 'run', argv: ['mv', '-f', '--', `${csr}.0123456789ab.tmp`, csr] }]);
+    t.equal(actions.length, 1);
+    await next.end('failed');
+    renameSync(`${csr}.0123456789ab.tmp`, csr);
+    const last = await open('init');
+    t.same(await last.planHalfDone(), []);
+    await last.end('done');
+  },
+);

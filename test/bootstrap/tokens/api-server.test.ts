@@ -9,7 +9,8 @@ import { type DiscoverOptions, discoverCluster } from '../../../bootstrap/tokens
 import { discoverFromFile } from '../../../bootstrap/tokens/discover-file.ts';
 import { explainRefusedToken } from '../../../bootstrap/tokens/refused.ts';
 import { buildTokenSecret, DEFAULT_TOKEN_GROUP } from '../../../bootstrap/tokens/token.ts';
-import { type ApiClient, isApiError } from '../../../runtime/api/client.ts';
+import { isApiError } from '../../../runtime/api/api-error.ts';
+import type { ApiClient } from '../../../runtime/api/client.ts';
 import { CONFIG_MAPS, NODES, SECRETS } from '../../../runtime/api/kinds.ts';
 import { findResourceByKind } from '../../../runtime/api/resources.ts';
 import { TOKEN_EXPIRATIONS_ANNOTATION } from '../../../runtime/api/token-expirations.ts';

@@ -164,3 +164,36 @@ t.test('runPhases() does not roll back what was interrupted: the same command go
   });
   t.same(done, []);
 });
+
+t.test('runPhases() tells what is looked at for long, and ends with the signal at once', async (t) => {
+  const never = new Promise<never>(() => {});
+  const cases: readonly [string, Partial<Phase<string>>, Partial<RunOptions<string>>][] = [
+    [
+      'Look: Port-6443',
+      {
+        plan: (_, tell) => {
+          tell?.('Port-6443');
+          return never;
+        },
+      },
+      {},
+    ],
+    ['Look: remove there', { plan: async () => [remove('there')] }, { isDone: () => never }],
+  ];
+  for (const [subject, more, options] of cases) {
+    const stop = new AbortController();
+    const told: WorkflowEvent[] = [];
+    const { error, done } = await run([phase('a', { summary: 'Look', ...more })], {
+      ...options,
+      progressMs: 1,
+      signal: stop.signal,
+      emit(event) {
+        if (event.type === 'progress') told.push(event);
+        if (told.length === 3) stop.abort(new Error('interrupted'));
+      },
+    });
+    t.match(told[2], { phase: 'a', message: `still looking: ${subject} (0 s)` });
+    t.match(error, { message: 'interrupted' });
+    t.same(done, []);
+  }
+});

@@ -117,3 +117,35 @@ t.test('createRequestWatch() says that nobody signs an approved request', async 
     hint: /system:node:node1/,
   });
 });
+
+t.test('waitForTarget() tells of a look that has no answer, and ends with the signal at once', async (t) => {
+  const server = createServer(() => {});
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/healthz`;
+  const stop = new AbortController();
+  const told: string[] = [];
+  const action = {
+    kind: 'wait',
+    subject: 'an answer',
+    timeoutMs: 60_000,
+    target: { kind: 'http', url },
+  } as const;
+  await t.rejects(
+    waitForTarget(action, {
+      host: createLocalHost(),
+      signal: stop.signal,
+      api: async () => Promise.reject(new Error('none')),
+      progressMs: 1,
+      onProgress(message) {
+        told.push(message);
+        if (told.length === 3) stop.abort(new Error('interrupted'));
+      },
+    }),
+    { message: 'interrupted' },
+  );
+  t.match(told[2], /^still waiting for an answer \(\d of 60 s\)$/);
+});

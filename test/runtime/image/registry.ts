@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 
-export const REGISTRY_PROGRAM = '/usr/bin/docker-registry';
+const REGISTRY_PROGRAM = '/usr/bin/docker-registry';
 
 /** Why tests with a registry cannot run here; false when they can. */
 export const registrySkip: string | false = existsSync(REGISTRY_PROGRAM) ? false : 'needs docker-registry';

@@ -14,7 +14,7 @@ import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { isTkadmError } from '../../../runtime/base/errors.ts';
 import { encodeTarHeader, TAR_END, type TarFile, tarPadding } from '../../../runtime/base/tar-header.ts';
-import { readTar, type TarEntry, TarReader } from '../../../runtime/image/tar-reader.ts';
+import { readTar, type TarEntry, TarReader } from '../../../runtime/image/tar/tar-reader.ts';
 import { seededRandom } from './random.ts';
 
 interface ReadFile extends Omit<TarEntry, 'content'> {

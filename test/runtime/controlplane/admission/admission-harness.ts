@@ -12,8 +12,8 @@ import { createAuthorizer } from '../../../../runtime/controlplane/auth/authoriz
 import type { UserInfo } from '../../../../runtime/controlplane/auth/types.ts';
 import { MemoryReader } from '../memory-reader.ts';
 
-export const ADMIN: UserInfo = { name: 'admin', groups: ['system:masters', 'system:authenticated'] };
-export const NOW = new Date('2026-01-02T03:04:05Z');
+const ADMIN: UserInfo = { name: 'admin', groups: ['system:masters', 'system:authenticated'] };
+const NOW = new Date('2026-01-02T03:04:05Z');
 
 /** A write: CREATE without `old`, UPDATE with both, DELETE with `old` alone. */
 export interface Write {

@@ -1,7 +1,7 @@
 import type { Endpoints, Service } from 'kubernetes-types/core/v1.d.ts';
 import type { EndpointSlice } from 'kubernetes-types/discovery/v1.d.ts';
 import t, { type Test } from 'tap';
-import { isApiError } from '../../../../runtime/api/client.ts';
+import { isApiError } from '../../../../runtime/api/api-error.ts';
 import {
   CONFIG_MAPS,
   ENDPOINT_SLICES,

@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { ApiClient, WatchEvent } from '../../../../runtime/api/client.ts';
+import type { ApiClient } from '../../../../runtime/api/client.ts';
 import {
   CONFIG_MAPS,
   NAMESPACES,
@@ -8,6 +8,7 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../../../runtime/api/kinds.ts';
+import type { WatchEvent } from '../../../../runtime/api/requests.ts';
 import { refused, startTestServer } from './test-server.ts';
 
 const CONFIG_MAP_PATH = '/api/v1/namespaces/default/configmaps';

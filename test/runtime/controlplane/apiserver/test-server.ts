@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Test } from 'tap';
-import { ApiClient, type ApiError, isApiError } from '../../../../runtime/api/client.ts';
+import { type ApiError, isApiError } from '../../../../runtime/api/api-error.ts';
+import { ApiClient } from '../../../../runtime/api/client.ts';
 import { waitFor } from '../../../../runtime/base/time.ts';
 
 const run = promisify(execFile);

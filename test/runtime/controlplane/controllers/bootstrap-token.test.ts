@@ -3,11 +3,11 @@ import type { ConfigMap, Secret } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
 import { CONFIG_MAPS, SECRETS } from '../../../../runtime/api/kinds.ts';
 import { readTokenExpirations, updateTokenExpirations } from '../../../../runtime/api/token-expirations.ts';
-import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
 import {
   createBootstrapSigner,
   createTokenCleaner,
 } from '../../../../runtime/controlplane/controllers/bootstrap-token.ts';
+import { viewOf } from '../component/view-of.ts';
 
 const NOW = new Date('2026-05-01T12:00:00Z');
 const later = (seconds: number) => new Date(NOW.getTime() + seconds * 1000).toISOString().replace('.000', '');

@@ -4,7 +4,6 @@ import type { ApiClient } from '../../../../runtime/api/client.ts';
 import { DEPLOYMENTS, REPLICA_SETS } from '../../../../runtime/api/kinds.ts';
 import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
 import { flattenActions } from '../../../../runtime/controlplane/component/action.ts';
-import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
 import { reconcileDeployment } from '../../../../runtime/controlplane/controllers/deployment.ts';
 import { buildReplicaSet } from '../../../../runtime/controlplane/controllers/deployment-revisions.ts';
 import {
@@ -12,6 +11,7 @@ import {
   planOldReplicas,
   planScaling,
 } from '../../../../runtime/controlplane/controllers/deployment-rollout.ts';
+import { viewOf } from '../component/view-of.ts';
 
 const NOW = new Date('2026-01-01T00:00:00Z');
 

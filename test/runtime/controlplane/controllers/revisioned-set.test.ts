@@ -5,10 +5,10 @@ import type { ApiClient } from '../../../../runtime/api/client.ts';
 import { DAEMON_SETS, NODES, PODS, STATEFUL_SETS } from '../../../../runtime/api/kinds.ts';
 import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
 import { flattenActions } from '../../../../runtime/controlplane/component/action.ts';
-import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
 import type { Controller } from '../../../../runtime/controlplane/controllers/controller.ts';
 import { createDaemonSetController } from '../../../../runtime/controlplane/controllers/daemon-set.ts';
 import { createStatefulSetController } from '../../../../runtime/controlplane/controllers/stateful-set.ts';
+import { viewOf } from '../component/view-of.ts';
 
 const NOW = new Date('2026-01-01T00:00:00Z');
 const METADATA = { name: 'web', namespace: 'default', uid: 'u1' };

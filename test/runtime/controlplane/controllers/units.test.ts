@@ -11,7 +11,6 @@ import { formatCidr, parseCidr } from '../../../../runtime/base/cidr.ts';
 import { parseFlags } from '../../../../runtime/base/flags.ts';
 import { SILENT_LOGGER } from '../../../../runtime/base/log.ts';
 import { flattenActions } from '../../../../runtime/controlplane/component/action.ts';
-import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
 import { signDetached } from '../../../../runtime/controlplane/controllers/bootstrap-token.ts';
 import { createCsrSigner } from '../../../../runtime/controlplane/controllers/certificate-signing.ts';
 import {
@@ -27,6 +26,7 @@ import {
   selectControllers,
   UNSUPPORTED_CONTROLLERS,
 } from '../../../../runtime/controlplane/controllers/table.ts';
+import { viewOf } from '../component/view-of.ts';
 
 t.test('selectControllers() takes the list as upstream does and refuses unknown names', (t) => {
   const names = (entries: readonly string[]) => selectControllers(entries).map((row) => row.name);

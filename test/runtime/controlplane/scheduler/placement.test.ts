@@ -1,11 +1,11 @@
 import type { Node, Pod } from 'kubernetes-types/core/v1.d.ts';
 import t from 'tap';
 import { REPLICA_SETS } from '../../../../runtime/api/kinds.ts';
-import { viewOf } from '../../../../runtime/controlplane/component/view.ts';
-import { nodeInfoOf } from '../../../../runtime/controlplane/scheduler/node-info.ts';
+import { NodeInfo } from '../../../../runtime/controlplane/scheduler/node-info.ts';
 import { placePod } from '../../../../runtime/controlplane/scheduler/placement.ts';
 import { buildPodInfo } from '../../../../runtime/controlplane/scheduler/pod-info.ts';
 import { findPreemption } from '../../../../runtime/controlplane/scheduler/preemption.ts';
+import { viewOf } from '../component/view-of.ts';
 
 const FIRST = () => 0;
 const EMPTY = viewOf([]);
@@ -21,6 +21,14 @@ function node(name: string, spec: object = {}, labels: Record<string, string> = 
 function pod(name: string, spec: object = {}, metadata: object = {}): Pod {
   const containers = [{ name: 'c', image: 'busybox' }];
   return { metadata: { name, namespace: 'default', uid: name, ...metadata }, spec: { containers, ...spec } };
+}
+
+/** A NodeInfo of a node with these pods. */
+function nodeInfoOf(node: Node, pods: readonly Pod[] = []): NodeInfo {
+  const info = new NodeInfo(node.metadata?.name ?? '');
+  info.set(node);
+  for (const pod of pods) info.add(buildPodInfo(pod));
+  return info;
 }
 
 function cpu(amount: string) {

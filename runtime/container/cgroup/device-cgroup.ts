@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
-import { TkadmError } from '../base/errors.ts';
-import { type Libc, LibcError } from './libc.ts';
+import { TkadmError } from '../../base/errors.ts';
+import { type Libc, LibcError } from '../libc.ts';
 
 /** Commands of bpf(2). */
 const COMMAND = { load: 5, attach: 8, detach: 9, openById: 13, query: 16 } as const;

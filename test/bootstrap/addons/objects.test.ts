@@ -1,14 +1,19 @@
 import { createHash } from 'node:crypto';
 import { load } from 'js-yaml';
 import t from 'tap';
-import { buildCertificatesRoleObjects } from '../../../bootstrap/addons/bootstrap-rbac.ts';
 import {
-  buildAddonObjects,
-  buildBootstrapObjects,
-  buildClusterInfo,
-  buildTokenSecrets,
-  tokenExpiry,
-} from '../../../bootstrap/addons/build.ts';
+  buildBootstrapRbacObjects,
+  buildCertificatesRoleObjects,
+  buildClusterAdminsBinding,
+} from '../../../bootstrap/addons/bootstrap-rbac.ts';
+import {
+  buildKubeadmConfigObjects,
+  buildKubeletConfigObjects,
+} from '../../../bootstrap/addons/cluster-config.ts';
+import { buildClusterInfo } from '../../../bootstrap/addons/cluster-info.ts';
+import { buildCoreDnsObjects } from '../../../bootstrap/addons/coredns.ts';
+import { buildKubeProxyObjects } from '../../../bootstrap/addons/kube-proxy.ts';
+import { buildTokenSecrets, tokenExpiry } from '../../../bootstrap/addons/token-secrets.ts';
 import { loadConfiguration, parseClusterConfiguration } from '../../../bootstrap/config/load.ts';
 import type { InitConfig } from '../../../bootstrap/config/types.ts';
 import { parseCorefile, resolveDnsConfig } from '../../../runtime/network/dns/corefile.ts';
@@ -22,6 +27,17 @@ async function loadInit(engine: string, more = ''): Promise<InitConfig> {
   });
   return config;
 }
+
+const buildAddonObjects = (config: InitConfig) => [
+  ...buildCoreDnsObjects(config),
+  ...buildKubeProxyObjects(config),
+];
+const buildBootstrapObjects = (config: InitConfig) => [
+  buildClusterAdminsBinding(),
+  ...buildKubeadmConfigObjects(config),
+  ...buildKubeletConfigObjects(config),
+  ...buildBootstrapRbacObjects(),
+];
 
 type Loose = {
   metadata: { name: string; namespace?: string; annotations?: Record<string, string> };

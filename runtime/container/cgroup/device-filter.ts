@@ -1,4 +1,4 @@
-import type { OciResources } from './oci-spec.ts';
+import type { OciResources } from '../oci-spec.ts';
 
 type DeviceRule = NonNullable<OciResources['devices']>[number];
 

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
-import { drained } from '../base/drained.ts';
-import { TkadmError } from '../base/errors.ts';
+import { drained } from '../../base/drained.ts';
+import { TkadmError } from '../../base/errors.ts';
 
 /**
  * A layer's tar without the files' contents, from which it can be made again byte by byte: its digest stands in image

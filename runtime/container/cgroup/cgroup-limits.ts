@@ -1,5 +1,5 @@
-import type { ResourceUpdate } from './engine.ts';
-import type { OciBlockIo } from './oci-spec.ts';
+import type { ResourceUpdate } from '../engine.ts';
+import type { OciBlockIo } from '../oci-spec.ts';
 
 /** One value for one cgroup file; `field` is the spec's name for messages. */
 export interface CgroupWrite {
