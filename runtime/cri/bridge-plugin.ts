@@ -1,6 +1,6 @@
 import { addToBridge, checkOnBridge, deleteFromBridge } from '../network/bridge.ts';
 import type { BridgeConfig } from '../network/cni-types.ts';
-import type { InProcessCniPlugin } from './cni.ts';
+import type { InProcessCniPlugin } from './cni-exec.ts';
 
 /** tkadm's own CNI plugin without a program start for each pod; the same code as `tkadm-cni`. */
 export const BRIDGE_PLUGIN: InProcessCniPlugin = {

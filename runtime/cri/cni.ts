@@ -1,52 +1,7 @@
-import { spawn } from 'node:child_process';
-import { access, readdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import { join } from 'node:path';
 import { formatError, TkadmError } from '../base/errors.ts';
-import { readFileIfExists } from '../base/files.ts';
-import type { Logger } from '../base/log.ts';
-
-/** A network configuration list (CNI spec 1.0 §1). */
-export interface CniConfigList {
-  readonly cniVersion: string;
-  readonly name: string;
-  readonly plugins: readonly CniPluginConfig[];
-  /** The network's plugins do not know CHECK. */
-  readonly disableCheck?: boolean;
-}
-
-export interface CniPluginConfig {
-  readonly type: string;
-  readonly capabilities?: Readonly<Record<string, boolean>>;
-  readonly [key: string]: unknown;
-}
-
-/** The result of ADD (CNI spec 1.0 §5), as far as it is read here. */
-export interface CniResult {
-  readonly cniVersion?: string;
-  readonly ips?: readonly { readonly address: string; readonly gateway?: string }[];
-  readonly [key: string]: unknown;
-}
-
-export type CniCommand = 'ADD' | 'DEL' | 'CHECK';
-
-/** What a plugin gets: the variables of CNI spec 1.0 §2 and its standard input. */
-export interface CniRequest {
-  readonly command: CniCommand;
-  readonly containerId: string;
-  /** "" when the namespace is gone (DEL). */
-  readonly netns: string;
-  readonly ifName: string;
-  readonly args: string;
-  readonly config: Readonly<Record<string, unknown>>;
-}
-
-/** A plugin that runs inside the runtime instead of as a program, for example "tkadm-bridge". */
-export interface InProcessCniPlugin {
-  readonly type: string;
-  /** The result of ADD; DEL and CHECK return undefined. Failures throw. */
-  run(request: CniRequest): Promise<CniResult | undefined>;
-}
+import { type CniConfigList, type CniPluginConfig, loadConfig } from './cni-config.ts';
+import { type CniOptions, type CniRequest, type CniResult, runPlugin } from './cni-exec.ts';
 
 /** Everything DEL needs later, kept with the sandbox. */
 export interface CniAttachment {
@@ -63,15 +18,7 @@ export interface CniPrepareOptions {
   readonly runtimeConfig: Readonly<Record<string, unknown>>;
 }
 
-export interface CniOptions {
-  readonly confDir: string;
-  readonly binDirs: readonly string[];
-  readonly plugins: readonly InProcessCniPlugin[];
-  readonly log: Logger;
-}
-
 export const POD_INTERFACE = 'eth0';
-const PLUGIN_TIMEOUT_MS = 60_000;
 /** The first version with CHECK, and with a result for DEL (CNI spec 0.4.0). */
 const CHECK_VERSION = '0.4.0';
 
@@ -181,34 +128,6 @@ export function cniAddresses(result: CniResult | undefined): readonly string[] {
   return (result?.ips ?? []).map((ip) => ip.address.split('/')[0]!);
 }
 
-async function loadConfig(confDir: string): Promise<CniConfigList | undefined> {
-  const names = await readdir(confDir).catch(() => []);
-  const candidates = names.filter((name) => /\.(conf|conflist|json)$/.test(name)).sort();
-  for (const name of candidates) {
-    const text = await readFileIfExists(join(confDir, name));
-    if (text !== undefined) return parseConfig(text, join(confDir, name));
-  }
-  return undefined;
-}
-
-function parseConfig(text: string, path: string): CniConfigList {
-  const fail = (state: string) =>
-    new TkadmError('CNI_CONFIG', `Cannot use CNI configuration "${path}": ${state}`);
-  let value: Record<string, unknown>;
-  try {
-    value = JSON.parse(text) as Record<string, unknown>;
-  } catch (error) {
-    throw fail(formatError(error));
-  }
-  const cniVersion = (value['cniVersion'] as string | undefined) ?? '0.2.0';
-  const name = value['name'];
-  if (typeof name !== 'string' || name === '') throw fail('it has no name');
-  const plugins = (value['plugins'] ?? [value]) as readonly CniPluginConfig[];
-  if (!Array.isArray(plugins) || plugins.length === 0) throw fail('it has no plugins');
-  if (!plugins.every((plugin) => typeof plugin.type === 'string')) throw fail('a plugin has no type');
-  return { cniVersion, name, plugins, ...(value['disableCheck'] === true ? { disableCheck: true } : {}) };
-}
-
 /** Standard input of a plugin (CNI spec 1.0 §4, "Deriving execution configuration"). */
 function pluginInput(
   list: CniConfigList,
@@ -225,101 +144,4 @@ function pluginInput(
     ...(wanted.length > 0 ? { runtimeConfig: Object.fromEntries(wanted) } : {}),
     ...(prevResult === undefined ? {} : { prevResult }),
   };
-}
-
-async function runPlugin(
-  options: CniOptions,
-  type: string,
-  request: CniRequest,
-): Promise<CniResult | undefined> {
-  const inProcess = options.plugins.find((plugin) => plugin.type === type);
-  if (inProcess !== undefined) {
-    try {
-      return await inProcess.run(request);
-    } catch (error) {
-      throw pluginError(type, request, formatError(error), error);
-    }
-  }
-  const path = await findPlugin(options.binDirs, type);
-  if (path === undefined) {
-    throw pluginError(type, request, `no such program in ${options.binDirs.join(', ')}`);
-  }
-  const { code, stdout, stderr } = await execPlugin(path, request, options.binDirs);
-  if (code !== 0)
-    throw pluginError(type, request, pluginMessage(stdout) ?? (stderr.trim() || `exit code ${code}`));
-  if (request.command !== 'ADD' || stdout.trim() === '') return undefined;
-  try {
-    return JSON.parse(stdout) as CniResult;
-  } catch (error) {
-    throw pluginError(type, request, `its result is no JSON: ${formatError(error)}`, error);
-  }
-}
-
-function pluginError(type: string, request: CniRequest, state: string, cause?: unknown): TkadmError {
-  return new TkadmError(
-    'CNI_PLUGIN',
-    `Cannot ${request.command} the pod network with plugin "${type}": ${state}`,
-    {
-      ...(cause === undefined ? {} : { cause }),
-    },
-  );
-}
-
-/** The error that a failed plugin prints (CNI spec 1.0 §5 "Error"). */
-function pluginMessage(stdout: string): string | undefined {
-  try {
-    const { msg, details } = JSON.parse(stdout) as { readonly msg?: string; readonly details?: string };
-    return msg === undefined ? undefined : [msg, details].filter(Boolean).join('; ');
-  } catch {
-    return undefined;
-  }
-}
-
-async function findPlugin(binDirs: readonly string[], type: string): Promise<string | undefined> {
-  if (type.includes('/')) return undefined;
-  for (const directory of binDirs) {
-    const path = join(directory, type);
-    const isThere = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return path;
-  }
-  return undefined;
-}
-
-interface PluginOutput {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function execPlugin(path: string, request: CniRequest, binDirs: readonly string[]): Promise<PluginOutput> {
-  const env = {
-    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    CNI_COMMAND: request.command,
-    CNI_CONTAINERID: request.containerId,
-    CNI_NETNS: request.netns,
-    CNI_IFNAME: request.ifName,
-    CNI_ARGS: request.args,
-    CNI_PATH: binDirs.join(':'),
-  };
-  return new Promise((resolve, reject) => {
-    const child = spawn(path, [], { env, timeout: PLUGIN_TIMEOUT_MS, killSignal: 'SIGKILL' });
-    const stdout: Buffer[] = [];
-    const stderr: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
-    child.on('error', reject);
-    child.on('close', (code) => {
-      resolve({
-        code: code ?? 128,
-        stdout: Buffer.concat(stdout).toString(),
-        stderr: Buffer.concat(stderr).toString(),
-      });
-    });
-    // A plugin that fails early does not read its input.
-    child.stdin.on('error', () => {});
-    child.stdin.end(JSON.stringify(request.config));
-  });
 }

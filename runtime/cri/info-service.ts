@@ -4,7 +4,7 @@ import { buildContainerStatus } from './container-status.ts';
 import type { CriHandlers } from './handlers.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { verboseInfo } from './runtime-context.ts';
-import { buildSandboxStatus } from './sandbox-service.ts';
+import { buildSandboxStatus } from './sandbox-status.ts';
 
 type InfoHandlers = Pick<
   CriHandlers,

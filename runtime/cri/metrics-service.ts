@@ -6,7 +6,7 @@ import type { Metric, MetricDescriptor, PodSandboxMetrics } from './messages/run
 import { type InterfaceCounters, readInterfaces } from './network-usage.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { RuntimeContext } from './runtime-context.ts';
-import { isSandboxReady } from './sandbox-service.ts';
+import { isSandboxReady } from './sandbox-status.ts';
 
 type MetricsHandlers = Pick<
   CriHandlers,

@@ -16,7 +16,7 @@ import { readInterfaces } from './network-usage.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { getContainer, getSandbox, matchesLabels, toNanos } from './runtime-context.ts';
-import { isSandboxReady } from './sandbox-service.ts';
+import { isSandboxReady } from './sandbox-status.ts';
 
 type StatsHandlers = Pick<
   CriHandlers,

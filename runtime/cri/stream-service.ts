@@ -7,7 +7,7 @@ import type { AttachRequest, ExecRequest } from './messages/container.ts';
 import type { SandboxRecord } from './records.ts';
 import type { RuntimeContext } from './runtime-context.ts';
 import { getContainer, getSandbox } from './runtime-context.ts';
-import { isSandboxReady } from './sandbox-service.ts';
+import { isSandboxReady } from './sandbox-status.ts';
 import type { NetnsDialer } from './streaming/netns-socket.ts';
 import type { RemoteProcess } from './streaming/remote-command.ts';
 import type { StreamServer } from './streaming/stream-server.ts';

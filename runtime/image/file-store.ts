@@ -1,18 +1,19 @@
 import { existsSync } from 'node:fs';
 import { chmod, mkdir } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { formatError, TkadmError } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
-import { EMBEDDED_IMAGE_REPOSITORY } from '../base/paths.ts';
+import { TkadmError } from '../base/errors.ts';
 import { BlobStore, checkDigest, sha256Digest } from './blobs.ts';
 import { findImage, namesProgramOf } from './find-image.ts';
 import { type ImageIndex, type IndexDocument, indexMembers, isIndexMember } from './image-index.ts';
+import { checkRemovable, nameImage, takeTags } from './image-names.ts';
 import { ImageRecords } from './image-records.ts';
 import { loadInodes } from './inodes.ts';
+import { LateSettling } from './late-settling.ts';
+import { LayerOwners } from './layer-owners.ts';
 import { type ImportLayerOptions, type LayerRecord, LayerStore } from './layers.ts';
 import type { OciImageConfig, OciManifest } from './oci-image.ts';
 import { checkLayerCount, parseImageConfig, parseManifest } from './parse-image.ts';
-import { formatReference, normalizeReference, parseReference } from './reference.ts';
+import { normalizeReference } from './reference.ts';
 import type {
   ImageFsUsage,
   ImageLayer,
@@ -23,33 +24,39 @@ import type {
   RegisterDirectoryOptions,
 } from './store.ts';
 
+const SETTLE_DELAY_MS = 10_000;
+/** Of this process's life. */
+const LEFT_KEPT_MS = 3600e3;
+/** A page holds some 50 of the long paths. */
+const MAX_LONG_PATHS = 40;
+const EMPTY_NAMES = { repoTags: [], repoDigests: [] } as const;
+
 /** The store over its files: those of ImageRecords, BlobStore and LayerStore. */
 export class FileImageStore implements ImageStore {
   readonly blobs: BlobStore;
   readonly #root: string;
-  readonly #log: Logger;
   readonly #layers: LayerStore;
   readonly #records: ImageRecords;
-  readonly #owners = new Map<string, readonly string[]>();
+  readonly #owners = new LayerOwners();
+  readonly #settling: LateSettling;
   /** diffIds of layers imported by this process whose manifest did not follow yet. */
   readonly #imported = new Set<string>();
   /** diffIds of whole layers that an earlier process has left without a manifest. */
   readonly #left = new Set<string>();
-  /** diffIds of layers that are to be on disk soon. */
-  readonly #unsettled = new Set<string>();
-  readonly #settleDelayMs: number;
-  #settling = false;
   #queue: Promise<unknown> = Promise.resolve();
   /** Id of the directory image that was registered last: that of the node bundle in use. */
   #bundle: string | undefined;
 
   constructor(options: ImageStoreOptions & { readonly bootId: string }) {
     this.#root = options.root;
-    this.#log = options.log;
-    this.#settleDelayMs = options.settleDelayMs ?? SETTLE_DELAY_MS;
     this.#records = new ImageRecords(options.root, options.log);
     this.blobs = new BlobStore(options.root);
     this.#layers = new LayerStore(options.root, options.inodes ?? loadInodes(), options.bootId);
+    this.#settling = new LateSettling({
+      settle: (diffIds) => this.#layers.settle(diffIds),
+      delayMs: options.settleDelayMs ?? SETTLE_DELAY_MS,
+      log: options.log,
+    });
   }
 
   async load(): Promise<void> {
@@ -59,28 +66,13 @@ export class FileImageStore implements ImageStore {
     await this.blobs.prepare();
     for (const diffId of await this.#layers.prepare()) this.#left.add(diffId);
     await this.#records.load((record) => this.#findLost(record));
-    this.#settleLater(this.list().flatMap(({ layers }) => layers.map(({ diffId }) => diffId)));
+    this.#settling.add(this.list().flatMap(({ layers }) => layers.map(({ diffId }) => diffId)));
   }
 
   async #findLost({ layers }: ImageRecord): Promise<string | undefined> {
     for (const { diffId, directory } of layers)
       if (directory === undefined && !(await this.#layers.get(diffId))) return diffId;
     return undefined;
-  }
-
-  /** What was pulled is used while it is still on its way to the disk: containers that start have the disk first. */
-  #settleLater(diffIds: readonly string[]): void {
-    for (const diffId of diffIds) this.#unsettled.add(diffId);
-    if (this.#settling) return;
-    this.#settling = true;
-    setTimeout(() => {
-      this.#settling = false;
-      const waiting = [...this.#unsettled];
-      this.#unsettled.clear();
-      this.#layers.settle(waiting).catch((error: unknown) => {
-        this.#log.warn('layers are not on disk', { error: formatError(error) });
-      });
-    }, this.#settleDelayMs).unref();
   }
 
   list(): readonly ImageRecord[] {
@@ -163,7 +155,7 @@ export class FileImageStore implements ImageStore {
     checkDigest(id, manifest.config?.digest);
     const layers = await this.#manifestLayers(manifest, config);
     const diffIds = layers.map(({ diffId }) => diffId);
-    if (options.isReplaceable) this.#settleLater(diffIds);
+    if (options.isReplaceable) this.#settling.add(diffIds);
     else await this.#layers.settle(diffIds);
     const record = await this.#exclusively(async () => {
       await this.blobs.put(Readable.from([options.config]), id);
@@ -230,17 +222,15 @@ export class FileImageStore implements ImageStore {
   }
 
   retain(owner: string, directories: readonly string[]): void {
-    this.#owners.set(owner, directories);
+    this.#owners.retain(owner, directories);
   }
 
   isInUse(image: ImageRecord): boolean {
-    const own = this.lowerDirs(image).join(':');
-    return own !== '' && [...this.#owners.values()].some((directories) => directories.join(':') === own);
+    return this.#owners.holdsAll(this.lowerDirs(image));
   }
 
   async release(owner: string): Promise<void> {
-    const held = this.#owners.get(owner) ?? [];
-    this.#owners.delete(owner);
+    const held = this.#owners.release(owner);
     const known = new Set(this.list().flatMap((image) => this.lowerDirs(image)));
     if (held.some((directory) => !known.has(directory))) await this.sweep();
   }
@@ -276,28 +266,11 @@ export class FileImageStore implements ImageStore {
     );
   }
 
-  /** Stores a record with `names` besides those it has; a tag belongs to one image. */
+  /** Stores a record with `names` besides those it has. */
   async #put(image: Omit<ImageRecord, 'sizeBytes'>, names: readonly string[]): Promise<ImageRecord> {
-    const known = this.#records.byId.get(image.id);
-    const references = names.map(parseReference);
-    const tags = references.filter((r) => r.tag !== undefined && r.digest === undefined).map(formatReference);
-    const digests =
-      image.manifestDigest === undefined
-        ? []
-        : references.map((r) => formatReference({ ...r, tag: undefined, digest: image.manifestDigest }));
-    const record: ImageRecord = {
-      ...image,
-      sizeBytes: image.layers.reduce((total, layer) => total + layer.sizeBytes, 0),
-      repoTags: union(known?.repoTags, tags),
-      repoDigests: union(known?.repoDigests, digests),
-      isPinned: image.isPinned || (known?.isPinned ?? false),
-      index: image.index ?? known?.index,
-    };
+    const record = nameImage(image, this.#records.byId.get(image.id), names);
     await this.#records.write(record);
-    for (const other of this.list()) {
-      if (other.id === record.id || !other.repoTags.some((tag) => tags.includes(tag))) continue;
-      await this.#records.write({ ...other, repoTags: other.repoTags.filter((tag) => !tags.includes(tag)) });
-    }
+    for (const other of takeTags(this.list(), record)) await this.#records.write(other);
     return record;
   }
 
@@ -319,9 +292,8 @@ export class FileImageStore implements ImageStore {
   async #sweepNow(): Promise<void> {
     const used = new Set(this.list().flatMap((image) => image.layers.map((layer) => layer.diffId)));
     for (const diffId of await this.#layers.list()) {
-      const paths = this.#layers.pathsOf(diffId);
       // Asked anew for each: an owner may come while others are removed.
-      const isHeld = [...this.#owners.values()].some((held) => held.some((path) => paths.includes(path)));
+      const isHeld = this.#owners.holdsAny(this.#layers.pathsOf(diffId));
       const isAwaited = this.#imported.has(diffId) || this.#left.has(diffId);
       if (!isHeld && !used.has(diffId) && !isAwaited) await this.#layers.remove(diffId);
     }
@@ -336,27 +308,6 @@ export class FileImageStore implements ImageStore {
   }
 }
 
-const SETTLE_DELAY_MS = 10_000;
-/** Of this process's life. */
-const LEFT_KEPT_MS = 3600e3;
-
-/** A page holds some 50 of the long paths. */
-const MAX_LONG_PATHS = 40;
-
-const EMPTY_NAMES = { repoTags: [], repoDigests: [] } as const;
-
-/** The images of the node bundle and of sandboxes keep their names: pods could not start without them. */
-function checkRemovable({ isPinned }: ImageRecord, name: string, tags: readonly string[]): void {
-  if (!isPinned || !tags.some((tag) => tag.startsWith(`${EMBEDDED_IMAGE_REPOSITORY}/`))) return;
-  throw new TkadmError('IMAGE_PINNED', `Cannot remove image "${name}": it belongs to the node bundle`, {
-    hint: 'tkadm reset removes the node bundle with its images',
-  });
-}
-
 function blobsOf(image: ImageRecord): readonly string[] {
   return [image.id, image.manifestDigest ?? image.id, image.index?.digest ?? image.id];
-}
-
-function union(first: readonly string[] = [], second: readonly string[] = []): readonly string[] {
-  return [...new Set([...first, ...second])];
 }
