@@ -1,4 +1,5 @@
-import type { Finding, PreflightInput } from '../../preflight/finding.ts';
+import { CHECKS } from '../../preflight/checks.ts';
+import type { Check, Finding, PreflightInput } from '../../preflight/finding.ts';
 import { formatWarning, preflightError } from '../../preflight/format.ts';
 import { runPreflight, selectFatal, selectRepairable } from '../../preflight/run.ts';
 import type { Host } from '../../runtime/base/host.ts';
@@ -48,8 +49,9 @@ export const preflightPhase: Phase<PreflightPhaseContext> = {
   unchanged: 'Passed',
   plan: async (context, tell) =>
     planChecks(context.host, await buildPreflightInput(context), { ...context, tell }),
-  async verify(context) {
-    const { findings } = await runPreflight(context.host, await buildPreflightInput(context));
+  async verify(context, done) {
+    const input = await buildPreflightInput(context);
+    const { findings } = await runPreflight(context.host, input, { checks: selectUnpassed(done) });
     const fatal = selectFatal(findings);
     if (fatal.length > 0) throw preflightError(fatal, true);
     for (const finding of selectRepairable(findings))
@@ -73,7 +75,7 @@ export async function planChecks(
   input: PreflightInput,
   { shouldFix = false, warn, tell }: CheckTools,
 ): Promise<readonly Action[]> {
-  const { findings } = await runPreflight(host, input, {
+  const { findings, checks } = await runPreflight(host, input, {
     ...(tell ? { onPending: (names) => tell(names.join(', ')) } : {}),
   });
   const repairable = shouldFix ? selectRepairable(findings) : [];
@@ -85,11 +87,20 @@ export async function planChecks(
   if (input.isDryRun && isRootMissing) {
     for (const finding of fatal) warn(formatWarning(finding));
   } else if (fatal.length > 0) throw preflightError(fatal);
-  return repairable.flatMap(toRepairs);
+  const unpassed = checks.filter(({ result }) => result !== 'passed').map(({ name }) => name);
+  // A package may bring services and files, and so spoil what had passed.
+  const isContained = !repairable.some(({ alters }) => alters?.some(({ kind }) => kind === 'packages'));
+  return repairable.flatMap(toRepairs).map((action) => (isContained ? { ...action, unpassed } : action));
+}
+
+/** The checks that repairs may have changed the result of. */
+function selectUnpassed(done: readonly Action[]): readonly Check[] {
+  const names = done.flatMap((action) => (action.kind === 'run' ? [action.unpassed] : []));
+  return names.includes(undefined) ? CHECKS : CHECKS.filter(({ name }) => names.flat().includes(name));
 }
 
 /** The commands that mend a finding. */
-export function toRepairs(finding: Finding): readonly Action[] {
+export function toRepairs(finding: Finding): readonly Extract<Action, { kind: 'run' }>[] {
   return (finding.repair ?? []).map((argv) => ({
     kind: 'run' as const,
     argv,

@@ -69,6 +69,8 @@ export type Action =
       readonly summary: string;
       /** What it changes of the machine, as far as that is to be put back. */
       readonly alters?: readonly Alteration[];
+      /** Of a repair: the rows of the checks that had not passed before it; absent: all are looked at again. */
+      readonly unpassed?: readonly string[];
     }
   /** Puts a file back that was replaced; its content is beside the journal. */
   | {

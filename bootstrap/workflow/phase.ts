@@ -13,8 +13,8 @@ export interface Phase<C> {
   readonly after?: readonly string[];
   /** `tell` says what is looked at just now, should it take long. */
   plan(context: C, tell?: (at: string) => void): Promise<readonly Action[]>;
-  /** Looks, once something was done, whether it had the effect that the phases after it need; throws when not. */
-  verify?(context: C): Promise<void>;
+  /** Looks, once actions were done, whether they had the effect that the phases after it need; throws when not. */
+  verify?(context: C, done: readonly Action[]): Promise<void>;
   /** What must be done however the phase ends, also when it fails. */
   cleanUp?(context: C): Promise<readonly Action[]>;
   /** What puts things back as they were when the phase has failed; not after an interruption. */

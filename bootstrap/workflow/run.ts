@@ -81,7 +81,7 @@ async function runPhase<C>(phase: Phase<C>, options: RunOptions<C>): Promise<voi
       const actions = await look(phase, options, (tell) => phase.plan(context, tell));
       done.push(...(await runActions(phase, actions, options)));
     }
-    if (done.length > 0 && !options.preview) await phase.verify?.(context);
+    if (done.length > 0 && !options.preview) await phase.verify?.(context, done);
   } catch (error) {
     await cleanUp(phase, options).catch((second) =>
       emit({ type: 'note', level: 'warning', message: formatError(second) }),

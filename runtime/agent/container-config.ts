@@ -8,6 +8,7 @@ import type { ContainerConfig, Mount } from '../cri/messages/container.ts';
 import { hashContainer } from './container-hash.ts';
 import type { DeviceGrant } from './devices/grant.ts';
 import { expandVariables } from './environment.ts';
+import type { ImageVolumes } from './image-volumes.ts';
 import { buildContainerResources } from './linux-resources.ts';
 import { type AgentPod, type Container, gracePeriodSeconds } from './pod.ts';
 import type { PodPaths } from './pod-paths.ts';
@@ -28,6 +29,7 @@ export interface ContainerConfigOptions {
   readonly grant: DeviceGrant;
   /** Host directory of each mounted volume. */
   readonly volumes: ReadonlyMap<string, string>;
+  readonly imageVolumes: ImageVolumes;
   readonly paths: PodPaths;
   readonly rootDir: string;
   /** `seccompDefault` of the agent's configuration. */
@@ -133,7 +135,7 @@ async function buildMounts(
   for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
     mounts.push({
       containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
-      hostPath: await resolveSource(options, { mount, index, expand }),
+      ...(await resolveSource(options, { mount, index, expand })),
       readonly: mount.readOnly ?? false,
       propagation: PROPAGATIONS[mount.mountPropagation ?? 'None'] ?? 'PROPAGATION_PRIVATE',
       recursiveReadOnly: isRecursiveReadOnly(mount, options.canMountRecursively),
@@ -159,19 +161,21 @@ interface MountSource {
   readonly expand: (text: string) => string;
 }
 
-/** The path of the host that is mounted: the volume's, or where a part of it has been mounted for this container. */
+/** What is mounted: an image, a volume on the host, or where a part of one has been mounted for this container. */
 async function resolveSource(
   options: ContainerConfigOptions,
   { mount, index, expand }: MountSource,
-): Promise<string> {
+): Promise<Pick<MountInit, 'hostPath' | 'image' | 'imageSubPath'>> {
+  const subPath = mount.subPathExpr ? expand(mount.subPathExpr) : (mount.subPath ?? '');
+  const image = options.imageVolumes.get(mount.name);
+  if (image) return { image, imageSubPath: subPath };
   const root = options.volumes.get(mount.name);
   if (root === undefined) throw invalid(`Cannot mount volume "${mount.name}": the pod has no such volume`);
-  const subPath = mount.subPathExpr ? expand(mount.subPathExpr) : mount.subPath;
-  if (!subPath) return root;
+  if (!subPath) return { hostPath: root };
   const { container, paths } = options;
   const target = join(paths.pod, 'volume-subpaths', mount.name, container.name, String(index));
   await mountSubPath({ root, subPath, target });
-  return target;
+  return { hostPath: target };
 }
 
 function invalid(message: string): TkadmError {

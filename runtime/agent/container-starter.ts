@@ -9,6 +9,7 @@ import type { StartFailure } from './container-status.ts';
 import type { FieldContext } from './downward-api.ts';
 import { buildEnvironment, buildServiceVariables } from './environment.ts';
 import type { EventTarget, EventText } from './events.ts';
+import { ensureImageVolumes } from './image-volumes.ts';
 import { ImageError } from './images.ts';
 import { runHook } from './lifecycle-hooks.ts';
 import { type AgentPod, type Container, isStaticPod } from './pod.ts';
@@ -52,14 +53,10 @@ export async function startContainer(
   if (waitMs) return waitMs;
   let stage = 'CreateContainerConfigError';
   try {
-    const image = await services.images.ensure({
-      pod,
-      container,
-      objects: services.objects,
-      sandboxConfig: options.sandboxConfig,
-      record,
-      signal,
-    });
+    const { objects } = services;
+    const asked = { pod, container, objects, sandboxConfig: options.sandboxConfig, record, signal };
+    const image = await services.images.ensure(asked);
+    const imageVolumes = await ensureImageVolumes(services.images, asked);
     signal.throwIfAborted();
     const config = await buildContainerConfig({
       pod,
@@ -70,6 +67,7 @@ export async function startContainer(
       environment: await readEnvironment(services, options),
       grant: await services.devices.prepareStart(pod.metadata.uid, container.name),
       volumes: options.volumes,
+      imageVolumes,
       paths: options.paths,
       rootDir: services.rootDir,
       isSeccompDefault: services.config.isSeccompDefault,

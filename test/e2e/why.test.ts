@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import t from 'tap';
 import { issueCertificate } from '../../pki/issue.ts';
+import { BROKEN_REGISTRY, startBrokenRegistry } from '../hosts/broken-registry.ts';
 import {
   apply,
   componentPattern,
@@ -14,7 +16,7 @@ import {
   TKADM,
   tkadm,
 } from '../hosts/cluster.ts';
-import { createLab, type LabHost } from '../hosts/lab.ts';
+import { type CommandOutput, createLab, type LabHost } from '../hosts/lab.ts';
 
 interface Finding {
   readonly name: string;
@@ -51,6 +53,8 @@ interface HostFault {
   readonly isSecond?: true;
 }
 
+const BLKIO = '/sys/fs/cgroup/blkio';
+const THROTTLE = 'blkio.throttle.write_iops_device';
 const CNI = '/etc/cni/net.d';
 /** Ends a host service for good: its supervisor first. */
 const end = (service: string) =>
@@ -210,6 +214,33 @@ sed -i 's#server: .*#server: http://127.0.0.1:7080#' /etc/kubernetes/kubelet.con
   },
 ];
 
+/** A disk that takes two writes a second, of 128 MiB, under the state of a node. */
+const SLOW_DISK = `mkdir /run/slow && truncate -s 128M /run/slow.img && mkfs.ext4 -q -O ^has_journal /run/slow.img
+mount -o loop /run/slow.img /run/slow
+mkdir /run/slow/bundle && mount --bind /var/lib/tkadm/bundle /run/slow/bundle && mount --rbind /run/slow /var/lib/tkadm
+mkdir ${BLKIO}/slow && echo "$(mountpoint -d /run/slow) 2" >${BLKIO}/slow/${THROTTLE}
+echo $$ >${BLKIO}/slow/cgroup.procs`;
+
+/** Those that are there for the command alone, in a mount namespace that it shares with the script. */
+const PRIVATE_FAULTS: readonly (HostFault & { readonly needs: string })[] = [
+  {
+    row: 'disk-slow',
+    inject: SLOW_DISK,
+    undo: `rmdir ${BLKIO}/slow; rm -r /run/slow /run/slow.img`,
+    cause: /the disk of node1 is slow/,
+    fix: /faster disk/,
+    needs: `${BLKIO}/tasks`,
+  },
+  {
+    row: 'cgroup-controllers-missing',
+    inject: 'umount /sys/fs/cgroup/pids',
+    undo: 'true',
+    cause: /the kernel of node1 lacks cgroup controllers/,
+    fix: /without cgroup_disable/,
+    needs: '/sys/fs/cgroup/pids/tasks',
+  },
+];
+
 const NODE_IMAGE = 'tkadm.local/coredns:v1.36.2';
 const run = (script: string) => `command: [node, -e, ${JSON.stringify(script)}]`;
 
@@ -223,6 +254,8 @@ spec:
   containers: [{name: a, image: "${NODE_IMAGE}", ports: [{containerPort: 80}], ${run('require("net").createServer().listen(80)')}}]
 `;
 
+const onNode1 = (image: string) => `nodeName: node1\n  containers: [{name: a, image: "${image}"}]`;
+
 /** Pods that do not work, with the cause that is to be named. */
 const POD_FAULTS: Readonly<
   Record<string, { readonly spec: string; readonly cause: RegExp; readonly fix: RegExp }>
@@ -230,6 +263,41 @@ const POD_FAULTS: Readonly<
   'registry-unreachable': {
     spec: 'containers: [{name: a, image: "127.0.0.1:5/x:1"}]',
     cause: /image "127\.0\.0\.1:5\/x:1" .* its registry is not reached/,
+    fix: /tkadm image load/,
+  },
+  'registry-unknown': {
+    spec: onNode1('registry.invalid:5000/x:1'),
+    cause: /the registry's name is not resolved/,
+    fix: /\/etc\/resolv\.conf of the node/,
+  },
+  'registry-denied': {
+    spec: onNode1(`${BROKEN_REGISTRY}/denied:1`),
+    cause: /its registry wants credentials/,
+    fix: /imagePullSecrets/,
+  },
+  'image-not-found': {
+    spec: onNode1(`${BROKEN_REGISTRY}/absent:1`),
+    cause: /its registry has no such image or tag/,
+    fix: /correct the image's name or tag/,
+  },
+  'image-platform-wrong': {
+    spec: onNode1(`${BROKEN_REGISTRY}/foreign:1`),
+    cause: /it is not made for the node's architecture/,
+    fix: /kubernetes\.io\/arch/,
+  },
+  'image-damaged': {
+    spec: onNode1(`${BROKEN_REGISTRY}/damaged:1`),
+    cause: /what its registry sends is damaged/,
+    fix: /push the image again/,
+  },
+  'image-disk-full': {
+    spec: onNode1(`${BROKEN_REGISTRY}/large:1`),
+    cause: /the disk of the node has no room for its layers/,
+    fix: /tkadm image prune/,
+  },
+  'image-never-pulled': {
+    spec: 'containers: [{name: a, image: "shop/web:1", imagePullPolicy: Never}]',
+    cause: /imagePullPolicy Never forbids to pull it/,
     fix: /tkadm image load/,
   },
   'image-name-invalid': {
@@ -283,11 +351,21 @@ async function ask(
   host: LabHost,
   args: readonly string[] = [],
 ): Promise<Document & { readonly exitCode: number }> {
-  const result = await tkadm(host, ['why', ...args, '--ssh-host-keys', 'accept-new', '-o', 'json']);
-  if (!result.stdout.startsWith('{')) throw new Error(`why ${args.join(' ')}: ${result.all}`);
-  const document = JSON.parse(result.stdout) as Document & { readonly type?: string };
-  if (document.findings === undefined) throw new Error(result.all);
-  return { ...document, exitCode: result.exitCode };
+  return parse(await tkadm(host, ['why', ...args, '--ssh-host-keys', 'accept-new', '-o', 'json']));
+}
+
+/** After a script in a mount namespace that both share, and which ends in the cgroup that was there before. */
+async function askBehind(host: LabHost, script: string) {
+  const why = [process.execPath, TKADM, 'why', '-o', 'json'];
+  const whole = `${script}\n"$@" || true; echo $$ >${BLKIO}/cgroup.procs`;
+  return parse(await host.exec(['unshare', '-m', 'sh', '-ec', whole, 'sh', ...why]));
+}
+
+function parse({ exitCode, stdout, stderr }: CommandOutput): Document & { readonly exitCode: number } {
+  if (!stdout.startsWith('{')) throw new Error(stdout + stderr);
+  const document = JSON.parse(stdout) as Document & { readonly type?: string };
+  if (document.findings === undefined) throw new Error(stdout);
+  return { ...document, exitCode };
 }
 
 t.test('tkadm why', { skip: labObstacle(), timeout: 580_000 }, async (t) => {
@@ -354,6 +432,10 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 580_000 }, async (t) => {
     t.match(text.stdout, /node1 +Ready +<none>/);
   });
 
+  await startBrokenRegistry(node1);
+  // Nobody answers names there, and there is little room for layers while pods are asked for.
+  await sh(node1, 'cp /etc/resolv.conf /run/resolv.conf; echo "nameserver 127.0.0.1" >/etc/resolv.conf');
+  await sh(node1, 'mount -t tmpfs -o size=1m none /var/lib/tkadm/images/tmp');
   await apply(
     cp,
     Object.entries(POD_FAULTS)
@@ -384,6 +466,7 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 580_000 }, async (t) => {
     const { findings } = await ask(cp, ['pod/default/container-crashing']);
     t.match(findings[0]?.evidence.join('\n'), /no database here/, 'its last words are quoted');
   });
+  await sh(node1, 'umount -l /var/lib/tkadm/images/tmp; cat /run/resolv.conf >/etc/resolv.conf');
   await kubectlText(cp, ['delete', 'pods', '-l', 'is=faulty', '--grace-period=0', '--force', '--wait=false']);
 
   // A container that crashes is started again after some ten seconds: meanwhile the worker is looked at.
@@ -418,6 +501,18 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 580_000 }, async (t) => {
         t.equal(exitCode, 7);
       } finally {
         await sh(place, fault.undo);
+      }
+    });
+  }
+
+  for (const { row, inject, undo, cause, fix, needs } of PRIVATE_FAULTS) {
+    const skip = existsSync(needs) ? false : `needs "${needs}": cgroup v1`;
+    await t.test(`names ${row}`, { skip }, async (t) => {
+      try {
+        const { findings } = await askBehind(node1, inject);
+        t.match(findings[0], { name: row, subject: 'node/node1', cause, fix }, JSON.stringify(findings));
+      } finally {
+        await sh(node1, undo);
       }
     });
   }

@@ -1,3 +1,4 @@
+import { PATHS } from '../../../runtime/base/paths.ts';
 import type { DiagnosisRow } from '../diagnosis.ts';
 import { containersOf, podName, warningsOf } from './pod-facts.ts';
 
@@ -43,6 +44,28 @@ const CAUSES: readonly ImageCause[] = [
     fix: 'curl -v https://REGISTRY/v2/ on the node; without a network: tkadm image load -i FILE there',
   },
   {
+    name: 'image-disk-full',
+    summary: 'The disk has no room for the layers of an image',
+    pattern: /ENOSPC|EDQUOT|no space left on device|the disk has only \d+ (bytes|inodes) left/,
+    cause: 'the disk of the node has no room for its layers',
+    fix: `on the node: df -h ${PATHS.images}; then make room, for images: tkadm image prune`,
+  },
+  {
+    name: 'image-platform-wrong',
+    summary: "The image is not made for the node's architecture",
+    pattern: /it is not for linux\/|its index has nothing for Linux|no match for platform/,
+    cause: "it is not made for the node's architecture",
+    fix: 'build or name an image for it; or bind the pod to nodes that fit: nodeSelector kubernetes.io/arch',
+  },
+  {
+    name: 'image-damaged',
+    summary: 'What the registry sends is not the image, or cannot be unpacked',
+    pattern:
+      /Cannot store content .* its digest is|the registry's (has \d+ bytes|is longer)|Cannot (unpack|add) layer|Cannot read (tar|zstd)|unexpected commit digest|failed size validation/,
+    cause: 'what its registry sends is damaged: a layer is not what the manifest says, or cannot be unpacked',
+    fix: 'push the image again; a mirror or proxy between may keep damaged bytes',
+  },
+  {
     name: 'registry-denied',
     summary: 'The registry does not let the node in',
     pattern: /REGISTRY_DENIED|HTTP 401|HTTP 403|unauthorized|denied|authentication required/i,
@@ -52,7 +75,7 @@ const CAUSES: readonly ImageCause[] = [
   {
     name: 'image-not-found',
     summary: 'The registry has no such image or tag',
-    pattern: /not found|HTTP 404|manifest unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN|does not exist|has no/i,
+    pattern: /not found|HTTP 404|manifest unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN|does not exist/i,
     cause: 'its registry has no such image or tag',
     fix: "correct the image's name or tag; on the node: tkadm image ls",
   },

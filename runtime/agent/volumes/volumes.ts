@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type * as core from 'kubernetes-types/core/v1.d.ts';
 import { quantityToInteger } from '../../api/quantity.ts';
 import { TkadmError } from '../../base/errors.ts';
+import { isImageVolume } from '../image-volumes.ts';
 import { type AgentPod, computeQosClass } from '../pod.ts';
 import { type PodPaths, volumePath } from '../pod-paths.ts';
 import { writeAtomically } from './atomic-writer.ts';
@@ -34,7 +35,7 @@ export async function setUpVolumes(context: VolumeContext): Promise<Map<string, 
   const used = mountedNames(context.pod);
   await Promise.all(
     (context.pod.spec.volumes ?? [])
-      .filter(({ name }) => used.has(name))
+      .filter((volume) => used.has(volume.name) && !isImageVolume(volume))
       .map(async (volume) => {
         try {
           result.set(volume.name, await setUp(volume, context));

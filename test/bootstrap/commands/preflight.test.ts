@@ -1,5 +1,6 @@
 import { load } from 'js-yaml';
 import t from 'tap';
+import { planChecks } from '../../../bootstrap/phases/preflight.ts';
 import { EXIT_CODES } from '../../../runtime/base/errors.ts';
 import { createPrivateMachine, type PrivateMachine } from '../../hosts/private-machine.ts';
 import { CLI } from './tkadm.ts';
@@ -112,6 +113,30 @@ t.test('init --fix looks again after its repairs, and fails on what is still the
   );
   t.notMatch(result.stderr, FORWARD, 'what was repaired is told no more');
 });
+
+t.test(
+  'planChecks() has what had not passed looked at again, and all after a package',
+  { skip },
+  async (t) => {
+    const machine = await createPrivateMachine({ setup: 'echo 0 > /proc/sys/net/ipv4/ip_forward' });
+    t.teardown(() => machine.close());
+    const input = { scope: 'join', nodeName: 'node', ports: [], isOwnNode: false, ignored: [] } as const;
+    const empty = { absentFiles: [], podCidrs: [], serviceCidrs: [] } as const;
+    const plan = async () => {
+      const actions = await planChecks(
+        machine.host,
+        { ...input, ...empty },
+        { shouldFix: true, warn: () => {} },
+      );
+      return actions.map((action) => action.kind === 'run' && action.unpassed);
+    };
+    const unpassed = (await plan())[0] || [];
+    t.ok(unpassed.includes('FileContent'), `${unpassed}`);
+    t.notOk(unpassed.includes('IsPrivilegedUser'), 'what has passed is done with');
+    await machine.host.run(['rm', '/usr/sbin/losetup']);
+    t.same(await plan(), [undefined, undefined]);
+  },
+);
 
 t.test('reset runs its checks, and ignores what it is told to', { skip }, async (t) => {
   const setup =

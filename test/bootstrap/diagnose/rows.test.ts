@@ -331,6 +331,21 @@ const CASES: Readonly<Record<string, readonly [evidence: Evidence, cause: RegExp
   'registry-unreachable': [pulling('Cannot reach registry "r": ECONNREFUSED'), /not reached/, /image load/],
   'registry-denied': [pulling('the registry answers HTTP 401'), /credentials/, /docker-registry/],
   'image-not-found': [pulling('manifest unknown'), /no such image or tag/, /correct the image's name or tag/],
+  'image-disk-full': [
+    pulling('Cannot add layer "sha256:0": cannot unpack "a": the disk has only 4096 bytes left'),
+    /no room for its layers/,
+    /image prune/,
+  ],
+  'image-platform-wrong': [
+    pulling('Cannot use image "shop/web:1": it is not for linux/amd64, only for linux/s390x'),
+    /not made for the node's architecture/,
+    /kubernetes\.io\/arch/,
+  ],
+  'image-damaged': [
+    pulling('Cannot store content "sha256:0": its digest is sha256:1'),
+    /what its registry sends is damaged/,
+    /push the image again/,
+  ],
   'image-pull-failed': [pulling('layer digest differs'), /the pull fails/, /image pull/],
   'object-missing': [
     podWith({ container: waiting('CreateContainerConfigError', 'secret "db" not found') }),
