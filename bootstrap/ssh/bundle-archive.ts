@@ -86,28 +86,23 @@ export async function* readArchive(
 }
 
 async function pack(directory: string, format: ArchiveFormat, signal: AbortSignal): Promise<BundleArchive> {
-  const file = await openUnnamed();
+  let file: FileHandle | undefined;
   try {
+    file = await openUnnamed();
     const argv = ['tar', '-c', ...SAME, ...COMPRESS[format], '-C', directory, '-f', '-', '.'];
     await run(argv, { stdout: file.fd, signal });
     const { size: sizeBytes } = await file.stat();
+    const archive = { file, sizeBytes, digest: '' };
     const hash = createHash('sha256');
-    const whole = { file, sizeBytes, digest: '' };
-    for await (const piece of readArchive(whole, { skipBytes: 0, signal, onProgress: () => {} }))
+    for await (const piece of readArchive(archive, { skipBytes: 0, signal, onProgress: () => {} }))
       hash.update(piece);
     signal.throwIfAborted();
-    return { ...whole, digest: hash.digest('hex') };
+    return { ...archive, digest: hash.digest('hex') };
   } catch (error) {
-    await file.close();
+    await file?.close();
     signal.throwIfAborted();
-    throw new TkadmError(
-      'JOIN_FAILED',
-      `Cannot pack the node bundle of "${directory}": ${formatError(error)}`,
-      {
-        cause: error,
-        hint: 'df -h /var/tmp',
-      },
-    );
+    const message = `Cannot pack the node bundle of "${directory}": ${formatError(error)}`;
+    throw new TkadmError('JOIN_FAILED', message, { cause: error, hint: 'df -h /var/tmp' });
   }
 }
 
