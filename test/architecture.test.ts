@@ -38,6 +38,10 @@ const FLAG_TABLES =
 /** Only these may touch `process`: the command line and each program's entry point. */
 const MAY_TOUCH_PROCESS = /(^bootstrap\/cli\.ts|main\.ts)$/;
 
+const ANY_IMPORT = /(?:from|import)\s*\(?\s*'(\.[^']+)'/g;
+/** Imports that are there when a file is loaded: neither `import type` nor `import()`. */
+const VALUE_IMPORT = /^(?:im|ex)port (?!type )[^;]*?from '(\.[^']+)'/gm;
+
 for (const [folder, allowed] of Object.entries(MAY_IMPORT)) {
   t.test(`${folder} imports only what it may`, (t) => {
     for (const file of sourceFiles(folder)) {
@@ -67,14 +71,28 @@ t.test('process is touched by entry points alone', (t) => {
   t.end();
 });
 
+t.test('no file imports itself by way of others, types apart', (t) => {
+  const files = Object.keys(MAY_IMPORT).flatMap(sourceFiles);
+  const imports = new Map(files.map((file) => [relative(ROOT, file), importedPaths(file, VALUE_IMPORT)]));
+  const done = new Set<string>();
+  const visit = (file: string, way: readonly string[]): void => {
+    if (way.includes(file)) t.fail([...way.slice(way.indexOf(file)), file].join(' → '));
+    else if (!done.has(file)) for (const next of imports.get(file) ?? []) visit(next, [...way, file]);
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file, []);
+  t.ok(done.size > 500, `${done.size} files`);
+  t.end();
+});
+
 function sourceFiles(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
-function importedPaths(file: string): string[] {
-  const specifiers = [...readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)];
+function importedPaths(file: string, pattern = ANY_IMPORT): string[] {
+  const specifiers = [...readFileSync(file, 'utf8').matchAll(pattern)];
   return specifiers.map((match) => relative(ROOT, join(dirname(file), match[1]!)));
 }
 

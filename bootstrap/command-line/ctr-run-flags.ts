@@ -7,8 +7,19 @@ export const DETACH_KEYS: Flag = [
 ];
 export const SIG_PROXY: Flag = ['--sig-proxy <true|false>', 'hand signals on to the process (default: true)'];
 
+/** Flags of docker's `create` that are not there. */
+const ABSENT =
+  `annotation blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-rt-period cpu-rt-runtime
+  device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops gpus health-cmd
+  health-interval health-retries health-start-interval health-start-period health-timeout init ip ip6 isolation
+  kernel-memory link link-local-ip log-driver mac-address memory-swappiness network-alias no-healthcheck
+  oom-kill-disable runtime storage-opt userns volume-driver`
+    .split(/\s+/)
+    .map((name): Flag => [`--${name} [value]`, '', { isRefused: true }]);
+
 /** Flags of `ctr create`, with docker's names. */
 export const CREATE_FLAGS: readonly Flag[] = [
+  ...ABSENT,
   ['--add-host <name:address>', 'line for /etc/hosts', REPEAT],
   ['-a, --attach <stream>', 'stdin, stdout or stderr', REPEAT],
   ['--cap-add <name>', 'give a capability, or ALL', REPEAT],

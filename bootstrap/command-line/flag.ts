@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { TkadmError } from '../../runtime/base/errors.ts';
 
 export interface FlagValues {
   /** More than one value: given again and again, or as a list with commas as well. */
@@ -8,6 +9,8 @@ export interface FlagValues {
   /** The values that there are, without a default. */
   readonly values?: readonly string[];
   readonly isRequired?: true;
+  /** Another program has it and this one has not: it is named so when it is given, and not shown in help. */
+  readonly isRefused?: true;
 }
 
 /** A flag as help shows it: "-f, --file <file>", what it does, and which values it takes. */
@@ -35,7 +38,17 @@ function toOption([declaration, description, values = {}]: Flag): Option {
   if (values.collect) option.argParser(COLLECTORS[values.collect]);
   if (values.choices) option.choices(values.choices).default(values.choices[0]);
   if (values.values) option.choices(values.values);
+  if (values.isRefused)
+    option
+      .preset('')
+      .argParser(() => refuse(declaration))
+      .hideHelp();
   return option;
+}
+
+/** @throws UNSUPPORTED */
+function refuse(declaration: string): never {
+  throw new TkadmError('UNSUPPORTED', `Cannot use "${declaration.split(' ')[0]}": it is not supported`);
 }
 
 /** How the values of a flag that may be given more than once are read. */

@@ -3,6 +3,8 @@ import { type Flag, REPEAT } from './flag.ts';
 import { FLAGS, flags } from './flags.ts';
 
 const load = () => import('../commands/image.ts');
+const loadArchive = () => import('../commands/image-archive.ts');
+const loadBuild = () => import('../commands/image-build.ts');
 
 const REGISTRY: readonly Flag[] = [
   ['--plain-http', 'talk HTTP to the registry'],
@@ -29,7 +31,7 @@ export const IMAGE_COMMANDS: readonly CommandRow[] = [
           ['--pull', 'ask the registries for base images that are here too'],
           FLAGS.output,
         ],
-        run: async (context, options, path) => (await load()).runImageBuild(context, path, options),
+        run: async (context, options, path) => (await loadBuild()).runImageBuild(context, path, options),
       },
       {
         usage: 'load',
@@ -38,7 +40,7 @@ export const IMAGE_COMMANDS: readonly CommandRow[] = [
           ['-i, --input <file>', 'the archive, "-" for standard input', { isRequired: true }],
           FLAGS.output,
         ],
-        run: async (context, options) => (await load()).runImageLoad(context, options),
+        run: async (context, options) => (await loadArchive()).runImageLoad(context, options),
       },
       {
         usage: 'pull <name>',
@@ -71,7 +73,7 @@ export const IMAGE_COMMANDS: readonly CommandRow[] = [
           ['-f, --file <file>', 'the archive, "-" for standard output', { isRequired: true }],
           FLAGS.output,
         ],
-        run: async (context, options, names) => (await load()).runImageSave(context, names, options),
+        run: async (context, options, names) => (await loadArchive()).runImageSave(context, names, options),
       },
       {
         usage: 'inspect <names...>',

@@ -15,7 +15,7 @@ const READERS: Readonly<Record<string, string>> = {
   'etcd-healthcheck-client': 'etcdctl',
   'controller-manager.conf': 'kube-controller-manager',
   'scheduler.conf': 'kube-scheduler',
-  'admin.conf': 'kubectl and tkadm',
+  'admin.conf': 'kubectl',
   'super-admin.conf': 'kubectl',
 };
 

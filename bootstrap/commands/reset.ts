@@ -1,4 +1,7 @@
 import { hostname } from 'node:os';
+import { ApiClient } from '../../runtime/api/client.ts';
+import { NODES } from '../../runtime/api/kinds.ts';
+import { loadClientConfig } from '../../runtime/api/kubeconfig.ts';
 import type { Host } from '../../runtime/base/host.ts';
 import { PATHS } from '../../runtime/base/paths.ts';
 import { createLocalHost } from '../../runtime/host/local.ts';
@@ -8,6 +11,7 @@ import type { Done } from '../journal/undo.ts';
 import { findNodeName } from '../phases/node-name.ts';
 import { RESET_PHASES } from '../phases/reset.ts';
 import { type Comparison, compareWithBefore, describeComparison } from '../phases/reset-compare.ts';
+import { formatCount } from '../render/count.ts';
 import type { OutputFormat } from '../render/renderer.ts';
 import { checkPhaseNames, isSelected } from '../workflow/phase.ts';
 import { confirm } from './confirm.ts';
@@ -16,6 +20,11 @@ import { once } from './once.ts';
 import { collectOverrides } from './overrides.ts';
 import { requireRoot, requireRootUnlessDry } from './require-root.ts';
 import { runCommandPhases } from './run.ts';
+
+/** Of an API server whose objects are not on this machine alone. */
+const ETCD_FLAG = '--etcd-servers=';
+/** A question does not wait longer for a cluster that may be down. */
+const ASK_TIMEOUT_MS = 2_000;
 
 export interface ResetOptions {
   readonly config?: string;
@@ -47,16 +56,18 @@ export async function runReset(context: CliContext, options: ResetOptions): Prom
   requireRoot(context, need);
   // As kubeadm's, the question is part of the phase preflight.
   const asks = !isSelected('preflight', config.skipPhases) && isSelected('preflight', only ?? ['preflight']);
-  if (asks && !config.isForced && !config.isDryRun) {
-    await confirm(context, {
-      verb: 'reset',
-      question: 'This removes the node, its pods and the cluster data on this machine. Go on?',
-      hint: 'tkadm reset -f',
-    });
-  }
   const kubeconfig = options.kubeconfig ?? `${PATHS.kubernetes}/admin.conf`;
   const nodeName = await findNodeName(host);
   const manifest = (await host.readFile(`${PATHS.manifests}/kube-apiserver.yaml`)) ?? '';
+  if (asks && !config.isForced && !config.isDryRun) {
+    const isLast = manifest !== '' && !manifest.includes(ETCD_FLAG);
+    const others = isLast && context.isInputTerminal ? await listOthers(kubeconfig, nodeName) : [];
+    await confirm(context, {
+      verb: 'reset',
+      question: `This removes the node, its pods and the cluster data on this machine. ${describeOthers(others)}Go on?`,
+      hint: 'tkadm reset -f',
+    });
+  }
   // Nobody else can read it, and nobody else but in a dry run comes here.
   const nothing: Done = { changes: [], snapshot: undefined };
   const done = once(async () => (context.uid === 0 ? readDone(PATHS.journal) : nothing));
@@ -141,9 +152,34 @@ function describeReset({ nodeName, isNodeLeft, changes, comparison, etcd }: Rese
   };
 }
 
+/** The other nodes of the cluster whose one API server is here; none when it does not answer. */
+async function listOthers(kubeconfig: string, nodeName: string): Promise<readonly string[]> {
+  const client = await loadClientConfig(kubeconfig).catch(() => undefined);
+  if (client === undefined) return [];
+  const api = new ApiClient(client);
+  try {
+    const { items } = await api.list(NODES, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) });
+    return items.map(({ metadata }) => metadata?.name ?? '').filter((name) => name !== nodeName);
+  } catch {
+    return [];
+  } finally {
+    api.close();
+  }
+}
+
+/** "The cluster ends with it: w1 and 4 more nodes have no control plane then. " */
+export function describeOthers([first, ...more]: readonly string[]): string {
+  if (first === undefined) return '';
+  const others =
+    more.length === 0
+      ? `node "${first}" has`
+      : `"${first}" and ${formatCount(more.length, 'more node')} have`;
+  return `The cluster ends with it: ${others} no control plane then. `;
+}
+
 /** What stays of an etcd elsewhere, of a control-plane node whose API server ran with these arguments. */
 async function findLeftEtcd(host: Pick<Host, 'stat'>, manifest: string): Promise<LeftEtcd | undefined> {
-  if (!manifest.includes('--etcd-servers=')) return undefined;
+  if (!manifest.includes(ETCD_FLAG)) return undefined;
   const keyFile = /--etcd-keyfile=(\S+)/.exec(manifest)?.[1];
   const isThere = keyFile !== undefined && (await host.stat(keyFile)) !== undefined;
   return { keyFile: isThere ? keyFile : undefined };

@@ -75,6 +75,7 @@ export async function runCommandPhases<C>(run: CommandRun<C>): Promise<void> {
     isTerminal: cli.isTerminal && !isDryRun,
     command: run.command,
     write: cli.write,
+    columns: cli.terminal.size()?.columns,
     phases: phases.filter(
       (phase) => phase.refusal === undefined && (run.only === undefined || isSelected(phase.name, run.only)),
     ),

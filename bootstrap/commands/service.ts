@@ -51,7 +51,7 @@ export async function runServiceStart(
         if (!(await host.stat(file.path))) await host.writeFile(file.path, file.content, { mode: file.mode });
         await startService(host, service.name, initSystem);
       });
-      if (wanted === 'runtime') await waitForContainers();
+      if (wanted === 'runtime') await waitForContainers(context.signal);
       tell(isRunning ? `${service.name} runs already\n` : `Started ${service.name}\n`);
     }
   });
@@ -59,12 +59,13 @@ export async function runServiceStart(
 }
 
 /** Until `tkadm ctr` is answered. @throws WAIT_TIMEOUT */
-async function waitForContainers(): Promise<void> {
+async function waitForContainers(signal: AbortSignal): Promise<void> {
   const { CTR_SOCKET, callCtr } = await import('../../runtime/ctr/ctr-client.ts');
   await waitFor(() => callCtr(CTR_SOCKET, 'info', {}), {
     subject: `an answer at "${CTR_SOCKET}"`,
     timeoutMs: 20_000,
     intervalMs: 50,
+    signal,
   });
 }
 

@@ -75,7 +75,7 @@ export async function openUpgrade(
   const kubeconfig = options.kubeconfig ?? (await findKubeconfig(context, isControlPlane));
   const api = clientOnce(kubeconfig);
   const [machine, nodeName] = [await observeMachine(host), await findNodeName(host)];
-  const { documents, isReachable } = await readDocuments(host, api);
+  const { documents, isReachable } = await readDocuments(host, api, context.signal);
   return {
     host,
     machine,
@@ -119,7 +119,11 @@ async function findKubeconfig(context: CliContext, isControlPlane: boolean): Pro
   );
 }
 
-async function readDocuments(host: Pick<Host, 'readFile'>, api: () => Promise<ApiClient>) {
+async function readDocuments(
+  host: Pick<Host, 'readFile'>,
+  api: () => Promise<ApiClient>,
+  signal: AbortSignal,
+) {
   // A kubeconfig that cannot be used is no server that is away.
   const client = await api().catch((error) => {
     if (!isSystemError((error as Error).cause, 'EACCES')) throw error;
@@ -132,9 +136,11 @@ async function readDocuments(host: Pick<Host, 'readFile'>, api: () => Promise<Ap
     const documents = await waitFor(() => readStoredDocuments(client, CALL_TIMEOUT_MS), {
       subject: 'the stored configuration of the cluster',
       timeoutMs: ANSWER_TIMEOUT_MS,
+      signal,
     });
     return { documents, isReachable: true };
   } catch (error) {
+    signal.throwIfAborted();
     const kept = await readJournalDocuments(host);
     if (kept !== undefined) return { documents: kept, isReachable: false };
     if (!isTkadmError(error, 'WAIT_TIMEOUT')) throw error;

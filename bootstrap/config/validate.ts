@@ -170,7 +170,7 @@ function validateVersion(version: string, tkadm: TkadmConfiguration, check: Chec
     check.invalid(
       path,
       version,
-      `the embedded engine serves ${KUBERNETES_VERSION}; engine "upstream" runs others`,
+      `the embedded engine serves ${KUBERNETES_VERSION} alone; write that or leave the field out`,
     );
   } else if (!isDeployable(version)) {
     check.invalid(path, version, `this version deploys 1.${MIN_MINOR} to 1.${OWN_MINOR}`);

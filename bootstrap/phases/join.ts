@@ -71,8 +71,12 @@ const PHASES: readonly Phase<JoinContext>[] = [
     ...(preflightPhase as Phase<JoinContext>),
     plan(context, tell) {
       // It only looks, so its answer may be there when the checks are done; what it finds is told after them.
-      context.discover().catch(() => {});
-      return preflightPhase.plan(context, tell);
+      let awaited = `; ${describeSilence(context)}`;
+      const found = context.discover().finally(() => {
+        awaited = '';
+      });
+      found.catch(() => {});
+      return preflightPhase.plan(context, (at) => tell?.(`${at}${awaited}`));
     },
   },
   {
@@ -81,8 +85,7 @@ const PHASES: readonly Phase<JoinContext>[] = [
     unchanged: 'Verified',
     after: ['preflight'],
     async plan(context, tell) {
-      const { file, bootstrapToken } = context.config.discovery;
-      tell?.(`no answer of "${file?.kubeConfigPath ?? bootstrapToken?.apiServerEndpoint}" yet`);
+      tell?.(describeSilence(context));
       const { client, caPem, explain } = await openCluster(context);
       tell?.('');
       await refuseOtherNode(context, { client, caPem })
@@ -279,6 +282,11 @@ function refuseOtherSelf(
     `Cannot join as "${name}": this machine is node "${nodeName}" of this cluster already`,
     { hint: `tkadm join ... --node-name ${nodeName}, or first: tkadm reset -f` },
   );
+}
+
+function describeSilence({ config: { discovery } }: JoinContext): string {
+  const { file, bootstrapToken } = discovery;
+  return `no answer of "${file?.kubeConfigPath ?? bootstrapToken?.apiServerEndpoint}" yet`;
 }
 
 /**

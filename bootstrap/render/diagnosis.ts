@@ -1,6 +1,7 @@
 import { type Diagnosis, formatSubject } from '../diagnose/diagnose.ts';
 import type { Finding } from '../diagnose/diagnosis.ts';
 import { isFaulty } from '../diagnose/rank.ts';
+import { wrap } from './wrap.ts';
 
 /** The document of `tkadm why`, docs/output.md. */
 export function describeDiagnosis({ subject, findings, unseen }: Diagnosis) {
@@ -48,16 +49,3 @@ function formatFinding(
 const INDENT = 9;
 /** A fix is wrapped between its steps alone. */
 const STEP = /(?<=[;:]) /;
-
-/** Lines of at most `columns` where words allow it; from the second on indented. */
-function wrap(text: string, indent: number, columns: number, separator: RegExp = / /): string {
-  const lines: string[] = [];
-  for (const word of text.trimEnd().split(separator)) {
-    const last = lines.at(-1);
-    const joined = `${last} ${word}`;
-    if (last !== undefined && (joined.length <= columns || last.trim() === ''))
-      lines[lines.length - 1] = joined;
-    else lines.push(last === undefined ? word : `${' '.repeat(indent)}${word}`);
-  }
-  return lines.join('\n');
-}

@@ -12,6 +12,7 @@ import {
 } from './fleet.ts';
 import { createLiveList } from './live-list.ts';
 import { maskSecrets } from './mask.ts';
+import { formatWarning } from './wrap.ts';
 
 type Wrapper = ListrTaskWrapper<unknown, never, never>;
 
@@ -34,7 +35,10 @@ interface LiveOptions {
 }
 
 /** A live list in the terminal: a line for each machine. Warnings are said at the end, where they stay. */
-export function createLiveReporter({ write }: FleetOutput, { command, plain }: LiveOptions): FleetReporter {
+export function createLiveReporter(
+  { write, terminal }: FleetOutput,
+  { command, plain }: LiveOptions,
+): FleetReporter {
   const lines = new Map<string, Line>();
   const notes: string[] = [];
   const warnings: Warnings = new Map();
@@ -77,7 +81,9 @@ export function createLiveReporter({ write }: FleetOutput, { command, plain }: L
       if (isPlain) return plain.finish(results);
       for (const line of lines.values()) line.settle(new Error('not finished'));
       await list?.ended;
-      write(`${formatWarnings(warnings)}${notes.join('')}${maskSecrets(summaryOf(command, results))}`);
+      const columns = terminal?.size()?.columns;
+      const summary = maskSecrets(summaryOf(command, results, columns));
+      write(`${formatWarnings(warnings, columns)}${notes.join('')}${summary}`);
     },
   };
 }
@@ -131,8 +137,10 @@ interface Later {
 }
 
 /** "one, two: Warning: ...": each once, for machines that are alike tell the same. */
-function formatWarnings(warnings: Warnings): string {
-  return [...warnings].map(([message, hosts]) => `${[...hosts].join(', ')}: Warning: ${message}\n`).join('');
+function formatWarnings(warnings: Warnings, columns: number | undefined): string {
+  return [...warnings]
+    .map(([message, hosts]) => formatWarning(`${[...hosts].join(', ')}: Warning: ${message}`, columns))
+    .join('');
 }
 
 /** A machine that was not known when the list began has its lines after it. */

@@ -1,6 +1,7 @@
 import { isTkadmError } from '../../runtime/base/errors.ts';
 import { formatCount } from './count.ts';
 import { formatTable } from './table.ts';
+import { wrap } from './wrap.ts';
 
 /** How a machine of a run ended, with what is said of its node. */
 export const OUTCOMES = {
@@ -30,7 +31,7 @@ export interface HostResult {
 }
 
 /** A table of all machines for people: what became of each, why, and what to do next. */
-export function formatSummary(results: readonly HostResult[]): string {
+export function formatSummary(results: readonly HostResult[], columns = Infinity): string {
   const rows = results.map(({ host, node = '-', outcome, changes, error }) => [
     host,
     node,
@@ -45,7 +46,11 @@ export function formatSummary(results: readonly HostResult[]): string {
   const hints = results.flatMap(({ host, error }) =>
     isTkadmError(error) && error.hint ? [`${host}: try: ${error.hint}\n`] : [],
   );
-  return `\n${table}${hints.join('')}`;
+  const reasonAt = table.indexOf('REASON');
+  const lines = table.trimEnd().split('\n');
+  // Narrower than this a sentence is no easier to read in lines of its own.
+  const width = columns - reasonAt < 30 ? Infinity : columns;
+  return `\n${lines.map((line) => `${wrap(line, reasonAt, width)}\n`).join('')}${hints.join('')}`;
 }
 
 /** A result as events have it. */

@@ -43,6 +43,8 @@ export interface FleetOutput {
   readonly write: (text: string) => void;
   readonly now: () => Date;
   readonly isTerminal: boolean;
+  /** How wide it is. */
+  readonly terminal?: { readonly size: () => { readonly columns: number } | undefined };
 }
 
 const UPLOAD = 'send the node bundle';
@@ -122,9 +124,9 @@ export function formatStart(command: FleetCommand, targets: readonly Target[]): 
 }
 
 /** The table, where there is more to say of the machines than their lines did. */
-export function summaryOf(command: FleetCommand, results: readonly HostResult[]): string {
+export function summaryOf(command: FleetCommand, results: readonly HostResult[], columns?: number): string {
   const hasFailed = results.length > 1 && results.some(({ error }) => error);
-  return command === 'apply' || hasFailed ? formatSummary(results) : '';
+  return command === 'apply' || hasFailed ? formatSummary(results, columns) : '';
 }
 
 function createEventReporter(

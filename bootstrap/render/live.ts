@@ -4,6 +4,7 @@ import type { WorkflowEvent } from '../workflow/event.ts';
 import { groupOf } from '../workflow/phase.ts';
 import { createLiveList } from './live-list.ts';
 import type { Renderer, RendererOptions, RunResult } from './renderer.ts';
+import { formatWarning } from './wrap.ts';
 
 type Wrapper = ListrTaskWrapper<unknown, never, never>;
 
@@ -48,7 +49,11 @@ export function createLiveRenderer(options: RendererOptions): Renderer {
   return {
     emit(event) {
       if (event.type === 'note')
-        notes.push(event.level === 'warning' ? `Warning: ${event.message}\n` : `${event.message}\n`);
+        notes.push(
+          event.level === 'warning'
+            ? formatWarning(`Warning: ${event.message}`, options.columns)
+            : `${event.message}\n`,
+        );
       else update(lines.get(groupOf(event.phase)), event);
     },
     async finish(result: RunResult) {

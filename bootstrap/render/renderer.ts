@@ -24,6 +24,8 @@ export interface RendererOptions {
   readonly host?: string | undefined;
   readonly now?: (() => Date) | undefined;
   readonly write: (text: string) => void;
+  /** How wide a terminal is. */
+  readonly columns?: number | undefined;
   /** Phases in the order in which they are shown, with their summaries. */
   readonly phases: readonly { readonly name: string; readonly summary: string }[];
 }

@@ -43,10 +43,18 @@ export class Authentication {
   #offered: readonly string[] | null = null;
   /** Why a turn could not be taken, such as a key whose passphrase is not known. */
   failure: Error | undefined;
+  readonly #tried = new Set<string>();
 
   constructor(options: AuthenticationOptions) {
     this.#options = options;
     this.#turns = this.#takeTurns();
+  }
+
+  /** What was shown to the server and what it takes, for messages. */
+  describe(): string {
+    const tried =
+      this.#tried.size === 0 ? 'there was nothing to try' : `tried: ${[...this.#tried].join(', ')}`;
+    return this.#offered === null ? tried : `${tried}; the server takes ${this.#offered.join(', ')}`;
   }
 
   /** For ssh2's `authHandler`. */
@@ -66,6 +74,7 @@ export class Authentication {
     if (methods.publicKey) yield* this.#offerKeys(username);
     if (methods.password) yield* this.#offerPasswords(username);
     if (methods.interactive && this.#isOffered('keyboard-interactive')) {
+      this.#tried.add('keyboard-interactive');
       yield { type: 'keyboard-interactive', username, prompt: this.#answer };
     }
   }
@@ -81,19 +90,24 @@ export class Authentication {
       const agent = hasOnlyTheseIdentities
         ? new SelectedAgent(createAgent(agentSocket), await readPublicKeys(identities))
         : agentSocket;
+      this.#tried.add('the agent');
       yield { type: 'agent', username, agent };
     }
     for (const identity of identities) {
       if (!this.#isOffered('publickey')) return;
       const key = await identity.open();
-      if (key) yield { type: 'publickey', username, key };
+      if (!key) continue;
+      this.#tried.add(identity.path);
+      yield { type: 'publickey', username, key };
     }
   }
 
   async *#offerPasswords(username: string): AsyncGenerator<AnyAuthMethod> {
     const { password } = this.#options;
     if (password !== undefined) {
-      if (this.#isOffered('password')) yield { type: 'password', username, password };
+      if (!this.#isOffered('password')) return;
+      this.#tried.add('password');
+      yield { type: 'password', username, password };
       return;
     }
     // Nobody is asked for a password that the server would not take.
@@ -101,6 +115,7 @@ export class Authentication {
     for (let attempt = 0; attempt < PASSWORD_TRIES && this.#offered?.includes('password'); attempt += 1) {
       const answer = await this.#askPassword();
       if (answer === undefined || answer === '') return;
+      this.#tried.add('password');
       yield { type: 'password', username, password: answer };
       this.#options.prompts.forget(this.#question);
     }

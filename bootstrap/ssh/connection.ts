@@ -288,7 +288,7 @@ function explain(error: Error & { level?: string }, facts: FailureFacts): TkadmE
   if (error.level === 'client-authentication') {
     return new TkadmError(
       'SSH_AUTHENTICATION',
-      `Cannot log in to "${resolved.alias}" as "${target.user}": every key and password was refused`,
+      `Cannot log in to "${resolved.alias}" as "${target.user}": every key and password was refused (${authentication.describe()})`,
       {
         cause: error,
         hint: `ssh-copy-id -p ${target.port} ${address}, or pass --ssh-identity FILE`,

@@ -143,7 +143,8 @@ export class Container {
     return runHooks(this.#context, at, {
       id: this.#state.id,
       spec: this.spec,
-      pid: this.isExited ? undefined : this.#state.pid,
+      // A short program has ended by the time that its "poststart" runs: it is told as it was started.
+      pid: at === 'deleted' ? undefined : this.#state.pid,
       bundle: this.#state.bundle ?? '',
       annotations: this.#state.annotations,
       cgroupJoinFiles: this.cgroup?.joinFiles ?? [],

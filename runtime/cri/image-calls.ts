@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isTkadmError, TkadmError } from '../base/errors.ts';
@@ -191,6 +191,9 @@ function checkArchitecture(asked: string | undefined, own: string): void {
 /** The Dockerfile, and the exclusions that are for it alone. */
 async function readBuildFiles({ contextDir, dockerfile: path, dockerfileText }: BuildRequest) {
   checkAbsolute(contextDir);
+  const context = await stat(contextDir).catch(() => undefined);
+  if (!context?.isDirectory())
+    throw new TkadmError('IMAGE_REQUEST_INVALID', `Cannot build: there is no directory "${contextDir}"`);
   if (dockerfileText !== undefined) return { dockerfile: dockerfileText };
   checkAbsolute(path);
   return {

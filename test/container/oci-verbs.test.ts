@@ -354,6 +354,12 @@ t.test('verbs and flags of tkadm-oci', { skip: skipReason }, async (t) => {
       statuses.map(({ status }) => status),
       ['creating', 'creating', 'creating', 'running', 'stopped'],
     );
+    t.equal(
+      new Set(statuses.slice(0, -1).map(({ pid }) => pid)).size,
+      1,
+      'the same pid, whether it has ended',
+    );
+    t.equal(statuses.at(-1).pid, 0);
     t.match(
       readFileSync(inside, 'utf8'),
       /^startContainer startContainer box \{.*"status":"created".*\}\nmain\n$/,

@@ -1,5 +1,6 @@
 import t from 'tap';
 import {
+  apply,
   getJson,
   initCluster,
   joinArguments,
@@ -99,8 +100,8 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     t.notMatch(result.stdout, /\] (write|apply|patch|start|install|wait) /);
     t.same(await state(cp), before);
     t.match(result.stdout, join.token, 'the token of the first run');
-    const json = await tkadm(cp, ['init', '-o', 'json']);
-    t.match(JSON.parse(json.stdout.trim().split('\n').at(-1) ?? ''), { ok: true, changes: 0 });
+    const json = await asReader(cp, () => tkadm(cp, ['init', '-o', 'json']));
+    t.match(JSON.parse(json.stdout.trim().split('\n').at(-1) ?? ''), { ok: true, changes: 0 }, json.stderr);
     const seen = await inTerminal(cp, 'init');
     t.equal(seen.exitCode, 0);
     t.match(seen.stdout, /Generate certificates \(already there\)/);
@@ -255,6 +256,36 @@ t.test('phases on a running cluster', { skip: labObstacle(), timeout: 300_000 },
     t.equal((await node1.exec(['ls', '/var/lib/etcd'])).stdout, 'member\n', 'not its own');
   });
 });
+
+const READER = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reader}
+rules:
+  - {apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}
+  - {nonResourceURLs: ['*'], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: reader}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
+`;
+
+/** Work with administrators' kubeconfigs whose user may only read: whatever it asks to be written is refused. */
+async function asReader<T>(host: LabHost, work: () => Promise<T>): Promise<T> {
+  await apply(host, READER);
+  const { stdout: input } = await tkadm(host, ['kubeconfig', 'user', '--client-name', 'reader']);
+  const files = '/etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf';
+  await host.exec(['sh', '-ec', `mkdir /run/kept && cp -p ${files} /run/kept && tee ${files}`], { input });
+  try {
+    const write = await kubectl(host, ['create', 'configmap', 'mine']);
+    if (!/forbidden/.test(write.stderr)) throw new Error(`the reader may write: ${write.all}`);
+    return await work();
+  } finally {
+    await host.exec(['sh', '-ec', 'cp -p /run/kept/* /etc/kubernetes && rm -r /run/kept']);
+  }
+}
 
 /** The output is long: it is only told when the command fails. */
 function succeeds(t: Tap, { exitCode, all }: TimedOutput, what = 'exit code'): void {

@@ -428,7 +428,7 @@ const CASES: readonly Case[] = [
   {
     check: 'FileAvailable--etc-kubernetes-kubelet.conf',
     title: 'a control plane that is to join',
-    input: { scope: 'join' },
+    input: { scope: 'join', absentFiles: ['/etc/kubernetes/kubelet.conf'] },
     setup: `mkdir -p /etc/kubernetes/manifests
 : > /etc/kubernetes/manifests/kube-apiserver.yaml; : > /etc/kubernetes/kubelet.conf`,
     seen: /a control-plane node of a cluster/,

@@ -3,7 +3,8 @@ import { TkadmError } from '../../../runtime/base/errors.ts';
 import { writeFileAtomic } from '../../../runtime/base/files.ts';
 import type { ImageDetails } from '../../../runtime/cri/image-messages.ts';
 import type { CliContext } from '../context.ts';
-import { buildImage, loadImages, runImageSave } from '../image.ts';
+import { loadImages, runImageSave } from '../image-archive.ts';
+import { buildImage } from '../image-build.ts';
 import { readRegistryAuth } from '../registry-auth.ts';
 import { ctr, forEach, image } from './call.ts';
 import {

@@ -6,6 +6,7 @@ import type { CliContext } from '../context.ts';
 import { ctr, image } from './call.ts';
 import { type PruneFlags as ContainerPruneFlags, pruneContainers } from './containers.ts';
 import { pruneImages } from './images.ts';
+import { printDeleted } from './print-deleted.ts';
 import { applyFilters, type ListFlags, printRows } from './print-rows.ts';
 import { formatBytes } from './units.ts';
 import { confirm, pruneVolumes } from './volumes.ts';
@@ -73,15 +74,8 @@ export async function runSystemPrune(context: CliContext, flags: SystemPruneFlag
   const volumes = flags.volumes ? await pruneVolumes(context, {}) : { names: [], bytes: 0 };
   const images = await pruneImages(context, flags.all ?? false);
   const freed = bytesOf(before.containers, ids);
-  const sections = [
-    ['Deleted Containers:', ids],
-    ['Deleted Volumes:', volumes.names],
-    ['Deleted Images:', images.ids],
-  ] as const;
-  for (const [title, names] of sections) {
-    if (names.length > 0) context.write(`${title}\n${names.join('\n')}\n\n`);
-  }
-  context.write(`Total reclaimed space: ${formatBytes(freed + volumes.bytes + images.bytes, 1000)}\n`);
+  const deleted = { Containers: ids, Volumes: volumes.names, Images: images.ids };
+  printDeleted(context, deleted, freed + volumes.bytes + images.bytes);
 }
 
 /** `tkadm ctr container prune` */
@@ -92,9 +86,7 @@ export async function runContainerPrune(
   await confirm(context, flags.force, 'This removes all stopped containers');
   const before = await ctr(context, 'diskUsage', {});
   const ids = await pruneContainers(context, flags);
-  const title = ids.length > 0 ? 'Deleted Containers:\n' : '';
-  context.write(`${title}${ids.map((id) => `${id}\n`).join('')}`);
-  context.write(`Total reclaimed space: ${formatBytes(bytesOf(before.containers, ids), 1000)}\n`);
+  printDeleted(context, { Containers: ids }, bytesOf(before.containers, ids));
 }
 
 function bytesOf(
@@ -111,9 +103,7 @@ export async function runImagePrune(
 ): Promise<void> {
   await confirm(context, force, `This removes all images without ${all ? 'a container' : 'a name'}`);
   const { ids, bytes } = await pruneImages(context, all);
-  const title = ids.length > 0 ? 'Deleted Images:\n' : '';
-  context.write(`${title}${ids.map((id) => `${id}\n`).join('')}`);
-  context.write(`Total reclaimed space: ${formatBytes(bytes, 1000)}\n`);
+  printDeleted(context, { Images: ids }, bytes);
 }
 
 /** `tkadm ctr info` */

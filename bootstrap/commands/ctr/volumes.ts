@@ -4,9 +4,9 @@ import type { VolumeInfo } from '../../../runtime/ctr/ctr-messages.ts';
 import type { CliContext } from '../context.ts';
 import { ctr, forEach } from './call.ts';
 import { runInspect } from './inspect.ts';
+import { printDeleted } from './print-deleted.ts';
 import { applyFilters, type FilterTable, hasLabel, type ListFlags, printRows } from './print-rows.ts';
 import { parseLabel } from './run-options.ts';
-import { formatBytes } from './units.ts';
 
 const FILTERS: FilterTable<VolumeInfo> = {
   dangling: ({ usedBy }, value) => (usedBy.length === 0) === (value === 'true'),
@@ -87,10 +87,13 @@ export interface PruneFlags {
 
 /** `tkadm ctr volume prune`: without --all those that were made for one container. */
 export async function runVolumePrune(context: CliContext, flags: PruneFlags): Promise<void> {
-  await confirm(context, flags.force, 'This removes all volumes that no container has');
+  await confirm(
+    context,
+    flags.force,
+    `This removes all volumes ${flags.all ? '' : 'without a name '}that no container has`,
+  );
   const { names, bytes } = await pruneVolumes(context, flags);
-  context.write(names.map((name) => `${name}\n`).join(''));
-  context.write(`Total reclaimed space: ${formatBytes(bytes, 1000)}\n`);
+  printDeleted(context, { Volumes: names }, bytes);
 }
 
 /** Removes volumes without a container; returns their names and what they took. */

@@ -10,7 +10,7 @@ import {
 import { remove, update } from '../component/action.ts';
 import { isSameJson } from '../component/objects.ts';
 import type { View } from '../component/view.ts';
-import { type Controller, type ReconcileResult, SETTLED, watch } from './controller.ts';
+import { type Controller, earliest, type ReconcileResult, SETTLED, watch } from './controller.ts';
 
 const SECRET_TYPE = 'bootstrap.kubernetes.io/token';
 const SECRET_PREFIX = 'bootstrap-token-';
@@ -88,7 +88,7 @@ function reconcileSignatures(view: View, now: Date): ReconcileResult {
     data[SIGNATURE_PREFIX + token.id] = signDetached(content, token);
     if (token.expiresAtMs !== undefined) waits.push(token.expiresAtMs - now.getTime());
   }
-  const requeueAfterMs = waits.length > 0 ? Math.max(1, Math.min(...waits)) : undefined;
+  const requeueAfterMs = earliest(waits);
   const annotations = annotate(
     configMap,
     updateTokenExpirations(readTokenExpirations(configMap), present, now),

@@ -68,3 +68,9 @@ export function watchOwned<T extends KubeObject>(kind: Kind<T>, ownerKind: strin
   };
   return watch(kind, (change) => new Set([...ownerKey(change.object), ...ownerKey(change.previous)]));
 }
+
+/** The first of some waits in ms, at least 1; undefined when nothing is waited for. */
+export function earliest(waits: readonly (number | undefined)[]): number | undefined {
+  const known = waits.filter((wait) => wait !== undefined);
+  return known.length > 0 ? Math.max(1, Math.min(...known)) : undefined;
+}

@@ -7,6 +7,7 @@ import { isPodReady, isSameJson } from '../component/objects.ts';
 import { claimObjects } from './adoption.ts';
 import {
   type Controller,
+  earliest,
   type ReconcileContext,
   type ReconcileResult,
   SETTLED,
@@ -84,11 +85,6 @@ function reconcileJob(key: string, { view, now }: ReconcileContext): ReconcileRe
     ],
     requeueAfterMs: earliest([plan.waitMs, deadlineMs(job, now)]),
   };
-}
-
-function earliest(waits: readonly (number | undefined)[]): number | undefined {
-  const known = waits.filter((wait) => wait !== undefined);
-  return known.length > 0 ? Math.max(1, Math.min(...known)) : undefined;
 }
 
 function buildStatus(tally: JobTally, conditions: JobCondition[], end: JobEnd | undefined): JobStatus {

@@ -124,7 +124,7 @@ t.test('config images list', async (t) => {
   t.match(noted.error, /Warning: kubernetesVersion: "latest" is not looked up in the network/);
   t.match(noted.error, /Warning: imageRepository: it has no effect: .*node bundle/);
   await t.rejects(list({ engine: 'other' }), { message: /engine: Unsupported value: "other".*\(--engine\)/ });
-  await t.rejects(list({ kubernetesVersion: 'v1.35.1' }), { message: /engine "upstream" runs others/ });
+  await t.rejects(list({ kubernetesVersion: 'v1.35.1' }), { message: /serves v1\.36\.\d+ alone/ });
   await t.rejects(list({ featureGates: ['RootlessControlPlane=true'] }), { message: /not supported/ });
 });
 

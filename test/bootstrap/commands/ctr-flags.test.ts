@@ -6,9 +6,11 @@ import { chooseTarget } from '../../../bootstrap/commands/ctr/cp.ts';
 import { DetachFilter, parseDetachKeys } from '../../../bootstrap/commands/ctr/detach-keys.ts';
 import { parseMount, parseTmpfs, parseVolume } from '../../../bootstrap/commands/ctr/mounts.ts';
 import { parsePublish } from '../../../bootstrap/commands/ctr/ports.ts';
+import { printDeleted } from '../../../bootstrap/commands/ctr/print-deleted.ts';
 import { formatStatus } from '../../../bootstrap/commands/ctr/ps.ts';
 import { buildOptions, type RunFlags } from '../../../bootstrap/commands/ctr/run-options.ts';
 import { formatAge, formatBytes, parseBytes, parseMoment } from '../../../bootstrap/commands/ctr/units.ts';
+import { describeOthers } from '../../../bootstrap/commands/reset.ts';
 import { launchExitCode } from '../../../runtime/ctr/ctr-start.ts';
 import { parseSignal } from '../../../runtime/ctr/signals.ts';
 import { openCli } from './fixture.ts';
@@ -244,4 +246,33 @@ t.test("ctr run: what stands behind the image is the program's", async (t) => {
   t.match(seen, [
     [{ interactive: true, tty: true, rm: true, publish: ['1:2'] }, 'img', ['ls', '-l', '--rm=x', '-V']],
   ]);
+});
+
+t.test("docker's flags that are not there are refused by name, and not shown", async (t) => {
+  const run = CTR_COMMANDS[0]?.commands?.find(({ usage }) => /^run /.test(usage));
+  for (const argv of [
+    ['--init', 'x'],
+    ['--health-cmd', 'true', 'x'],
+    ['--gpus=all', 'x'],
+  ]) {
+    const program = new Command('tkadm').exitOverride().enablePositionalOptions();
+    addCommand(program, run!, { context: openCli().context, setExitCode: () => {} });
+    await t.rejects(program.parseAsync(['node', 'tkadm', 'run', ...argv]), {
+      code: 'UNSUPPORTED',
+      message: `Cannot use "${argv[0]!.split('=')[0]}": it is not supported`,
+    });
+    t.notMatch(program.commands[0]?.helpInformation(), /--init|--gpus/);
+  }
+});
+
+t.test('printDeleted() has the form of docker', async (t) => {
+  const { context, take } = openCli();
+  printDeleted(context, { Containers: [], Volumes: ['a', 'b'] }, 2_000);
+  t.equal(take().out, 'Deleted Volumes:\na\nb\n\nTotal reclaimed space: 2kB\n');
+});
+
+t.test('describeOthers() names who is left without a control plane', async (t) => {
+  t.equal(describeOthers([]), '');
+  t.match(describeOthers(['w1']), /: node "w1" has no control plane/);
+  t.match(describeOthers(['w1', 'w2', 'w3']), /"w1" and 2 more nodes have no control plane/);
 });

@@ -5,7 +5,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { formatImageTable } from '../../../bootstrap/commands/image.ts';
+import { formatImageTable } from '../../../bootstrap/commands/image-view.ts';
 import { callImages } from '../../../runtime/cri/image-client.ts';
 import { MEDIA_TYPES } from '../../../runtime/image/oci-image.ts';
 import { RegistryClient } from '../../../runtime/image/registry.ts';
