@@ -16,7 +16,7 @@ export interface BundleArchive {
 }
 
 const FOLDER = '/var/tmp/tkadm-archive-';
-const PIECE_BYTES = 1 << 20;
+const PIECE_BYTES = 1 << 18;
 /** With these a bundle's archive is the same byte for byte each time, so that a transfer can be gone on with. */
 const SAME = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
 /** Its output is the same with any number of threads. */
