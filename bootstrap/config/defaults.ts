@@ -44,7 +44,7 @@ export const CONTROL_PLANE_TAINT: Taint = {
   effect: 'NoSchedule',
 };
 
-const DEFAULT_TIMEOUTS = {
+export const DEFAULT_TIMEOUTS = {
   controlPlaneComponentHealthCheck: '4m',
   kubeletHealthCheck: '4m',
   kubernetesAPICall: '1m',

@@ -2,7 +2,7 @@ import { parseDuration } from '../../runtime/base/flags.ts';
 import { findWithoutEffect } from './component-fields.ts';
 import { findComponentDifferences } from './components.ts';
 import { givenSockets } from './cri-socket.ts';
-import type { DocumentFields } from './defaults.ts';
+import { DEFAULT_TIMEOUTS, type DocumentFields } from './defaults.ts';
 import { readField } from './fields.ts';
 import type { DocumentKindName } from './kinds.ts';
 import { redactText } from './redact.ts';
@@ -32,13 +32,28 @@ function socketNotes(fields: DocumentFields): readonly string[] {
     .map((socket) => `criSocket "${socket}" has no scheme: "unix://${socket}" is used`);
 }
 
-/** `kubeadm config migrate` writes 0s where nothing was set. */
+/** Timeouts of calls that are waited for otherwise. */
+const TIMEOUTS_WITHOUT_EFFECT: Readonly<Record<string, string>> = {
+  kubernetesAPICall: 'a call of the API server has 30 s, and what is waited for a timeout of its own',
+  etcdAPICall: 'API servers alone call etcd',
+};
+
 function timeoutNotes(fields: DocumentFields): readonly string[] {
   return Object.values(fields).flatMap((document) =>
-    Object.entries((document['timeouts'] ?? {}) as Record<string, string>)
-      .filter(([, text]) => parseDuration(text) === 0)
-      .map(([name, text]) => `timeouts.${name}: "${text}" would leave no time: the default is used`),
+    Object.entries((document['timeouts'] ?? {}) as Record<string, string>).flatMap(([name, text]) =>
+      timeoutNote(name, text),
+    ),
   );
+}
+
+function timeoutNote(name: string, text: string): readonly string[] {
+  // `kubeadm config migrate` writes 0s where nothing was set.
+  if (parseDuration(text) === 0)
+    return [`timeouts.${name}: "${text}" would leave no time: the default is used`];
+  const reason = TIMEOUTS_WITHOUT_EFFECT[name];
+  const isDefault =
+    parseDuration(text) === parseDuration(DEFAULT_TIMEOUTS[name as keyof typeof DEFAULT_TIMEOUTS]);
+  return reason === undefined || isDefault ? [] : [`timeouts.${name}: it has no effect: ${reason}`];
 }
 
 function versionNotes(fields: DocumentFields): readonly string[] {

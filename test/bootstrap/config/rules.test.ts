@@ -268,6 +268,11 @@ const NOTED: readonly (readonly [name: string, text: string, warning: RegExp])[]
     /timeouts\.controlPlaneComponentHealthCheck: "0s" would leave no time: the default is used/,
   ],
   [
+    'a timeout that nothing has',
+    INIT('timeouts: {kubernetesAPICall: 2m}'),
+    /timeouts\.kubernetesAPICall: it has no effect: a call of the API server has 30 s/,
+  ],
+  [
     'a socket without scheme',
     INIT('nodeRegistration: {criSocket: /run/a.sock}'),
     /"unix:\/\/\/run\/a\.sock" is used/,
