@@ -229,7 +229,7 @@ const PRIVATE_FAULTS: readonly (HostFault & { readonly needs: readonly string[] 
     undo: `rmdir ${BLKIO}/slow; rm -r /run/slow /run/slow.img`,
     cause: /the disk of node1 is slow/,
     fix: /faster disk/,
-    needs: [`${BLKIO}/blkio.throttle.write_iops_device`, '/dev/loop-control', '/sbin/mkfs.ext4'],
+    needs: [`${BLKIO}/${THROTTLE}`, '/dev/loop-control', '/sbin/mkfs.ext4'],
   },
   {
     row: 'cgroup-controllers-missing',
