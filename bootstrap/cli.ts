@@ -57,7 +57,9 @@ function buildTerminal(interrupt: () => void): Terminal {
         for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrupt);
       };
     },
-    size: () => (stdout.isTTY ? { columns: stdout.columns, rows: stdout.rows } : undefined),
+    // One that nobody looks at, such as script(1)'s, may have no size.
+    size: () =>
+      stdout.isTTY && stdout.columns > 0 ? { columns: stdout.columns, rows: stdout.rows } : undefined,
     onResize: (listener) => {
       stdout.on('resize', listener);
       return () => stdout.off('resize', listener);

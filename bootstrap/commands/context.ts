@@ -7,7 +7,7 @@ export interface Terminal {
   readonly writeErrorBytes: (bytes: Uint8Array) => Promise<void>;
   /** While taken, signals go to the listener instead of ending the command; returns what gives them back. */
   readonly takeSignals: (listener: (signal: NodeJS.Signals) => void) => () => void;
-  /** In characters; undefined when standard output is no terminal. */
+  /** In characters; undefined when standard output is no terminal, or one without a size. */
   readonly size: () => { readonly columns: number; readonly rows: number } | undefined;
   /** Calls back when the size has changed; returns what ends that. */
   readonly onResize: (listener: () => void) => () => void;

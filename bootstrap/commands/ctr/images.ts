@@ -259,9 +259,12 @@ export async function pruneImages(
   const unused = (await image(context, 'list')).filter(
     ({ id, repoTags, isPinned }) => !used.has(id) && !isPinned && (repoTags.length === 0 || all),
   );
+  // Images share layers: what is freed is less than the sum of their sizes.
+  const before = await ctr(context, 'diskUsage', {});
   for (const { id } of unused) await image(context, 'remove', { name: id });
+  const after = await ctr(context, 'diskUsage', {});
   return {
     ids: unused.map(({ id }) => id),
-    bytes: unused.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    bytes: Math.max(0, before.imagesBytes - after.imagesBytes),
   };
 }

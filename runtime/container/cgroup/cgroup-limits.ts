@@ -108,9 +108,15 @@ export function buildV1Writes(resources: ResourceUpdate): readonly CgroupWrite[]
   return writes;
 }
 
+/** No limit of the memory is none of memory and swap together either, unless that is said: as with runc. */
+function swapOf(memory: ResourceUpdate['memory']): number | undefined {
+  return memory?.swap ?? (memory?.limit === -1 ? -1 : undefined);
+}
+
 /** Raising both limits needs memsw first, lowering memory first: writing memory twice serves both. */
 function buildV1Memory(memory: ResourceUpdate['memory']): readonly CgroupWrite[] {
-  const { limit, swap } = memory ?? {};
+  const { limit } = memory ?? {};
+  const swap = swapOf(memory);
   const writes: CgroupWrite[] = [];
   const add = (file: string, value: number, field: string, isOptional = false) =>
     writes.push({ controller: 'memory', file, value: String(value), field, isOptional });
@@ -172,10 +178,11 @@ export function buildV2Writes(resources: ResourceUpdate): readonly CgroupWrite[]
   const add = (controller: string, file: string, value: string | number, field: string, isOptional = false) =>
     writes.push({ controller, file, value: String(value), field, isOptional });
   if (memory?.limit) add('memory', 'memory.max', formatLimit(memory.limit), 'memory.limit');
-  if (memory?.swap) {
+  const both = swapOf(memory);
+  if (both) {
     // v1 counts memory and swap together, v2 swap alone.
-    const swap = memory.swap < 0 ? 'max' : Math.max(0, memory.swap - (memory.limit ?? 0));
-    add('memory', 'memory.swap.max', swap, 'memory.swap', memory.swap === memory.limit || memory.swap < 0);
+    const swap = both < 0 ? 'max' : Math.max(0, both - (memory?.limit ?? 0));
+    add('memory', 'memory.swap.max', swap, 'memory.swap', both === memory?.limit || both < 0);
   }
   if (memory?.reservation) add('memory', 'memory.low', formatLimit(memory.reservation), 'memory.reservation');
   if (cpu?.shares) add('cpu', 'cpu.weight', convertShares(cpu.shares), 'cpu.shares');
