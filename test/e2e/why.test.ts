@@ -222,14 +222,14 @@ mkdir ${BLKIO}/slow && echo "$(mountpoint -d /run/slow) 2" >${BLKIO}/slow/${THRO
 echo $$ >${BLKIO}/slow/cgroup.procs`;
 
 /** Those that are there for the command alone, in a mount namespace that it shares with the script. */
-const PRIVATE_FAULTS: readonly (HostFault & { readonly needs: string })[] = [
+const PRIVATE_FAULTS: readonly (HostFault & { readonly needs: readonly string[] })[] = [
   {
     row: 'disk-slow',
     inject: SLOW_DISK,
     undo: `rmdir ${BLKIO}/slow; rm -r /run/slow /run/slow.img`,
     cause: /the disk of node1 is slow/,
     fix: /faster disk/,
-    needs: `${BLKIO}/tasks`,
+    needs: [`${BLKIO}/${THROTTLE}`, '/dev/loop-control', '/sbin/mkfs.ext4'],
   },
   {
     row: 'cgroup-controllers-missing',
@@ -237,7 +237,7 @@ const PRIVATE_FAULTS: readonly (HostFault & { readonly needs: string })[] = [
     undo: 'true',
     cause: /the kernel of node1 lacks cgroup controllers/,
     fix: /without cgroup_disable/,
-    needs: '/sys/fs/cgroup/pids/tasks',
+    needs: ['/sys/fs/cgroup/pids/tasks'],
   },
 ];
 
@@ -506,7 +506,8 @@ t.test('tkadm why', { skip: labObstacle(), timeout: 580_000 }, async (t) => {
   }
 
   for (const { row, inject, undo, cause, fix, needs } of PRIVATE_FAULTS) {
-    const skip = existsSync(needs) ? false : `needs "${needs}": cgroup v1`;
+    const missing = needs.find((path) => !existsSync(path));
+    const skip = missing === undefined ? false : `needs "${missing}"`;
     await t.test(`names ${row}`, { skip }, async (t) => {
       try {
         const { findings } = await askBehind(node1, inject);
