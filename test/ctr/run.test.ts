@@ -45,7 +45,7 @@ const EXIT_CODES = [
   [['run', '--rm', 'busybox', '/etc'], 126, /is a directory/],
   [['run', '--rm', 'busybox', '/etc/passwd'], 126, /permission denied/],
   [['run', '--rm', '--pull', 'never', 'nothing:1', 'true'], 125, /image "nothing:1" is not there/],
-  [['run', '--init', 'busybox', 'true'], 125, /unknown option '--init'/],
+  [['run', '--init', 'busybox', 'true'], 125, /Cannot use "--init": it is not supported/],
   [['run', '--rm', '--restart', 'always', 'busybox', 'true'], 125, /exclude each other/],
   [['run', '--rm', '--network', 'lan', 'busybox', 'true'], 125, /there is no network "lan"/],
   [
