@@ -6,6 +6,7 @@ import {
   CERTIFICATES,
   type CertificateInput,
   type CertificateRow,
+  findCertificate,
 } from './certificates.ts';
 import { type CertificateState, certificatePath, inspectCertificate, readPair } from './inspect.ts';
 import { createCa, type IssuedCertificate, issueCertificate, loadCa, validityFrom } from './issue.ts';
@@ -133,7 +134,7 @@ export async function readCa(
   name: 'ca' | 'front-proxy-ca' | 'etcd-ca',
   context: Pick<PkiContext, 'host' | 'certificatesDir'>,
 ): Promise<IssuedCertificate> {
-  const row = CERTIFICATES.find((candidate) => candidate.name === name)!;
+  const row = findCertificate(name);
   const { certPem, keyPem } = await readPair(row, context);
   if (certPem === undefined || keyPem === undefined) {
     const path = `${context.certificatesDir}/${row.baseName}.${certPem === undefined ? 'crt' : 'key'}`;

@@ -16,7 +16,7 @@ export interface BundleArchive {
 }
 
 const FOLDER = '/var/tmp/tkadm-archive-';
-const PIECE_BYTES = 1 << 20;
+const PIECE_BYTES = 1 << 18;
 /** With these a bundle's archive is the same byte for byte each time, so that a transfer can be gone on with. */
 const SAME = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--format=gnu'];
 /** Its output is the same with any number of threads. */
@@ -86,28 +86,23 @@ export async function* readArchive(
 }
 
 async function pack(directory: string, format: ArchiveFormat, signal: AbortSignal): Promise<BundleArchive> {
-  const file = await openUnnamed();
+  let file: FileHandle | undefined;
   try {
+    file = await openUnnamed();
     const argv = ['tar', '-c', ...SAME, ...COMPRESS[format], '-C', directory, '-f', '-', '.'];
     await run(argv, { stdout: file.fd, signal });
     const { size: sizeBytes } = await file.stat();
+    const archive = { file, sizeBytes, digest: '' };
     const hash = createHash('sha256');
-    const whole = { file, sizeBytes, digest: '' };
-    for await (const piece of readArchive(whole, { skipBytes: 0, signal, onProgress: () => {} }))
+    for await (const piece of readArchive(archive, { skipBytes: 0, signal, onProgress: () => {} }))
       hash.update(piece);
     signal.throwIfAborted();
-    return { ...whole, digest: hash.digest('hex') };
+    return { ...archive, digest: hash.digest('hex') };
   } catch (error) {
-    await file.close();
+    await file?.close();
     signal.throwIfAborted();
-    throw new TkadmError(
-      'JOIN_FAILED',
-      `Cannot pack the node bundle of "${directory}": ${formatError(error)}`,
-      {
-        cause: error,
-        hint: 'df -h /var/tmp',
-      },
-    );
+    const message = `Cannot pack the node bundle of "${directory}": ${formatError(error)}`;
+    throw new TkadmError('JOIN_FAILED', message, { cause: error, hint: 'df -h /var/tmp' });
   }
 }
 

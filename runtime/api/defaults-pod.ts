@@ -1,10 +1,6 @@
+import { setDefault } from './defaults-fill.ts';
 import { ensureObject, getObject, getObjects, getString } from './schema/access.ts';
 import { isJsonObject, type JsonObject } from './schema/types.ts';
-
-function setDefault(object: JsonObject, key: string, value: unknown): void {
-  const has = object[key];
-  if (has === undefined || has === null || has === '') object[key] = value;
-}
 
 const PROBE_DEFAULTS = [
   ['timeoutSeconds', 1],

@@ -1,113 +1,18 @@
-import { defaultPod, defaultPodTemplate } from './defaults-pod.ts';
+import { type DefaultValues, fill } from './defaults-fill.ts';
+import { defaultPod } from './defaults-pod.ts';
+import { defaultClaim, defaultCsiDriver, defaultStorageClass, defaultVolume } from './defaults-storage.ts';
+import {
+  defaultCronJob,
+  defaultDaemonSet,
+  defaultDeployment,
+  defaultJob,
+  defaultReplicaSet,
+  defaultReplicationController,
+  defaultStatefulSet,
+  defaultWorkload,
+} from './defaults-workloads.ts';
 import { ensureObject, getObject, getObjects, getString } from './schema/access.ts';
-import { isJsonObject, type JsonObject } from './schema/types.ts';
-
-/** Fields and the values that they take when they are not set; a function builds the value. */
-type DefaultValues = Readonly<Record<string, unknown>>;
-
-function fill(object: JsonObject | undefined, values: DefaultValues): void {
-  if (!object) return;
-  for (const [key, value] of Object.entries(values)) {
-    const has = object[key];
-    if (has === undefined || has === null || has === '') object[key] = structuredClone(value);
-  }
-}
-
-function labelsOfTemplate(spec: JsonObject): JsonObject | undefined {
-  return getObject(getObject(getObject(spec, 'template'), 'metadata'), 'labels');
-}
-
-function defaultWorkload(spec: JsonObject): void {
-  const template = getObject(spec, 'template');
-  if (template) defaultPodTemplate(template);
-}
-
-function defaultRollingUpdate(strategy: JsonObject, values: DefaultValues): void {
-  fill(strategy, { type: 'RollingUpdate' });
-  if (strategy['type'] === 'RollingUpdate') fill(ensureObject(strategy, 'rollingUpdate'), values);
-}
-
-function defaultDeployment(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  fill(spec, { replicas: 1, revisionHistoryLimit: 10, progressDeadlineSeconds: 600 });
-  defaultRollingUpdate(ensureObject(spec, 'strategy'), { maxUnavailable: '25%', maxSurge: '25%' });
-  defaultWorkload(spec);
-}
-
-function defaultReplicaSet(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  fill(spec, { replicas: 1 });
-  defaultWorkload(spec);
-}
-
-function defaultReplicationController(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  const labels = labelsOfTemplate(spec);
-  if (labels) {
-    if (!getObject(spec, 'selector')) spec['selector'] = { ...labels };
-    const metadata = ensureObject(object, 'metadata');
-    if (!getObject(metadata, 'labels')) metadata['labels'] = { ...labels };
-  }
-  defaultReplicaSet(object);
-}
-
-function defaultDaemonSet(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  fill(spec, { revisionHistoryLimit: 10 });
-  defaultRollingUpdate(ensureObject(spec, 'updateStrategy'), { maxUnavailable: 1, maxSurge: 0 });
-  defaultWorkload(spec);
-}
-
-function defaultStatefulSet(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  fill(spec, { replicas: 1, revisionHistoryLimit: 10, podManagementPolicy: 'OrderedReady' });
-  defaultRollingUpdate(ensureObject(spec, 'updateStrategy'), { partition: 0 });
-  fill(ensureObject(spec, 'persistentVolumeClaimRetentionPolicy'), {
-    whenDeleted: 'Retain',
-    whenScaled: 'Retain',
-  });
-  defaultWorkload(spec);
-  for (const claim of getObjects(spec, 'volumeClaimTemplates')) {
-    fill(claim, { apiVersion: 'v1', kind: 'PersistentVolumeClaim' });
-    defaultClaim(claim);
-  }
-}
-
-function defaultJobSpec(spec: JsonObject): void {
-  if (spec['completions'] === undefined && spec['parallelism'] === undefined) {
-    spec['completions'] = 1;
-    spec['parallelism'] = 1;
-  }
-  fill(spec, { parallelism: 1, completionMode: 'NonIndexed', suspend: false });
-  if (spec['backoffLimit'] === undefined)
-    spec['backoffLimit'] = spec['backoffLimitPerIndex'] === undefined ? 6 : 2147483647;
-  if (spec['podReplacementPolicy'] === undefined)
-    spec['podReplacementPolicy'] = spec['podFailurePolicy'] ? 'Failed' : 'TerminatingOrFailed';
-  for (const rule of getObjects(spec['podFailurePolicy'], 'rules'))
-    for (const condition of getObjects(rule, 'onPodConditions')) fill(condition, { status: 'True' });
-  defaultWorkload(spec);
-}
-
-function defaultJob(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  const labels = labelsOfTemplate(spec);
-  const metadata = ensureObject(object, 'metadata');
-  if (labels && !getObject(metadata, 'labels')) metadata['labels'] = { ...labels };
-  defaultJobSpec(spec);
-}
-
-function defaultCronJob(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  fill(spec, {
-    concurrencyPolicy: 'Allow',
-    suspend: false,
-    successfulJobsHistoryLimit: 3,
-    failedJobsHistoryLimit: 1,
-  });
-  const jobSpec = getObject(getObject(spec, 'jobTemplate'), 'spec');
-  const template = getObject(jobSpec, 'template');
-  if (template) defaultPodTemplate(template);
-}
+import type { JsonObject } from './schema/types.ts';
 
 function defaultService(object: JsonObject): void {
   const spec = ensureObject(object, 'spec');
@@ -148,22 +53,6 @@ function defaultEndpointSlice(object: JsonObject): void {
     if (port['name'] === undefined) port['name'] = '';
     fill(port, { protocol: 'TCP' });
   }
-}
-
-function defaultClaimSpec(spec: JsonObject): void {
-  fill(spec, { volumeMode: 'Filesystem' });
-}
-
-function defaultClaim(object: JsonObject): void {
-  defaultClaimSpec(ensureObject(object, 'spec'));
-  fill(ensureObject(object, 'status'), { phase: 'Pending' });
-}
-
-function defaultVolume(object: JsonObject): void {
-  const spec = ensureObject(object, 'spec');
-  fill(spec, { persistentVolumeReclaimPolicy: 'Retain', volumeMode: 'Filesystem' });
-  if (isJsonObject(spec['hostPath']) && spec['hostPath']['type'] === undefined) spec['hostPath']['type'] = '';
-  fill(ensureObject(object, 'status'), { phase: 'Pending' });
 }
 
 function defaultNamespace(object: JsonObject): void {
@@ -235,22 +124,6 @@ function defaultNetworkPolicy(object: JsonObject): void {
     for (const port of getObjects(rule, 'ports')) fill(port, { protocol: 'TCP' });
   if (spec['policyTypes'] === undefined)
     spec['policyTypes'] = spec['egress'] === undefined ? ['Ingress'] : ['Ingress', 'Egress'];
-}
-
-function defaultStorageClass(object: JsonObject): void {
-  fill(object, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' });
-}
-
-function defaultCsiDriver(object: JsonObject): void {
-  fill(ensureObject(object, 'spec'), {
-    attachRequired: true,
-    podInfoOnMount: false,
-    storageCapacity: false,
-    fsGroupPolicy: 'ReadWriteOnceWithFSType',
-    volumeLifecycleModes: ['Persistent'],
-    requiresRepublish: false,
-    seLinuxMount: false,
-  });
 }
 
 function defaultDefinition(object: JsonObject): void {

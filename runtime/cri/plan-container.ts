@@ -42,7 +42,10 @@ export interface CreateOptions {
   readonly image: ImageRecord;
 }
 
-/** The record of a container to be made, with its spec. @throws CRI_STATE, CRI_INVALID, UNSUPPORTED and what its parts throw */
+/**
+ * The record of a container to be made, with its spec.
+ * @throws CRI_STATE, CRI_INVALID, UNSUPPORTED and what its parts throw
+ */
 export async function planContainer(context: RuntimeContext, options: CreateOptions) {
   const { id, sandbox, config, sandboxConfig, image } = options;
   const security = config.linux?.securityContext;

@@ -3,7 +3,6 @@ import {
   closeSync,
   fchmodSync,
   fchownSync,
-  ftruncateSync,
   futimesSync,
   lchownSync,
   linkSync,
@@ -13,21 +12,20 @@ import {
   openSync,
   rmSync,
   type Stats,
-  statfsSync,
   symlinkSync,
   utimesSync,
-  write,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { isSystemError, isTkadmError, TkadmError } from '../base/errors.ts';
+import { DiskRoom } from './disk-room.ts';
 import type { Inodes } from './inodes.ts';
 import { isWhiteout, OPAQUE_ATTRIBUTE } from './overlay-files.ts';
 import { resolveInRoot } from './root-path.ts';
 import { type TarEntry, TarReader } from './tar/tar-reader.ts';
 import type { TarSkeleton } from './tar/tar-skeleton.ts';
-import type { SparsePiece } from './tar/tar-sparse.ts';
+import { writeSparse } from './tar/write-sparse.ts';
+import { SMALL_PIECE_BYTES, writeWhole } from './write-whole.ts';
 
 export interface UnpackResult {
   /** Sum of the files' sizes. */
@@ -44,16 +42,7 @@ export interface UnpackOptions {
 const WHITEOUT_PREFIX = '.wh.';
 const OPAQUE_MARKER = '.wh..wh..opq';
 const SPECIAL_FILES = { 'character-device': 0o020000, 'block-device': 0o060000, fifo: 0o010000 } as const;
-/** A piece this small is written before a thread of the pool would have taken it over. */
-const SMALL_PIECE_BYTES = 1 << 16;
-
-/** The free space that is left for others: this much, or a twentieth of a small disk. */
-const RESERVED_BYTES = 2 ** 30;
-const BYTES_BETWEEN_CHECKS = 64 << 20;
-const INODES_BETWEEN_CHECKS = 10_000;
 const OVERLAY_ATTRIBUTE = /^(trusted|user)\.overlay\./;
-
-const writeAside = promisify(write);
 
 /**
  * Unpacks an uncompressed layer tar (OCI image-spec layer.md) into the directory `root`, whiteouts in
@@ -89,12 +78,10 @@ export async function unpackLayer(
 /** The state of one layer being unpacked: directories' times are set last, as their entries change them. */
 class Unpacker {
   sizeBytes = 0;
-  inodes = 0;
   readonly #root: string;
   readonly #inodes: Inodes;
   readonly #skeleton: TarSkeleton | undefined;
-  /** Since the free space was looked at. */
-  #writtenBytes = 0;
+  readonly #room: DiskRoom;
   readonly #directoryTimes = new Map<string, number>();
   /** Host paths of directories by name, as long as nothing on the way was replaced. */
   readonly #parents = new Map<string, string>();
@@ -103,6 +90,11 @@ class Unpacker {
     this.#root = resolve(root);
     this.#inodes = inodes;
     this.#skeleton = skeleton;
+    this.#room = new DiskRoom(root);
+  }
+
+  get inodes(): number {
+    return this.#room.inodes;
   }
 
   /** A promise when the entry needs bytes that have not come yet, or a thread of the pool. */
@@ -184,8 +176,7 @@ class Unpacker {
 
   #count(entry: TarEntry): void {
     this.#checkAttributes(entry);
-    this.inodes += 1;
-    if (this.inodes % INODES_BETWEEN_CHECKS === 0) this.#checkSpace();
+    this.#room.countInode();
   }
 
   /** A file has what it needs done to its descriptor: names are looked up once. */
@@ -197,7 +188,7 @@ class Unpacker {
       return this.#writeLong(entry, path, file).finally(() => closeSync(file));
     }
     try {
-      this.#countBytes(content);
+      this.#room.countBytes(content.byteLength);
       for (let done = 0; done < content.byteLength; ) done += writeSync(file, content, done);
       this.#skeleton?.addFile(path.slice(this.#root.length + 1), entry.sizeBytes);
       this.#finishFile(entry, path, file);
@@ -207,8 +198,13 @@ class Unpacker {
   }
 
   async #writeLong(entry: TarEntry, path: string, file: number): Promise<void> {
-    if (entry.pieces !== undefined) await this.#writeSparse(entry, entry.pieces, file);
-    else {
+    if (entry.pieces !== undefined) {
+      const onContent = (content: Buffer) => {
+        this.#room.countBytes(content.byteLength);
+        this.#skeleton?.addRaw(content);
+      };
+      await writeSparse(entry, entry.pieces, { file, onContent });
+    } else {
       await this.#writeContent(entry, file);
       this.#skeleton?.addFile(path.slice(this.#root.length + 1), entry.sizeBytes);
     }
@@ -239,16 +235,6 @@ class Unpacker {
     for (const name of attributes.keys()) {
       if (OVERLAY_ATTRIBUTE.test(name)) throw new Error(`it has overlayfs' own attribute "${name}"`);
     }
-  }
-
-  /** A bomb must not fill the disk that others write to as well. */
-  #checkSpace(): void {
-    const { bsize, blocks, bavail, files, ffree } = statfsSync(this.#root);
-    const freeBytes = bavail * bsize;
-    if (freeBytes < Math.min(RESERVED_BYTES, (blocks * bsize) / 20)) {
-      throw new Error(`the disk has only ${freeBytes} bytes left`);
-    }
-    if (files > 0 && ffree < files / 50) throw new Error(`the disk has only ${ffree} inodes left`);
   }
 
   #replace(path: string): void {
@@ -288,49 +274,9 @@ class Unpacker {
 
   async #writeContent(entry: TarEntry, file: number): Promise<void> {
     for await (const piece of entry.content()) {
-      this.#countBytes(piece);
+      this.#room.countBytes(piece.byteLength);
       await writeWhole(file, piece);
     }
-  }
-
-  #countBytes(piece: Buffer): void {
-    this.#writtenBytes += piece.byteLength;
-    if (this.#writtenBytes <= BYTES_BETWEEN_CHECKS) return;
-    this.#writtenBytes = 0;
-    this.#checkSpace();
-  }
-
-  /** Holes stay holes. */
-  async #writeSparse(entry: TarEntry, pieces: readonly SparsePiece[], file: number): Promise<void> {
-    const left = pieces.map(({ offset, lengthBytes }) => ({ offset, lengthBytes }));
-    for await (const content of entry.content()) {
-      this.#skeleton?.addRaw(content);
-      for (let rest = content; rest.byteLength > 0; ) {
-        while (left[0]?.lengthBytes === 0) left.shift();
-        const piece = left[0];
-        if (piece === undefined) throw new Error('the content is longer than its map');
-        const part = rest.subarray(0, piece.lengthBytes);
-        await writeWhole(file, part, piece.offset);
-        piece.offset += part.byteLength;
-        piece.lengthBytes -= part.byteLength;
-        rest = rest.subarray(part.byteLength);
-      }
-    }
-    if (left.some(({ lengthBytes }) => lengthBytes > 0))
-      throw new Error('the content is shorter than its map');
-    ftruncateSync(file, entry.fileBytes);
-  }
-}
-
-/** Writes all of a piece, at the file's position or at `offset`. */
-async function writeWhole(file: number, piece: Buffer, offset?: number): Promise<void> {
-  for (let done = 0; done < piece.byteLength; ) {
-    const place = offset === undefined ? null : offset + done;
-    const count = piece.byteLength - done;
-    done +=
-      count <= SMALL_PIECE_BYTES
-        ? writeSync(file, piece, done, count, place)
-        : (await writeAside(file, piece, done, count, place)).bytesWritten;
   }
 }
 

@@ -18,13 +18,13 @@ import { buildElf, little } from '../../runtime/container/elf.ts';
 import { MNT_DETACH, MS } from '../../runtime/container/kernel-constants.ts';
 import { loadLibc } from '../../runtime/container/libc.ts';
 import { buildContainerProgram } from '../../runtime/container/performer/container-program.ts';
-import { listProgram } from '../../runtime/container/performer/listing.ts';
 import { buildPerformer } from '../../runtime/container/performer/machine.ts';
 import { failed, linkProgram, Section } from '../../runtime/container/performer/program.ts';
 import { isFailure, type Report, ReportChannel } from '../../runtime/container/performer/report-channel.ts';
 import { buildDefaultSeccomp } from '../../runtime/container/seccomp/default-profile.ts';
 import { describeMachine, listAbis } from '../../runtime/container/seccomp/syscall-numbers.ts';
 import { createFixture, skipReason } from './fixture.ts';
+import { listProgram } from './program-listing.ts';
 
 /** fcntl(2): F_SEAL_SEAL, SHRINK, GROW and WRITE */
 const F_GET_SEALS = 1034;

@@ -2,7 +2,10 @@ import { formatStoredObject, insertRevision } from '../store/object-bytes.ts';
 import type { StateObject } from '../store/resource-state.ts';
 import type { AnyObject } from './strategies.ts';
 
-/** True when the object says what the stored one says. Clients write keys in another order: only then is a closer look needed. */
+/**
+ * True when the object says what the stored one says. Clients write keys in another order: only then is a closer look
+ * needed.
+ */
 export function isSame(object: AnyObject, current: StateObject): boolean {
   const bytes = insertRevision(formatStoredObject(object), current.revision);
   if (bytes.length !== current.bytes.length) return false;

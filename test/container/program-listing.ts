@@ -1,4 +1,4 @@
-import type { DataRef, Label, Section, Value } from './program.ts';
+import type { DataRef, Label, Section, Value } from '../../runtime/container/performer/program.ts';
 
 /**
  * A program as text, a line for each call, as strace(1) shows them: addresses of data are "&OFFSET", words that are
