@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseCgroupHost } from '../../runtime/container/cgroup/cgroup-host.ts';
@@ -15,6 +15,8 @@ const CPU_ROUNDS = 50;
 const SECCOMP = buildDefaultSeccomp(['CAP_CHOWN', 'CAP_KILL']);
 /** Nothing else: Node.js reads every certificate of NODE_EXTRA_CA_CERTS when it starts, 40 ms for a usual bundle. */
 const COLD_ENVIRONMENT = { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' };
+/** The state of what runs is in memory, as /run is on a machine: ours, and that of the peers. */
+const STATE = '/dev/shm/tkadm-bench-';
 const PEERS = [
   { name: 'runc', paths: ['/usr/sbin/runc', '/usr/bin/runc'], wrapper: [] },
   // Debian 12's crun refuses a machine that has cgroup v1 and cgroup2 side by side: it does not get to see cgroup2.
@@ -56,23 +58,25 @@ export const containersSubject: Subject = {
     { key: 'exec.crun', what: 'exec of true, this machine’s crun (with 3 ms of unshare)', unit: 'ms' },
   ],
   async run(bench) {
-    const fixture = createFixture();
+    const stateDir = mkdtempSync(STATE);
+    const place = { ...createFixture(), stateDir };
     try {
       for (let index = 0; index < bench.samples; index += 1) {
-        for (const peer of PEERS) measurePeer(bench, fixture, peer);
+        for (const peer of PEERS) measurePeer(bench, place, peer);
       }
-      await measureEngine(bench, fixture);
-      for (let index = 0; index < bench.samples; index += 1) measureCold(bench, fixture);
+      await measureEngine(bench, place);
+      for (let index = 0; index < bench.samples; index += 1) measureCold(bench, place);
     } finally {
-      fixture.removeCgroups();
-      fixture.remove();
+      place.removeCgroups();
+      place.remove();
+      rmSync(stateDir, { recursive: true, force: true });
     }
   },
 };
 
 async function measureEngine(bench: Bench, fixture: Fixture): Promise<void> {
   const gauge = openCpuGauge(fixture);
-  const engine = await fixture.openEngine();
+  const engine = await fixture.openEngine({ stateDir: join(fixture.stateDir, 'engine') });
   try {
     // The first ones compile and load what all later ones use.
     for (let index = 0; index < WARM_UPS; index += 1) await runTrue(engine, fixture, 'warm');
@@ -132,7 +136,7 @@ function measureCold(bench: Bench, fixture: Fixture): void {
   const spec = { ...plain, root: { path: fixture.rootfs }, linux: { ...plain.linux, seccomp: SECCOMP } };
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
   const program = join(bench.root, 'dist/node/tkadm-oci.cjs');
-  const root = join(bench.scratch, 'cold-state');
+  const root = join(fixture.stateDir, 'cold');
   bench.record(
     'true.cold',
     timedSync(() =>
@@ -189,7 +193,7 @@ function measurePeer(bench: Bench, fixture: Fixture, peer: (typeof PEERS)[number
   const program = peer.paths.find((path) => existsSync(path));
   if (program === undefined) return;
   const bundle = join(bench.scratch, peer.name);
-  const root = join(bench.scratch, `${peer.name}-state`);
+  const root = join(fixture.stateDir, peer.name);
   mkdirSync(bundle, { recursive: true });
   const id = `tkadm-bench-${process.pid}-${peer.name}`;
   const write = (args: readonly string[]) => {

@@ -45,6 +45,7 @@ mount -t proc proc ${root}/proc
 echo 0 > ${root}/proc/sys/net/ipv4/ip_forward
 mount -t sysfs sysfs ${root}/sys
 mount --rbind /dev ${root}/dev
+mount -t tmpfs -o mode=1777 tmpfs ${root}/dev/shm
 mount -t tmpfs -o mode=755 tmpfs ${root}/run
 mount -t tmpfs tmpfs ${root}/tmp
 mount -t tmpfs -o mode=755 tmpfs ${root}/sys/fs/cgroup
